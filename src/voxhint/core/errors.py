@@ -1,0 +1,53 @@
+"""Errors that are the user's to mend, each told in one line: found, expected, what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class VoxhintError(Exception):
+    """A problem with the input; its text says what was found, what was expected, what to do."""
+
+
+class BadFileError(VoxhintError):
+    """A file cannot be read, or holds something other than its name and place promise."""
+
+
+class BadHintError(VoxhintError):
+    """A hint contradicts the study: an unknown label or case, a place outside the image."""
+
+
+class BadStudyError(VoxhintError):
+    """A study folder breaks its contract; the text lists every problem found."""
+
+
+class GridMismatchError(VoxhintError):
+    """Two arrays that should share a grid do not."""
+
+
+class BadRecipeError(VoxhintError):
+    """A recipe or a flag names an unknown knob, or a value outside its range."""
+
+
+class OutputError(VoxhintError):
+    """An output folder holds something else already, or cannot be written."""
+
+
+class NotAvailableError(VoxhintError):
+    """Something is not available here: an extra, weights, a device, a later feature."""
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Add "while working on `what`" to any error of ours raised inside.
+
+    Args:
+        what: The case, file or step at hand, in words a user knows.
+
+    Raises:
+        VoxhintError: The error raised inside, with a note.
+    """
+    try:
+        yield
+    except VoxhintError as error:
+        error.add_note(f"while working on {what}")
+        raise

@@ -1,0 +1,153 @@
+"""Where an array lies in the patient: the link between voxel indices and world millimetres."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Shaped
+
+from voxhint.core.errors import GridMismatchError
+
+_SINGULAR = 1e-9  # mm^3: a voxel smaller than this is no voxel
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A reordering and flipping of array axes: no voxel changes its value or its place."""
+
+    axes: tuple[int, int, int]
+    """For each new axis, the old axis it is taken from."""
+
+    flips: tuple[bool, bool, bool]
+    """For each new axis, whether it runs against the old one."""
+
+    def apply(self, array: Shaped[np.ndarray, "*lead i j k"]) -> Shaped[np.ndarray, "*lead a b c"]:
+        """Return the array turned; leading axes stay."""
+        lead = array.ndim - 3
+        turned = array.transpose(*range(lead), *(lead + axis for axis in self.axes))
+        flipped = [lead + axis for axis in range(3) if self.flips[axis]]
+        return np.ascontiguousarray(np.flip(turned, flipped))
+
+    def undo(self, array: Shaped[np.ndarray, "*lead a b c"]) -> Shaped[np.ndarray, "*lead i j k"]:
+        """Return the array as it was before `apply`."""
+        lead = array.ndim - 3
+        flipped = [lead + axis for axis in range(3) if self.flips[axis]]
+        back = [lead + int(axis) for axis in np.argsort(self.axes)]
+        return np.ascontiguousarray(np.flip(array, flipped).transpose(*range(lead), *back))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """The place of an (i, j, k) array: index to world millimetres, RAS+ (NIfTI's convention).
+
+    Raises:
+        GridMismatchError: An axis is empty, or the affine is not finite or cannot be inverted.
+    """
+
+    shape: tuple[int, int, int]
+    """Voxels along i, j and k."""
+
+    affine: Float64[np.ndarray, "4 4"]
+    """Takes the index of a voxel's centre to its place in millimetres."""
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            msg = (
+                f"image of shape {self.shape}; every axis needs at least one voxel; export it again"
+            )
+            raise GridMismatchError(msg)
+        if not np.isfinite(self.affine).all() or self.voxel_mm3 < _SINGULAR:
+            msg = "affine is not finite or cannot be inverted; repair the header's orientation"
+            raise GridMismatchError(msg)
+
+    @property
+    def spacing_mm(self) -> Float64[np.ndarray, "3"]:
+        """Return the distance of neighbouring voxel centres along i, j and k."""
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0), dtype=np.float64)
+
+    @property
+    def voxel_mm3(self) -> float:
+        """Return the volume of one voxel in cubic millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def to_world(self, index: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return the places of (fractional) indices in world millimetres."""
+        return np.asarray(index @ self.affine[:3, :3].T + self.affine[:3, 3], dtype=np.float64)
+
+    def to_index(self, world_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+        """Return the fractional indices of places in world millimetres."""
+        moved = world_mm - self.affine[:3, 3]
+        return np.asarray(np.linalg.solve(self.affine[:3, :3], moved.T).T, dtype=np.float64)
+
+    def holds(self, world_mm: Float64[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+        """Return which places lie in a voxel of this grid (a voxel reaches half a step)."""
+        index = self.to_index(world_mm)
+        # a thousandth of a voxel forgives the rounding of coordinates written as text
+        room = 0.501
+        return np.asarray(((index >= -room) & (index <= np.array(self.shape) - 1 + room)).all(1))
+
+    def corners_mm(self) -> Float64[np.ndarray, "8 3"]:
+        """Return the centres of the eight corner voxels in world millimetres."""
+        ends = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), np.float64)
+        return self.to_world(ends.reshape(3, 8).T)
+
+    def distance_mm(self, other: "Grid") -> float:
+        """Return how far apart the corners of two grids of one shape lie at most."""
+        apart = np.linalg.norm(self.corners_mm() - other.corners_mm(), axis=1)
+        return float(apart.max())
+
+    def same(self, other: "Grid", *, tol_mm: float = 1e-3) -> bool:
+        """Return whether two grids have one shape and one place."""
+        return self.shape == other.shape and self.distance_mm(other) <= tol_mm
+
+    def require_same(self, other: "Grid", *, tol_mm: float = 1e-3) -> None:
+        """Refuse a grid that differs from this one.
+
+        Args:
+            other: The grid to compare with.
+            tol_mm: How far apart the corners may lie; headers round affines to about 1e-4.
+
+        Raises:
+            GridMismatchError: Shapes differ, or corners lie further apart than allowed.
+        """
+        if self.shape != other.shape:
+            msg = f"shapes differ: {self.shape} and {other.shape}; resample one onto the other"
+            raise GridMismatchError(msg)
+        apart = self.distance_mm(other)
+        if apart > tol_mm:
+            msg = f"corners differ by {apart:.3g} mm (allowed {tol_mm:g} mm); check both headers"
+            raise GridMismatchError(msg)
+
+    def turn_to_ras(self) -> Turn:
+        """Return the turn after which i, j, k run nearest to right, anterior and superior.
+
+        Each axis is matched to the world axis it runs along most, the clearest match first.
+        """
+        directions = self.affine[:3, :3] / self.spacing_mm
+        left = np.abs(directions)
+        axes = [0, 0, 0]
+        for _ in range(3):
+            world, axis = np.unravel_index(int(np.argmax(left)), (3, 3))
+            axes[int(world)] = int(axis)
+            left[world, :] = -1
+            left[:, axis] = -1
+        flips = [bool(directions[world, axes[world]] < 0) for world in range(3)]
+        return Turn((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
+
+    def turned(self, turn: Turn) -> "Grid":
+        """Return the grid of an array after `turn.apply`."""
+        step = np.zeros((4, 4))
+        step[3, 3] = 1
+        for new, old in enumerate(turn.axes):
+            step[old, new] = -1 if turn.flips[new] else 1
+            step[old, 3] = self.shape[old] - 1 if turn.flips[new] else 0
+        shape = (self.shape[turn.axes[0]], self.shape[turn.axes[1]], self.shape[turn.axes[2]])
+        return Grid(shape, self.affine @ step)
+
+    def spaced(self, spacing_mm: Float64[np.ndarray, "3"]) -> "Grid":
+        """Return a grid of another spacing over the same field of view, centred on it."""
+        field = np.array(self.shape) * self.spacing_mm
+        count = np.maximum(1, np.round(field / spacing_mm)).astype(int)
+        scale = field / count / self.spacing_mm  # whole voxels, so the edges stay in place
+        step = np.diag([*scale, 1.0])
+        step[:3, 3] = (scale - 1) / 2
+        return Grid((int(count[0]), int(count[1]), int(count[2])), self.affine @ step)
