@@ -24,13 +24,13 @@ class Turn:
         """Return the array turned; leading axes stay."""
         lead = array.ndim - 3
         turned = array.transpose(*range(lead), *(lead + axis for axis in self.axes))
-        flipped = [lead + axis for axis in range(3) if self.flips[axis]]
+        flipped = tuple(lead + axis for axis in range(3) if self.flips[axis])
         return np.ascontiguousarray(np.flip(turned, flipped))
 
     def undo(self, array: Shaped[np.ndarray, "*lead a b c"]) -> Shaped[np.ndarray, "*lead i j k"]:
         """Return the array as it was before `apply`."""
         lead = array.ndim - 3
-        flipped = [lead + axis for axis in range(3) if self.flips[axis]]
+        flipped = tuple(lead + axis for axis in range(3) if self.flips[axis])
         back = [lead + int(axis) for axis in np.argsort(self.axes)]
         return np.ascontiguousarray(np.flip(array, flipped).transpose(*range(lead), *back))
 
