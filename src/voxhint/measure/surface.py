@@ -18,8 +18,8 @@ class SurfaceDistances:
     A surface is made of the voxel corners that touch both inside and outside; where a mask reaches
     the border of the image, that border counts as surface. Corners weigh by the area they stand
     for, so that thick slices count no more than they should. Distances run from corner to corner:
-    0 where surfaces coincide, exact for a shift along an axis, and up to half a voxel's diagonal
-    too small between surfaces that lie apart and oblique to the axes.
+    0 where surfaces coincide, exact for a shift along an axis, and too small between surfaces
+    oblique to the axes: by less than half a voxel's diagonal on average, at most by a whole one.
     """
 
     from_truth_mm: Float64[np.ndarray, " n"]
