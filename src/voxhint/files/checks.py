@@ -1,0 +1,242 @@
+"""Hints held against the images they speak of, and against each other."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from voxhint.core.grid import Grid
+from voxhint.core.hints import Box, Diameter, Points, Soft, Strokes, Tag
+from voxhint.core.labels import UNDRAWN, LabelSet
+from voxhint.files.hints import Placed
+from voxhint.files.problems import Problem
+
+_TOUCH_MM = 1e-3
+_PARALLEL = 1e-6  # the cross product of parallel edges is no axis to look along
+
+Corners = Float64[np.ndarray, "8 3"]
+
+
+def outer_corners_mm(grid: Grid) -> Corners:
+    """Return the eight corners of the volume the voxels fill, half a step beyond the centres."""
+    ends = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape], indexing="ij"))
+    return grid.to_world(ends.reshape(3, 8).T.astype(np.float64))
+
+
+def box_corners_mm(box: Box) -> Corners:
+    """Return the eight corners of a box, in the order of `outer_corners_mm`."""
+    sides = list(zip(box.low_mm, box.high_mm, strict=True))
+    return np.array(np.meshgrid(*sides, indexing="ij"), np.float64).reshape(3, 8).T
+
+
+def overlap(first: Corners, second: Corners) -> bool:
+    """Return whether two slanted boxes share more than their skin.
+
+    Two convex bodies are apart exactly if they are apart along a face normal of one of them, or
+    along the cross product of an edge of each.
+
+    Args:
+        first: Corners in the order of `outer_corners_mm`.
+        second: Likewise.
+
+    Source:
+        Gottschalk, Lin and Manocha 1996, "OBBTree", theorem 1 (separating axes).
+    """
+    edges = [np.array([body[i] - body[0] for i in (4, 2, 1)]) for body in (first, second)]
+    normals = [np.cross(a, b) for sides in edges for a, b in combinations(sides, 2)]
+    axes = np.array([*normals, *(np.cross(a, b) for a in edges[0] for b in edges[1])])
+    lengths = np.linalg.norm(axes, axis=1)
+    seen = axes[lengths > _PARALLEL] / lengths[lengths > _PARALLEL, None]
+    ours, theirs = seen @ first.T, seen @ second.T
+    apart = np.maximum(theirs.min(1) - ours.max(1), ours.min(1) - theirs.max(1))
+    return bool((apart < -_TOUCH_MM).all())
+
+
+def channel_problems(case: str, grids: Sequence[tuple[str, Grid]], where: str) -> list[Problem]:
+    """Return a problem for each channel that lies apart from the first.
+
+    Args:
+        case: Whose.
+        grids: Channel names and grids.
+        where: The folder of images.
+
+    Returns:
+        Problems; channels on different grids that overlap are fine.
+    """
+    name, first = grids[0]
+    return [
+        Problem(
+            where,
+            f"case '{case}': {other} and {name} do not overlap in the world",
+            "check both headers",
+            case=case,
+        )
+        for other, grid in grids[1:]
+        if not overlap(outer_corners_mm(first), outer_corners_mm(grid))
+    ]
+
+
+def _far(places: Float64[np.ndarray, "n 3"], grids: Sequence[Grid]) -> Bool[np.ndarray, " n"]:
+    return np.asarray(~np.any([grid.holds(places) for grid in grids], axis=0))
+
+
+def _heights(grid: Grid) -> tuple[float, float]:
+    corners = outer_corners_mm(grid)
+    return float(corners[:, 2].min()), float(corners[:, 2].max())
+
+
+def _told(place: Float64[np.ndarray, "3"]) -> str:
+    return f"({', '.join(f'{value:g}' for value in place)})"
+
+
+def _within(box: Box, grid: Grid) -> bool:
+    """Return whether a box reaches at most a voxel beyond the heights and widths of an image.
+
+    The image may lie aslant, and then a box along the world's axes leaves it at its corners.
+    """
+    outer, room = outer_corners_mm(grid), float(grid.spacing_mm.max())
+    low, high = outer.min(axis=0) - room, outer.max(axis=0) + room
+    return bool((box.low_mm >= low).all() and (box.high_mm <= high).all())
+
+
+def _box_problem(item: Placed, box: Box, grids: Sequence[Grid]) -> Problem | None:
+    corners = box_corners_mm(box)
+    if not any(overlap(corners, outer_corners_mm(grid)) for grid in grids):
+        finding = f"box of '{box.label}' does not touch the image of case '{item.case}'"
+        return Problem(item.where, finding, "give world millimetres (RAS, or set frame)")
+    if not any(_within(box, grid) for grid in grids):
+        finding = f"box of '{box.label}' reaches beyond the image of case '{item.case}'"
+        return Problem(item.where, finding, "check it; what lies outside is cut off", "warning")
+    return None
+
+
+def _far_problem(
+    item: Placed, what: str, places: Float64[np.ndarray, "n 3"], grids: Sequence[Grid]
+) -> Problem | None:
+    far = _far(places, grids)
+    if not far.any():
+        return None
+    finding = f"{what} at {_told(places[far][0])} lies outside every image of case '{item.case}'"
+    return Problem(item.where, finding, "give world millimetres (RAS, or set frame)")
+
+
+def _heights_problem(
+    item: Placed, heights: tuple[float, float], grids: Sequence[Grid]
+) -> Problem | None:
+    low, high = heights
+    if any(low <= top and high >= bottom for bottom, top in map(_heights, grids)):
+        return None
+    finding = f"heights {low:g} to {high:g} mm lie outside the image of case '{item.case}'"
+    return Problem(item.where, finding, "give world z in millimetres")
+
+
+def _place_problem(item: Placed, grids: Sequence[Grid]) -> Problem | None:
+    """Return what is wrong with the place of one hint."""
+    match item.hint:
+        case Points(label=label, positions_mm=places):
+            return _far_problem(item, f"point of '{label}'", places, grids)
+        case Diameter(label=label, centre_mm=centre):
+            return _far_problem(item, f"centre of '{label}'", centre[None], grids)
+        case Box():
+            return _box_problem(item, item.hint, grids)
+        case Tag(z_range_mm=(low, high)):
+            return _heights_problem(item, (low, high), grids)
+        case Tag() | Strokes() | Soft():
+            return None
+
+
+def place_problems(placed: Iterable[Placed], grids: Sequence[Grid]) -> Iterator[Problem]:
+    """Yield a problem for each hint of a case that lies off its images.
+
+    Args:
+        placed: Hints of one case.
+        grids: The grids of its channels.
+
+    Yields:
+        Errors for hints outside, warnings for boxes partly outside.
+    """
+    for item in placed:
+        if problem := _place_problem(item, grids):
+            yield Problem(
+                problem.where, problem.finding, problem.advice, problem.severity, item.case
+            )
+
+
+def _covers(absent: Tag, low: float, high: float) -> bool:
+    """Return whether an absent tag speaks of all heights from `low` to `high`."""
+    if absent.z_range_mm is None:
+        return True
+    return absent.z_range_mm[0] <= low and high <= absent.z_range_mm[1]
+
+
+def _evidence(item: Placed, extent: tuple[float, float]) -> tuple[str, str, float, float] | None:
+    """Return label, kind and heights between which a hint says the label is present."""
+    match item.hint:
+        case Tag(label=label, state="present", z_range_mm=heights):
+            return label, "a tag", *(heights or extent)
+        case Points(label=label, positions_mm=places):
+            return label, "a point", float(places[:, 2].min()), float(places[:, 2].max())
+        case Box(label=label, low_mm=low, high_mm=high):
+            return label, "a box", max(float(low[2]), extent[0]), min(float(high[2]), extent[1])
+        case Diameter(label=label, centre_mm=centre):
+            return label, "a diameter", float(centre[2]), float(centre[2])
+        case Tag() | Strokes() | Soft():
+            return None
+
+
+def contradictions(placed: Sequence[Placed], grids: Sequence[Grid]) -> Iterator[Problem]:
+    """Yield a problem for each hint that shows a label where a tag says it is absent.
+
+    "Present" says: somewhere between these heights. So it contradicts an absent tag only where
+    that covers all of them; tags of neighbouring slices may differ.
+
+    Args:
+        placed: Hints of one case.
+        grids: The grids of its channels.
+
+    Yields:
+        Errors that name both rows.
+    """
+    ends = [_heights(grid) for grid in grids]
+    extent = (min(low for low, _ in ends), max(high for _, high in ends))
+    absent = [(item, item.hint) for item in placed if _absent(item)]
+    for item in placed if absent else ():
+        shown = _evidence(item, extent)
+        for other, tag in absent if shown else ():
+            label, kind, low, high = shown or ("", "", 0.0, 0.0)
+            if isinstance(tag, Tag) and tag.label == label and _covers(tag, low, high):
+                finding = f"{kind} shows '{label}' in case '{item.case}', {other.where} says absent"
+                yield Problem(item.where, finding, "keep the one that is right", case=item.case)
+
+
+def _absent(item: Placed) -> bool:
+    return isinstance(item.hint, Tag) and item.hint.state == "absent"
+
+
+def drawn_problems(
+    drawn: Strokes, case: str, labels: LabelSet, placed: Iterable[Placed], where: str
+) -> Iterator[Problem]:
+    """Yield a problem if nothing is drawn, or a label is drawn where a tag says it is absent.
+
+    Args:
+        drawn: The voxels of one file.
+        case: Whose.
+        labels: The study's.
+        placed: The other hints of the case.
+        where: The file.
+
+    Yields:
+        Problems.
+    """
+    if (drawn.classes == UNDRAWN).all():
+        yield Problem(where, "holds nothing drawn", "draw in it, or remove it", "warning", case)
+    for item in placed:
+        if not (isinstance(item.hint, Tag) and item.hint.state == "absent"):
+            continue
+        voxels = np.argwhere(drawn.classes == labels.number(item.hint.label)).astype(np.float64)
+        heights = drawn.grid.to_world(voxels)[:, 2] if len(voxels) else np.empty(0)
+        low, high = item.hint.z_range_mm or (-np.inf, np.inf)
+        if ((heights >= low) & (heights <= high)).any():
+            finding = f"shows '{item.hint.label}', {item.where} says absent"
+            yield Problem(where, finding, "keep the one that is right", case=case)

@@ -1,0 +1,170 @@
+"""dataset.json: the channels and labels of a study."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voxhint.core.errors import BadFileError
+from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
+from voxhint.files.problems import Problem, problem_of, reading
+
+NAME = "dataset.json"
+IGNORE = "ignore"
+
+_TAKEN = ("trust",)  # ends the name of a file beside the labels
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a study says of itself."""
+
+    channels: tuple[str, ...]
+    """Names in the order of their numbers; file CASE_0000 holds the first."""
+
+    optional: tuple[str, ...]
+    """Channels that some cases may lack."""
+
+    labels: LabelSet
+
+
+def bad_name(name: str) -> str | None:
+    """Return why a case or label cannot be called so, or None if it can."""
+    if not name.strip():
+        return "is empty"
+    if "__" in name:
+        return "holds '__', which parts case and label in file names"
+    if name != name.strip() or name.startswith(".") or any(c in name for c in '/\\:"\0\n\r\t'):
+        return "cannot be part of a file name"
+    return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: A key comes twice, of which Python would silently keep the last.
+    """
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        msg = f"key {', '.join(twice)} comes twice"
+        raise ValueError(msg)
+    return dict(pairs)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its keys and values.
+
+    Raises:
+        BadFileError: It is not JSON, or not an object.
+    """
+    with reading(path):
+        try:
+            value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
+        except ValueError as error:
+            msg = f"{path.name}: is not JSON ({error}); mend it"
+            raise BadFileError(msg) from error
+        if not isinstance(value, dict):
+            msg = f"{path.name}: holds a {type(value).__name__}; it must hold an object {{...}}"
+            raise BadFileError(msg)
+        return value
+
+
+def _channels(value: object) -> tuple[tuple[str, ...], list[str]]:
+    if not isinstance(value, Mapping) or not value:
+        return (), ['channel_names must look like {"0": "CT"}']
+    keys = [str(number) for number in range(len(value))]
+    if sorted(value) != sorted(keys):
+        return (), [f"channel_names has keys {', '.join(map(str, value))}; number them from 0"]
+    names = tuple(str(value[key]).strip() for key in keys)
+    findings = [f"channel '{name}' is named twice" for name in _twice(names)]
+    findings += ["a channel has no name"] if "" in names else []
+    return names, findings
+
+
+def _twice(values: tuple[Any, ...]) -> list[Any]:
+    return sorted({value for value in values if values.count(value) > 1})
+
+
+def _name_findings(names: tuple[str, ...]) -> list[str]:
+    findings = [f"label '{name}' {why}" for name in names if (why := bad_name(name))]
+    return findings + [
+        f"label '{name}' has a name we use ourselves" for name in names if name.lower() in _TAKEN
+    ]
+
+
+def _id_findings(ids: Mapping[str, Any]) -> list[str]:
+    regions = [name for name, value in ids.items() if isinstance(value, (list, tuple))]
+    if regions:
+        return [f"labels {', '.join(regions)} are regions (lists of ids), which are not read"]
+    odd = [name for name, value in ids.items() if type(value) is not int]
+    if odd:
+        return [f"labels {', '.join(odd)} have no whole number as id (they map name to id)"]
+    findings = [f"id {value} stands for two labels" for value in _twice(tuple(ids.values()))]
+    findings += [
+        f"label '{name}' has id {value}, outside 0 to {UNDRAWN - 1}"
+        for name, value in ids.items()
+        if not 0 <= value < UNDRAWN
+    ]
+    if ids.get(BACKGROUND) != 0:
+        findings.append(f"label '{BACKGROUND}' must be there with id 0")
+    if IGNORE in ids and ids[IGNORE] < max(ids.values()):
+        findings.append(f"label '{IGNORE}' must have the highest id")
+    if not set(ids) - {BACKGROUND, IGNORE}:
+        findings.append("there is no label but background")
+    return findings
+
+
+def _labels(value: object) -> tuple[LabelSet | None, list[str]]:
+    if not isinstance(value, Mapping) or not value:
+        return None, ['labels must look like {"background": 0, "nodule": 1}']
+    findings = _name_findings(tuple(map(str, value))) + _id_findings(value)
+    if findings:
+        return None, findings
+    order = sorted((number, name) for name, number in value.items() if name != IGNORE)
+    names, ids = tuple(name for _, name in order), tuple(number for number, _ in order)
+    return LabelSet(names, ids, value.get(IGNORE)), []
+
+
+def _optional(value: object, channels: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    if not isinstance(value, list):
+        return (), ["optional_channels must be a list of channel names"]
+    strange = [str(name) for name in value if name not in channels]
+    if strange:
+        return (), [f"optional_channels names {', '.join(strange)}, which is no channel"]
+    return tuple(name for name in channels if name in value), []
+
+
+def read_description(path: Path) -> tuple[Description | None, tuple[Problem, ...]]:
+    """Read dataset.json.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it says, or None if that cannot be used; and every problem in it.
+    """
+    try:
+        spec = read_object(path)
+    except BadFileError as error:
+        return None, (problem_of(error, NAME),)
+    missing = [key for key in ("channel_names", "labels") if key not in spec]
+    if missing:
+        advice = "write it as for nnU-Net v2 (channel_names, labels, file_ending)"
+        return None, (Problem(NAME, f"has no {' and no '.join(missing)}", advice),)
+    channels, findings = _channels(spec["channel_names"])
+    labels, more = _labels(spec["labels"])
+    optional, rest = _optional(spec.get("optional_channels", []), channels)
+    findings += more + (rest if channels else [])
+    problems = tuple(Problem(NAME, finding, "mend dataset.json") for finding in findings)
+    if problems or labels is None:
+        return None, problems
+    return Description(channels, optional, labels), ()

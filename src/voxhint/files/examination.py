@@ -1,0 +1,160 @@
+"""One case: its images read, and its hints held against them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voxhint.core.errors import BadFileError
+from voxhint.core.grid import Grid
+from voxhint.core.hints import Hint, Soft, Strokes, Tag
+from voxhint.core.labels import UNDRAWN
+from voxhint.files.checks import channel_problems, contradictions, drawn_problems, place_problems
+from voxhint.files.hints import Placed
+from voxhint.files.images import read_grid, read_ids, read_volume
+from voxhint.files.problems import Problem, problem_of
+from voxhint.files.strokes import VoxelFile, matching_grid, read_voxel_hint
+from voxhint.files.study import CaseFiles, Study
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much is read."""
+
+    deep: bool
+    """Whether every voxel of every image is."""
+
+    dense: bool
+    """Whether dense masks of training images count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the hints of a case tell of, and what is wrong with the case."""
+
+    labels: frozenset[str]
+    """Labels some hint tells of; empty for an unlabelled case."""
+
+    problems: tuple[Problem, ...]
+
+
+def _grids(study: Study, files: CaseFiles, depth: Depth) -> tuple[dict[str, Grid], list[Problem]]:
+    """Return the grids of a case's channels, and what is wrong with its images."""
+    grids: dict[str, Grid] = {}
+    problems = []
+    for channel, path in files.images.items():
+        where = path.relative_to(study.root).as_posix()
+        try:
+            volume = read_volume(path, channel=channel) if depth.deep else None
+            grids[channel] = read_grid(path) if volume is None else volume.grid
+        except BadFileError as error:
+            problems.append(problem_of(error, where, case=files.name))
+    if len(grids) > 1:
+        folder = next(iter(files.images.values())).parent.relative_to(study.root).as_posix()
+        problems += channel_problems(files.name, list(grids.items()), folder)
+    return grids, problems
+
+
+def _mask_problems(
+    study: Study, path: Path, case: str, grids: Sequence[Grid], depth: Depth
+) -> Iterator[Problem]:
+    """Yield what is wrong with a dense mask; its voxels are read only when deep."""
+    where = path.relative_to(study.root).as_posix()
+    try:
+        if depth.deep:
+            ids, grid = read_ids(path)
+            if (study.labels.to_classes(ids) == UNDRAWN).any():
+                yield Problem(where, "leaves voxels undrawn", "fill them", "warning", case)
+        else:
+            grid = read_grid(path)
+    except BadFileError as error:
+        yield problem_of(error, where, case=case)
+        return
+    if grids and matching_grid(grid, list(grids)) is None:
+        yield _off_grid(where, case)
+
+
+def _off_grid(where: str, case: str) -> Problem:
+    finding = f"lies on another grid than every channel of case '{case}'"
+    return Problem(where, finding, "resample it onto the grid of one", case=case)
+
+
+def _drawn(
+    study: Study, file: VoxelFile, placed: Sequence[Placed], grids: Sequence[Grid]
+) -> Examined:
+    """Return what one file of drawn hints says, and what is wrong with it."""
+    where = file.path.relative_to(study.root).as_posix()
+    try:
+        hint = read_voxel_hint(file, study.labels)
+    except BadFileError as error:
+        return Examined(frozenset(), (problem_of(error, where, case=file.case),))
+    problems = []
+    if grids and matching_grid(hint.grid, list(grids)) is None:
+        problems.append(_off_grid(where, file.case))
+    if isinstance(hint, Soft):
+        return Examined(frozenset({hint.label}), tuple(problems))
+    problems += drawn_problems(hint, file.case, study.labels, placed, where)
+    numbers = [int(number) for number in np.unique(hint.classes) if number != UNDRAWN]
+    return Examined(frozenset(study.labels.names[number] for number in numbers), tuple(problems))
+
+
+def _hinted(hint: Hint) -> str | None:
+    """Return the label a written hint tells of, if it tells anything."""
+    match hint:
+        case Tag(state="unknown") | Strokes():
+            return None
+        case _:
+            return hint.label
+
+
+def examine_training(
+    study: Study,
+    files: CaseFiles,
+    hints: tuple[Sequence[Placed], Sequence[VoxelFile]],
+    *,
+    depth: Depth,
+) -> Examined:
+    """Read a training case, and hold its hints against its images.
+
+    Args:
+        study: Where the case belongs.
+        files: The case.
+        hints: Its written hints, and its files of drawn ones.
+        depth: How much to read.
+
+    Returns:
+        The labels told of, and every problem.
+    """
+    placed, drawn = hints
+    grids, problems = _grids(study, files, depth)
+    known = list(grids.values())
+    if known:
+        problems += place_problems(placed, known)
+        problems += contradictions(placed, known)
+    labels = {label for item in placed if (label := _hinted(item.hint))}
+    for file in drawn:
+        told = _drawn(study, file, placed, known)
+        labels |= told.labels
+        problems += told.problems
+    if depth.dense and files.dense:
+        problems += _mask_problems(study, files.dense, files.name, known, depth)
+    return Examined(frozenset(labels), tuple(problems))
+
+
+def examine_test(study: Study, files: CaseFiles, *, depth: Depth) -> tuple[Problem, ...]:
+    """Return what is wrong with a test case; of its truth, the header is read at most.
+
+    Args:
+        study: Where the case belongs.
+        files: The case.
+        depth: How much to read.
+
+    Returns:
+        Every problem.
+    """
+    grids, problems = _grids(study, files, depth)
+    if files.truth:
+        shallow = Depth(deep=False, dense=False)
+        problems += _mask_problems(study, files.truth, files.name, list(grids.values()), shallow)
+    return tuple(problems)

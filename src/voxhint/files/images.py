@@ -1,0 +1,181 @@
+"""Images, masks and probabilities on disk, whatever their format."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Shaped, UInt8
+
+from voxhint.core.errors import BadFileError
+from voxhint.core.grid import Grid
+from voxhint.core.volume import Unit, Volume
+from voxhint.files.dicom import read_series, read_series_grid
+from voxhint.files.itk import read_itk, read_itk_grid
+from voxhint.files.nifti import read_nifti, read_nifti_grid, write_nifti
+from voxhint.files.problems import reading
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
+"""File names read as images; a folder is read as a DICOM series."""
+
+_HIGHEST_ID = 255
+_STEP = 2.0**-15  # probabilities are stored as whole multiples: 0, 1/2 and 1 exactly
+_EXCESS = 1e-4  # how far rounding may carry a probability out of [0, 1]
+
+
+def image_suffix(name: str) -> str | None:
+    """Return the suffix of an image's name as written, or None if it is not one we read."""
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[-len(suffix) :]
+    return None
+
+
+def image_stem(path: Path) -> str:
+    """Return the name without an image suffix; other names stay whole, dots and all."""
+    return path.name.removesuffix(image_suffix(path.name) or "")
+
+
+def unit_of(channel: str) -> Unit:
+    """Return the unit of a channel: Hounsfield where its name says CT, otherwise arbitrary."""
+    words = re.split("[^a-z]+", channel.lower())
+    return "HU" if "ct" in words or "CT" in channel.replace("SPECT", "") else "a.u."
+
+
+def _kind(path: Path) -> str:
+    """Return ".nii", ".mha" or "folder".
+
+    Raises:
+        BadFileError: There is no reader for the suffix.
+    """
+    if path.is_dir():
+        return "folder"
+    suffix = image_suffix(path.name)
+    if suffix is None:
+        msg = f"{path.name}: no reader for this suffix; voxhint reads {', '.join(SUFFIXES)}"
+        raise BadFileError(msg)
+    return ".nii" if suffix.lower().startswith(".nii") else ".mha"
+
+
+def read_grid(path: Path) -> Grid:
+    """Return where an image lies, from its header alone.
+
+    Args:
+        path: An image file, or a folder holding one DICOM series.
+
+    Returns:
+        Its grid.
+    """
+    with reading(path):
+        match _kind(path):
+            case "folder":
+                return read_series_grid(path)
+            case ".nii":
+                return read_nifti_grid(path)
+            case _:
+                return read_itk_grid(path)
+
+
+def read_volume(path: Path, *, channel: str = "") -> Volume:
+    """Read an image.
+
+    Args:
+        path: An image file, or a folder holding one DICOM series.
+        channel: Its name in the study, which tells the unit.
+
+    Returns:
+        The image with slope and intercept applied.
+
+    Raises:
+        BadFileError: It cannot be read, is not 3D, or holds voxels that are not finite.
+    """
+    with reading(path):
+        kind = _kind(path)
+        if kind == "folder":
+            voxels, grid = read_series(path)
+        elif kind == ".nii":
+            voxels, grid = read_nifti(path, single=True)
+        else:
+            voxels, grid = read_itk(path)
+        single = np.asarray(voxels, dtype=np.float32)
+        strange = int(single.size - np.isfinite(single).sum())
+        if strange:
+            msg = f"{path.name}: {strange} voxels are NaN or infinite; replace them by air"
+            raise BadFileError(msg)
+        return Volume(single, grid, unit_of(channel))
+
+
+def _read_stored(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:
+    if _kind(path) == "folder":
+        msg = f"{path.name}: a folder where a mask file is expected; convert it to .nii.gz"
+        raise BadFileError(msg)
+    return read_nifti(path, single=False) if _kind(path) == ".nii" else read_itk(path)
+
+
+def read_ids(path: Path) -> tuple[UInt8[np.ndarray, "i j k"], Grid]:
+    """Read a mask.
+
+    Args:
+        path: An image file of label ids, stored in whatever number type.
+
+    Returns:
+        The ids, and where they lie.
+
+    Raises:
+        BadFileError: It cannot be read, or a value is not a whole number of 0 to 255.
+    """
+    with reading(path):
+        values, grid = _read_stored(path)
+        low, high = float(values.min()), float(values.max())
+        whole = low >= 0 and high <= _HIGHEST_ID  # False for NaN
+        if whole and values.dtype.kind == "f":
+            whole = bool((values == np.floor(values)).all())
+        if not whole:
+            msg = (
+                f"{path.name}: values from {low:g} to {high:g} are not whole label ids; "
+                f"store ids of 0 to {_HIGHEST_ID}"
+            )
+            raise BadFileError(msg)
+        return values.astype(np.uint8), grid
+
+
+def read_probability(path: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:
+    """Read a probability per voxel.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        Values in [0, 1], and where they lie.
+
+    Raises:
+        BadFileError: It cannot be read, or a value is not a probability.
+    """
+    with reading(path):
+        values, grid = _read_stored(path)
+        low, high = float(values.min()), float(values.max())
+        if not (low >= -_EXCESS and high <= 1 + _EXCESS):  # also True for NaN
+            msg = f"{path.name}: values from {low:g} to {high:g} are no probabilities; use 0 to 1"
+            raise BadFileError(msg)
+        return np.clip(values, 0, 1).astype(np.float32), grid
+
+
+def write_ids(path: Path, ids: UInt8[np.ndarray, "i j k"], grid: Grid) -> None:
+    """Write a mask as .nii.gz, whole or not at all; the same mask gives the same bytes."""
+    write_nifti(path, ids, grid)
+
+
+def write_probability(path: Path, values: Float32[np.ndarray, "i j k"], grid: Grid) -> None:
+    """Write probabilities as .nii.gz in steps of 2^-15: half the size of float32, 0 and 1 exact.
+
+    Args:
+        path: Ends in .nii.gz.
+        values: In [0, 1]; rounding beyond is cut off.
+        grid: Where they lie.
+    """
+    steps = np.rint(np.clip(values, 0, 1) / np.float32(_STEP)).astype(np.uint16)
+    write_nifti(path, steps, grid, slope=_STEP)
+
+
+def write_image(path: Path, volume: Volume) -> None:
+    """Write an image as .nii.gz in float32, whole or not at all."""
+    write_nifti(path, volume.voxels, volume.grid)

@@ -1,0 +1,327 @@
+"""Which file of a study folder is what: images, masks, hints, subjects and splits."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voxhint.core.errors import BadFileError
+from voxhint.core.labels import BACKGROUND
+from voxhint.files.description import NAME, Description, bad_name, read_description, read_object
+from voxhint.files.hints import TABLES, Placed, read_hint_table
+from voxhint.files.images import SUFFIXES, image_stem, image_suffix
+from voxhint.files.markups import SUFFIX as MARKUPS
+from voxhint.files.markups import read_markups
+from voxhint.files.problems import Problem, problem_of, reading
+from voxhint.files.strokes import VoxelFile, VoxelKind
+from voxhint.files.study import CaseFiles, Draft, Study
+from voxhint.files.tables import read_table
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+_DATA = (".raw", ".zraw")  # the voxels of a .mhd, named inside it
+_DRAWN: tuple[VoxelKind, ...] = ("scribbles", "slices", "soft")
+_NAMED = 3  # how many names a line lists
+
+
+@dataclass(slots=True)
+class _Notes:
+    """What was found so far; grows while a folder is walked."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def error(self, where: str, finding: str, advice: str, case: str | None = None) -> None:
+        self.problems.append(Problem(where, finding, advice, "error", case))
+
+    def warn(self, where: str, finding: str, advice: str, case: str | None = None) -> None:
+        self.problems.append(Problem(where, finding, advice, "warning", case))
+
+
+def some(names: Iterable[str]) -> str:
+    """Return a few names as text, and how many more there are."""
+    listed = sorted(names)
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more
+
+
+def listing(folder: Path) -> list[Path]:
+    """Return what a folder holds, sorted, hidden files left out; nothing if it is not there.
+
+    Args:
+        folder: Followed if it is a link.
+
+    Returns:
+        Its files and folders.
+    """
+    if not os.path.lexists(folder):
+        return []
+    with reading(folder):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _listed(folder: Path, notes: _Notes) -> list[Path]:
+    try:
+        return listing(folder)
+    except BadFileError as error:
+        notes.problems.append(problem_of(error, folder.name))
+        return []
+
+
+def images_in(folder: Path) -> dict[str, Path]:
+    """Return the images of a folder by their names without suffix, sorted.
+
+    Args:
+        folder: Holds one file per name, such as masks.
+
+    Returns:
+        Paths by name.
+
+    Raises:
+        BadFileError: The folder cannot be read, or two files have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in listing(folder):
+        if image_suffix(path.name) is None or not path.is_file():
+            continue
+        name = image_stem(path)
+        if name in found:
+            msg = f"{folder.name}: holds {found[name].name} and {path.name}; keep one of them"
+            raise BadFileError(msg)
+        found[name] = path
+    return found
+
+
+def _is_image(path: Path, where: str, notes: _Notes) -> bool:
+    """Note why a path is no image of ours.
+
+    Returns:
+        Whether it is one we may read.
+    """
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where permission is denied
+        return True
+    if not os.path.isfile(path):  # noqa: PTH113
+        notes.error(where, "is neither a file nor a folder", "mend the link, or remove it")
+        return False
+    if image_suffix(path.name):
+        return True
+    if re.search(r"_\d{4}\.", path.name) and path.suffix.lower() not in _DATA:
+        notes.error(where, "has no reader for its suffix", f"convert it to {', '.join(SUFFIXES)}")
+    elif path.suffix.lower() not in _DATA:
+        notes.warn(where, "is no image and is not read", "move it elsewhere")
+    return False
+
+
+def _parted(path: Path, where: str, spec: Description, notes: _Notes) -> tuple[str, str] | None:
+    """Return the case and the channel a file or folder of images is named after."""
+    match = _CHANNEL.fullmatch(image_stem(path))
+    if match is None:
+        advice = f"call it CASE_0000{image_suffix(path.name) or ''} ({spec.channels[0]})"
+        notes.error(where, "has no channel number", advice)
+        return None
+    case, number = match[1], int(match[2])
+    if why := bad_name(case):
+        notes.error(where, f"case '{case}' {why}", "rename it", case)
+        return None
+    if number >= len(spec.channels):
+        finding = f"is channel {number}, but {NAME} names {len(spec.channels)}"
+        notes.error(where, finding, "remove it, or name the channel", case)
+        return None
+    return case, spec.channels[number]
+
+
+def find_cases(
+    folder: Path, spec: Description
+) -> tuple[dict[str, Mapping[str, Path]], tuple[Problem, ...]]:
+    """Return the images of every case in a folder of images.
+
+    Args:
+        folder: `imagesTr`, `imagesTs`, or any folder named like them inside.
+        spec: The channels to expect.
+
+    Returns:
+        For each case the path of each channel, both in order; and what is wrong.
+    """
+    notes = _Notes()
+    cases: dict[str, dict[str, Path]] = {}
+    for path in _listed(folder, notes):
+        where = f"{folder.name}/{path.name}"
+        named = _parted(path, where, spec, notes) if _is_image(path, where, notes) else None
+        if named is None:
+            continue
+        case, channel = named
+        if channel in cases.setdefault(case, {}):
+            finding = f"is there besides {cases[case][channel].name}"
+            notes.error(where, finding, "keep one of them", case)
+        cases[case][channel] = path
+    for case, images in cases.items():
+        missing = [
+            channel
+            for channel in spec.channels
+            if channel not in images and channel not in spec.optional
+        ]
+        if missing:
+            number = spec.channels.index(missing[0])
+            finding = f"case '{case}' has no {', '.join(missing)}"
+            advice = f"add {case}_{number:04d}, or list the channel in optional_channels"
+            notes.error(folder.name, finding, advice, case)
+    ordered: dict[str, Mapping[str, Path]] = {
+        case: {channel: cases[case][channel] for channel in spec.channels if channel in cases[case]}
+        for case in sorted(cases)
+    }
+    return ordered, tuple(notes.problems)
+
+
+def _masks(root: Path, below: str, notes: _Notes) -> dict[str, Path]:
+    """Return the mask files of a folder of the study by case."""
+    found: dict[str, Path] = {}
+    for path in _listed(root / below, notes):
+        where = f"{below}/{path.name}"
+        if not path.name.endswith(_DATA) and _is_image(path, where, notes):
+            if image_stem(path) in found:
+                finding = f"is there besides {found[image_stem(path)].name}"
+                notes.error(where, finding, "keep one of them", image_stem(path))
+            found[image_stem(path)] = path
+    return found
+
+
+def _voxel_files(root: Path, spec: Description, notes: _Notes) -> list[VoxelFile]:
+    """Return every file of drawn hints."""
+    files = [
+        VoxelFile(case, "labels", path) for case, path in _masks(root, "labelsTr", notes).items()
+    ]
+    for kind in _DRAWN:
+        for stem, path in _masks(root, f"hints/{kind}", notes).items():
+            case, parted, label = stem.partition("__")
+            where = f"hints/{kind}/{path.name}"
+            if kind != "soft":
+                files.append(VoxelFile(stem, kind, path))
+            elif not parted:
+                notes.error(where, "names no label", "call it CASE__LABEL.nii.gz", case)
+            elif label == BACKGROUND or label not in spec.labels.names:
+                advice = f"use one of {', '.join(spec.labels.foreground)}"
+                notes.error(where, f"'{label}' is no foreground label", advice, case)
+            else:
+                files.append(VoxelFile(case, kind, path, label))
+    return files
+
+
+def _placed(root: Path, spec: Description, cases: Iterable[str], notes: _Notes) -> list[Placed]:
+    """Return every hint of the tables and markups."""
+    placed: list[Placed] = []
+    folder = root / "hints"
+    for path in _listed(folder, notes):
+        where = f"hints/{path.name}"
+        if path.name in TABLES:
+            read = read_hint_table(path, spec.labels, where=where)
+            placed += read.hints
+            notes.problems += read.problems
+        elif path.name not in (*_DRAWN, "markups"):
+            known = ", ".join((*TABLES, *_DRAWN, "markups"))
+            notes.warn(where, "is not read", f"hints are read from {known}")
+    known_cases = sorted(cases)
+    for path in _listed(folder / "markups", notes):
+        where = f"hints/markups/{path.name}"
+        if not path.name.endswith(MARKUPS):
+            notes.warn(where, "is not read", f"markups end in {MARKUPS}")
+            continue
+        read = read_markups(path, known_cases, spec.labels, where=where)
+        placed += read.hints
+        notes.problems += read.problems
+    return placed
+
+
+def _subjects(root: Path, cases: set[str], notes: _Notes) -> dict[str, tuple[str, str | None]]:
+    """Return subject and site by case, from cases.csv."""
+    path = root / "cases.csv"
+    if not os.path.lexists(path):
+        return {}
+    try:
+        table = read_table(path, path.name, needed=("case", "subject"), known=("site",))
+    except BadFileError as error:
+        notes.problems.append(problem_of(error, path.name))
+        return {}
+    notes.problems += table.problems
+    found: dict[str, tuple[str, str | None]] = {}
+    for row in table.rows:
+        case, subject = row.text("case"), row.text("subject")
+        said = (subject, row.text("site") or None)
+        if not case or not subject:
+            notes.error(row.where, "lacks its case or subject", "fill it in", case or None)
+        elif found.setdefault(case, said) != said:
+            finding = f"case '{case}' belongs to two subjects or sites"
+            notes.error(row.where, finding, "keep one row", case)
+    if strange := set(found) - cases:
+        finding = f"names {len(strange)} cases without images ({some(strange)})"
+        notes.warn(path.name, finding, "remove the rows, or add the images")
+    if lacking := cases - set(found):
+        finding = f"has no row for {len(lacking)} cases ({some(lacking)})"
+        notes.warn(path.name, finding, "add them; each counts as its own subject")
+    return found
+
+
+def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
+    """Return the design cases of splits.json."""
+    path = root / "splits.json"
+    if not os.path.lexists(path):
+        return frozenset()
+    try:
+        spec = read_object(path)
+    except BadFileError as error:
+        notes.problems.append(problem_of(error, path.name))
+        return frozenset()
+    sets = {name: spec.get(name, []) for name in ("fit", "design")}
+    if not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+        for names in sets.values()
+    ):
+        notes.error(path.name, "fit or design is no list of names", "list the names of cases")
+        return frozenset()
+    fit, design = set(sets["fit"]), frozenset(sets["design"])
+    if both := fit & design:
+        finding = f"{len(both)} cases are in fit and in design ({some(both)})"
+        notes.error(path.name, finding, "keep each in one")
+    if strange := (fit | design) - cases:
+        finding = f"names {len(strange)} cases that are not in imagesTr ({some(strange)})"
+        notes.warn(path.name, finding, "remove them")
+    return design & cases
+
+
+def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
+    """Walk a study folder laid out as for nnU-Net v2, with hints.
+
+    Args:
+        root: Holds dataset.json.
+
+    Returns:
+        What was found, or None if dataset.json cannot be used; and what is wrong so far.
+    """
+    spec, problems = read_description(root / NAME)
+    if spec is None:
+        return None, problems
+    notes = _Notes()
+    training, more = find_cases(root / "imagesTr", spec)
+    test, rest = find_cases(root / "imagesTs", spec)
+    notes.problems += [*more, *rest]
+    if not training:
+        notes.error("imagesTr", "holds no case", "put images with hints there, as CASE_0000.nii.gz")
+    names = set(training) | set(test)
+    subjects = _subjects(root, names, notes)
+    truths, denses = _masks(root, "labelsTs", notes), _masks(root, "denseTr", notes)
+
+    def files(case: str, images: Mapping[str, Path], *, hinted: bool) -> CaseFiles:
+        subject, site = subjects.get(case, (case, None))
+        truth, dense = (None, denses.get(case)) if hinted else (truths.get(case), None)
+        return CaseFiles(case, subject, images, site, truth, dense)
+
+    study = Study(
+        root=root,
+        channels=spec.channels,
+        optional_channels=spec.optional,
+        labels=spec.labels,
+        training=tuple(files(case, images, hinted=True) for case, images in training.items()),
+        test=tuple(files(case, images, hinted=False) for case, images in test.items()),
+        design=_design(root, set(training), notes),
+    )
+    placed = _placed(root, spec, names, notes)
+    drawn = _voxel_files(root, spec, notes)
+    return Draft(study, tuple(placed), tuple(drawn), tuple(notes.problems)), ()

@@ -1,0 +1,64 @@
+"""What a header may promise before anything is allocated."""
+
+import math
+from pathlib import Path
+
+from voxhint.core.errors import BadFileError
+
+_MOST_VOXELS = 4_000_000_000
+_MOST_DEFLATED = 1_032  # zlib's limit of compression, from its own documentation
+_SPATIAL = 3
+
+
+def spatial_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the three axes of an image, axes of length 1 after them squeezed away.
+
+    Args:
+        path: The file, for the message.
+        shape: As the header says.
+
+    Returns:
+        Voxels along i, j and k.
+
+    Raises:
+        BadFileError: The image is 2D, or a time series or colour image.
+    """
+    if len(shape) < _SPATIAL or any(count != 1 for count in shape[_SPATIAL:]):
+        seen = " x ".join(map(str, shape))
+        msg = (
+            f"{path.name}: image has {len(shape)} axes ({seen}) where 3 are read; "
+            "give one 3D file per channel"
+        )
+        raise BadFileError(msg)
+    return (int(shape[0]), int(shape[1]), int(shape[2]))
+
+
+def require_sane(
+    path: Path, shape: tuple[int, ...], promised: int, *, stored: int, compressed: bool
+) -> None:
+    """Refuse a header that promises more than the file can hold.
+
+    Args:
+        path: The file, for the message.
+        shape: As the header says.
+        promised: Bytes the header promises once unpacked.
+        stored: Bytes there are.
+        compressed: Whether the bytes are deflated.
+
+    Raises:
+        BadFileError: The promise cannot be kept, or is absurdly large, or has a zero axis.
+    """
+    seen = " x ".join(map(str, shape))
+    if not shape or min(shape) < 1:
+        msg = f"{path.name}: image of size {seen} is empty; export it again"
+        raise BadFileError(msg)
+    if math.prod(shape) > _MOST_VOXELS:
+        msg = f"{path.name}: header promises {seen} voxels, more than 4e9; repair or crop it"
+        raise BadFileError(msg)
+    most = stored * _MOST_DEFLATED if compressed else stored
+    if promised > most:
+        msg = (
+            f"{path.name}: header promises {promised} bytes where the file holds {stored}"
+            f"{' compressed' if compressed else ''}; it is cut short, copy it again"
+        )
+        raise BadFileError(msg)
