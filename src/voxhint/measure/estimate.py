@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
-RESAMPLINGS = 2000
-"""How often the subjects are drawn anew, with replacement."""
+RESAMPLES = 2000
+"""How often the subjects are drawn anew, with replacement, unless told otherwise."""
 
-_INTERVAL_PERCENT = (2.5, 97.5)
+_PERCENTS = (2.5, 97.5)
 _FEWEST_SUBJECTS = 2  # one person says nothing about how people differ
 
 
@@ -35,6 +35,7 @@ def estimate(
     subjects: Sequence[str],
     *,
     rng: np.random.Generator,
+    resamples: int = RESAMPLES,
 ) -> Estimate:
     """Average over cases, then over labels, and draw subjects anew for the interval.
 
@@ -42,6 +43,7 @@ def estimate(
         values: A row per case; NaN where a case does not count for a label.
         subjects: Whom each row belongs to.
         rng: Draws the subjects; untouched if fewer than two subjects count.
+        resamples: How often they are drawn.
 
     Returns:
         The mean of the labels' means, the mean of their medians, and the interval of the mean.
@@ -65,7 +67,11 @@ def estimate(
     used = counts.any(axis=0)
     medians = [float(np.median(values[counts[:, label], label])) for label in np.flatnonzero(used)]
     everyone = np.arange(len(order))[None]
-    low, high = _interval(sums, sizes, rng) if len(order) >= _FEWEST_SUBJECTS else (None, None)
+    low: float | None = None
+    high: float | None = None
+    if len(order) >= _FEWEST_SUBJECTS:
+        drawn = rng.integers(0, len(order), (resamples, len(order)))
+        low, high = map(float, np.percentile(_mean_of_means(sums, sizes, drawn), _PERCENTS))
     return Estimate(
         mean=float(_mean_of_means(sums, sizes, everyone)[0]),
         median=float(np.mean(medians)),
@@ -74,16 +80,6 @@ def estimate(
         n=len(kept),
         subjects=len(order),
     )
-
-
-def _interval(
-    sums: Float64[np.ndarray, "subject label"],
-    sizes: Float64[np.ndarray, "subject label"],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    drawn = rng.integers(0, len(sums), (RESAMPLINGS, len(sums)))
-    low, high = np.percentile(_mean_of_means(sums, sizes, drawn), _INTERVAL_PERCENT)
-    return float(low), float(high)
 
 
 def _mean_of_means(

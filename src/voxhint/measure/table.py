@@ -8,10 +8,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
 from voxhint.measure.compare import Comparison
-from voxhint.measure.estimate import RESAMPLINGS, Estimate, estimate
+from voxhint.measure.estimate import RESAMPLES, Estimate, estimate
 from voxhint.measure.score import CaseScore
 
-POLICY = (
+_POLICY = (
     "A case whose truth has the label counts, whatever the mask holds: if the mask lacks the "
     "label, Dice and surface Dice are 0 and distances are the image's diagonal; 'missed' is the "
     "share of such cases. A case whose truth lacks the label is in none of these means; it counts "
@@ -20,11 +20,10 @@ POLICY = (
     "truth lacks the label, 1 if the mask is empty and 0 if not. Volume errors are mask minus "
     "truth over cases whose truth has the label. Surfaces are voxel corners weighed by area, the "
     "border of the image included; hd95_mm is the larger of the two directions. Intervals are "
-    f"95 % percentile intervals from {RESAMPLINGS} resamplings of subjects, all cases of a subject "
+    "95 % percentile intervals from {resamples} resamplings of subjects, all cases of a subject "
     "together, null with fewer than two subjects. 'overall' is the mean over labels of the labels' "
     "means."
 )
-"""How the numbers were made, empty masks above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,8 @@ class ScoreTable:
     """What `scores.json` holds."""
 
     policy: str
+    """How the numbers were made, empty masks above all."""
+
     tolerance_mm: float
     """Tolerance of the surface Dice."""
 
@@ -115,6 +116,7 @@ def tabulate(
     labels: Sequence[str],
     tolerance_mm: float,
     rng: np.random.Generator,
+    resamples: int = RESAMPLES,
 ) -> ScoreTable:
     """Put the scores of all cases into a table with summaries.
 
@@ -123,6 +125,7 @@ def tabulate(
         labels: The foreground labels.
         tolerance_mm: What the surface Dice was measured at.
         rng: Draws the subjects for the intervals.
+        resamples: How often they are drawn.
 
     Returns:
         The table, without a comparison.
@@ -134,11 +137,11 @@ def tabulate(
     overall: dict[str, Estimate] = {}
     for name, measure in _MEASURES.items():
         for label in labels:
-            found[label][name] = _over([label], by_label[label], measure, rng)
+            found[label][name] = _over([label], by_label[label], measure, rng, resamples)
     for name in ("dice", "nsd", "hd95_mm", "assd_mm", "dice_with_absent"):
-        overall[name] = _over(labels, rows, _MEASURES[name], rng)
+        overall[name] = _over(labels, rows, _MEASURES[name], rng, resamples)
     return ScoreTable(
-        policy=POLICY,
+        policy=_POLICY.format(resamples=resamples),
         tolerance_mm=tolerance_mm,
         cases=tuple(rows),
         labels={
@@ -178,6 +181,7 @@ def _over(
     rows: Sequence[CaseScore],
     measure: Callable[[CaseScore], float | None],
     rng: np.random.Generator,
+    resamples: int,
 ) -> Estimate:
     """Return the estimate of a measure over cases and labels."""
     owners = {row.case: row.subject for row in rows}
@@ -187,7 +191,7 @@ def _over(
         value = measure(row)
         if value is not None:
             values[line[row.case], labels.index(row.label)] = value
-    return estimate(values, list(owners.values()), rng=rng)
+    return estimate(values, list(owners.values()), rng=rng, resamples=resamples)
 
 
 def _share(rows: Sequence[CaseScore], *, among: tuple[str | None, ...], of: str) -> float | None:
