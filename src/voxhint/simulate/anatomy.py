@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 Places = Float32[np.ndarray, "3 n"]
 Depths = Float32[np.ndarray, " n"]
-Triple = tuple[float, float, float]
+Number = int | float
+Triple = tuple[Number, Number, Number]
 
 FIELD_MM: Triple = (336.0, 236.0, 196.0)
 """The field of view one adult fills; smaller fields get a smaller patient."""
@@ -101,7 +102,7 @@ def _triple(values: np.ndarray) -> Triple:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _smooth_or(one: Depths, two: Depths, blend_mm: float) -> Depths:
+def _smooth_or(one: Depths, two: Depths, blend_mm: Number) -> Depths:
     """Return the depth in either shape, the crease between them filled."""
     near = np.maximum(blend_mm - np.abs(one - two), 0) / blend_mm
     return np.asarray(np.maximum(one, two) + near**2 * blend_mm / 4, np.float32)
@@ -139,22 +140,22 @@ class Abdomen:
 
     def __init__(self, rng: np.random.Generator, scale: float) -> None:
         self._scale = scale * float(rng.uniform(0.94, 1.03))
-        self._warp = [Waves.draw(rng, length_mm=150) for _ in range(3)]
+        self._warp = [Waves.draw(rng, length_mm=150.0) for _ in range(3)]
         self._fat_mm = float(rng.uniform(9, 26))
         self._phase = float(rng.uniform(0, 34))
-        self._liver = [blob.varied(rng, move_mm=3, grow=0.05) for blob in _LIVER]
-        self._liver_dent = _LIVER_DENT.varied(rng, move_mm=4, grow=0.05)
-        self._spleen = _SPLEEN.varied(rng, move_mm=3, grow=0.07)
+        self._liver = [blob.varied(rng, move_mm=3.0, grow=0.05) for blob in _LIVER]
+        self._liver_dent = _LIVER_DENT.varied(rng, move_mm=4.0, grow=0.05)
+        self._spleen = _SPLEEN.varied(rng, move_mm=3.0, grow=0.07)
         self._spleen_dent = _SPLEEN_DENT.varied(rng, move_mm=2.5, grow=0.04)
-        self._kidneys = [blob.varied(rng, move_mm=3, grow=0.06) for blob in _KIDNEYS]
-        self._sinus = [blob.varied(rng, move_mm=2, grow=0.1) for blob in _SINUS]
-        self._stomach = _STOMACH.varied(rng, move_mm=7, grow=0.1)
-        self._pancreas = _PANCREAS.varied(rng, move_mm=4, grow=0.08)
-        self._gallbladder = _GALLBLADDER.varied(rng, move_mm=4, grow=0.15)
-        self._loops = [Waves.draw(rng, length_mm=58, count=4) for _ in range(2)]
-        self._heart = _HEART.varied(rng, move_mm=4, grow=0.05)
-        self._gas = Waves.draw(rng, length_mm=75, count=4)
-        self._veins = [Waves.draw(rng, length_mm=80, count=4) for _ in range(2)]
+        self._kidneys = [blob.varied(rng, move_mm=3.0, grow=0.06) for blob in _KIDNEYS]
+        self._sinus = [blob.varied(rng, move_mm=2.0, grow=0.1) for blob in _SINUS]
+        self._stomach = _STOMACH.varied(rng, move_mm=7.0, grow=0.1)
+        self._pancreas = _PANCREAS.varied(rng, move_mm=4.0, grow=0.08)
+        self._gallbladder = _GALLBLADDER.varied(rng, move_mm=4.0, grow=0.15)
+        self._loops = [Waves.draw(rng, length_mm=58.0, count=4) for _ in range(2)]
+        self._heart = _HEART.varied(rng, move_mm=4.0, grow=0.05)
+        self._gas = Waves.draw(rng, length_mm=75.0, count=4)
+        self._veins = [Waves.draw(rng, length_mm=80.0, count=4) for _ in range(2)]
 
     def tissues(self, places: Places) -> Iterator[tuple[str, Depths]]:
         """Yield every tissue and its depth, in the order they are to be painted.
@@ -271,7 +272,7 @@ def _outline(at: Places) -> Depths:
     return np.asarray((1 - 0.4 * level - 0.6 * oval) * deep * 1.1, np.float32)
 
 
-def _disc(at: Places, centre: tuple[float, float], radii: tuple[float, float]) -> Depths:
+def _disc(at: Places, centre: tuple[Number, Number], radii: tuple[Number, Number]) -> Depths:
     """Return the depth in an upright elliptic cylinder."""
     level = np.hypot((at[0] - centre[0]) / radii[0], (at[1] - centre[1]) / radii[1])
     return np.asarray((1 - level) * min(radii), np.float32)

@@ -37,29 +37,29 @@ class _Tissue:
 
 
 _TISSUES: Mapping[str, _Tissue] = {
-    "fat": _Tissue(-100, 100, 6, 7),
-    "skin": _Tissue(40, 30),
-    "muscle": _Tissue(58, 38, 5, 9),
-    "bone": _Tissue(420, 14, 60, 60),
-    "marrow": _Tissue(190, 62, 30, 35),
-    "spinal disc": _Tissue(85, 32),
-    "nerve": _Tissue(25, 25),
-    "lung": _Tissue(-840, 5, 25, 30),
-    "bowel wall": _Tissue(82, 42, 12, 14),
-    "bowel content": _Tissue(60, 34, 35, 18),
-    "stool": _Tissue(5, 48, 25, 60),
-    "gas": _Tissue(-960, 2, 5, 5),
-    "pancreas": _Tissue(95, 60, 8, 14),
-    "vessel": _Tissue(150, 24, 12, 4),
-    "gallbladder": _Tissue(12, 24, 6, 3),
-    "liver": _Tissue(108, 56, 9, 7),
-    "liver vein": _Tissue(145, 44, 9, 5),
-    "spleen": _Tissue(118, 42, 9, 6),
-    "kidney": _Tissue(172, 46, 14, 8),
-    "medulla": _Tissue(142, 37, 12, 8),
-    "renal sinus": _Tissue(-20, 70, 15, 25),
+    "fat": _Tissue(-100.0, 100.0, 6.0, 7.0),
+    "skin": _Tissue(40.0, 30.0),
+    "muscle": _Tissue(58.0, 38.0, 5.0, 9.0),
+    "bone": _Tissue(420.0, 14.0, 60.0, 60.0),
+    "marrow": _Tissue(190.0, 62.0, 30.0, 35.0),
+    "spinal disc": _Tissue(85.0, 32.0),
+    "nerve": _Tissue(25.0, 25.0),
+    "lung": _Tissue(-840.0, 5.0, 25.0, 30.0),
+    "bowel wall": _Tissue(82.0, 42.0, 12.0, 14.0),
+    "bowel content": _Tissue(60.0, 34.0, 35.0, 18.0),
+    "stool": _Tissue(5.0, 48.0, 25.0, 60.0),
+    "gas": _Tissue(-960.0, 2.0, 5.0, 5.0),
+    "pancreas": _Tissue(95.0, 60.0, 8.0, 14.0),
+    "vessel": _Tissue(150.0, 24.0, 12.0, 4.0),
+    "gallbladder": _Tissue(12.0, 24.0, 6.0, 3.0),
+    "liver": _Tissue(108.0, 56.0, 9.0, 7.0),
+    "liver vein": _Tissue(145.0, 44.0, 9.0, 5.0),
+    "spleen": _Tissue(118.0, 42.0, 9.0, 6.0),
+    "kidney": _Tissue(172.0, 46.0, 14.0, 8.0),
+    "medulla": _Tissue(142.0, 37.0, 12.0, 8.0),
+    "renal sinus": _Tissue(-20.0, 70.0, 15.0, 25.0),
 }
-_AIR = _Tissue(-1000, 0, 0, 0)
+_AIR = _Tissue(-1000.0, 0.0, 0.0, 0.0)
 _INSIDE = {"liver vein": "liver", "medulla_left": "kidney_left", "medulla_right": "kidney_right"}
 
 
@@ -184,7 +184,7 @@ def _mr(
     places: Places,
 ) -> Float32[np.ndarray, "i j k"]:
     """Return the MR a scanner would make: bias field, Rician noise, an arbitrary scale."""
-    bias = 0.18 * Waves.draw(rng, length_mm=450, count=3).at(places).reshape(mr.shape)
+    bias = 0.18 * Waves.draw(rng, length_mm=450.0, count=3).at(places).reshape(mr.shape)
     texture = 1 + 0.004 * coarse * _grain(rng, mr.shape, 0.9)
     scene = gaussian_filter(mr * texture, 0.5) * np.exp(bias)
     real = scene + 3 * rng.standard_normal(mr.shape, np.float32)

@@ -1,5 +1,6 @@
 """What a person draws: whole slices, and scribbles on every second or third slice."""
 
+import math
 from dataclasses import dataclass
 
 import edt
@@ -15,6 +16,7 @@ _BAND_MM = 6.0
 _ARCS = 2
 _ARC_MM = (20.0, 70.0)
 _BEND = 0.25  # radians, how much the hand turns from one half pixel to the next
+_TURNS = [sign * math.pi / 8 * turn for turn in range(8) for sign in (1, -1)]  # tried in order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,8 @@ def scribbles(scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "i j 
         Class numbers on the strokes, `UNDRAWN` elsewhere.
     """
     drawn = np.full_like(scene.classes, UNDRAWN)
-    pen = _Pen(np.delete(scene.spacing_mm, scene.axis), rng)
+    across = np.delete(scene.spacing_mm, scene.axis)
+    pen = _Pen((float(across[0]), float(across[1])), rng)
     # views: one slice after the other along the first axis
     sheets = np.moveaxis(drawn, scene.axis, 0)
     truth = np.moveaxis(scene.classes, scene.axis, 0)
@@ -102,7 +105,7 @@ def scribbles(scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "i j 
 class _Pen:
     """A hand that wanders over one slice."""
 
-    spacing_mm: Float64[np.ndarray, "2"]
+    spacing_mm: tuple[float, float]
     rng: np.random.Generator
 
     def stroke(self, region: Bool[np.ndarray, "a b"], length_mm: float) -> Bool[np.ndarray, "a b"]:
@@ -119,50 +122,48 @@ class _Pen:
         start = self._start(region)
         if start is None:
             return line
-        step = float(self.spacing_mm.min()) / 2
+        step = min(self.spacing_mm) / 2
         heading = float(self.rng.uniform(0, 2 * np.pi))
         at = start
-        for _ in range(max(2, round(length_mm / step))):
+        steps = max(2, round(length_mm / step))
+        bends = self.rng.normal(0, _BEND, steps)
+        sides = self.rng.choice((-1.0, 1.0), steps)
+        for bend, side in zip(bends.tolist(), sides.tolist(), strict=True):
             line[self._pixel(at)] = True
-            heading += float(self.rng.normal(0, _BEND))
-            way = self._way_on(region, at, heading, step)
+            way = self._way_on(region, at, heading + bend, side * step)
             if way is None:
                 break
             at, heading = way
         return line
 
-    def _start(self, region: Bool[np.ndarray, "a b"]) -> Float64[np.ndarray, "2"] | None:
-        able = np.argwhere(region)
+    def _start(self, region: Bool[np.ndarray, "a b"]) -> tuple[float, float] | None:
+        """Return a place in the region, likelier where it is wide; None if it is empty."""
+        able = np.flatnonzero(region)
         if not len(able):
             return None
-        sampling = tuple(map(float, self.spacing_mm))
-        depth = edt.edt(region, anisotropy=sampling, black_border=True)[region]
+        depth = edt.edt(region, anisotropy=self.spacing_mm, black_border=True).reshape(-1)[able]
         weight = depth.astype(np.float64) ** 2
-        pick = self.rng.choice(len(able), p=weight / weight.sum())
-        return np.asarray(able[pick] * self.spacing_mm, np.float64)
+        row, column = divmod(int(self.rng.choice(able, p=weight / weight.sum())), region.shape[1])
+        return row * self.spacing_mm[0], column * self.spacing_mm[1]
 
     def _way_on(
-        self,
-        region: Bool[np.ndarray, "a b"],
-        at: Float64[np.ndarray, "2"],
-        heading: float,
-        step: float,
-    ) -> tuple[Float64[np.ndarray, "2"], float] | None:
-        """Return the next place and heading: straight on, or turned by as little as needed."""
-        side = 1 if self.rng.random() < 0.5 else -1
-        for turn in np.arange(0, np.pi, np.pi / 8):
-            for sign in (side, -side):
-                course = heading + sign * float(turn)
-                place = at + step * np.array([np.cos(course), np.sin(course)])
-                pixel = self._pixel(place)
-                inside = 0 <= pixel[0] < region.shape[0] and 0 <= pixel[1] < region.shape[1]
-                if inside and region[pixel]:
-                    return place, course
+        self, region: Bool[np.ndarray, "a b"], at: tuple[float, float], heading: float, step: float
+    ) -> tuple[tuple[float, float], float] | None:
+        """Return the next place and heading: straight on, or turned as little as needed.
+
+        A negative `step` looks to the other side first.
+        """
+        reach = abs(step)
+        for turn in _TURNS:
+            course = heading + (turn if step > 0 else -turn)
+            place = at[0] + reach * math.cos(course), at[1] + reach * math.sin(course)
+            i, j = self._pixel(place)
+            if 0 <= i < region.shape[0] and 0 <= j < region.shape[1] and region[i, j]:
+                return place, course
         return None
 
-    def _pixel(self, place_mm: Float64[np.ndarray, "2"]) -> tuple[int, int]:
-        index = np.round(place_mm / self.spacing_mm).astype(int)
-        return int(index[0]), int(index[1])
+    def _pixel(self, place_mm: tuple[float, float]) -> tuple[int, int]:
+        return round(place_mm[0] / self.spacing_mm[0]), round(place_mm[1] / self.spacing_mm[1])
 
 
 def _objects(
@@ -178,7 +179,7 @@ def _objects(
 
 def _length_mm(pen: _Pen, region: Bool[np.ndarray, "a b"]) -> float:
     """Return how long a stroke is in a region: about its width."""
-    width_mm = float(np.sqrt(region.sum() * pen.spacing_mm.prod()))
+    width_mm = float(np.sqrt(region.sum() * pen.spacing_mm[0] * pen.spacing_mm[1]))
     return width_mm * float(pen.rng.uniform(0.5, 1.1))
 
 

@@ -1,0 +1,231 @@
+"""Make hints of a kind from dense masks: a new study, and what a person would have needed."""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from voxhint.core import Hint, LabelSet, Mask, Soft, Strokes
+from voxhint.core.errors import BadFileError, BadRecipeError, BadStudyError, OutputError, about
+from voxhint.files.atomic import write_json
+from voxhint.files.description import Description, read_description
+from voxhint.files.hint_files import write_hints
+from voxhint.files.images import read_grid, read_ids
+from voxhint.files.layout import find_cases, images_in
+from voxhint.files.strokes import matching_grid
+from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
+from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints
+from voxhint.verbs.folders import MADE, building
+
+_COPIED = ("dataset.json", "cases.csv", "splits.json")
+_LINKED = ("imagesTr", "imagesTs", "labelsTs", "denseTr")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulateSummary:
+    """What was simulated."""
+
+    out: Path
+    """The new study."""
+
+    cases: int
+    """Cases that got hints."""
+
+    seconds: float
+    """What a person would need for these hints."""
+
+    dense_seconds: float
+    """What a person would need to outline everything instead."""
+
+    without_truth: tuple[str, ...] = ()
+    """Training cases without a mask: they got no hints."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseCost:
+    """What the hints of one case would cost a person."""
+
+    hint: str
+    seconds: float
+    dense_seconds: float
+
+
+class HintWriter:
+    """Writes simulated hints case by case, and adds up what they cost.
+
+    Args:
+        study: The new study's folder.
+        labels: Its labels.
+        seed: Makes each case's random numbers, whatever the other cases are.
+    """
+
+    def __init__(self, study: Path, labels: LabelSet, seed: int) -> None:
+        if seed < 0:
+            msg = f"seed is {seed}; use 0 or more"
+            raise BadRecipeError(msg)
+        self._folder = study / "hints"
+        self._labels = labels
+        self._seed = seed
+        self._marks: dict[str, tuple[Hint, ...]] = {}
+        self._costs: dict[str, CaseCost] = {}
+
+    def rng(self, case: str) -> np.random.Generator:
+        """Return the random numbers of a case: its own, however many cases there are."""
+        return np.random.default_rng([self._seed, zlib.crc32(case.encode())])
+
+    def add(self, case: str, truth: Mask, request: HintRequest) -> None:
+        """Simulate the hints of a case; drawings are written at once, marks at the end.
+
+        Args:
+            case: Its name.
+            truth: Its dense mask.
+            request: The hints wanted.
+        """
+        hints = simulate_hints(truth, request, self.rng(case))
+        drawn = tuple(hint for hint in hints if isinstance(hint, (Strokes, Soft)))
+        write_hints(self._folder, {case: drawn}, self._labels)
+        self._marks[case] = tuple(hint for hint in hints if not isinstance(hint, (Strokes, Soft)))
+        self._costs[case] = CaseCost(request.text, seconds_of(hints), seconds_dense(truth))
+
+    def finish(self) -> tuple[float, float]:
+        """Write the tables and the bill.
+
+        Returns:
+            Seconds for the hints, and for outlining everything instead.
+        """
+        write_hints(self._folder, self._marks, self._labels)
+        seconds = round(sum(cost.seconds for cost in self._costs.values()), 1)
+        dense = round(sum(cost.dense_seconds for cost in self._costs.values()), 1)
+        bill = {
+            "seconds": seconds,
+            "dense_seconds": dense,
+            "cases": {case: dataclasses.asdict(cost) for case, cost in self._costs.items()},
+            "assumptions": {act: dataclasses.asdict(price) for act, price in PRICES.items()},
+        }
+        write_json(self._folder / "cost.json", bill)
+        return seconds, dense
+
+
+def simulate(
+    study: Path, *, hint: str, out: Path, seed: int = 0, overwrite: bool = False
+) -> SimulateSummary:
+    """Replace the hints of a study by simulated ones.
+
+    Args:
+        study: Holds dense masks of training cases in `denseTr`, or else in `labelsTr`.
+        hint: The kind, such as `points:20`.
+        out: The new study: same images (linked), hints of this kind alone, and `hints/cost.json`.
+        seed: Same seed, same hints.
+        overwrite: Whether an earlier result at `out` may be replaced.
+
+    Returns:
+        What was made.
+
+    Raises:
+        BadStudyError: The study cannot be read, or no training case has a dense mask.
+    """
+    request = parse_request(hint)
+    _require_apart(study.resolve(), out.resolve())
+    spec = _description(study)
+    images, _ = find_cases(study / "imagesTr", spec)
+    masks = {
+        case: path
+        for folder in ("labelsTr", "denseTr")  # the later one wins
+        for case, path in images_in(study / folder).items()
+        if case in images
+    }
+    if not masks:
+        msg = f"{study.name}: no dense masks in denseTr or labelsTr; hints are made from those"
+        raise BadStudyError(msg)
+    with building(out, overwrite=overwrite) as folder:
+        writer = HintWriter(folder, spec.labels, seed)
+        _carry_over(study, folder)
+        for case, path in sorted(masks.items()):
+            with about(f"case {case}"):
+                writer.add(case, _truth(path, images[case], spec.labels), request)
+        seconds, dense_seconds = writer.finish()
+        settings = {"study": str(study.resolve()), "hint": request.text, "seed": seed}
+        write_json(folder / MADE, made_by("simulate", settings, masks))
+    lacking = tuple(sorted(set(images) - set(masks)))
+    return SimulateSummary(out, len(masks), seconds, dense_seconds, lacking)
+
+
+def made_by(
+    verb: str, settings: Mapping[str, object], inputs: Mapping[str, Path]
+) -> dict[str, object]:
+    """Return what made a study, for `made.json`."""
+    return {
+        "verb": verb,
+        "settings": dict(settings),
+        "versions": {name: version(name) for name in ("voxhint", "numpy", "scipy")},
+        "inputs": {
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in sorted(inputs.items())
+        },
+    }
+
+
+def _require_apart(study: Path, out: Path) -> None:
+    """Refuse to write into the study, or over a folder that holds it.
+
+    Raises:
+        OutputError: One lies in the other.
+    """
+    if out == study or study in out.parents or out in study.parents:
+        msg = f"{out}: and the study {study} lie in each other; choose a folder apart from it"
+        raise OutputError(msg)
+
+
+def _description(study: Path) -> Description:
+    spec, problems = read_description(study / "dataset.json")
+    if spec is None:
+        msg = f"{study.name}: {'; '.join(map(str, problems))}"
+        raise BadStudyError(msg)
+    return spec
+
+
+def _truth(path: Path, images: Mapping[str, Path], labels: LabelSet) -> Mask:
+    """Return a dense mask, on the exact grid of the channel it was drawn on.
+
+    Raises:
+        BadFileError: It lies on no channel's grid.
+    """
+    ids, stored = read_ids(path)
+    grid = matching_grid(stored, [read_grid(image) for image in images.values()])
+    if grid is None:
+        msg = f"{path.name}: lies on another grid than every channel; resample it onto one"
+        raise BadFileError(msg)
+    return Mask(ids, grid, labels)
+
+
+def _carry_over(study: Path, folder: Path) -> None:
+    """Copy the small files of a study and link its images and masks, hints left behind."""
+    for name in _COPIED:
+        if (study / name).is_file():
+            shutil.copyfile(study / name, folder / name)
+    for name in _LINKED:
+        if (study / name).is_dir():
+            _link_all(study / name, folder / name)
+    if (study / "labelsTr").is_dir():  # as a hint it would give away what is to be simulated
+        _link_all(study / "labelsTr", folder / "denseTr")
+
+
+def _link_all(source: Path, target: Path) -> None:
+    """Link every image of a folder that the target does not hold yet; copy where links fail."""
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        place = target / path.name
+        if path.name.startswith(".") or os.path.lexists(place):
+            continue
+        try:
+            place.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+        except OSError:
+            copy = shutil.copytree if path.is_dir() else shutil.copyfile
+            copy(path, place)
