@@ -95,21 +95,19 @@ def _mixed(study: Study) -> Iterator[Problem]:
         yield Problem("cases.csv", finding, "scores of them flatter the model", "warning")
 
 
-def _said(study: Study, seen: dict[str, Examined], *, dense: bool) -> Iterator[Problem]:
+def _undense(study: Study, masked: set[str]) -> Iterator[Problem]:
+    """Yield which training cases have no mask in denseTr, nor in labelsTr."""
+    bare = [files.name for files in study.training if not files.dense and files.name not in masked]
+    if len(bare) == len(study.training):
+        yield Problem("denseTr", "holds no mask, nor does labelsTr", "add dense masks")
+    elif bare:
+        finding = f"has no mask for {len(bare)} cases ({some(bare)})"
+        yield Problem("denseTr", finding, "add them; the cases are left out", "warning")
+
+
+def _unsaid(study: Study, seen: dict[str, Examined]) -> Iterator[Problem]:
     """Yield what no hint tells of: the study, a case, a label."""
-    if not seen:
-        return
     mute = [case for case, examined in seen.items() if not examined.labels]
-    missing = [files.name for files in study.training if not files.dense and files.name in mute]
-    if dense:
-        if not any(files.dense for files in study.training):
-            told = all(examined.labels for examined in seen.values())
-            finding = "has no mask, and labelsTr does not fill in" if not told else "has no mask"
-            yield Problem("denseTr", finding, "add dense masks", "warning" if told else "error")
-        elif missing:
-            finding = f"has no mask for {len(missing)} cases ({some(missing)})"
-            yield Problem("denseTr", finding, "add them; the cases are left out", "warning")
-        return
     if len(mute) == len(seen):
         yield Problem("hints", "holds no hint at all", "add tags, points, boxes or drawn masks")
         return
@@ -117,7 +115,7 @@ def _said(study: Study, seen: dict[str, Examined], *, dense: bool) -> Iterator[P
         finding = f"{len(mute)} training cases have none and count as unlabelled ({some(mute)})"
         case = mute[0] if len(mute) == 1 else None
         yield Problem("hints", finding, "add hints, or leave it so", "warning", case)
-    told_of = frozenset().union(*(examined.labels for examined in seen.values()))
+    told_of = frozenset[str]().union(*(examined.labels for examined in seen.values()))
     for label in study.labels.foreground:
         if label not in told_of:
             finding = f"no hint tells of label '{label}'"
@@ -173,7 +171,10 @@ def survey(root: Path, *, deep: bool = False, dense: bool = False) -> Survey:
         found += seen[files.name].problems
     for files in study.test:
         found += examine_test(study, files, depth=depth)
-    found += _said(study, seen, dense=dense)
+    if dense:
+        found += _undense(study, {file.case for file in draft.voxel_files if file.kind == "labels"})
+    elif seen:
+        found += _unsaid(study, seen)
     return Survey(_usable(draft, found), tuple(found))
 
 

@@ -20,6 +20,7 @@ from voxhint.files.tables import read_table
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 _DATA = (".raw", ".zraw")  # the voxels of a .mhd, named inside it
+_NOTES = (".json", ".txt", ".csv", ".md", ".xml")
 _DRAWN: tuple[VoxelKind, ...] = ("scribbles", "slices", "soft")
 _NAMED = 3  # how many names a line lists
 
@@ -104,9 +105,12 @@ def _is_image(path: Path, where: str, notes: _Notes) -> bool:
         return False
     if image_suffix(path.name):
         return True
-    if re.search(r"_\d{4}\.", path.name) and path.suffix.lower() not in _DATA:
+    suffix = path.suffix.lower()
+    if suffix in _DATA and path.with_suffix(".mhd").is_file():
+        return False
+    if re.search(r"_\d{4}\.", path.name) and suffix not in _NOTES:
         notes.error(where, "has no reader for its suffix", f"convert it to {', '.join(SUFFIXES)}")
-    elif path.suffix.lower() not in _DATA:
+    else:
         notes.warn(where, "is no image and is not read", "move it elsewhere")
     return False
 
@@ -176,7 +180,7 @@ def _masks(root: Path, below: str, notes: _Notes) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in _listed(root / below, notes):
         where = f"{below}/{path.name}"
-        if not path.name.endswith(_DATA) and _is_image(path, where, notes):
+        if _is_image(path, where, notes):
             if image_stem(path) in found:
                 finding = f"is there besides {found[image_stem(path)].name}"
                 notes.error(where, finding, "keep one of them", image_stem(path))

@@ -96,7 +96,11 @@ def read_nifti(path: Path, *, single: bool) -> tuple[Shaped[np.ndarray, "i j k"]
     image = _open(path)
     grid = _grid(path, image)
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is refused later
-        values = image.get_fdata(dtype=np.float32) if single else np.asanyarray(image.dataobj)
+        values = (
+            image.get_fdata("unchanged", dtype=np.float32)
+            if single
+            else np.asanyarray(image.dataobj)
+        )
     return np.array(values.reshape(grid.shape), order="C"), grid
 
 

@@ -1,0 +1,80 @@
+"""Real scans: what is sound is read without a word, what is odd is refused with the reason."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voxhint.core import Box
+from voxhint.core.errors import BadFileError
+from voxhint.files import load_case, open_study, survey
+from voxhint.files.images import read_grid
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+DATA = SHARED / "data"
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not DATA.is_dir(), reason="the real scans are not here"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pose"),
+    [
+        ("points:5", 1),
+        ("boxes", 0),
+        ("scribbles", 2),
+        ("slices:3", 3),
+        ("diameters", 1),
+        ("tags", 0),
+    ],
+)
+def test_simulated_hints_of_real_masks_have_no_error(tmp_path: Path, kind: str, pose: int) -> None:
+    tool, out = SHARED / "acceptance" / "simulate_hints.py", tmp_path / "study"
+    options = ["--cases", "4", "--pose", str(pose)]
+    command = [sys.executable, str(tool), str(DATA / "hippocampus"), kind, str(out), *options]
+    subprocess.run(command, check=True, capture_output=True)
+    study, problems = open_study(out)
+    assert all("splits.json" in str(problem) for problem in problems)
+    for files in study.training:
+        assert load_case(study, files).hints
+
+
+def test_every_chest_window_is_sound() -> None:
+    found = survey(DATA / "lidc-windows")
+    assert found.problems == ()
+    assert found.study is not None
+    assert len(found.study.training) == 966
+    assert len({files.subject for files in found.study.training}) == 223
+
+
+def test_dense_masks_of_the_hippocampus_are_read() -> None:
+    study, problems = open_study(DATA / "hippocampus", dense=True)
+    assert not problems
+    truth = load_case(study, study.training[0], dense=True).truth
+    assert truth is not None
+    assert set(np.unique(truth.ids)) == {0, 1, 2}
+
+
+def test_a_chest_series_is_read_and_its_box_lies_inside() -> None:
+    study, problems = open_study(DATA / "chest-dicom", deep=True)
+    assert not problems
+    case = load_case(study, study.training[0])
+    assert case.grid.shape == (512, 512, 30)
+    assert np.allclose(case.grid.spacing_mm, [0.646484375, 0.646484375, 8])
+    (box,) = case.hints
+    assert isinstance(box, Box)
+    assert case.grid.holds(np.stack([box.low_mm, box.high_mm])).all()
+    voxels = case.images["CT"].voxels
+    assert (voxels.min(), case.images["CT"].unit) == (-1024, "HU")
+
+
+def test_a_tilted_session_with_mixed_gaps_is_refused() -> None:
+    with pytest.raises(BadFileError) as caught:
+        read_grid(DATA / "odd-dicom" / "ge-tilt-mixed-gaps")
+    told = str(caught.value)
+    assert "18.5 degrees" in told
+    assert all(gap in told for gap in ("1.08 mm", "4.00 mm", "7.00 mm"))
