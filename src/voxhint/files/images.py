@@ -53,7 +53,8 @@ def _kind(path: Path) -> str:
     if suffix is None:
         msg = f"{path.name}: no reader for this suffix; voxhint reads {', '.join(SUFFIXES)}"
         raise BadFileError(msg)
-    return ".nii" if suffix.lower().startswith(".nii") else ".mha"
+    with path.open("rb"):  # the format libraries say less clearly why a file cannot be opened
+        return ".nii" if suffix.lower().startswith(".nii") else ".mha"
 
 
 def read_grid(path: Path) -> Grid:

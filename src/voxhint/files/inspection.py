@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from voxhint.core.errors import BadStudyError
+from voxhint.core.errors import BadFileError, BadStudyError
 from voxhint.files.description import NAME
 from voxhint.files.examination import Depth, Examined, examine_test, examine_training
 from voxhint.files.hints import Placed, gather
-from voxhint.files.layout import read_layout, some
+from voxhint.files.layout import listing, read_layout, some
 from voxhint.files.luna16 import NAME as LUNA16
 from voxhint.files.luna16 import read_luna16
-from voxhint.files.problems import Problem
+from voxhint.files.problems import Problem, problem_of
 from voxhint.files.strokes import VoxelFile
 from voxhint.files.study import Draft, Study
 
@@ -38,6 +38,10 @@ class Survey:
 def _draft(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
     if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises where permission is denied
         return None, (Problem(str(root), "is no folder", "give the folder of a study"),)
+    try:
+        listing(root)
+    except BadFileError as error:
+        return None, (problem_of(error, root.name),)
     if os.path.lexists(root / NAME):
         return read_layout(root)
     if os.path.lexists(root / LUNA16):

@@ -60,11 +60,11 @@ def listing(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _listed(folder: Path, notes: _Notes) -> list[Path]:
+def _listed(root: Path, below: str, notes: _Notes) -> list[Path]:
     try:
-        return listing(folder)
+        return listing(root / below)
     except BadFileError as error:
-        notes.problems.append(problem_of(error, folder.name))
+        notes.problems.append(problem_of(error, below))
         return []
 
 
@@ -147,7 +147,7 @@ def find_cases(
     """
     notes = _Notes()
     cases: dict[str, dict[str, Path]] = {}
-    for path in _listed(folder, notes):
+    for path in _listed(folder.parent, folder.name, notes):
         where = f"{folder.name}/{path.name}"
         named = _parted(path, where, spec, notes) if _is_image(path, where, notes) else None
         if named is None:
@@ -178,7 +178,7 @@ def find_cases(
 def _masks(root: Path, below: str, notes: _Notes) -> dict[str, Path]:
     """Return the mask files of a folder of the study by case."""
     found: dict[str, Path] = {}
-    for path in _listed(root / below, notes):
+    for path in _listed(root, below, notes):
         where = f"{below}/{path.name}"
         if _is_image(path, where, notes):
             if image_stem(path) in found:
@@ -212,8 +212,7 @@ def _voxel_files(root: Path, spec: Description, notes: _Notes) -> list[VoxelFile
 def _placed(root: Path, spec: Description, cases: Iterable[str], notes: _Notes) -> list[Placed]:
     """Return every hint of the tables and markups."""
     placed: list[Placed] = []
-    folder = root / "hints"
-    for path in _listed(folder, notes):
+    for path in _listed(root, "hints", notes):
         where = f"hints/{path.name}"
         if path.name in TABLES:
             read = read_hint_table(path, spec.labels, where=where)
@@ -223,7 +222,7 @@ def _placed(root: Path, spec: Description, cases: Iterable[str], notes: _Notes) 
             known = ", ".join((*TABLES, *_DRAWN, "markups"))
             notes.warn(where, "is not read", f"hints are read from {known}")
     known_cases = sorted(cases)
-    for path in _listed(folder / "markups", notes):
+    for path in _listed(root, "hints/markups", notes):
         where = f"hints/markups/{path.name}"
         if not path.name.endswith(MARKUPS):
             notes.warn(where, "is not read", f"markups end in {MARKUPS}")
