@@ -1,1 +1,1 @@
-"""TODO."""
+"""What a person should see: pictures of cases and one static report page."""

@@ -1,0 +1,42 @@
+"""What a report tells: plain values, gathered before a word is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from voxhint.measure.table import ScoreTable
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture with its words."""
+
+    caption: str
+    alt: str
+    """What it shows, for those who cannot see it."""
+
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunFacts:
+    """Everything known of a run; what is missing is left out of the report."""
+
+    name: str
+    made: Mapping[str, Any] = field(default_factory=dict)
+    """`made.json`: verb, config, seed, versions, inputs, seconds, hints, skipped, warnings."""
+
+    plan: Mapping[str, Any] | None = None
+    """`model/plan.json`: what was measured of the study and how the network was laid out."""
+
+    history: tuple[Mapping[str, float | None], ...] = ()
+    """Rows of `model/history.csv`."""
+
+    scores: ScoreTable | None = None
+    test_pictures: tuple[Picture, ...] = ()
+    training_pictures: tuple[Picture, ...] = ()
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Cases by what they are: training, test, masks of each."""
+
+    problems: tuple[str, ...] = ()
+    """What could not be read or shown."""

@@ -1,0 +1,128 @@
+"""The numbers of a report: tables of scores, their policy in words, and comparisons."""
+
+from voxhint.measure.compare import Comparison, Difference
+from voxhint.measure.score import CaseScore
+from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
+from voxhint.review.markup import Cell, fold, number, paragraph, share, table, with_interval
+
+_EMPTY_IN_SHORT = (
+    "A label that is in the image but missing from the mask counts as 0 overlap and as an error "
+    "as large as the image. Images that truly lack the label are left out of these means; there, "
+    "false alarms are counted in millilitres."
+)
+
+
+def tell_scores(scores: ScoreTable) -> str:
+    """Return the table of labels, the policy in a sentence, and the policy in full."""
+    tolerance = f"{scores.tolerance_mm:g} mm"
+    head = [
+        "label", "Dice", f"surface Dice at {tolerance}", "HD95 (mm)", "mean surface distance (mm)",
+        "volume error (mL)", "missed", "cases (subjects)",
+    ]  # fmt: skip
+    rows = [_label_row(name, summary) for name, summary in scores.labels.items()]
+    if len(scores.labels) > 1:
+        rows.append(_overall_row(scores.overall))
+    caption = (
+        "Masks against the truth: means over cases, 95 % intervals over subjects. Dice 1 is "
+        "perfect, 0 is no overlap; HD95 is the distance that 95 % of the surface keeps to."
+    )
+    return (
+        table(caption, head, rows)
+        + paragraph(_EMPTY_IN_SHORT)
+        + _tell_absent(scores)
+        + fold("How exactly these numbers were made", paragraph(scores.policy))
+    )
+
+
+def tell_cases(scores: ScoreTable) -> str:
+    """Return the table of every case and label, closed."""
+    head = [
+        "case", "label", "Dice", "surface Dice", "HD95 (mm)", "mean distance (mm)", "truth (mL)",
+        "mask (mL)", "note",
+    ]  # fmt: skip
+    rows = [_case_row(row) for row in scores.cases]
+    count = len({row.case for row in scores.cases})
+    return fold(f"Every case ({count})", table("One line per case and label.", head, rows))
+
+
+def tell_comparison(comparison: Comparison) -> str:
+    """Return what differs from other masks of the same cases, label by label."""
+    head = [
+        "label", "Dice", "surface Dice", "HD95 (mm)", "mean surface distance (mm)",
+        "p (Dice)", "p corrected", "subjects",
+    ]  # fmt: skip
+    rows: list[list[object]] = []
+    notes: list[str] = []
+    for label, measures in comparison.labels.items():
+        dice = measures["dice"]
+        rows.append(
+            [
+                label, _signed(dice, 3), _signed(measures["nsd"], 3),
+                _signed(measures["hd95_mm"], 2), _signed(measures["assd_mm"], 2),
+                _chance(dice.p), _chance(dice.p_corrected), dice.subjects,
+            ]
+        )  # fmt: skip
+        if dice.note is not None:
+            notes.append(paragraph(f"{label}: no test; {dice.note}."))
+    caption = (
+        f"These masks minus {comparison.against}, case by case: mean difference and its 95 % "
+        "interval over subjects. More Dice and less distance is better. p: two-sided Wilcoxon "
+        "signed-rank test on subject means; corrected for the number of labels after Holm."
+    )
+    return table(caption, head, rows) + "".join(notes)
+
+
+def _label_row(name: str, summary: LabelSummary) -> list[object]:
+    return [
+        name, with_interval(summary.dice, 3), with_interval(summary.nsd, 3),
+        with_interval(summary.hd95_mm, 1), with_interval(summary.assd_mm, 2),
+        with_interval(summary.volume_error_ml, 2), share(summary.missed),
+        f"{summary.dice.n} ({summary.dice.subjects})",
+    ]  # fmt: skip
+
+
+def _overall_row(overall: OverallSummary) -> list[object]:
+    return [
+        "mean over labels", with_interval(overall.dice, 3), with_interval(overall.nsd, 3),
+        with_interval(overall.hd95_mm, 1), with_interval(overall.assd_mm, 2), None, None,
+        f"{overall.dice.n} ({overall.dice.subjects})",
+    ]  # fmt: skip
+
+
+def _tell_absent(scores: ScoreTable) -> str:
+    """Return the table of false alarms, or nothing if every truth holds every label."""
+    rows: list[list[object]] = [
+        [
+            name, share(summary.fired), with_interval(summary.false_positive_ml, 2),
+            with_interval(summary.dice_with_absent, 3),
+            f"{summary.false_positive_ml.n} ({summary.false_positive_ml.subjects})",
+        ]
+        for name, summary in scores.labels.items()
+        if summary.fired is not None
+    ]  # fmt: skip
+    head = ["label", "false alarms", "false alarm (mL)", "Dice, all cases", "cases (subjects)"]
+    caption = (
+        "Cases whose truth lacks the label: share of masks that show it all the same, and how much "
+        "of it. 'Dice, all cases' counts such a case as 1 if its mask is empty and as 0 if not."
+    )
+    return table(caption, head, rows)
+
+
+def _case_row(row: CaseScore) -> list[object]:
+    return [
+        row.case, row.label, number(row.dice, 3), number(row.nsd, 3), number(row.hd95_mm, 1),
+        number(row.assd_mm, 2), number(row.truth_ml, 2), number(row.mask_ml, 2), row.empty or "",
+    ]  # fmt: skip
+
+
+def _signed(difference: Difference, digits: int) -> Cell:
+    if difference.mean is None:
+        return Cell(number(None, digits))
+    if difference.low is None or difference.high is None:
+        return Cell(f"{difference.mean:+.{digits}f}")
+    span = f"{difference.low:+.{digits}f} to {difference.high:+.{digits}f}"
+    return Cell(f"{difference.mean:+.{digits}f}", span)
+
+
+def _chance(p: float | None) -> str:
+    return "< 0.001" if p is not None and p < 1e-3 else number(p, 3)

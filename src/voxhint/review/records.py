@@ -1,0 +1,75 @@
+"""The small files of a run: JSON objects, the table of training, the table of scores."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from voxhint.core.errors import BadFileError
+from voxhint.measure.table import ScoreTable
+
+
+def read_object(path: Path) -> Mapping[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: A `.json` file.
+
+    Returns:
+        Its values.
+
+    Raises:
+        BadFileError: It cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(_text(path))
+    except ValueError as error:
+        msg = f"{path.name}: not JSON ({error}); run the step that writes it again"
+        raise BadFileError(msg) from error
+    if not isinstance(found, dict):
+        msg = f"{path.name}: holds no object; run the step that writes it again"
+        raise BadFileError(msg)
+    return found
+
+
+def read_history(path: Path) -> tuple[Mapping[str, float | None], ...]:
+    """Read the rows of a training history; cells without a finite number become None.
+
+    Args:
+        path: A `.csv` file with a header.
+
+    Returns:
+        A row per line, by column name.
+    """
+    rows = csv.DictReader(_text(path).splitlines())
+    return tuple(
+        {name: _number(cell) for name, cell in row.items() if isinstance(name, str)} for row in rows
+    )
+
+
+def read_scores(path: Path) -> ScoreTable:
+    """Return the table of a `scores.json`."""
+    return ScoreTable.from_json(_text(path))
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        BadFileError: It cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        msg = f"{path.name}: cannot be read ({error}); run the step that writes it again"
+        raise BadFileError(msg) from error
+
+
+def _number(cell: object) -> float | None:
+    try:
+        value = float(str(cell))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,135 @@
+"""From a folder to facts: whole runs, runs with holes, and folders that are no run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voxhint.core import Grid, Mask, Volume
+from voxhint.core.errors import BadFileError
+from voxhint.files import read_ids, write_ids, write_image, write_probability
+from voxhint.files.inspection import open_study
+from voxhint.files.study import Study
+from voxhint.measure.score import CaseScore, score_case
+from voxhint.measure.table import tabulate
+from voxhint.review.gather import gather
+from voxhint.review.report import write_report
+
+GRID = Grid((12, 14, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
+TRAINING, TEST = ("a", "b"), ("s", "t", "u")
+
+
+def block(shift: int) -> np.ndarray:
+    ids = np.zeros(GRID.shape, np.uint8)
+    ids[3 + shift : 7 + shift, 4:9, 2:6] = 1
+    return ids
+
+
+def make_study(root: Path) -> Study:
+    for folder in ("imagesTr", "imagesTs", "labelsTs", "hints"):
+        (root / folder).mkdir(parents=True)
+    (root / "dataset.json").write_text(
+        json.dumps(
+            {
+                "channel_names": {"0": "T1"}, "labels": {"background": 0, "liver": 1},
+                "file_ending": ".nii.gz", "numTraining": len(TRAINING),
+            }
+        )
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    for folder, names in (("imagesTr", TRAINING), ("imagesTs", TEST)):
+        for name in names:
+            voxels = rng.normal(size=GRID.shape).astype(np.float32)
+            write_image(root / folder / f"{name}_0000.nii.gz", Volume(voxels, GRID))
+    for name in TEST:
+        write_ids(root / "labelsTs" / f"{name}.nii.gz", block(0), GRID)
+    lines = [f"{name},liver,5,6,8" for name in TRAINING]
+    (root / "hints" / "points.csv").write_text("\n".join(["case,label,x,y,z", *lines]) + "\n")
+    return open_study(root)[0]
+
+
+def make_run(run: Path, study: Study) -> None:
+    for folder in ("labels", "masks", "masksTr", "model"):
+        (run / folder).mkdir(parents=True)
+    scores: list[CaseScore] = []
+    for shift, name in enumerate(TEST):
+        write_ids(run / "masks" / f"{name}.nii.gz", block(shift), GRID)
+        truth, mask = (Mask(block(by), GRID, study.labels) for by in (0, shift))
+        scores += score_case(truth, mask, case=name, subject=name, tolerance_mm=1.0)
+    for name in TRAINING:
+        write_ids(run / "masksTr" / f"{name}.nii.gz", block(0), GRID)
+        for kind in ("", "__trust"):
+            probability = block(0).astype(np.float32)
+            write_probability(run / "labels" / f"{name}__liver{kind}.nii.gz", probability, GRID)
+    table = tabulate(
+        scores, labels=("liver",), tolerance_mm=1.0, rng=np.random.default_rng(0), resamples=100
+    )
+    (run / "scores.json").write_text(table.to_json())
+    (run / "made.json").write_text(json.dumps({"verb": "run", "study": str(study.root)}))
+    (run / "model" / "plan.json").write_text('{"network": "dynunet"}')
+    (run / "model" / "history.csv").write_text("step,loss\n0,1\n1,0.5\n")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    make_run(tmp_path / "run", make_study(tmp_path / "study"))
+    return tmp_path / "run"
+
+
+def test_a_whole_run_gives_pictures_scores_plan_and_history(run: Path) -> None:
+    facts = gather(run, each=1)
+    assert facts.problems == ()
+    assert [one.caption.split(":")[0] for one in facts.test_pictures] == ["u", "t", "s"]
+    assert facts.training_pictures[0].caption == "a; hints: points: 1"
+    assert "soft label" in facts.training_pictures[0].alt
+    assert facts.scores is not None
+    assert facts.plan == {"network": "dynunet"}
+    assert len(facts.history) == 2
+    assert facts.counts == {"training images": 2, "test images": 3}
+    assert "data:image/png" in write_report(facts)
+
+
+def test_without_scores_an_even_choice_of_test_cases_is_shown(run: Path) -> None:
+    (run / "scores.json").unlink()
+    facts = gather(run, each=2)
+    assert [one.caption for one in facts.test_pictures] == ["s", "u"]
+
+
+def test_a_bad_mask_costs_its_picture_and_is_told(run: Path) -> None:
+    (run / "masks" / "t.nii.gz").write_bytes(b"nothing")
+    (run / "labels" / "a__liver__trust.nii.gz").unlink()
+    facts = gather(run)
+    assert len(facts.test_pictures) == 2
+    assert len(facts.training_pictures) == 1
+    assert len(facts.problems) == 2
+    assert any("t.nii.gz" in problem for problem in facts.problems)
+
+
+def test_a_mask_on_another_grid_is_not_drawn(run: Path) -> None:
+    ids, _ = read_ids(run / "masks" / "s.nii.gz")
+    write_ids(run / "masks" / "s.nii.gz", ids, Grid(GRID.shape, np.eye(4)))
+    assert any("corners differ" in problem for problem in gather(run).problems)
+
+
+def test_a_study_that_has_gone_leaves_the_numbers(run: Path) -> None:
+    study = run.parent / "study"
+    study.rename(study.with_name("elsewhere"))
+    facts = gather(run)
+    assert (facts.test_pictures, facts.training_pictures) == ((), ())
+    assert facts.scores is not None
+    assert "not there any more" in facts.problems[0]
+
+
+def test_masks_alone_make_a_report(run: Path) -> None:
+    for path in ("made.json", "scores.json", "model/plan.json", "model/history.csv"):
+        (run / path).unlink()
+    facts = gather(run)
+    assert (facts.plan, facts.scores, facts.history) == (None, None, ())
+    assert "does not say which study" in facts.problems[0]
+    assert write_report(facts)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFileError, match="holds no run"):
+        gather(tmp_path)

@@ -1,0 +1,103 @@
+"""Pictures: right way round, true proportions, and something for every hint."""
+
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from jaxtyping import Float
+from matplotlib.image import imread
+from tests.review.scenes import NAMES, scene, turned_affine
+
+from voxhint.core import Grid, Volume
+from voxhint.review.marks import COLOURS, colour_of
+from voxhint.review.pictures import draw_case, grey_range
+from voxhint.review.plane import View
+from voxhint.review.scene import Scene
+
+
+def seen(png: bytes) -> Float[np.ndarray, "up across rgba"]:
+    return np.asarray(imread(BytesIO(png)))
+
+
+def bright_quarter(affine: np.ndarray, axes: tuple[int, int]) -> Scene:
+    """Return a black cube, bright where both world axes are beyond the middle."""
+    grid = Grid((40, 40, 40), affine)
+    world = grid.to_world(np.argwhere(np.ones(grid.shape)).astype(np.float64))
+    bright = (world > world.mean(0))[:, axes].all(1)
+    return Scene(Volume(bright.reshape(grid.shape).astype(np.float32), grid), NAMES)
+
+
+@pytest.mark.parametrize(("view", "axes"), [("axial", (0, 1)), ("coronal", (0, 2))])
+@pytest.mark.parametrize(
+    "affine",
+    [np.eye(4), np.diag([-1.0, -1.0, 1.0, 1.0]), np.diag([1.0, -1.0, -1.0, 1.0]),
+     np.array([[0, 0, 1, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])],
+)  # fmt: skip
+def test_right_and_front_or_top_of_the_patient_are_at_the_upper_left(
+    affine: np.ndarray, view: View, axes: tuple[int, int]
+) -> None:
+    picture = seen(draw_case(bright_quarter(affine, axes), views=[view]))
+    panel = picture[31:-36, 7:-7, :3].mean(2)
+    rows, columns = (side // 2 for side in panel.shape)
+    assert panel[:rows, :columns].mean() > 0.9
+    for part in (panel[:rows, columns:], panel[rows:, :columns], panel[rows:, columns:]):
+        assert part.mean() < 0.1
+
+
+@pytest.mark.parametrize("affine", [np.diag([1.0, 1.0, 4.0, 1.0]), turned_affine()])
+def test_every_hint_soft_label_mask_and_truth_can_be_drawn(affine: np.ndarray) -> None:
+    whole = scene(affine)
+    five = seen(draw_case(whole))
+    three = seen(draw_case(replace(whole, hints=(), soft=None)))
+    one = seen(draw_case(Scene(whole.image, NAMES)))
+    assert five.shape[1] > three.shape[1] > one.shape[1]
+
+
+def test_each_kind_of_hint_leaves_a_mark_in_its_labels_colour() -> None:
+    whole = scene(np.eye(4))
+    bare = seen(draw_case(replace(whole, hints=whole.hints[:1]), views=["coronal"]))
+    for hint in whole.hints[2:]:
+        marked = seen(draw_case(replace(whole, hints=(hint,)), views=["coronal"]))
+        assert np.abs(marked - bare).sum() > 10, type(hint).__name__
+
+
+def test_the_same_case_gives_the_same_bytes() -> None:
+    assert draw_case(scene()) == draw_case(scene())
+
+
+def test_thick_slices_are_drawn_thick() -> None:
+    thin, thick = (
+        seen(draw_case(Scene(Volume(np.zeros((30, 30, 10), np.float32), Grid((30, 30, 10), affine)),
+                             NAMES)))
+        for affine in (np.eye(4), np.diag([1.0, 1.0, 3.0, 1.0]))
+    )  # fmt: skip
+    assert thick.shape[0] - thin.shape[0] == pytest.approx(264 * 20 / 30, abs=3)
+
+
+def test_a_flat_image_has_one_row() -> None:
+    grid = Grid((30, 30, 1), np.eye(4))
+    flat = Scene(Volume(np.zeros(grid.shape, np.float32), grid), NAMES)
+    assert seen(draw_case(flat)).shape == seen(draw_case(flat, views=["axial"])).shape
+
+
+def test_hounsfield_units_get_the_window_of_what_is_in_view() -> None:
+    grid = Grid((2, 2, 2), np.eye(4))
+    image = Volume(np.zeros(grid.shape, np.float32), grid, "HU")
+    air, flesh = np.full((2, 2), -850, np.float32), np.full((2, 2), 40, np.float32)
+    assert grey_range(image, air)[0] < -900
+    assert grey_range(image, flesh)[0] > -300
+
+
+def test_other_units_get_percentiles_and_a_constant_image_is_no_trouble() -> None:
+    grid = Grid((10, 10, 10), np.eye(4))
+    ramp = Volume(np.arange(1000, dtype=np.float32).reshape(10, 10, 10), grid)
+    assert grey_range(ramp, ramp.voxels[0]) == pytest.approx((5, 994), abs=1)
+    low, high = grey_range(Volume(np.ones(grid.shape, np.float32), grid), ramp.voxels[0])
+    assert low < high
+
+
+def test_labels_have_distinct_colours_and_more_labels_start_over() -> None:
+    assert len(set(COLOURS)) == len(COLOURS)
+    assert colour_of(1) == colour_of(1 + len(COLOURS))
+    assert colour_of(0) not in COLOURS

@@ -1,0 +1,32 @@
+"""The small files of a run."""
+
+from pathlib import Path
+
+import pytest
+
+from voxhint.core.errors import BadFileError
+from voxhint.review.records import read_history, read_object, read_scores
+
+
+def test_a_history_holds_numbers_and_nothing_where_there_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("step,loss,held_out\n0,1.5,\n10,nan,0.25\n20,0.5\n")
+    first, second, third = read_history(path)
+    assert first == {"step": 0, "loss": 1.5, "held_out": None}
+    assert second == {"step": 10, "loss": None, "held_out": 0.25}
+    assert third == {"step": 20, "loss": 0.5, "held_out": None}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '"a"'])
+def test_what_is_no_object_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "made.json"
+    path.write_text(text)
+    with pytest.raises(BadFileError, match=r"made\.json"):
+        read_object(path)
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadFileError, match="cannot be read"):
+        read_scores(path)

@@ -1,0 +1,110 @@
+"""The page: self-contained, well formed, honest about what is missing."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+from tests.measure.rows import row, rows
+
+from voxhint.measure.compare import compare
+from voxhint.measure.table import ScoreTable, tabulate
+from voxhint.review.facts import Picture, RunFacts
+from voxhint.review.report import RESEARCH_ONLY, write_report
+
+_VOID = {"meta", "img", "br"}
+
+
+# typing.override arrives with Python 3.12
+class Reader(HTMLParser):
+    """Checks that every element is closed in order, and notes elements and text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # type: ignore[explicit-override]
+        self.elements.append((tag, dict(attrs)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:  # type: ignore[explicit-override]
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:  # type: ignore[explicit-override]
+        self.text += data
+
+
+def scores() -> ScoreTable:
+    rng = np.random.default_rng(0)
+    ours = (*rows(list(np.linspace(0.3, 0.9, 8))), row("zz", None, empty="truth empty"))
+    theirs = (*rows(list(np.linspace(0.2, 0.7, 8))), row("zz", None, empty="both empty"))
+    table = tabulate(ours, labels=("liver",), tolerance_mm=1.0, rng=rng)
+    return table.with_comparison(compare(ours, theirs, against="old masks", rng=rng))
+
+
+FULL = RunFacts(
+    name="my <run>",
+    made={
+        "verb": "run", "study": "/data/study", "seed": 3, "peak_ram_mb": 2048,
+        "config": {"label": {"reach_mm": None}, "train": {"steps": 200, "supervision": "weak"}},
+        "versions": {"voxhint": "0.1.0"}, "inputs": {"imagesTr/a.nii.gz": "abc"},
+        "seconds": {"label": 2.5, "train": 400}, "hints": {"points": 12, "boxes": 3},
+        "skipped": [{"case": "bad1", "reason": "empty image"}], "warnings": ["<script>x</script>"],
+    },
+    plan={"network": "dynunet", "spacing_mm": [1, 1, 2]},
+    history=tuple({"step": float(n), "loss": 1 / (n + 1), "held_out": None} for n in range(5)),
+    scores=scores(),
+    test_pictures=(Picture("case a & b", 'picture "a"', b"\x89PNG"),),
+    training_pictures=(Picture("hints", "hints of a", b"\x89PNG"),),
+    counts={"training images": 5, "test images": 9},
+    problems=("masks/x.nii.gz: cannot be read; write it again",),
+)  # fmt: skip
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
+    page = write_report(FULL)
+    reader = Reader(page)
+    assert "http" not in page
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in reader.elements}
+    sources = [attributes["src"] for tag, attributes in reader.elements if tag == "img"]
+    assert len(sources) == 3
+    assert all(source is not None and source.startswith("data:image/png") for source in sources)
+
+
+def test_pictures_have_words_and_tables_have_captions() -> None:
+    elements = Reader(write_report(FULL)).elements
+    assert all(attributes.get("alt") for tag, attributes in elements if tag == "img")
+    count = {name: sum(tag == name for tag, _ in elements) for name in ("table", "caption")}
+    assert count["table"] == count["caption"] > 4
+
+
+def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:
+    told = Reader(write_report(FULL)).text
+    table = FULL.scores
+    assert table is not None
+    assert table.overall.dice.mean is not None
+    for words in (
+        RESEARCH_ONLY, "my <run>", "12 points and 3 boxes",
+        f"mean Dice of {table.overall.dice.mean:.3f}",
+        "missing from the mask counts as 0", "false alarms", "old masks", "bad1: empty image",
+        "<script>x</script>", "masks/x.nii.gz", "2.0 GB", "6.7 min", "label.reach_mm", table.policy,
+    ):  # fmt: skip
+        assert words in told, words
+
+
+def test_a_run_of_which_nothing_is_known_still_has_a_page() -> None:
+    reader = Reader(write_report(RunFacts(name="empty")))
+    assert RESEARCH_ONLY in reader.text
+    assert "no truth to compare with" in reader.text
+    assert not re.search(r"\bNone\b|nan", reader.text)
+
+
+def test_strange_values_in_made_do_not_stop_the_page() -> None:
+    strange = RunFacts(
+        name="x", made={"seconds": 3, "hints": ["a"], "skipped": "no", "config": None}
+    )
+    assert "no truth" in Reader(write_report(strange)).text
