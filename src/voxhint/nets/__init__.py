@@ -1,1 +1,6 @@
-"""TODO."""
+"""Which function is learnt."""
+
+from voxhint.nets.trunk import build_trunk
+from voxhint.nets.weights import load_weights, weights_bytes
+
+__all__ = ["build_trunk", "load_weights", "weights_bytes"]

@@ -1,1 +1,31 @@
-"""TODO."""
+"""How cases are made alike: a plan measured once, steps that obey it and can be undone."""
+
+from voxhint.prepare.augment import augment
+from voxhint.prepare.patches import Draw, cut, draw_patch
+from voxhint.prepare.plan import Fingerprint, Plan, Wishes, fingerprint, make_plan
+from voxhint.prepare.resample import resample
+from voxhint.prepare.steps import (
+    back_from,
+    claims_on,
+    common_grid,
+    prepare_image,
+    working_grid,
+)
+
+__all__ = [
+    "Draw",
+    "Fingerprint",
+    "Plan",
+    "Wishes",
+    "augment",
+    "back_from",
+    "claims_on",
+    "common_grid",
+    "cut",
+    "draw_patch",
+    "fingerprint",
+    "make_plan",
+    "prepare_image",
+    "resample",
+    "working_grid",
+]

@@ -1,1 +1,18 @@
-"""TODO."""
+"""How a network learns."""
+
+from voxhint.train.batches import Example
+from voxhint.train.loop import Progress, Result, Settings, train
+from voxhint.train.losses import hint_loss, partial_cross_entropy, trusted_dice
+from voxhint.train.schedule import step_seconds
+
+__all__ = [
+    "Example",
+    "Progress",
+    "Result",
+    "Settings",
+    "hint_loss",
+    "partial_cross_entropy",
+    "step_seconds",
+    "train",
+    "trusted_dice",
+]

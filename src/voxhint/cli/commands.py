@@ -1,0 +1,373 @@
+"""One dataclass for each command: its words, its flags, and the verb it calls.
+
+Verbs are imported when they are called, so that help, check, measure and report never load torch.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from voxhint.config import (
+    LabelConfig,
+    Machine,
+    MeasureConfig,
+    PredictConfig,
+    Recipe,
+    TrainConfig,
+    checked,
+)
+from voxhint.core.errors import BadStudyError, NotAvailableError
+from voxhint.verbs.tell import Tell
+
+Lines = Iterator[str]
+
+
+class Command(Protocol):
+    """What `main` needs of a command."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Do the work and yield the lines for standard output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Run the main job on an embedded phantom: no data needed, a few minutes on a CPU."""
+
+    out: Path = Path("voxhint-demo")
+    """Folder for the phantom study and the run."""
+
+    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Return the path of the report page."""
+        from voxhint.verbs.demo import demo
+
+        yield str(demo(self.out, machine=checked(self.machine), tell=tell))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """List every problem of a study, one line each, with what to do."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    strict: bool = False
+    """Let warnings fail the check too."""
+
+    supervision: Literal["weak", "dense"] = "weak"
+    """Dense: hints may be missing, `denseTr` must be there."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Yield problems, then what the study holds."""
+        from voxhint.verbs.check import check
+
+        problems, told = check(self.study, dense=self.supervision == "dense")
+        for problem in problems:
+            yield f"{problem.severity}: {problem}"
+        errors = sum(problem.severity == "error" for problem in problems)
+        yield f"{errors} errors, {len(problems) - errors} warnings; {told}"
+        if errors or (self.strict and problems):
+            raise BadStudyError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulate:
+    """Make hints of a kind from dense masks, with the seconds a person would need."""
+
+    study: Positional[Path]
+    """A study with `denseTr` (or `labelsTr` without gaps)."""
+
+    hint: str
+    """points:N, boxes, diameters, slices:N, scribbles, tags or soft."""
+
+    out: Path
+    """The new study."""
+
+    seed: int = 0
+    """Start of every random choice."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Yield what was made."""
+        from voxhint.verbs.simulate import simulate
+
+        made = simulate(
+            self.study, hint=self.hint, out=self.out, seed=self.seed, overwrite=self.overwrite
+        )
+        yield (
+            f"{made.out}: {self.hint} for {made.cases} cases; a person would need about "
+            f"{made.seconds / 60:.0f} min, and {made.dense_seconds / 3600:.1f} h to outline all"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """Turn hints into soft labels: a probability and a trust for each case and label."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    out: Path
+    """Folder for the soft labels."""
+
+    label: OmitArgPrefixes[LabelConfig] = field(default_factory=LabelConfig)
+    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Return the output folder."""
+        if self.machine.dry_run:
+            from voxhint.verbs.dry import forecast
+
+            yield from forecast(self.study, Recipe(label=self.label), self.machine)
+            return
+        from voxhint.verbs.label import label
+
+        config = checked(self.label)
+        yield str(label(self.study, self.out, config=config, machine=self.machine, tell=tell))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a model on soft labels; started again, it goes on where it stopped."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    out: Path
+    """The model folder."""
+
+    labels: Path | None = None
+    """What `voxhint label` wrote; not needed with --supervision dense."""
+
+    train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Return the model folder.
+
+        Raises:
+            BadStudyError: There is nothing to learn from.
+        """
+        if self.machine.dry_run:
+            from voxhint.verbs.dry import forecast
+
+            yield from forecast(self.study, Recipe(train=self.train), self.machine)
+            return
+        if self.labels is None and self.train.supervision == "weak":
+            msg = "no soft labels given; name them with --labels, or use --supervision dense"
+            raise BadStudyError(msg)
+        from voxhint.verbs.train import train_model
+
+        config = checked(self.train)
+        yield str(
+            train_model(
+                self.study,
+                self.out,
+                labels=self.labels,
+                config=config,
+                machine=self.machine,
+                tell=tell,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Write a mask for every image of a folder, on the image's own grid."""
+
+    model: Positional[Path]
+    """What `voxhint train` or `voxhint run` wrote."""
+
+    images: Positional[Path]
+    """A folder of CASE_CCCC images, like `imagesTs`."""
+
+    out: Path
+    """Folder for CASE.nii.gz."""
+
+    predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
+    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Return the output folder."""
+        from voxhint.verbs.predict import predict
+
+        config = checked(self.predict)
+        yield str(
+            predict(
+                self.model, self.images, self.out, config=config, machine=self.machine, tell=tell
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Score masks against truth, with intervals over subjects."""
+
+    masks: Positional[Path]
+    """A folder of CASE.nii.gz."""
+
+    truth: Positional[Path]
+    """A folder of CASE.nii.gz drawn by people, such as `labelsTs`."""
+
+    out: Path | None = None
+    """Where the scores go as JSON."""
+
+    compare: Path | None = None
+    """Other masks of the same cases, for a paired test."""
+
+    seed: int = 0
+    """Of the resampling."""
+
+    overwrite: bool = False
+    """Replace scores that are there already."""
+
+    measure: OmitArgPrefixes[MeasureConfig] = field(default_factory=MeasureConfig)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield a line for each label."""
+        from voxhint.verbs.measure import measure, summary_lines, write_scores
+
+        table = measure(
+            self.masks,
+            self.truth,
+            config=checked(self.measure),
+            compare_with=self.compare,
+            seed=self.seed,
+            tell=tell,
+        )
+        if self.out is not None:
+            write_scores(table, self.out, overwrite=self.overwrite)
+        yield from summary_lines(table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one static page about a run: numbers and pictures."""
+
+    folder: Positional[Path]
+    """What `voxhint run` wrote."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Yield the path of the page."""
+        from voxhint.verbs.report import report
+
+        yield str(report(self.folder))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Go from a study folder to masks, numbers and a report: the main job."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    out: Path
+    """Folder for everything the run makes."""
+
+    label: OmitArgPrefixes[LabelConfig] = field(default_factory=LabelConfig)
+    train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
+    predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
+    measure: OmitArgPrefixes[MeasureConfig] = field(default_factory=MeasureConfig)
+    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Return the path of the report page."""
+        parts = {part.name: getattr(self, part.name) for part in dataclasses.fields(Recipe)}
+        recipe = checked(Recipe(**parts))
+        if self.machine.dry_run:
+            from voxhint.verbs.dry import forecast
+
+            yield from forecast(self.study, recipe, self.machine)
+            return
+        from voxhint.verbs.run import run
+
+        yield str(run(self.study, self.out, recipe=recipe, machine=self.machine, tell=tell))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Review a run in the browser (not available in this version)."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    folder: Positional[Path | None] = None
+    """What `voxhint run` wrote."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Refuse: the review app comes later.
+
+        Raises:
+            NotAvailableError: Always.
+        """
+        msg = "serve is not available in this version; look at the page of voxhint report"
+        raise NotAvailableError(msg)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Hand the result of a run to other tools."""
+
+    folder: Positional[Path]
+    """What `voxhint run` wrote."""
+
+    to: Literal["nnunet", "dicom-seg", "rtstruct", "monai-bundle"]
+    """The other tool's layout; only nnunet in this version."""
+
+    out: Path
+    """The folder to make."""
+
+    overwrite: bool = False
+    """Replace an earlier export."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Return the output folder."""
+        from voxhint.verbs.export import export
+
+        yield str(export(self.folder, to=self.to, out=self.out, overwrite=self.overwrite))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """List the weights voxhint knows, and whether they are here."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Yield that there are none yet."""
+        yield "no pretrained weights are needed or known in this version;"
+        yield "voxhint train and voxhint run make models from your own study"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Say what this machine can do."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Yield a line for each fact."""
+        from voxhint.verbs.doctor import doctor
+
+        for name, value in doctor():
+            yield f"{name}: {value}"
+
+
+COMMANDS: dict[str, type[Command]] = {
+    "demo": Demo,
+    "check": Check,
+    "simulate": Simulate,
+    "run": Run,
+    "label": Label,
+    "train": Train,
+    "predict": Predict,
+    "measure": Measure,
+    "report": Report,
+    "export": Export,
+    "serve": Serve,
+    "models": Models,
+    "doctor": Doctor,
+}

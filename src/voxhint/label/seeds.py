@@ -1,0 +1,184 @@
+"""What each hint proves of each voxel: classes present, classes ruled out, and classes likely."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from voxhint.core import (
+    Box,
+    Diameter,
+    Grid,
+    Hint,
+    LabelSet,
+    Points,
+    Soft,
+    Strokes,
+    Tag,
+)
+
+_CORE = 0.5  # of a box's or ball's half width: roundish objects fill their middle
+_MARGIN = 0.15  # of a diameter: how far beyond the ball an object may still reach
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What the hints of one case say before anything is spread.
+
+    `proven` and `possible` are facts that every mask must respect; `likely` is a guess that only
+    guides spreading.
+    """
+
+    proven: Float32[np.ndarray, "class i j k"]
+    """How surely the voxel is of the class: 1 for a sure click or stroke, 0 where none is."""
+
+    possible: Float32[np.ndarray, "class i j k"]
+    """1 where the class may be, 0 where a hint rules it out, between where a soft hint doubts."""
+
+    likely: Float32[np.ndarray, "class i j k"]
+    """Trust in places that follow from the shape of a box or a ball; 0 elsewhere."""
+
+    grid: Grid
+
+    @property
+    def settled(self) -> Bool[np.ndarray, "i j k"]:
+        """Return the voxels of which every class is decided, with nothing left to spread."""
+        return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
+
+
+def gather_evidence(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Evidence:
+    """Lay every hint of a case onto its grid.
+
+    A negative tag rules its label out; a box rules it out outside, as does a diameter with doubt at
+    its rim; points, scribbles and drawn slices prove their class where they lie. Where all
+    foreground labels are ruled out, background is proven. The rest stays unknown.
+
+    Args:
+        grid: Where results lie: the grid of the case's first channel.
+        hints: Hints of one case, all inside the grid.
+        labels: Names of the classes.
+
+    Returns:
+        Facts and guesses for every voxel and class.
+
+    Raises:
+        BadHintError: A hint names an unknown label.
+        GridMismatchError: A drawn or soft hint lies on another grid.
+    """
+    shape = (len(labels.names), *grid.shape)
+    proven, likely = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    possible = np.ones(shape, np.float32)
+    for hint in hints:
+        _lay(hint, proven, possible, grid=grid, labels=labels)
+    for name in labels.foreground:
+        shaped = [h for h in hints if isinstance(h, Box | Diameter) and h.label == name]
+        if shaped:
+            number = labels.number(name)
+            likely[number], reached = _lay_shapes(shaped, grid)
+            possible[number] = np.minimum(possible[number], reached)
+    _close(proven, possible)
+    return Evidence(proven, possible, likely, grid)
+
+
+def _lay(
+    hint: Hint,
+    proven: Float32[np.ndarray, "class i j k"],
+    possible: Float32[np.ndarray, "class i j k"],
+    *,
+    grid: Grid,
+    labels: LabelSet,
+) -> None:
+    match hint:
+        case Tag():
+            _rule_out_by_tag(possible, grid, hint, labels)
+        case Points():
+            _prove_points(proven, grid, hint, labels)
+        case Strokes():
+            grid.require_same(hint.grid)
+            for number in range(len(labels.names)):
+                proven[number][hint.classes == number] = 1
+        case Soft():
+            grid.require_same(hint.grid)
+            number = labels.number(hint.label)
+            proven[number] = np.maximum(proven[number], hint.probability)
+            possible[number] = np.minimum(possible[number], hint.probability)
+        case Box() | Diameter():
+            labels.number(hint.label)  # laid together afterwards: a label may have several
+        case _:
+            assert_never(hint)
+
+
+def _rule_out_by_tag(
+    possible: Float32[np.ndarray, "class i j k"], grid: Grid, tag: Tag, labels: LabelSet
+) -> None:
+    number = labels.number(tag.label)
+    if tag.state != "absent":
+        return
+    if tag.z_range_mm is None:
+        possible[number] = 0
+        return
+    low, high = tag.z_range_mm
+    height = places_mm(grid)[2]
+    possible[number][(height >= low) & (height <= high)] = 0
+
+
+def _prove_points(
+    proven: Float32[np.ndarray, "class i j k"], grid: Grid, points: Points, labels: LabelSet
+) -> None:
+    index = np.round(grid.to_index(points.positions_mm)).astype(int)
+    i, j, k = np.clip(index, 0, np.array(grid.shape) - 1).T
+    np.maximum.at(proven[labels.number(points.label)], (i, j, k), points.confidence)
+
+
+def places_mm(grid: Grid) -> tuple[Float32[np.ndarray, "i j k"], ...]:
+    """Return world x, y and z of every voxel's centre."""
+    index = [np.arange(n, dtype=np.float32) for n in grid.shape]
+    i, j, k = index[0][:, None, None], index[1][:, None], index[2]
+    m = grid.affine.astype(np.float32)
+    return tuple(m[w, 0] * i + m[w, 1] * j + m[w, 2] * k + m[w, 3] for w in range(3))
+
+
+def _lay_shapes(
+    shapes: Sequence[Box | Diameter], grid: Grid
+) -> tuple[Float32[np.ndarray, "i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return where objects are likely (their cores), and where they are possible."""
+    places = places_mm(grid)
+    slack = float(grid.spacing_mm.max())  # a person's box is right to about a voxel
+    core, reached = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for shape in shapes:
+        inner, beyond_mm, rim_mm = _shape(shape, places, slack)
+        core[inner] = 1
+        np.maximum(reached, np.clip(1 - beyond_mm / rim_mm, 0, 1), out=reached)
+    return core, reached
+
+
+def _shape(
+    shape: Box | Diameter, places: Sequence[Float32[np.ndarray, "i j k"]], slack: float
+) -> tuple[Bool[np.ndarray, "i j k"], Float32[np.ndarray, "i j k"], float]:
+    """Return the core, the distance beyond the outline, and how far doubt reaches."""
+    if isinstance(shape, Box):
+        middle, half = (shape.low_mm + shape.high_mm) / 2, (shape.high_mm - shape.low_mm) / 2
+        away = [np.abs(p - np.float32(m)) for p, m in zip(places, middle, strict=True)]
+        round_core = sum(
+            (a / np.float32(max(h, slack / 2))) ** 2 for a, h in zip(away, half, strict=True)
+        )
+        beyond = np.max([a - np.float32(h) for a, h in zip(away, half, strict=True)], axis=0)
+        return np.asarray(round_core <= _CORE**2), beyond, slack
+    squares = [(p - np.float32(c)) ** 2 for p, c in zip(places, shape.centre_mm, strict=True)]
+    away_mm = np.sqrt(squares[0] + squares[1] + squares[2])
+    radius = shape.diameter_mm / 2
+    inner = away_mm <= max(_CORE * radius, float(away_mm.min()))
+    return inner, away_mm - np.float32(radius), max(slack, _MARGIN * shape.diameter_mm)
+
+
+def _close(
+    proven: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
+) -> None:
+    """Draw the conclusions: one class proven rules the others out, and none left is background."""
+    total = proven.sum(0, keepdims=True)
+    np.divide(proven, total, out=proven, where=total > 1)  # contradictory marks share the voxel
+    np.minimum(possible, 1 - (proven.sum(0, keepdims=True) - proven), out=possible)
+    np.maximum(proven[0], 1 - possible[1:].max(0), out=proven[0])
+    np.minimum(possible[1:], 1 - proven[0], out=possible[1:])

@@ -1,0 +1,164 @@
+"""From the hints of one case to its soft label: gather, let the classes compete, weigh."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from voxhint.config import LabelConfig
+from voxhint.core import Case, LabelSet, SoftLabel, Volume
+from voxhint.label.likelihood import log_likelihood
+from voxhint.label.seeds import Evidence
+from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm
+
+_FADE = 2.0  # reaches after which trust has fallen to 0.6
+_NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
+_LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
+
+
+def soften(
+    evidence: Evidence,
+    images: Sequence[Volume],
+    labels: LabelSet,
+    *,
+    reach_mm: Mapping[str, float],
+    config: LabelConfig,
+) -> SoftLabel:
+    """Spread the evidence of one case over its voxels.
+
+    Every class that was shown competes for a voxel with the distance to its nearest seed,
+    measured in its own reach: twenty clicks spread over a wide background speak for more space
+    than twenty clicks in a small organ. The image joins in twice, by edges that lengthen ways and
+    by how often an intensity was clicked for each class. Trust is the lead of the winner over the
+    second, and fades with distance. What the hints prove stays as it is.
+
+    A class that nobody showed and nothing rules out stays unknown; background claims then only say
+    that the classes shown are absent.
+
+    Args:
+        evidence: What the hints prove, from `gather_evidence`.
+        images: Channels on the evidence's grid.
+        labels: Names of the classes.
+        reach_mm: Reach of each class, from `plan_reach`.
+        config: Method and strengths.
+
+    Returns:
+        Probability and trust of every class.
+    """
+    seeds = (evidence.proven > 0.5) | (evidence.likely > 0)
+    shown = np.asarray(seeds.any((1, 2, 3)))
+    open_ = np.asarray(evidence.possible.any((1, 2, 3)))
+    scores = np.full(evidence.proven.shape, -np.inf, np.float32)
+    near = np.full(evidence.grid.shape, np.inf, np.float32)
+    steep = edge_cost(images) if config.method == "geodesic" else None
+    for number, name in enumerate(labels.names):
+        if config.method != "none" and shown[number]:
+            away = _distance(seeds[number], evidence, steep, reach_mm[name], config.edge_weight)
+            scores[number] = -0.5 * away**2
+            near = np.minimum(near, away)
+    if config.method == "geodesic":
+        scores += log_likelihood(images, seeds)
+    if not shown[0] and open_[0]:
+        scores[0] = -0.5 * _NEVER**2
+    probs, lead = _compete(scores, evidence.possible)
+    trust = lead * np.exp(-0.5 * (near / _FADE) ** 2)
+    if not shown[0] and shown.any():
+        nobody_near = (near > 2 * _NEVER) & (probs[0] > 0.5)
+        trust[nobody_near] = np.maximum(trust[nobody_near], config.background_trust)
+    if evidence.likely.any():
+        trust *= config.guess_trust
+    trust[trust < _LEAST] = 0
+    unseen = open_ & ~shown
+    unseen[0] = False
+    return _with_facts(probs, trust, evidence, unseen=unseen)
+
+
+def _distance(
+    seeds: Bool[np.ndarray, "i j k"],
+    evidence: Evidence,
+    steep: Float32[np.ndarray, "i j k"] | None,
+    reach_mm: float,
+    edge_weight: float,
+) -> Float32[np.ndarray, "i j k"]:
+    """Return the distance to the nearest seed in reaches."""
+    if steep is not None:
+        away = geodesic_mm(seeds, steep, evidence.grid, edge_weight=edge_weight)
+        return np.asarray(away / reach_mm, np.float32)
+    bell = gaussian_mm(seeds.astype(np.float32), evidence.grid, reach_mm=reach_mm)
+    return np.asarray(np.sqrt(-2 * np.log(np.clip(bell, 1e-30, 1))), np.float32)
+
+
+def _compete(
+    scores: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return probabilities, and the lead of the first over the second."""
+    with np.errstate(divide="ignore"):
+        scores = scores + np.log(possible)
+    top = scores.max(0)
+    probs = np.exp(scores - np.where(np.isfinite(top), top, 0))
+    total = probs.sum(0)
+    probs = np.divide(probs, total, out=np.zeros_like(probs), where=total > 0)
+    ordered = np.sort(probs, axis=0)
+    lead = ordered[-1] - ordered[-2] if len(probs) > 1 else ordered[-1]
+    return probs.astype(np.float32), lead.astype(np.float32)
+
+
+def _with_facts(
+    probs: Float32[np.ndarray, "class i j k"],
+    trust: Float32[np.ndarray, "i j k"],
+    evidence: Evidence,
+    *,
+    unseen: Bool[np.ndarray, " class"],
+) -> SoftLabel:
+    """Return the guesses with the facts laid over them, as probability and trust per class."""
+    belief, plausible = trust * probs, 1 - trust * (1 - probs)
+    if unseen.any():  # "not A" is known, "background rather than B" is not
+        belief[0], plausible[0] = 0, 1 - belief[1:].max(0)
+        belief[unseen], plausible[unseen] = 0, 1 - belief.max(0)
+    settled = evidence.settled
+    belief = np.where(settled, evidence.proven, np.maximum(belief, evidence.proven))
+    plausible = np.minimum(plausible, evidence.possible)
+    plausible = np.where(settled, np.maximum(evidence.proven, evidence.possible), plausible)
+    return from_claims(belief, np.maximum(plausible, belief), evidence)
+
+
+def facts_of(evidence: Evidence) -> SoftLabel:
+    """Return only what the hints prove, with nothing spread."""
+    belief = evidence.proven
+    return from_claims(belief, np.maximum(evidence.possible, belief), evidence)
+
+
+def from_claims(
+    belief: Float32[np.ndarray, "class i j k"],
+    plausible: Float32[np.ndarray, "class i j k"],
+    evidence: Evidence,
+) -> SoftLabel:
+    """Return probability and trust that say the same as belief and plausibility.
+
+    Trust = 1 - (plausibility - belief); probability = belief / trust, 0 where nothing is trusted.
+    """
+    known = np.clip(1 - (plausible - belief), 0, 1)
+    probs = np.divide(belief, known, out=np.zeros_like(belief), where=known > 0)
+    return SoftLabel(
+        np.clip(probs, 0, 1).astype(np.float32), known.astype(np.float32), evidence.grid
+    )
+
+
+def dense_label(case: Case, labels: LabelSet) -> SoftLabel:
+    """Return a dense mask as a soft label: every voxel sure, undrawn ones unknown.
+
+    Args:
+        case: With its truth.
+        labels: Names of the classes.
+
+    Returns:
+        Trust 1 where the mask says something; 0 everywhere for a case without one.
+    """
+    truth = case.truth
+    if truth is None:
+        unknown = np.zeros((len(labels.names), *case.grid.shape), np.float32)
+        return SoftLabel(unknown, unknown, case.grid)
+    classes = labels.to_classes(truth.ids)
+    probs = np.stack([classes == n for n in range(len(labels.names))]).astype(np.float32)
+    drawn = np.broadcast_to(probs.max(0), probs.shape).astype(np.float32)
+    return SoftLabel(probs, drawn, truth.grid)

@@ -1,0 +1,98 @@
+"""Vary patches as patients and scanners vary: pose, size, brightness, contrast, noise."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+Patches = Float[Tensor, "batch channel i j k"]
+
+_TURN = 0.15  # radians, standard deviation for each axis
+_ZOOM = 0.10  # log scale
+_SHIFT = 0.05  # of the patch
+
+
+def augment(
+    image: Patches,
+    belief: Patches,
+    plausible: Patches,
+    rng: np.random.Generator,
+    *,
+    spacing_mm: tuple[float, float, float],
+    mirror: bool,
+) -> tuple[Patches, Patches, Patches]:
+    """Vary a batch at random; image and claims move together.
+
+    Args:
+        image: Prepared images.
+        belief: Belief of each class; 0 is what lies beyond the patch.
+        plausible: Plausibility of each class; 1 is what lies beyond.
+        rng: Source of chance: the same generator state gives the same batch.
+        spacing_mm: Of the patches; turns happen in millimetres.
+        mirror: Flip axes at random too.
+
+    Returns:
+        New tensors of the same shapes.
+    """
+    places = _places(image, rng, spacing_mm, mirror=mirror)
+    image = _sample(image, places, border=True)
+    belief = _sample(belief, places)
+    plausible = 1 - _sample(1 - plausible, places)
+    return torch.stack([_recolour(x, rng) for x in image]), belief, plausible
+
+
+def _sample(field: Patches, places: Tensor, *, border: bool = False) -> Patches:
+    padding = "border" if border else "zeros"
+    return functional.grid_sample(field, places, padding_mode=padding, align_corners=False)
+
+
+def _places(
+    image: Patches,
+    rng: np.random.Generator,
+    spacing_mm: tuple[float, float, float],
+    *,
+    mirror: bool,
+) -> Tensor:
+    """Return where to sample: a turn and zoom in millimetres and a shift for each patch."""
+    # grid_sample orders axes k, j, i and measures the patch as -1 to 1
+    size = np.array(image.shape[:1:-1], np.float64) * spacing_mm[::-1]
+    maps = []
+    for _ in range(image.shape[0]):
+        flips = np.where((rng.random(3) < 0.5) & mirror, -1.0, 1.0)
+        turn = _rotation(rng.normal(0, _TURN, 3)) @ np.diag(flips * np.exp(rng.normal(0, _ZOOM, 3)))
+        linear = np.diag(1 / size) @ turn @ np.diag(size)
+        maps.append(np.column_stack([linear, rng.uniform(-2 * _SHIFT, 2 * _SHIFT, 3)]))
+    theta = torch.from_numpy(np.stack(maps).astype(np.float32)).to(image.device)
+    return functional.affine_grid(theta, list(image.shape), align_corners=False)
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    turn = np.eye(3)
+    for axis, angle in enumerate(angles):
+        one, two = (axis + 1) % 3, (axis + 2) % 3
+        step = np.eye(3)
+        step[[one, two], [one, two]] = np.cos(angle)
+        step[one, two], step[two, one] = -np.sin(angle), np.sin(angle)
+        turn = turn @ step
+    return turn
+
+
+def _recolour(
+    image: Float[Tensor, "channel i j k"], rng: np.random.Generator
+) -> Float[Tensor, "channel i j k"]:
+    channels = []
+    for channel in image:
+        value = channel
+        if rng.random() < 0.3:
+            low, high = value.min(), value.max()
+            span = (high - low).clamp(min=1e-6)
+            value = ((value - low) / span) ** float(np.exp(rng.normal(0, 0.25))) * span + low
+        value = value * float(np.exp(rng.normal(0, 0.15))) + float(rng.normal(0, 0.1))
+        if rng.random() < 0.3:
+            noise = rng.standard_normal(tuple(value.shape), np.float32)
+            value = value + abs(float(rng.normal(0, 0.1))) * torch.from_numpy(noise).to(
+                value.device
+            )
+        channels.append(value)
+    return torch.stack(channels)

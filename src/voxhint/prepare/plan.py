@@ -1,0 +1,205 @@
+"""Measure the training images once, write the plan down, and obey it ever after."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from voxhint.core import Case, LabelSet
+
+V = TypeVar("V")
+
+_LEVELS = 5
+_SMALLEST = 4  # voxels an axis must keep at the deepest level
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """How one channel with a unit of its own is clipped, centred and scaled."""
+
+    low: float
+    high: float
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """What one case tells the plan, small enough to keep for thousands of cases."""
+
+    shape: tuple[int, int, int]
+    """After turning to RAS."""
+
+    spacing_mm: tuple[float, float, float]
+    samples: Mapping[str, tuple[float, ...]]
+    """Some voxels of each channel measured in HU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the user decided, where the data leave a choice."""
+
+    network: str
+    """Name of the trunk."""
+
+    width: int
+    """Feature maps at full resolution."""
+
+    patch_voxels: int
+    """Most voxels a patch may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that training decided about preparation and network; prediction obeys it."""
+
+    channels: tuple[str, ...]
+    optional_channels: tuple[str, ...]
+    """Those a case may lack; the network then sees 0."""
+
+    labels: LabelSet
+    spacing_mm: tuple[float, float, float]
+    patch: tuple[int, int, int]
+    strides: tuple[tuple[int, int, int], ...]
+    """Down-sampling of each level; the first is 1, 1, 1."""
+
+    kernels: tuple[tuple[int, int, int], ...]
+    features: tuple[int, ...]
+    network: str
+    intensity: Mapping[str, Intensity]
+    """For channels in HU; other channels are scaled image by image."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for `plan.json`."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Plan":
+        """Return the plan that `to_json` wrote."""
+        labels = values["labels"]
+        return Plan(
+            channels=tuple(values["channels"]),
+            optional_channels=tuple(values["optional_channels"]),
+            labels=LabelSet(tuple(labels["names"]), tuple(labels["ids"]), labels["ignore"]),
+            spacing_mm=_three(values["spacing_mm"]),
+            patch=_three(values["patch"]),
+            strides=tuple(_three(s) for s in values["strides"]),
+            kernels=tuple(_three(s) for s in values["kernels"]),
+            features=tuple(values["features"]),
+            network=values["network"],
+            intensity={name: Intensity(**v) for name, v in values["intensity"].items()},
+        )
+
+
+def _three(values: Sequence[V]) -> tuple[V, V, V]:
+    first, second, third = values
+    return first, second, third
+
+
+def fingerprint(case: Case, rng: np.random.Generator, *, samples: int = 2000) -> Fingerprint:
+    """Measure one case.
+
+    Args:
+        case: Its images; hints are not looked at.
+        rng: Chooses the voxels.
+        samples: Voxels kept of each channel in HU.
+
+    Returns:
+        Shape and spacing of the first channel after turning to RAS, and the samples.
+    """
+    grid = case.grid.turned(case.grid.turn_to_ras())
+    drawn = {
+        name: tuple(rng.choice(image.voxels.ravel(), samples).tolist())
+        for name, image in case.images.items()
+        if image.unit == "HU"
+    }
+    return Fingerprint(grid.shape, _three(grid.spacing_mm.tolist()), drawn)
+
+
+def make_plan(
+    prints: Sequence[Fingerprint],
+    channels: tuple[str, ...],
+    labels: LabelSet,
+    *,
+    wishes: Wishes,
+    optional_channels: tuple[str, ...] = (),
+) -> Plan:
+    """Decide spacing, patch, network shape and intensity scaling from what was measured.
+
+    The patch covers the median image where the budget allows, else it shrinks along the axis that
+    is longest in millimetres. An axis is halved from level to level while it is long enough and
+    not yet coarser than the others, so that slices 4 to 10 mm apart are not mixed too early.
+
+    Args:
+        prints: One or more cases.
+        channels: In the order the network will see them.
+        labels: What it learns to tell apart.
+        wishes: What the user decided.
+        optional_channels: Those that cases may lack.
+
+    Returns:
+        The plan.
+
+    Source:
+        Isensee et al. 2021, "nnU-Net", Nature Methods 18, supplementary note 2 (the idea of
+        halving axes by spacing, and of median spacing and shape).
+    """
+    spacing = np.median([p.spacing_mm for p in prints], axis=0)
+    field = np.median([np.array(p.shape) * p.spacing_mm for p in prints], axis=0)
+    patch = _patch(
+        np.maximum(1, np.round(field / spacing)).astype(int), spacing, wishes.patch_voxels
+    )
+    strides, kernels = _pyramid(patch, spacing)
+    unit = np.prod(strides, axis=0)
+    patch = np.maximum(unit, -(-patch // unit) * unit)
+    return Plan(
+        channels=channels,
+        optional_channels=optional_channels,
+        labels=labels,
+        spacing_mm=_three([round(float(s), 6) for s in spacing]),
+        patch=_three([int(p) for p in patch]),
+        strides=tuple(_three([int(v) for v in s]) for s in strides),
+        kernels=tuple(_three([int(v) for v in s]) for s in kernels),
+        features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
+        network=wishes.network,
+        intensity=_intensity(prints),
+    )
+
+
+def _patch(shape: np.ndarray, spacing: np.ndarray, voxels: int) -> np.ndarray:
+    patch = shape.copy()
+    while math.prod(patch.tolist()) > voxels and patch.max() > _SMALLEST:
+        axis = int(np.argmax(np.where(patch > _SMALLEST, patch * spacing, 0)))
+        patch[axis] = max(_SMALLEST, min(patch[axis] - 1, int(patch[axis] * 0.95)))
+    return patch
+
+
+def _pyramid(patch: np.ndarray, spacing: np.ndarray) -> tuple[list[list[int]], list[list[int]]]:
+    strides, kernels = [[1, 1, 1]], [_kernel(spacing)]
+    size, step = patch.astype(float), spacing.astype(float)
+    while len(strides) < _LEVELS:
+        halve = (size >= 2 * _SMALLEST) & (step < 2 * step[size >= 2 * _SMALLEST].min(initial=1e9))
+        if not halve.any():
+            break
+        factor = np.where(halve, 2, 1)
+        size, step = size / factor, step * factor
+        strides.append(factor.tolist())
+        kernels.append(_kernel(step))
+    return strides, kernels
+
+
+def _kernel(spacing: np.ndarray) -> list[int]:
+    return [3 if s < 2 * spacing.min() else 1 for s in spacing]
+
+
+def _intensity(prints: Sequence[Fingerprint]) -> dict[str, Intensity]:
+    found = {}
+    for name in {name: None for p in prints for name in p.samples}:
+        values = np.concatenate([p.samples[name] for p in prints if name in p.samples])
+        low, high = np.percentile(values, [0.5, 99.5])
+        inside = np.clip(values, low, high)
+        found[name] = Intensity(float(low), float(high), float(inside.mean()), float(inside.std()))
+    return found

@@ -1,0 +1,102 @@
+"""One case made like all others: turned, resampled, normalised; hints carried along."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32
+
+from voxhint.core import Grid, SoftLabel, Volume
+from voxhint.prepare.plan import Plan
+from voxhint.prepare.resample import resample
+
+
+def working_grid(grid: Grid, plan: Plan) -> Grid:
+    """Return the grid on which a case is learnt: axes nearest to RAS, at the plan's spacing.
+
+    Grids that differ only by the order and direction of their axes give one working grid, so
+    results do not depend on how a scanner stored the array.
+    """
+    turned = grid.turned(grid.turn_to_ras())
+    if np.allclose(turned.spacing_mm, plan.spacing_mm, rtol=0.02):
+        return turned
+    return turned.spaced(np.array(plan.spacing_mm))
+
+
+def onto(
+    array: Float32[np.ndarray, "i j k"], source: Grid, target: Grid
+) -> Float32[np.ndarray, "a b c"]:
+    """Return an array on a working grid: turned exactly, then resampled if spacings differ."""
+    turn = source.turn_to_ras()
+    return resample(turn.apply(array), source.turned(turn), target)
+
+
+def back_from(
+    array: Float32[np.ndarray, "a b c"], working: Grid, target: Grid
+) -> Float32[np.ndarray, "i j k"]:
+    """Return an array of a working grid on the source grid it came from: the inverse of `onto`."""
+    turn = target.turn_to_ras()
+    return turn.undo(resample(array, working, target.turned(turn)))
+
+
+def common_grid(images: Sequence[Volume]) -> tuple[Volume, ...]:
+    """Return all channels on the grid of the first."""
+    first = images[0].grid
+    return tuple(
+        image
+        if image.grid.same(first)
+        else Volume(resample(image.voxels, image.grid, first), first, image.unit)
+        for image in images
+    )
+
+
+def prepare_image(
+    images: Mapping[str, Volume], plan: Plan
+) -> tuple[Float32[np.ndarray, "channel i j k"], Grid]:
+    """Make the images of one case alike those of all others.
+
+    Args:
+        images: Channels by name, each on its own grid; optional ones may be missing.
+        plan: What was measured on the training images.
+
+    Returns:
+        One array with a channel for each of the plan's (0 where it is missing), and its grid.
+    """
+    grid = working_grid(next(iter(images.values())).grid, plan)
+    stack = np.zeros((len(plan.channels), *grid.shape), np.float32)
+    for number, channel in enumerate(plan.channels):
+        if channel in images:
+            image = images[channel]
+            stack[number] = _normalised(onto(image.voxels, image.grid, grid), channel, plan)
+    return stack, grid
+
+
+def _normalised(
+    voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan
+) -> Float32[np.ndarray, "i j k"]:
+    fixed = plan.intensity.get(channel)
+    if fixed is None:  # no unit: every image by its own statistics
+        low, high = np.percentile(voxels, [0.5, 99.5])
+        clipped = np.clip(voxels, low, high)
+        middle, scale = float(clipped.mean()), float(clipped.std())
+    else:
+        clipped = np.clip(voxels, fixed.low, fixed.high)
+        middle, scale = fixed.mean, fixed.std
+    return np.asarray((clipped - middle) / max(scale, 1e-6), np.float32)
+
+
+def claims_on(grid: Grid, soft: SoftLabel) -> Float32[np.ndarray, "two class a b c"]:
+    """Return belief and plausibility of every class on a working grid.
+
+    Both mix linearly, unlike probability and trust: half of "surely A" and half of "unknown" is a
+    belief in A of one half.
+
+    Args:
+        grid: The working grid of the case.
+        soft: The soft label on the source grid.
+
+    Returns:
+        Belief = trust x probability, then plausibility = 1 - trust x (1 - probability).
+    """
+    belief = soft.trust * soft.probs
+    plausible = 1 - soft.trust * (1 - soft.probs)
+    return np.stack([np.stack([onto(c, soft.grid, grid) for c in x]) for x in (belief, plausible)])

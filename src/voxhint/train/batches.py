@@ -1,0 +1,73 @@
+"""Prepared cases as batches of patches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from voxhint.prepare import Draw, cut, draw_patch
+
+Triple = tuple[int, int, int]
+
+_LOOKS = 24  # held-out patches at most: enough to rank checkpoints, cheap to score
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One prepared case, possibly memory-mapped."""
+
+    name: str
+    image: Float[np.ndarray, "channel i j k"]
+    claims: Float[np.ndarray, "two class i j k"]
+    """Belief and plausibility of each class."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Patches of images and claims."""
+
+    image: Float[Tensor, "batch channel i j k"]
+    belief: Float[Tensor, "batch class i j k"]
+    plausible: Float[Tensor, "batch class i j k"]
+
+    def to(self, device: torch.device) -> "Batch":
+        """Return the batch on a device."""
+        return Batch(self.image.to(device), self.belief.to(device), self.plausible.to(device))
+
+
+def draw_batch(
+    examples: Sequence[Example], patch: Triple, size: int, rng: np.random.Generator
+) -> Batch:
+    """Return patches of cases drawn at random, every case as likely."""
+    chosen = [examples[i] for i in rng.integers(0, len(examples), size)]
+    return _stack([(e, draw_patch(e.claims[0], patch, rng)) for e in chosen], patch)
+
+
+def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list[Batch]:
+    """Return the same patches at every call: those of the middle of what is known."""
+    places = []
+    for example in examples[:: max(1, -(-len(examples) // _LOOKS))]:
+        known = np.argwhere(np.asarray(example.claims[0]).max(0) > 0)
+        shape = example.claims.shape[2:]
+        middle = known.mean(0) if len(known) else np.array(shape) / 2
+        corner = [
+            (n - p) // 2 if n <= p else int(np.clip(m - p // 2, 0, n - p))
+            for m, n, p in zip(middle, shape, patch, strict=True)
+        ]
+        places.append((example, Draw((corner[0], corner[1], corner[2]))))
+    return [_stack(places[i : i + size], patch) for i in range(0, len(places), size)]
+
+
+def _stack(places: Sequence[tuple[Example, Draw]], patch: Triple) -> Batch:
+    def pieces(arrays: Sequence[np.ndarray], fill: float | None) -> Tensor:
+        cuts = [cut(a, draw, patch, fill=fill) for a, (_, draw) in zip(arrays, places, strict=True)]
+        return torch.from_numpy(np.stack(cuts).astype(np.float32))
+
+    return Batch(
+        pieces([e.image for e, _ in places], None),
+        pieces([e.claims[0] for e, _ in places], 0.0),
+        pieces([e.claims[1] for e, _ in places], 1.0),
+    )

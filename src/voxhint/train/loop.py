@@ -1,0 +1,242 @@
+"""One readable training loop: patches, loss, step, average, checkpoint."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from voxhint.config import TrainConfig
+from voxhint.prepare import Plan, augment
+from voxhint.train.batches import Batch, Example, draw_batch, fixed_batches
+from voxhint.train.losses import hint_loss, partial_cross_entropy
+from voxhint.train.resume import load_state, save_state
+
+_WARM_UP = 50  # steps until the full step size
+_EMA = 0.99
+_CLIP = 5.0  # gradient norm
+_CHECKS = 20  # looks at the held-out hints
+_SAVE_SECONDS = 20.0
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Hears how far a long job is."""
+
+    def __call__(self, done: int, total: int, note: str, /) -> None:
+        """Take note of `done` of `total`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What stays the same during one training."""
+
+    plan: Plan
+    config: TrainConfig
+    steps: int
+    seed: int
+    state: Path
+    """Checkpoint to go on from, if it is there."""
+
+    log: Path
+    """Folder of TensorBoard's events."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What training gives."""
+
+    weights: Mapping[str, Tensor]
+    """The averaged weights that the held-out hints surprise least."""
+
+    history: Sequence[Mapping[str, float]]
+    """Rows of step, loss, held_out, learning_rate and seconds."""
+
+
+def train(
+    fabric: Fabric,
+    net: nn.Module,
+    fit: Sequence[Example],
+    held_out: Sequence[Example],
+    *,
+    settings: Settings,
+    progress: Progress,
+) -> Result:
+    """Train a network on soft labels, going on from a checkpoint if there is one.
+
+    All chance in a step comes from (seed, step), so an interrupted training ends with the same
+    weights as an uninterrupted one on the same machine and thread count.
+
+    Args:
+        fabric: Device and precision.
+        net: With its first weights.
+        fit: Cases to learn from, at least one.
+        held_out: Cases whose hints choose the checkpoint; if there are none the last one is taken.
+        settings: Plan, knobs, steps, seed and places.
+        progress: Hears of every step.
+
+    Returns:
+        The chosen weights and the history.
+    """
+    config = settings.config
+    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=1e-2)
+    model, optimizer = fabric.setup(net, optimizer)
+    run = _Run.start(net, optimizer, settings.state)
+    checks = fixed_batches(held_out, settings.plan.patch, config.batch)
+    every = max(1, settings.steps // _CHECKS)
+    saved, began = time.monotonic(), time.monotonic() - run.seconds
+    with SummaryWriter(str(settings.log), purge_step=run.step) as writer:
+        while run.step < settings.steps:
+            rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
+            batch = draw_batch(fit, settings.plan.patch, config.batch, rng).to(fabric.device)
+            rate = _rate(run.step, settings.steps, config.learning_rate)
+            run.add(_step(fabric, model, optimizer, batch, (rng, rate, settings)))
+            _average(run.averaged, net, run.step)
+            run.step += 1
+            run.seconds = time.monotonic() - began
+            if run.step % every == 0 or run.step == settings.steps:
+                run.check(_score(net, run.averaged, checks, fabric), rate, writer)
+            if fabric.global_rank == 0 and (
+                time.monotonic() - saved > _SAVE_SECONDS or run.step == settings.steps
+            ):
+                save_state(settings.state, run.state())
+                saved = time.monotonic()
+            progress(run.step, settings.steps, f"loss {run.recent:.3f}")
+    return Result(run.best, run.history)
+
+
+def _step(
+    fabric: Fabric,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    chance: tuple[np.random.Generator, float, Settings],
+) -> float:
+    rng, rate, settings = chance
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    image, belief, plausible = augment(
+        batch.image,
+        batch.belief,
+        batch.plausible,
+        rng,
+        spacing_mm=settings.plan.spacing_mm,
+        mirror=settings.config.mirror,
+    )
+    logits = model(image.contiguous(memory_format=torch.channels_last_3d)).float()
+    loss = hint_loss(logits, belief, plausible, dice_weight=settings.config.dice_weight)
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _rate(step: int, steps: int, peak: float) -> float:
+    """Return the step size: a short rise, then a polynomial fall."""
+    return peak * min(1.0, (step + 1) / _WARM_UP) * float((1 - step / steps) ** 0.9)
+
+
+def _average(averaged: dict[str, Tensor], net: nn.Module, step: int) -> None:
+    """Move the running average of the weights; early on it forgets faster."""
+    keep = min(_EMA, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for name, value in net.state_dict().items():
+            averaged[name].lerp_(value, 1 - keep)
+
+
+def _score(
+    net: nn.Module, averaged: Mapping[str, Tensor], checks: Sequence[Batch], fabric: Fabric
+) -> float | None:
+    """Return how much the held-out hints surprise the averaged weights, in nats."""
+    if not checks:
+        return None
+    current = {name: value.clone() for name, value in net.state_dict().items()}
+    net.load_state_dict(averaged)
+    net.eval()
+    with torch.no_grad(), fabric.autocast():
+        losses = [_surprise(net, batch.to(fabric.device)) for batch in checks]
+    net.train()
+    net.load_state_dict(current)
+    return float(np.mean(losses))
+
+
+def _surprise(net: nn.Module, batch: Batch) -> float:
+    logits = net(batch.image.contiguous(memory_format=torch.channels_last_3d)).float()
+    return float(partial_cross_entropy(logits, batch.belief, batch.plausible))
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """What changes during training, all of which a checkpoint holds."""
+
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    averaged: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_score: float
+    history: list[dict[str, float]]
+    losses: list[float]
+    step: int
+    seconds: float
+
+    @staticmethod
+    def start(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> "_Run":
+        """Return the run of a checkpoint, or a new one."""
+        first = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0)
+        state = load_state(path)
+        if state is not None:
+            device = next(net.parameters()).device
+            net.load_state_dict(state["net"])
+            optimizer.load_state_dict(state["optimizer"])
+            run.averaged = {name: value.to(device) for name, value in state["averaged"].items()}
+            run.best, run.best_score = state["best"], state["best_score"]
+            run.history, run.losses = state["history"], state["losses"]
+            run.step, run.seconds = state["step"], state["seconds"]
+        return run
+
+    @property
+    def recent(self) -> float:
+        """Return the mean loss since the last check."""
+        return float(np.mean(self.losses)) if self.losses else float("nan")
+
+    def add(self, loss: float) -> None:
+        """Take note of one step's loss."""
+        self.losses.append(loss)
+
+    def check(self, score: float | None, rate: float, writer: SummaryWriter) -> None:
+        """Write a row of history, and keep the averaged weights if they are the best so far."""
+        row = {"step": float(self.step), "loss": self.recent, "learning_rate": rate}
+        if score is not None:
+            row["held_out"] = score
+        row["seconds"] = round(self.seconds, 1)
+        for name in ("loss", "held_out", "learning_rate"):
+            if name in row:
+                writer.add_scalar(name, row[name], self.step)
+        if score is None or score <= self.best_score:
+            self.best = {name: value.clone() for name, value in self.averaged.items()}
+            self.best_score = float("inf") if score is None else score
+        self.history.append(row)
+        self.losses = []
+
+    def state(self) -> dict[str, Any]:
+        """Return everything needed to go on."""
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "averaged": self.averaged,
+            "best": self.best,
+            "best_score": self.best_score,
+            "history": self.history,
+            "losses": self.losses,
+            "step": self.step,
+            "seconds": self.seconds,
+        }

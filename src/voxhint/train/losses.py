@@ -1,0 +1,68 @@
+"""What training minimises: surprise at what is known, and Dice where it is known."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Classes = Float[Tensor, "batch class i j k"]
+Scalar = Float[Tensor, ""]
+
+_SMOOTH = 1e-3  # voxels: keeps Dice of an unseen class from dividing by nothing
+
+
+def partial_cross_entropy(logits: Classes, belief: Classes, plausible: Classes) -> Scalar:
+    """Score logits against what is known of each voxel, whatever form that takes.
+
+    Belief b_c in a class is scored as ordinary cross-entropy. The mass that is left, 1 - sum b,
+    is scored over the classes that are still possible: -log sum_c u_c q_c, with plausibility u.
+    A labelled voxel so gives -log q_label, "A is absent" gives -log(1 - q_A), and a voxel of which
+    nothing is known gives exactly 0.
+
+    Args:
+        logits: Network output, before softmax.
+        belief: Least chance of each class.
+        plausible: Largest chance of each class, at least the belief.
+
+    Returns:
+        Nats for each fully known voxel; 0 if nothing is known.
+
+    Source:
+        The loss for candidate label sets of Jin and Ghahramani 2002, "Learning with multiple
+        labels", weighed by Shafer's belief and plausibility.
+    """
+    logq = logits.log_softmax(1)
+    left = (1 - belief.sum(1)).clamp(min=0)
+    still = torch.logsumexp(logq + plausible.clamp(min=1e-6).log(), 1)
+    surprise = -(belief * logq).sum(1) - left * still
+    # how much a voxel is known: its beliefs, or else the share of classes ruled out
+    known = belief.sum(1) + left * (1 - plausible).mean(1)
+    return surprise.sum() / known.sum().clamp(min=1.0)
+
+
+def trusted_dice(logits: Classes, belief: Classes) -> Scalar:
+    """Measure one minus soft Dice of the foreground, over the voxels with beliefs.
+
+    Args:
+        logits: Network output, before softmax.
+        belief: Least chance of each class; its sum is the weight of the voxel.
+
+    Returns:
+        Mean over the foreground classes in which anything is believed; 0 if there is none.
+    """
+    q = logits.softmax(1)
+    weight = belief.sum(1, keepdim=True)
+    over = (0, 2, 3, 4)
+    # belief = weight x target, so weight never needs to be divided out
+    overlap = (q * belief).sum(over)
+    total = (q * weight).sum(over) + belief.sum(over)
+    dice = (2 * overlap + _SMOOTH) / (total + _SMOOTH)
+    seen = (belief.sum(over) > _SMOOTH).float()[1:]
+    return ((1 - dice[1:]) * seen).sum() / seen.sum().clamp(min=1.0)
+
+
+def hint_loss(
+    logits: Classes, belief: Classes, plausible: Classes, *, dice_weight: float
+) -> Scalar:
+    """Return partial cross-entropy plus `dice_weight` times the trusted Dice loss."""
+    surprise = partial_cross_entropy(logits, belief, plausible)
+    return surprise + dice_weight * trusted_dice(logits, belief)

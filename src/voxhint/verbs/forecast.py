@@ -1,0 +1,42 @@
+"""What a training will need, before it is begun."""
+
+from voxhint.config import TrainConfig
+from voxhint.core.errors import BadRecipeError
+
+_BASE = 900 * 2**20  # bytes: Python, torch and the libraries, before any patch
+_FLOATS = 36.0  # stored for each voxel and feature map of the first level, all levels counted
+_SMALLEST = 16**3
+
+
+def training_bytes(config: TrainConfig, patch_voxels: int) -> int:
+    """Return about how much memory training takes.
+
+    Args:
+        config: Gives width and batch.
+        patch_voxels: Of one patch.
+
+    Returns:
+        Bytes, from figures measured on the trunk; see `benchmarks/`.
+    """
+    return int(_BASE + 4 * _FLOATS * config.width * config.batch * patch_voxels)
+
+
+def patch_voxels_within(limit: int, config: TrainConfig) -> int:
+    """Return the largest patch that fits into a memory limit.
+
+    Args:
+        limit: Bytes.
+        config: Gives the patch wished for, width and batch.
+
+    Returns:
+        Voxels, at most the config's.
+
+    Raises:
+        BadRecipeError: Not even a patch of 16 x 16 x 16 voxels fits.
+    """
+    room = int((limit - _BASE) / (4 * _FLOATS * config.width * config.batch))
+    if room < _SMALLEST:
+        needed = training_bytes(config, _SMALLEST) / 2**30
+        msg = f"max-ram is too small for training; allow {needed:.1f}G, or lower width or batch"
+        raise BadRecipeError(msg)
+    return min(config.patch_voxels, room)

@@ -1,0 +1,154 @@
+"""`voxhint measure`: masks against truth."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from voxhint.config import MeasureConfig
+from voxhint.core import LabelSet, Mask
+from voxhint.core.errors import BadFileError, OutputError, about
+from voxhint.files.atomic import write_text
+from voxhint.files.description import NAME, read_description
+from voxhint.files.images import read_ids
+from voxhint.files.layout import images_in
+from voxhint.measure.compare import compare
+from voxhint.measure.estimate import Estimate
+from voxhint.measure.score import CaseScore, score_case
+from voxhint.measure.table import ScoreTable, tabulate
+from voxhint.verbs.tell import Tell, silent
+
+
+def measure(
+    masks: Path,
+    truth: Path,
+    *,
+    config: MeasureConfig,
+    compare_with: Path | None = None,
+    seed: int = 0,
+    tell: Tell = silent,
+) -> ScoreTable:
+    """Score masks against truth, and against other masks of the same cases.
+
+    Labels and subjects are those of the study that holds the truth (its `dataset.json` and
+    `cases.csv`); without one every id is a label and every case a subject.
+
+    Args:
+        masks: A folder of CASE.nii.gz, one for each case of the truth.
+        truth: A folder of CASE.nii.gz drawn by people.
+        config: Tolerance and resamplings.
+        compare_with: Other masks of the same cases, for a paired test.
+        seed: Of the bootstrap.
+        tell: Hears of progress.
+
+    Returns:
+        The table.
+
+    Raises:
+        BadFileError: A folder or a mask is missing or cannot be read.
+    """
+    true = images_in(truth)
+    if not true:
+        msg = f"{truth}: holds no mask; name a folder of CASE.nii.gz"
+        raise BadFileError(msg)
+    labels = _labels(truth.parent / NAME, true)
+    subjects = _subjects(truth.parent / "cases.csv")
+    rows = _rows(masks, true, labels, subjects, config, tell)
+    rng = np.random.default_rng(seed)
+    table = tabulate(
+        rows,
+        labels=labels.foreground,
+        tolerance_mm=config.tolerance_mm,
+        rng=rng,
+        resamples=config.resamples,
+    )
+    if compare_with is not None:
+        others = _rows(compare_with, true, labels, subjects, config, tell)
+        comparison = compare(
+            rows, others, against=str(compare_with), rng=rng, resamples=config.resamples
+        )
+        table = replace(table, compare=comparison)
+    return table
+
+
+def write_scores(table: ScoreTable, path: Path, *, overwrite: bool) -> None:
+    """Write `scores.json`.
+
+    Args:
+        table: What `measure` gave.
+        path: The file.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        OutputError: There is a file, and it may not be replaced.
+    """
+    if path.exists() and not overwrite:
+        msg = f"{path}: is there already; choose another file, or --overwrite"
+        raise OutputError(msg)
+    write_text(path, table.to_json())
+
+
+def _rows(
+    masks: Path,
+    true: Mapping[str, Path],
+    labels: LabelSet,
+    subjects: Mapping[str, str],
+    config: MeasureConfig,
+    tell: Tell,
+) -> list[CaseScore]:
+    drawn = images_in(masks)
+    missing = [case for case in true if case not in drawn]
+    if missing:
+        msg = f"{masks}: has no mask of {missing[0]}, which the truth has; predict it too"
+        raise BadFileError(msg)
+    rows: list[CaseScore] = []
+    for number, (case, path) in enumerate(true.items()):
+        tell("measure", number, len(true), case)
+        with about(f"case {case}"):
+            pair = [Mask(*read_ids(p), labels) for p in (path, drawn[case])]
+            labels.to_classes(pair[1].ids)  # refuses ids that are no label
+            rows += score_case(
+                pair[0],
+                pair[1],
+                case=case,
+                subject=subjects.get(case, case),
+                tolerance_mm=config.tolerance_mm,
+            )
+    return rows
+
+
+def _labels(description: Path, true: Mapping[str, Path]) -> LabelSet:
+    told = read_description(description)[0] if description.exists() else None
+    if told is not None:
+        return told.labels
+    found: set[int] = set()
+    for path in true.values():
+        found |= {int(value) for value in np.unique(read_ids(path)[0])}
+    ids = sorted(found - {0, 255})
+    return LabelSet(("background", *(f"label {i}" for i in ids)), (0, *ids))
+
+
+def _subjects(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return {row["case"].strip(): row["subject"].strip() for row in csv.DictReader(file)}
+
+
+def summary_lines(table: ScoreTable) -> list[str]:
+    """Return one line of numbers for each label, and the mean over labels."""
+    lines = [
+        f"{name}: Dice {_told(row.dice)}, surface Dice {_told(row.nsd)}, "
+        f"HD95 {_told(row.hd95_mm)} mm, {row.dice.n} cases"
+        for name, row in table.labels.items()
+    ]
+    return [*lines, f"mean over labels: Dice {_told(table.overall.dice)}"]
+
+
+def _told(value: Estimate) -> str:
+    if value.mean is None:
+        return "none"
+    between = "" if value.low is None else f" ({value.low:.3f} to {value.high:.3f})"
+    return f"{value.mean:.3f}{between}"

@@ -1,0 +1,161 @@
+"""`voxhint predict`: a model and images to masks on the images' own grids."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from voxhint.config import Machine, PredictConfig
+from voxhint.core import SoftLabel
+from voxhint.core.errors import BadFileError, about
+from voxhint.files.description import Description
+from voxhint.files.images import read_volume, write_ids, write_probability
+from voxhint.files.layout import find_cases
+from voxhint.files.study import CaseFiles, Study
+from voxhint.label import facts_of, gather_evidence
+from voxhint.predict import entropy, predict_tiles, respect, restore
+from voxhint.prepare import Plan, prepare_image
+from voxhint.verbs.job import Ticket, finish, hash_of, start
+from voxhint.verbs.label import evidence_case
+from voxhint.verbs.machine import open_fabric
+from voxhint.verbs.models import Model, open_model
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+
+Facts = Callable[[str], SoftLabel]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Work:
+    """What is to be predicted."""
+
+    cases: Mapping[str, Mapping[str, Path]]
+    """Paths of the images by case and channel."""
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    facts: Facts | None = None
+    """What the hints of a case prove, where masks must respect it."""
+
+    name: str = "predict"
+
+
+def predict(
+    model: Path,
+    images: Path,
+    out: Path,
+    *,
+    config: PredictConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Path:
+    """Write a mask for every case in a folder of images.
+
+    Args:
+        model: What `train` wrote, or a run that holds it.
+        images: A folder of CASE_CCCC files like `imagesTs`.
+        out: Where CASE.nii.gz goes.
+        config: What to write.
+        machine: Device and threads.
+        tell: Hears of progress.
+
+    Returns:
+        The output folder.
+    """
+    opened = open_model(model, open_fabric(machine))
+    work = Work(cases=_cases(images, opened.plan), inputs={"images": hash_of([images])})
+    return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
+
+
+def _cases(images: Path, plan: Plan) -> Mapping[str, Mapping[str, Path]]:
+    spec = Description(channels=plan.channels, labels=plan.labels, optional=plan.optional_channels)
+    cases, problems = find_cases(images, spec)
+    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    if errors or not cases:
+        msg = "\n".join(errors) or f"{images}: holds no image; name a folder of CASE_0000 files"
+        raise BadFileError(msg)
+    return cases
+
+
+def predict_cases(
+    model: Model,
+    work: Work,
+    out: Path,
+    *,
+    config: PredictConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Path:
+    """Write the masks of given cases; those that are there already are left alone.
+
+    Args:
+        model: Opened on its device.
+        work: Cases, and what their hints prove.
+        out: Where CASE.nii.gz goes.
+        config: What to write.
+        machine: Seed and overwrite.
+        tell: Hears of progress.
+
+    Returns:
+        The output folder.
+    """
+    ticket = Ticket(
+        verb="predict",
+        config=dataclasses.asdict(config),
+        seed=machine.seed,
+        inputs={**work.inputs, "weights": hash_of([model.weights])},
+    )
+    if start(out, ticket, overwrite=machine.overwrite):
+        return out
+    began = time.monotonic()
+    for number, (case, images) in enumerate(work.cases.items()):
+        tell(work.name, number, len(work.cases), case)
+        if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
+            with about(f"case {case}"):
+                _write_case(model, case, images, (out, work.facts, config))
+    tell(work.name, len(work.cases), len(work.cases), "")
+    seconds = {"predict": round(time.monotonic() - began, 1)}
+    finish(out, ticket, {"seconds": seconds, "peak_ram_mb": peak_ram_mb()})
+    return out
+
+
+def _write_case(
+    model: Model,
+    case: str,
+    images: Mapping[str, Path],
+    how: tuple[Path, Facts | None, PredictConfig],
+) -> None:
+    out, facts, config = how
+    plan = model.plan
+    volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+    prepared, working = prepare_image(volumes, plan)
+    with model.fabric.autocast():
+        tiled = predict_tiles(
+            model.net,
+            prepared,
+            patch=plan.patch,
+            overlap=config.overlap,
+            device=model.fabric.device,
+        )
+    grid = next(iter(volumes.values())).grid
+    probs = restore(tiled, working, grid)
+    if config.probabilities:
+        for name, values in zip(plan.labels.names[1:], probs[1:], strict=True):
+            write_probability(out / f"{case}__{name}.nii.gz", values, grid)
+    if config.uncertainty:
+        write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
+    classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts(case))
+    write_ids(out / f"{case}.nii.gz", plan.labels.to_ids(classes), grid)
+
+
+def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:
+    """Return the hinted images of a study as work whose masks respect the hints."""
+    by_name = {case.name: case for case in files}
+
+    def facts(name: str) -> SoftLabel:
+        case = evidence_case(study, by_name[name])
+        return facts_of(gather_evidence(case.grid, case.hints, study.labels))
+
+    cases = {case.name: case.images for case in files}
+    return Work(cases=cases, inputs=inputs, facts=facts, name="predict hinted images")

@@ -1,0 +1,122 @@
+"""`voxhint run`: from a study folder to masks, numbers and a report, in one command."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from voxhint.config import Machine, Recipe
+from voxhint.files.atomic import write_json
+from voxhint.files.inspection import open_study
+from voxhint.files.study import Study, hint_kinds
+from voxhint.verbs.job import Ticket, finish, read_made, start, study_inputs
+from voxhint.verbs.label import HINT_PARTS, hinted_cases, label
+from voxhint.verbs.machine import open_fabric
+from voxhint.verbs.measure import measure, write_scores
+from voxhint.verbs.models import open_model
+from voxhint.verbs.predict import Work, predict_cases, training_work
+from voxhint.verbs.report import report
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+from voxhint.verbs.train import train_model
+
+_SECONDS = ".seconds.json"
+
+
+def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell = silent) -> Path:
+    """Label, train, predict, measure and report; an interrupted run goes on where it stopped.
+
+    Args:
+        study: The study folder.
+        out: Holds labels, model, masks, masksTr, scores.json, report.html and made.json afterwards.
+        recipe: Every knob of the steps.
+        machine: Device, threads, memory, seed.
+        tell: Hears of progress.
+
+    Returns:
+        The absolute path of the report page.
+    """
+    dense = recipe.train.supervision == "dense"
+    opened, problems = open_study(study, skip_bad=machine.skip_bad, dense=dense)
+    parts = (*HINT_PARTS, "imagesTs", "labelsTs", "cases.csv", *(("denseTr",) if dense else ()))
+    ticket = Ticket(
+        verb="run",
+        config=dataclasses.asdict(recipe),
+        seed=machine.seed,
+        inputs=study_inputs(study, parts),
+    )
+    page = out.absolute() / "report.html"
+    if start(out, ticket, overwrite=machine.overwrite):
+        return page if page.exists() else report(out)
+    clock = _Clock(out / _SECONDS)
+    inner = dataclasses.replace(machine, overwrite=True)  # parts of this very run
+    labels = None
+    if not dense:
+        with clock.timing("label"):
+            labels = label(study, out / "labels", config=recipe.label, machine=inner, tell=tell)
+    with clock.timing("train"):
+        model = train_model(
+            study, out / "model", labels=labels, config=recipe.train, machine=inner, tell=tell
+        )
+    with clock.timing("predict"):
+        _predict(opened, out, model, ticket.inputs, (recipe, inner, tell))
+    truth = study / "labelsTs"
+    if opened.test and truth.exists():
+        with clock.timing("measure"):
+            table = measure(
+                out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell
+            )
+            write_scores(table, out / "scores.json", overwrite=True)
+    facts = {
+        "study": str(study.absolute()),
+        "hints": {} if dense else hint_kinds(opened),
+        "cases": {"training": len(opened.training), "test": len(opened.test)},
+        "seconds": clock.seconds,
+        "peak_ram_mb": peak_ram_mb(),
+        "weights": {"model/weights.safetensors": read_made(model)["weights"]},
+        "warnings": [str(p) for p in problems if p.severity == "warning"],
+        "skipped": [str(p) for p in problems if p.severity == "error"],
+    }
+    finish(out, ticket, facts)
+    (out / _SECONDS).unlink(missing_ok=True)
+    tell("report", 0, 1, "")
+    return report(out)
+
+
+def _predict(
+    study: Study,
+    out: Path,
+    model: Path,
+    inputs: Mapping[str, str],
+    how: tuple[Recipe, Machine, Tell],
+) -> None:
+    recipe, machine, tell = how
+    opened = open_model(model, open_fabric(machine))
+    work = {"masks": Work(cases={case.name: case.images for case in study.test}, inputs=inputs)}
+    hinted = hinted_cases(study)
+    if hinted:
+        work["masksTr"] = training_work(study, hinted, inputs)
+    for name, part in work.items():
+        if part.cases:
+            predict_cases(
+                opened, part, out / name, config=recipe.predict, machine=machine, tell=tell
+            )
+
+
+class _Clock:
+    """Adds up the seconds of each step over all the times a run was started."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.seconds: dict[str, float] = {}
+        if path.exists():
+            self.seconds = json.loads(path.read_text("utf-8"))
+
+    @contextmanager
+    def timing(self, step: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        spent = self.seconds.get(step, 0.0) + time.monotonic() - began
+        self.seconds[step] = round(spent, 1)
+        write_json(self._path, self.seconds)

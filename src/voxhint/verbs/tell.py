@@ -1,0 +1,26 @@
+"""How a verb says how far it is and what it used, without printing."""
+
+import sys
+from typing import Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Tell(Protocol):
+    """Hears what is being done and how far it is."""
+
+    def __call__(self, what: str, done: int, total: int, note: str, /) -> None:
+        """Take note of `done` of `total` of the step `what`."""
+
+
+def silent(what: str, done: int, total: int, note: str, /) -> None:
+    """Tell nobody."""
+
+
+def peak_ram_mb() -> int:
+    """Return the most memory this process has used so far, in MiB; 0 where unknown."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak // (2**20 if sys.platform == "darwin" else 2**10))

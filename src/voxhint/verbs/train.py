@@ -1,0 +1,240 @@
+"""`voxhint train`: soft labels to a model."""
+
+import csv
+import dataclasses
+import io
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from voxhint.config import Machine, TrainConfig, bytes_of, seconds_of
+from voxhint.core import Case, SoftLabel
+from voxhint.core.errors import BadStudyError, about
+from voxhint.files.atomic import replacing, write_json, write_text
+from voxhint.files.inspection import open_study
+from voxhint.files.study import CaseFiles, Study, load_case
+from voxhint.label import dense_label
+from voxhint.nets import weights_bytes
+from voxhint.prepare import (
+    Fingerprint,
+    Plan,
+    Wishes,
+    claims_on,
+    fingerprint,
+    make_plan,
+    prepare_image,
+)
+from voxhint.train import Example, Result, Settings, step_seconds, train
+from voxhint.verbs.forecast import patch_voxels_within
+from voxhint.verbs.job import Ticket, finish, hash_of, start, study_inputs
+from voxhint.verbs.label import hinted_cases, read_soft_label
+from voxhint.verbs.machine import open_fabric
+from voxhint.verbs.models import network_of, read_plan
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+
+_MEASURED = 200  # cases that decide the plan
+_PREPARED = ".prepared"
+_STATE = ".state.ckpt"
+_SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
+
+
+def train_model(
+    study: Path,
+    out: Path,
+    *,
+    labels: Path | None,
+    config: TrainConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Path:
+    """Train the trunk on soft labels (or on dense masks), going on where an earlier call stopped.
+
+    Args:
+        study: The study folder.
+        out: The model folder: plan.json, weights.safetensors, history.csv, made.json.
+        labels: What `label` wrote; not needed for dense supervision.
+        config: Knobs of training.
+        machine: Device, threads, memory, seed.
+        tell: Hears of progress.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        BadStudyError: No case can be learnt from.
+    """
+    dense = config.supervision == "dense"
+    opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense)
+    inputs = study_inputs(study, ("dataset.json", "imagesTr", "cases.csv"))
+    inputs |= study_inputs(study, ("denseTr",)) if dense else {}
+    inputs |= {"labels": hash_of([labels])} if labels is not None and not dense else {}
+    ticket = Ticket(
+        verb="train", config=dataclasses.asdict(config), seed=machine.seed, inputs=inputs
+    )
+    if start(out, ticket, overwrite=machine.overwrite):
+        return out
+    began = time.monotonic()
+    fabric = open_fabric(machine)
+    files = tuple(f for f in opened.training if f.dense) if dense else hinted_cases(opened)
+    if not files:
+        msg = f"{study}: no case to learn from; add hints (or denseTr for dense supervision)"
+        raise BadStudyError(msg)
+    plan = _plan(out, opened, files, config, machine, tell)
+    examples = _examples(out / _PREPARED, opened, files, None if dense else labels, (plan, tell))
+    fit, held_out = _parted(files, examples, config.held_out, machine.seed)
+    torch.manual_seed(machine.seed)
+    net = network_of(plan)
+    left = None if config.budget is None else seconds_of(config.budget) - time.monotonic() + began
+    steps = _steps(out, fabric, net, plan, config, left)
+    settings = Settings(
+        plan=plan,
+        config=config,
+        steps=steps,
+        seed=machine.seed,
+        state=out / _STATE,
+        log=out / "tensorboard",
+    )
+    result = train(
+        fabric,
+        net,
+        fit,
+        held_out,
+        settings=settings,
+        progress=lambda done, total, note: tell("train", done, total, note),
+    )
+    _write(out, result)
+    shutil.rmtree(out / _PREPARED, ignore_errors=True)
+    facts = {
+        "seconds": {"train": round(time.monotonic() - began, 1)},
+        "steps": steps,
+        "cases": {"fit": len(fit), "held_out": len(held_out)},
+        "weights": hash_of([out / "weights.safetensors"]),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "peak_ram_mb": peak_ram_mb(),
+    }
+    finish(out, ticket, facts)
+    (out / _STATE).unlink(missing_ok=True)
+    return out
+
+
+def _plan(
+    out: Path,
+    study: Study,
+    files: Sequence[CaseFiles],
+    config: TrainConfig,
+    machine: Machine,
+    tell: Tell,
+) -> Plan:
+    """Return the plan: the one written down, or else measured and written down now."""
+    path = out / "plan.json"
+    if path.exists():
+        return read_plan(path)
+    prints: list[Fingerprint] = []
+    chosen = files[:: max(1, -(-len(files) // _MEASURED))]
+    for number, case in enumerate(chosen):
+        tell("measure", number, len(chosen), case.name)
+        rng = np.random.default_rng([machine.seed, number])
+        with about(f"case {case.name}"):
+            prints.append(fingerprint(load_case(study, case, hints=False), rng))
+    voxels = config.patch_voxels
+    if machine.max_ram is not None:
+        voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
+    plan = make_plan(
+        prints,
+        study.channels,
+        study.labels,
+        wishes=Wishes(network=config.network, width=config.width, patch_voxels=voxels),
+        optional_channels=study.optional_channels,
+    )
+    write_json(path, plan.to_json())
+    return plan
+
+
+def _examples(
+    folder: Path,
+    study: Study,
+    files: Sequence[CaseFiles],
+    labels: Path | None,
+    how: tuple[Plan, Tell],
+) -> list[Example]:
+    plan, tell = how
+    examples = []
+    for number, case in enumerate(files):
+        tell("prepare", number, len(files), case.name)
+        with about(f"case {case.name}"):
+            examples.append(_prepared(folder, study, case, labels, plan))
+    return examples
+
+
+def _prepared(
+    folder: Path, study: Study, files: CaseFiles, labels: Path | None, plan: Plan
+) -> Example:
+    """Return a case ready for training, memory-mapped from files written once."""
+    paths = [folder / f"{files.name}.{part}.npy" for part in ("image", "claims")]
+    if not all(path.exists() for path in paths):
+        case = load_case(study, files, hints=False, dense=labels is None)
+        image, grid = prepare_image(case.images, plan)
+        claims = claims_on(grid, _soft(case, study, labels))
+        for path, array in zip(paths, (image, claims), strict=True):
+            with replacing(path) as partial:
+                np.save(partial, array.astype(np.float16))
+    image, claims = (np.load(path, mmap_mode="r") for path in paths)
+    return Example(files.name, image, claims)
+
+
+def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
+    if labels is None:
+        return dense_label(case, study.labels)
+    soft = read_soft_label(labels, case.name, study.labels)
+    if soft is None:
+        msg = f"{labels}: has no soft label of this case; run voxhint label again"
+        raise BadStudyError(msg)
+    return soft
+
+
+def _parted(
+    files: Sequence[CaseFiles], examples: Sequence[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Return the cases to fit and those whose hints choose the checkpoint, split by subject."""
+    subjects = sorted({f.subject for f in files})
+    count = min(round(share * len(subjects)), len(subjects) - 1)
+    rng = np.random.default_rng([seed, len(subjects)])
+    aside = set(rng.choice(subjects, count, replace=False).tolist())
+    pairs = list(zip(files, examples, strict=True))
+    fit = [example for f, example in pairs if f.subject not in aside]
+    return fit, [example for f, example in pairs if f.subject in aside]
+
+
+def _steps(
+    out: Path,
+    fabric: Fabric,
+    net: nn.Module,
+    plan: Plan,
+    config: TrainConfig,
+    left: float | None,
+) -> int:
+    """Return the number of steps; one that follows from a time budget is decided only once."""
+    if left is None:
+        return config.steps
+    path = out / "steps.txt"
+    if not path.exists():
+        seconds = step_seconds(fabric, net, plan, config)
+        write_text(path, f"{max(1, int(_SPARE * left / seconds))}\n")
+    return int(path.read_text("utf-8"))
+
+
+def _write(out: Path, result: Result) -> None:
+    with replacing(out / "weights.safetensors") as partial:
+        partial.write_bytes(weights_bytes(result.weights))
+    names = ["step", "loss", "held_out", "learning_rate", "seconds"]
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result.history)
+    write_text(out / "history.csv", table.getvalue())
