@@ -63,7 +63,11 @@ class Check:
     """Dense: hints may be missing, `denseTr` must be there."""
 
     def run(self, _tell: Tell, /) -> Lines:
-        """Yield problems, then what the study holds."""
+        """Yield problems, then what the study holds.
+
+        Raises:
+            BadStudyError: Without words: there are problems, and they were told.
+        """
         from voxhint.verbs.check import check
 
         problems, told = check(self.study, dense=self.supervision == "dense")

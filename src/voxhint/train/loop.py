@@ -205,8 +205,8 @@ class _Run:
 
     @property
     def recent(self) -> float:
-        """Return the mean loss since the last check."""
-        return float(np.mean(self.losses)) if self.losses else float("nan")
+        """Return the mean loss since the last check, or that of the check."""
+        return float(np.mean(self.losses)) if self.losses else self.history[-1]["loss"]
 
     def add(self, loss: float) -> None:
         """Take note of one step's loss."""
