@@ -30,7 +30,7 @@ class LabelConfig:
     reach_mm: Positive | None = None
     """How far a point or stroke speaks for its neighbours; planned from the hints if not given."""
 
-    edge_weight: Annotated[float, Ge(0)] = 1.0
+    edge_weight: Annotated[float, Ge(0)] = 2.0
     """How much longer a way gets over an edge; 0 ignores the image (geodesic only)."""
 
     guess_trust: Share = 0.3

@@ -22,7 +22,7 @@ _WARM_UP = 50  # steps until the full step size
 _EMA = 0.99
 _CLIP = 5.0  # gradient norm
 _CHECKS = 20  # looks at the held-out hints
-_SAVE_SECONDS = 20.0
+_SAVE_SECONDS = 10.0
 
 
 @runtime_checkable

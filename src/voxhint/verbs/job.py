@@ -56,6 +56,7 @@ def start(out: Path, ticket: Ticket, *, overwrite: bool) -> bool:
             found = None
         if found is not None:
             _require_unchanged(out, found, wanted)
+            _sweep(out)
             return (out / MADE).exists()
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             msg = f"{out}: holds something we did not make; choose an empty or new folder"
@@ -66,6 +67,13 @@ def start(out: Path, ticket: Ticket, *, overwrite: bool) -> bool:
         raise OutputError(msg) from None
     write_json(out / _STARTED, wanted)
     return False
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed run was writing when it was killed."""
+    for path in out.rglob(".*.partial*"):
+        if path.is_file():
+            path.unlink()
 
 
 def finish(out: Path, ticket: Ticket, facts: Mapping[str, Any]) -> None:
