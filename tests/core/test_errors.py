@@ -1,0 +1,31 @@
+"""Errors tell what was being done when they arose."""
+
+import pytest
+
+from voxhint.core import errors
+from voxhint.core.errors import BadHintError, VoxhintError, about
+
+
+def test_about_adds_what_was_worked_on_to_an_error_of_ours() -> None:
+    with pytest.raises(BadHintError) as caught, about("study"), about("case c1"):
+        raise BadHintError("no such label")  # noqa: EM101
+    assert caught.value.__notes__ == ["while working on case c1", "while working on study"]
+    assert str(caught.value) == "no such label"
+
+
+def test_about_leaves_other_errors_as_they_are() -> None:
+    with pytest.raises(ZeroDivisionError) as caught, about("case c1"):
+        _ = 1 / 0
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_about_says_nothing_when_nothing_goes_wrong() -> None:
+    with about("case c1"):
+        done = True
+    assert done
+
+
+def test_every_error_of_ours_is_caught_as_one_kind() -> None:
+    kinds = [v for k, v in vars(errors).items() if k.endswith("Error")]
+    assert len(kinds) > 1
+    assert all(issubclass(kind, VoxhintError) for kind in kinds)

@@ -1,0 +1,166 @@
+"""The one page of knobs: each is named once, explained, and kept in its range."""
+
+import ast
+import dataclasses
+import inspect
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voxhint import config
+from voxhint.config import (
+    LabelConfig,
+    Machine,
+    MeasureConfig,
+    PredictConfig,
+    Recipe,
+    TrainConfig,
+    bytes_of,
+    checked,
+    read_recipe,
+    seconds_of,
+)
+from voxhint.core.errors import BadRecipeError
+
+TABLES = (LabelConfig, TrainConfig, PredictConfig, MeasureConfig)
+PAGES = (*TABLES, Machine)
+
+
+def recipe_of(folder: Path, text: str) -> Recipe:
+    path = folder / "recipe.toml"
+    path.write_text(text, "utf-8")
+    return read_recipe(path)
+
+
+def test_an_empty_recipe_has_every_default(tmp_path: Path) -> None:
+    assert recipe_of(tmp_path, "") == Recipe()
+
+
+def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, '[train]\nsteps = 7\nbudget = "2h"\n[label]\nreach_mm = 4\n')
+    assert recipe.train == TrainConfig(steps=7, budget="2h")
+    assert recipe.label == LabelConfig(reach_mm=4.0)
+    assert (recipe.predict, recipe.measure) == (PredictConfig(), MeasureConfig())
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "knob"),
+    [
+        ("label", "reach = 3", "label.reach"),
+        ("train", "widht = 8", "train.widht"),
+        ("predict", "overlapp = 0.5", "predict.overlapp"),
+        ("measure", "tolerance = 1", "measure.tolerance"),
+        ("trian", "steps = 8", "trian"),
+        ("label", 'method = "magic"', "label.method"),
+        ("label", "reach_mm = 0", "label.reach_mm"),
+        ("label", "edge_weight = -1", "label.edge_weight"),
+        ("label", "guess_trust = 1.1", "label.guess_trust"),
+        ("label", "background_trust = -0.1", "label.background_trust"),
+        ("train", "width = 0", "train.width"),
+        ("train", "steps = 2.5", "train.steps"),
+        ("train", "batch = 0", "train.batch"),
+        ("train", "held_out = 0.6", "train.held_out"),
+        ("train", "learning_rate = nan", "train.learning_rate"),
+        ("train", "dice_weight = -1", "train.dice_weight"),
+        ("train", 'network = "unet"', "train.network"),
+        ("train", 'mirror = "perhaps"', "train.mirror"),
+        ("predict", "overlap = 0.95", "predict.overlap"),
+        ("measure", "tolerance_mm = 0", "measure.tolerance_mm"),
+        ("measure", "resamples = 0", "measure.resamples"),
+    ],
+)
+def test_a_typo_or_a_value_out_of_range_is_refused_by_its_name(
+    tmp_path: Path, table: str, line: str, knob: str
+) -> None:
+    with pytest.raises(BadRecipeError, match=rf"recipe\.toml: {knob}: .*--help") as caught:
+        recipe_of(tmp_path, f"[{table}]\n{line}\n")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[train", "steps", "a = 1\na = 2"])
+def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadRecipeError, match="mend the file"):
+        recipe_of(tmp_path, text)
+
+
+def test_a_recipe_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadRecipeError, match=r"gone\.toml"):
+        read_recipe(tmp_path / "gone.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(BadRecipeError, match=r"bytes\.toml"):
+        read_recipe(tmp_path / "bytes.toml")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_defaults_are_in_their_ranges(page: type) -> None:
+    value = page()
+    assert checked(value) is value
+
+
+def test_a_config_built_in_code_is_checked_as_well() -> None:
+    with pytest.raises(BadRecipeError, match="overlap"):
+        checked(PredictConfig(overlap=0.95))
+    with pytest.raises(BadRecipeError, match=r"train\.steps"):
+        checked(Recipe(train=TrainConfig(steps=0)))
+    with pytest.raises(BadRecipeError, match="seed"):
+        checked(Machine(seed=-1))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("20m", 1200), ("2h", 7200), ("45", 45), ("1.5h", 5400), (" 3 m ", 180)],
+)
+def test_a_budget_is_read_as_seconds(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "h", "-2h", "0s", "2d", "2h30m", "1,5h", "soon"])
+def test_a_budget_that_is_no_time_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(BadRecipeError, match="write 90s, 20m or 2h"):
+        seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("900M", 900 * 2**20),
+        ("8G", 2**33),
+        ("8g", 2**33),
+        ("8GB", 2**33),
+        ("8 GiB", 2**33),
+        ("1.5T", 3 * 2**39),
+    ],
+)
+def test_a_size_is_read_as_bytes(text: str, size: int) -> None:
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8", "G", "-8G", "8K", "8 apples"])
+def test_a_size_that_is_none_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(BadRecipeError, match="write 900M or 8G"):
+        bytes_of(text)
+
+
+def test_no_two_knobs_share_a_name() -> None:
+    # flags of the command line have no table before them
+    counts = Counter(f.name for page in PAGES for f in dataclasses.fields(page))
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_knob_has_a_default_and_says_what_it_does(page: Any) -> None:
+    tree = ast.parse(inspect.getsource(config))
+    body = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == page.__name__)
+    told = {
+        one.target.id: two.value.value
+        for one, two in zip(body.body, body.body[1:], strict=False)
+        if isinstance(one, ast.AnnAssign)
+        and isinstance(one.target, ast.Name)
+        and isinstance(two, ast.Expr)
+        and isinstance(two.value, ast.Constant)
+    }
+    for knob in dataclasses.fields(page):
+        assert knob.default is not dataclasses.MISSING
+        assert str(told.get(knob.name, "")).endswith("."), knob.name
