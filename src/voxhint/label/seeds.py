@@ -165,7 +165,7 @@ def _shape(
             (a / np.float32(max(h, slack / 2))) ** 2 for a, h in zip(away, half, strict=True)
         )
         beyond = np.max([a - np.float32(h) for a, h in zip(away, half, strict=True)], axis=0)
-        return np.asarray(round_core <= _CORE**2), beyond, slack
+        return np.asarray(round_core <= max(_CORE**2, float(np.min(round_core)))), beyond, slack
     squares = [(p - np.float32(c)) ** 2 for p, c in zip(places, shape.centre_mm, strict=True)]
     away_mm = np.sqrt(squares[0] + squares[1] + squares[2])
     radius = shape.diameter_mm / 2
@@ -179,6 +179,7 @@ def _close(
     """Draw the conclusions: one class proven rules the others out, and none left is background."""
     total = proven.sum(0, keepdims=True)
     np.divide(proven, total, out=proven, where=total > 1)  # contradictory marks share the voxel
+    np.maximum(possible, proven, out=possible)  # a mark on the voxel outweighs tags and boxes
     np.minimum(possible, 1 - (proven.sum(0, keepdims=True) - proven), out=possible)
-    np.maximum(proven[0], 1 - possible[1:].max(0), out=proven[0])
+    np.maximum(proven[0], 1 - possible[1:].sum(0), out=proven[0])
     np.minimum(possible[1:], 1 - proven[0], out=possible[1:])
