@@ -2,15 +2,15 @@
 
 import pytest
 
-from voxhint.core import errors
+from voxhint.core import LabelSet, errors
 from voxhint.core.errors import BadHintError, VoxhintError, about
 
 
 def test_about_adds_what_was_worked_on_to_an_error_of_ours() -> None:
     with pytest.raises(BadHintError) as caught, about("study"), about("case c1"):
-        raise BadHintError("no such label")  # noqa: EM101
+        LabelSet(("background",), (0,)).number("liver")
     assert caught.value.__notes__ == ["while working on case c1", "while working on study"]
-    assert str(caught.value) == "no such label"
+    assert "'liver'" in str(caught.value)
 
 
 def test_about_leaves_other_errors_as_they_are() -> None:
