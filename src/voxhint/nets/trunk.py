@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 
+from jaxtyping import Float
 from monai.networks.nets.dynunet import DynUNet
 from monai.networks.nets.segresnet import SegResNet
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from voxhint.core.errors import BadRecipeError
 
 Triple = tuple[int, int, int]
+
+_LEVELS = 3  # DynUNet has no fewer
+_GROUPS = 8  # of feature maps that SegResNet normalises together
 
 
 def build_trunk(
@@ -34,10 +39,14 @@ def build_trunk(
         A module from (batch, channel, i, j, k) to logits of the same size.
 
     Raises:
-        BadRecipeError: The name is unknown.
+        BadRecipeError: The name is unknown, or the network cannot have this width.
     """
     match network:
         case "dynunet":
+            lacking = max(0, _LEVELS - len(strides))
+            strides = [*strides, *[(1, 1, 1)] * lacking]
+            kernels = [*kernels, *[kernels[-1]] * lacking]
+            features = [*features, *[features[-1]] * lacking]
             return DynUNet(
                 spatial_dims=3,
                 in_channels=channels,
@@ -50,8 +59,11 @@ def build_trunk(
                 act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
             )
         case "segresnet":
+            if features[0] % _GROUPS:
+                msg = f"width {features[0]} is not for segresnet; use a multiple of {_GROUPS}"
+                raise BadRecipeError(msg)
             levels = len(features)
-            return SegResNet(
+            inner = SegResNet(
                 spatial_dims=3,
                 init_filters=features[0],
                 in_channels=channels,
@@ -59,6 +71,25 @@ def build_trunk(
                 blocks_down=(1,) * levels,
                 blocks_up=(1,) * (levels - 1),
             )
+            return _AnySize(inner, 2 ** (levels - 1))
         case _:
             msg = f"network '{network}' is unknown; use dynunet or segresnet"
             raise BadRecipeError(msg)
+
+
+class _AnySize(nn.Module):
+    """A network that halves every axis alike, made to accept sizes that cannot be halved."""
+
+    def __init__(self, inner: nn.Module, unit: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self._unit = unit
+
+    def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        self, image: Float[Tensor, "batch channel i j k"]
+    ) -> Float[Tensor, "batch class i j k"]:
+        """Return the logits; the image is padded by its border and they are cut back."""
+        i, j, k = image.shape[2:]
+        pads = [pad for n in (k, j, i) for pad in (0, -n % self._unit)]
+        logits: Tensor = self.inner(functional.pad(image, pads, mode="replicate"))
+        return logits[..., :i, :j, :k]

@@ -12,7 +12,8 @@ from voxhint.core.errors import BadFileError
 
 def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
     """Return the content of a safetensors file."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()})
+    # cloned, because DynUNet knows some weights by two names and safetensors wants them apart
+    return save({n: tensor.detach().cpu().contiguous().clone() for n, tensor in weights.items()})
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
