@@ -1,0 +1,152 @@
+"""Ways and bells in millimetres, against direct sums and known paths."""
+
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+from jaxtyping import Bool, Float32, Float64
+from tests.label.grids import SOME_TURNS, places, plain_grid, turned_image
+
+from voxhint.core import Grid, Turn, Volume
+from voxhint.label import gaussian_mm, geodesic_mm
+from voxhint.label.spread import edge_cost
+
+GRID = plain_grid((14, 12, 9), (1.0, 1.5, 2.5))
+
+
+def seed_at(grid: Grid, *index: tuple[int, int, int]) -> Bool[np.ndarray, "i j k"]:
+    seeds = np.zeros(grid.shape, np.bool_)
+    for place in index:
+        seeds[place] = True
+    return seeds
+
+
+def path_mm(grid: Grid, start: tuple[int, int, int]) -> Float64[np.ndarray, "i j k"]:
+    """Return the shortest path over 26 neighbours on a grid with one spacing."""
+    away = np.abs(np.indices(grid.shape) - np.array(start)[:, None, None, None])
+    total = np.full(grid.shape, np.inf)
+    for order in permutations(range(3)):
+        # steps along all three axes at once, then along two, then along one
+        one, two, three = (away[axis] for axis in order)
+        fits = (one >= two) & (two >= three)
+        s = grid.spacing_mm[list(order)]
+        length = (
+            three * np.linalg.norm(s) + (two - three) * np.linalg.norm(s[:2]) + (one - two) * s[0]
+        )
+        total = np.where(fits, np.minimum(total, length), total)
+    return total
+
+
+def noise(grid: Grid, seed: int = 0) -> Float32[np.ndarray, "i j k"]:
+    return np.random.default_rng(seed).gamma(2, 1, grid.shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("reach_mm", [0.8, 1.7])
+def test_a_bell_is_the_direct_sum_over_its_seeds(reach_mm: float) -> None:
+    grid = plain_grid((30, 20, 12), (0.5, 0.75, 1.5))
+    weights = np.zeros(grid.shape, np.float32)
+    weights[10, 8, 5], weights[12, 9, 5], weights[11, 8, 6] = 1, 0.5, 0.25
+    total, within = np.zeros(grid.shape), np.ones(grid.shape, np.bool_)
+    for place in np.argwhere(weights):
+        away = places(grid) - grid.to_world(place[None].astype(np.float64))[0][:, None, None, None]
+        bell = np.exp(-0.5 * (away**2).sum(0) / reach_mm**2)
+        total += weights[tuple(place)] * bell
+        within &= (np.abs(away) <= 3.9 * reach_mm - 0.5 * grid.spacing_mm.max()).all(0)
+    found = gaussian_mm(weights, grid, reach_mm=reach_mm)
+    assert within.any()
+    assert np.allclose(found[within], total[within], atol=1e-5)
+    assert np.abs(found - total).max() < 2e-3
+
+
+def test_a_bell_is_one_at_a_lone_seed_even_at_the_border() -> None:
+    weights = np.zeros(GRID.shape, np.float32)
+    weights[0, 0, 0] = 1
+    assert np.isclose(gaussian_mm(weights, GRID, reach_mm=3.0)[0, 0, 0], 1)
+
+
+@pytest.mark.parametrize("start", [(0, 0, 0), (5, 6, 4)])
+def test_without_edges_a_way_is_the_shortest_path_over_26_neighbours(
+    start: tuple[int, int, int],
+) -> None:
+    grid = plain_grid((9, 9, 9))
+    found = geodesic_mm(seed_at(grid, start), noise(grid), grid, edge_weight=0.0)
+    assert np.allclose(found, path_mm(grid, start), atol=1e-4)
+
+
+def test_without_edges_a_way_lies_between_the_straight_line_and_the_sum_of_axes() -> None:
+    found = geodesic_mm(seed_at(GRID, (3, 4, 2)), noise(GRID), GRID, edge_weight=0.0)
+    away = np.abs(places(GRID) - places(GRID)[:, 3, 4, 2][:, None, None, None])
+    assert (found >= np.linalg.norm(away, axis=0) - 1e-4).all()
+    assert (found <= away.sum(0) + 1e-4).all()
+
+
+def test_a_way_is_as_long_as_the_way_back() -> None:
+    places_ = [(0, 0, 0), (13, 11, 8), (4, 9, 2), (10, 1, 7)]
+    steep = noise(GRID)
+    found = [geodesic_mm(seed_at(GRID, p), steep, GRID, edge_weight=2.0) for p in places_]
+    matrix = np.array([[ways[p] for p in places_] for ways in found])
+    assert np.allclose(matrix, matrix.T, rtol=1e-5)
+
+
+def test_the_nearest_of_several_seeds_counts() -> None:
+    one, two, steep = (0, 0, 0), (10, 9, 7), noise(GRID)
+    both = geodesic_mm(seed_at(GRID, one, two), steep, GRID, edge_weight=1.0)
+    each = [geodesic_mm(seed_at(GRID, p), steep, GRID, edge_weight=1.0) for p in (one, two)]
+    assert np.allclose(both, np.minimum(*each), rtol=1e-5)
+    assert both[one] == both[two] == 0
+
+
+def test_no_way_gets_shorter_when_edges_weigh_more() -> None:
+    seeds, steep = seed_at(GRID, (3, 4, 2)), noise(GRID)
+    ways = [geodesic_mm(seeds, steep, GRID, edge_weight=w) for w in (0.0, 0.5, 2.0, 8.0)]
+    for light, heavy in pairwise(ways):
+        assert (heavy >= light - 1e-4).all()
+        assert heavy.sum() > light.sum()
+
+
+def test_a_high_wall_costs_more_than_the_way_around_through_its_gap() -> None:
+    grid = plain_grid((15, 15, 3))
+    steep = np.zeros(grid.shape, np.float32)
+    steep[7] = 50
+    closed = geodesic_mm(seed_at(grid, (3, 3, 1)), steep, grid, edge_weight=2.0)
+    assert closed[8:].min() > 50
+    assert closed[:7].max() < 20
+    steep[7, 14] = 0
+    opened = geodesic_mm(seed_at(grid, (3, 3, 1)), steep, grid, edge_weight=2.0)
+    assert opened[11, 3, 1] < 40
+    assert (opened <= closed + 1e-4).all()
+
+
+def test_without_a_seed_everything_is_out_of_reach() -> None:
+    found = geodesic_mm(np.zeros(GRID.shape, np.bool_), noise(GRID), GRID, edge_weight=1.0)
+    assert (found >= 1e6).all()
+
+
+@pytest.mark.parametrize("turn", SOME_TURNS, ids=str)
+def test_storing_the_image_another_way_changes_no_distance(turn: Turn) -> None:
+    image = Volume(noise(GRID), GRID)
+    seeds, other = seed_at(GRID, (3, 4, 2), (10, 9, 7)), turned_image(image, turn)
+    steep, again = edge_cost([image]), edge_cost([other])
+    assert np.allclose(turn.apply(steep), again, rtol=1e-3, atol=1e-4)
+    ways = geodesic_mm(seeds, steep, GRID, edge_weight=2.0)
+    back = geodesic_mm(turn.apply(seeds), turn.apply(steep), other.grid, edge_weight=2.0)
+    assert np.allclose(turn.apply(ways), back, rtol=1e-4)
+    bell = gaussian_mm(seeds.astype(np.float32), GRID, reach_mm=2.0)
+    again = gaussian_mm(turn.apply(seeds).astype(np.float32), other.grid, reach_mm=2.0)
+    assert np.allclose(turn.apply(bell), again, atol=1e-6)
+
+
+def test_steepness_is_free_of_the_scale_and_offset_of_each_image() -> None:
+    one, two = Volume(noise(GRID), GRID), Volume(noise(GRID, 1), GRID)
+    scaled = Volume((one.voxels * 40 - 1000).astype(np.float32), GRID)
+    assert np.allclose(edge_cost([one, two]), edge_cost([scaled, two]), rtol=1e-2)
+
+
+def test_a_flat_image_and_a_single_slice_have_no_edges() -> None:
+    assert not edge_cost([Volume(np.ones(GRID.shape, np.float32), GRID)]).any()
+    slice_ = plain_grid((8, 8, 1))
+    steps = np.zeros(slice_.shape, np.float32)
+    steps[4:] = 1
+    assert (
+        edge_cost([Volume(steps, slice_)])[3:5].min() > edge_cost([Volume(steps, slice_)])[0].max()
+    )
