@@ -143,6 +143,12 @@ class Grid:
         shape = (self.shape[turn.axes[0]], self.shape[turn.axes[1]], self.shape[turn.axes[2]])
         return Grid(shape, self.affine @ step)
 
+    def cropped(self, low: tuple[int, int, int], shape: tuple[int, int, int]) -> "Grid":
+        """Return the grid of the part of an array that starts at `low`."""
+        step = np.eye(4)
+        step[:3, 3] = low
+        return Grid(shape, self.affine @ step)
+
     def spaced(self, spacing_mm: Float64[np.ndarray, "3"]) -> "Grid":
         """Return a grid of another spacing over the same field of view, centred on it."""
         field = np.array(self.shape) * self.spacing_mm

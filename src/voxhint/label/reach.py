@@ -12,6 +12,7 @@ from voxhint.label.seeds import Evidence
 _FEWEST = 4  # seeds that can span a volume
 _SEEDS = 150  # of a case looked at: pairs grow with the square
 _RANDOM = 0.554  # mean distance to the nearest of n random points, in (volume / n)^(1/3)
+_GAP = 0.25  # of the width of a box: from its core, half as wide, to its faces
 _FIELD = 0.05  # of the field of view: where a study shows a class by single clicks only
 
 
@@ -26,7 +27,8 @@ def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
         labels: Names of the classes.
 
     Returns:
-        Millimetres for each class with at least four seeds that span a volume.
+        Millimetres for each class with at least four seeds that span a volume, or with a box or
+        ball.
 
     Source:
         Chandrasekhar 1943, "Stochastic problems in physics and astronomy", appendix VII: the mean
@@ -41,6 +43,21 @@ def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
             reach = _gap(seeds[::step], seeds) / _RANDOM
             if reach > float(evidence.grid.spacing_mm.min()):
                 found[name] = reach
+    return {**found, **_shape_reach(evidence, labels)}
+
+
+def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
+    """Return the gap between core and outline of boxes and balls, for them and what surrounds them.
+
+    Equal reaches put the border half-way where the image has no edge.
+    """
+    found = {}
+    for number, name in enumerate(labels.names):
+        if evidence.likely[number].any():
+            volume = float((evidence.possible[number] > 0.5).sum()) * evidence.grid.voxel_mm3
+            found[name] = _GAP * float(np.cbrt(volume))
+    if found:
+        found[labels.names[0]] = float(np.mean(list(found.values())))
     return found
 
 

@@ -47,6 +47,26 @@ class Evidence:
         """Return the voxels of which every class is decided, with nothing left to spread."""
         return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
 
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Evidence":
+        """Return the evidence of a box of voxels."""
+        inner = (slice(None), *part)
+        proven = self.proven[inner]
+        low = (part[0].start, part[1].start, part[2].start)
+        shape = (proven.shape[1], proven.shape[2], proven.shape[3])
+        grid = self.grid.cropped(low, shape)
+        return Evidence(proven, self.possible[inner], self.likely[inner], grid)
+
+    def open_box(self, *, margin: int) -> tuple[slice, slice, slice] | None:
+        """Return the box around all voxels that are not settled, None if there is none."""
+        found = []
+        for axis in range(3):
+            rest = tuple(other for other in range(3) if other != axis)
+            along = np.flatnonzero((~self.settled).any(rest))
+            if not along.size:
+                return None
+            found.append(slice(max(0, int(along[0]) - margin), int(along[-1]) + 1 + margin))
+        return found[0], found[1], found[2]
+
 
 def gather_evidence(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Evidence:
     """Lay every hint of a case onto its grid.

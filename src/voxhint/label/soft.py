@@ -13,6 +13,7 @@ from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm
 
 _FADE = 2.0  # reaches after which trust has fallen to 0.6
 _NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
+_RIM = 2  # settled voxels around the open ones, from which distances start
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
 
@@ -45,6 +46,27 @@ def soften(
     Returns:
         Probability and trust of every class.
     """
+    part = evidence.open_box(margin=_RIM)
+    if part is None:
+        return facts_of(evidence)
+    inner = evidence.cropped(part)
+    crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
+    belief, plausible = _spread(inner, crops, labels, reach_mm, config)
+    whole_belief = evidence.proven.copy()
+    whole_plausible = np.maximum(evidence.possible, evidence.proven)
+    whole_belief[(slice(None), *part)] = belief
+    whole_plausible[(slice(None), *part)] = plausible
+    return from_claims(whole_belief, whole_plausible, evidence)
+
+
+def _spread(
+    evidence: Evidence,
+    images: Sequence[Volume],
+    labels: LabelSet,
+    reach_mm: Mapping[str, float],
+    config: LabelConfig,
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
+    """Return belief and plausibility after spreading."""
     seeds = (evidence.proven > 0.5) | (evidence.likely > 0)
     shown = np.asarray(seeds.any((1, 2, 3)))
     open_ = np.asarray(evidence.possible.any((1, 2, 3)))
@@ -109,8 +131,8 @@ def _with_facts(
     evidence: Evidence,
     *,
     unseen: Bool[np.ndarray, " class"],
-) -> SoftLabel:
-    """Return the guesses with the facts laid over them, as probability and trust per class."""
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
+    """Return belief and plausibility of the guesses, with the facts laid over them."""
     belief, plausible = trust * probs, 1 - trust * (1 - probs)
     if unseen.any():  # "not A" is known, "background rather than B" is not
         belief[0], plausible[0] = 0, 1 - belief[1:].max(0)
@@ -119,7 +141,7 @@ def _with_facts(
     belief = np.where(settled, evidence.proven, np.maximum(belief, evidence.proven))
     plausible = np.minimum(plausible, evidence.possible)
     plausible = np.where(settled, np.maximum(evidence.proven, evidence.possible), plausible)
-    return from_claims(belief, np.maximum(plausible, belief), evidence)
+    return belief, np.maximum(plausible, belief)
 
 
 def facts_of(evidence: Evidence) -> SoftLabel:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Patches = Float[Tensor, "batch channel i j k"]
+Claims = Float[Tensor, "batch class i j k"]
 
 _TURN = 0.15  # radians, standard deviation for each axis
 _ZOOM = 0.10  # log scale
@@ -15,13 +16,13 @@ _SHIFT = 0.05  # of the patch
 
 def augment(
     image: Patches,
-    belief: Patches,
-    plausible: Patches,
+    belief: Claims,
+    plausible: Claims,
     rng: np.random.Generator,
     *,
     spacing_mm: tuple[float, float, float],
     mirror: bool,
-) -> tuple[Patches, Patches, Patches]:
+) -> tuple[Patches, Claims, Claims]:
     """Vary a batch at random; image and claims move together.
 
     Args:
