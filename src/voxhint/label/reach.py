@@ -49,7 +49,7 @@ def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
 def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
     """Return the gap between core and outline of boxes and balls, for them and what surrounds them.
 
-    Equal reaches put the border half-way where the image has no edge.
+    The background reaches twice as far: what fills a box is round, and leaves half of it.
     """
     found = {}
     for number, name in enumerate(labels.names):
@@ -57,7 +57,7 @@ def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
             volume = float((evidence.possible[number] > 0.5).sum()) * evidence.grid.voxel_mm3
             found[name] = _GAP * float(np.cbrt(volume))
     if found:
-        found[labels.names[0]] = float(np.mean(list(found.values())))
+        found[labels.names[0]] = 2 * float(np.mean(list(found.values())))
     return found
 
 
