@@ -1,0 +1,100 @@
+"""A killed training goes on to the very same end."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.train.scenes import Interruption, learn, same, settings, small_net
+
+from voxhint.core.errors import BadFileError
+from voxhint.train.resume import load_state, save_state
+
+
+def stop_after(steps: int) -> object:
+    def progress(done: int, total: int, note: str, /) -> None:
+        if done == steps:
+            raise Interruption
+
+    return progress
+
+
+@pytest.mark.parametrize("stops", [(1,), (7,), (3, 8, 11)])
+@pytest.mark.parametrize("held_out", [0, 1])
+def test_an_interrupted_training_ends_with_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: tuple[int, ...], held_out: int
+) -> None:
+    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 0.0)
+    calm = learn(settings(tmp_path / "calm", steps=12), held_out=held_out)
+    how = settings(tmp_path / "killed", steps=12)
+    for stop in stops:
+        with pytest.raises(Interruption):
+            learn(how, held_out=held_out, progress=stop_after(stop))  # type: ignore[arg-type]
+        assert how.state.exists()
+    # what the network was before counts for nothing once there is a checkpoint
+    ended = learn(how, held_out=held_out, net=small_net(seed=9))
+    assert same(calm, ended)
+    for one, two in zip(calm.history, ended.history, strict=True):
+        assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def test_work_since_the_last_checkpoint_is_only_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 1e9)
+    calm = learn(settings(tmp_path / "calm", steps=6))
+    how = settings(tmp_path / "killed", steps=6)
+    with pytest.raises(Interruption):
+        learn(how, progress=stop_after(4))  # type: ignore[arg-type]
+    assert not how.state.exists()
+    assert same(calm, learn(how))
+
+
+def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
+    how = settings(tmp_path, steps=6)
+    first = learn(how)
+    told: list[int] = []
+    second = learn(how, progress=lambda done, total, note: told.append(done))
+    assert not told
+    assert same(first, second)
+    assert first.history == second.history
+
+
+def test_states_come_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    save_state(path, {"step": 3, "net": {"w": torch.arange(4.0)}, "history": [{"loss": 0.5}]})
+    state = load_state(path)
+    assert state is not None
+    assert (state["step"], state["history"]) == (3, [{"loss": 0.5}])
+    assert torch.equal(state["net"]["w"], torch.arange(4.0))
+    assert [found.name for found in tmp_path.iterdir()] == ["state"]
+
+
+def test_no_checkpoint_means_no_state(tmp_path: Path) -> None:
+    assert load_state(tmp_path / "state") is None
+
+
+def test_a_failed_write_leaves_the_old_checkpoint_whole(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    save_state(path, {"step": 1})
+    with pytest.raises(AttributeError):
+        save_state(path, {"step": lambda: 2})
+    assert load_state(path) == {"step": 1}
+
+
+@pytest.mark.parametrize("keep", [0, 10, 300])
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, keep: int) -> None:
+    how = settings(tmp_path, steps=2)
+    learn(how)
+    how.state.write_bytes(how.state.read_bytes()[:keep])
+    with pytest.raises(BadFileError, match="damaged checkpoint") as told:
+        learn(how)
+    assert len(str(told.value).splitlines()) == 1
+    assert str(how.state) in str(told.value)
+    assert "remove it to train anew" in str(told.value)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    torch.save({"step": Path("elsewhere")}, path)
+    with pytest.raises(BadFileError):
+        load_state(path)
