@@ -154,7 +154,7 @@ def make_plan(
     )
     strides, kernels = _pyramid(patch, spacing)
     unit = np.prod(strides, axis=0)
-    patch = np.maximum(unit, -(-patch // unit) * unit)
+    patch = _whole(patch, unit, spacing, wishes.patch_voxels)
     return Plan(
         channels=channels,
         optional_channels=optional_channels,
@@ -175,6 +175,16 @@ def _patch(shape: np.ndarray, spacing: np.ndarray, voxels: int) -> np.ndarray:
         axis = int(np.argmax(np.where(patch > _SMALLEST, patch * spacing, 0)))
         patch[axis] = max(_SMALLEST, min(patch[axis] - 1, int(patch[axis] * 0.95)))
     return patch
+
+
+def _whole(patch: np.ndarray, unit: np.ndarray, spacing: np.ndarray, voxels: int) -> np.ndarray:
+    """Return the patch in whole units: rounded up where the budget allows, else down."""
+    least = patch // unit * unit
+    whole: np.ndarray = -(-patch // unit) * unit
+    while math.prod(whole.tolist()) > voxels and (whole > least).any():
+        axis = int(np.argmax(np.where(whole > least, whole * spacing, 0)))
+        whole[axis] -= unit[axis]
+    return whole
 
 
 def _pyramid(patch: np.ndarray, spacing: np.ndarray) -> tuple[list[list[int]], list[list[int]]]:
