@@ -1,19 +1,9 @@
 """One field of view stored in many ways, and soft labels read as claims."""
 
-from itertools import permutations, product
-
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from voxhint.core import Grid, SoftLabel, Turn, Volume
-
-TURNS = tuple(
-    Turn((a, b, c), (f, g, h))
-    for a, b, c in permutations((0, 1, 2))
-    for f, g, h in product((False, True), repeat=3)
-)
-SOME_TURNS = TURNS[5::11]
-"""A few storages that permute and flip at once."""
 
 
 def plain_grid(

@@ -5,7 +5,8 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float32, Float64
-from tests.label.grids import SOME_TURNS, places, plain_grid, turned_image
+from tests.label.grids import places, plain_grid, turned_image
+from tests.poses import SOME_TURNS
 
 from voxhint.core import Grid, Turn, Volume
 from voxhint.label import gaussian_mm, geodesic_mm
