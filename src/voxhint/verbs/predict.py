@@ -2,14 +2,15 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float32
 
 from voxhint.config import Machine, PredictConfig
-from voxhint.core import SoftLabel
+from voxhint.core import Grid, SoftLabel
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.description import Description
 from voxhint.files.images import read_volume, write_ids, write_probability
@@ -66,6 +67,19 @@ def predict(
     opened = open_model(model, open_fabric(machine))
     work = Work(cases=_cases(images, opened.plan), inputs={"images": hash_of([images])})
     return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
+
+
+def forecast_prediction(
+    model: Path, images: Path, config: PredictConfig, machine: Machine
+) -> Iterator[str]:
+    """Yield what a prediction would do and need, measured on the first case; nothing is written."""
+    opened = open_model(model, open_fabric(machine))
+    cases = _cases(images, opened.plan)
+    began = time.monotonic()
+    _probabilities(opened, next(iter(cases.values())), config)
+    seconds = time.monotonic() - began
+    yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
+    yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
 
 
 def _cases(images: Path, plan: Plan) -> Mapping[str, Mapping[str, Path]]:
@@ -127,26 +141,33 @@ def _write_case(
     how: tuple[Path, Facts | None, PredictConfig],
 ) -> None:
     out, facts, config = how
-    plan = model.plan
-    volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-    prepared, working = prepare_image(volumes, plan)
-    with model.fabric.autocast():
-        tiled = predict_tiles(
-            model.net,
-            prepared,
-            patch=plan.patch,
-            overlap=config.overlap,
-            device=model.fabric.device,
-        )
-    grid = next(iter(volumes.values())).grid
-    probs = restore(tiled, working, grid)
+    probs, grid = _probabilities(model, images, config)
+    labels = model.plan.labels
     if config.probabilities:
-        for name, values in zip(plan.labels.names[1:], probs[1:], strict=True):
+        for name, values in zip(labels.foreground, probs[1:], strict=True):
             write_probability(out / f"{case}__{name}.nii.gz", values, grid)
     if config.uncertainty:
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
     classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts(case))
-    write_ids(out / f"{case}.nii.gz", plan.labels.to_ids(classes), grid)
+    write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
+
+
+def _probabilities(
+    model: Model, images: Mapping[str, Path], config: PredictConfig
+) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
+    """Return class probabilities on the first channel's own grid."""
+    volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+    prepared, working = prepare_image(volumes, model.plan)
+    with model.fabric.autocast():
+        tiled = predict_tiles(
+            model.net,
+            prepared,
+            patch=model.plan.patch,
+            overlap=config.overlap,
+            device=model.fabric.device,
+        )
+    grid = next(iter(volumes.values())).grid
+    return restore(tiled, working, grid), grid
 
 
 def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:
