@@ -29,7 +29,7 @@ def test_a_run_killed_ten_times_ends_with_the_very_same_masks(tmp_path: Path) ->
             stderr=subprocess.DEVNULL,
             env=plain(),
         )
-        time.sleep(chance.uniform(2.0, 12.0))
+        time.sleep(chance.uniform(4.0, 16.0))
         assert process.poll() in (None, 0)
         process.send_signal(signal.SIGKILL)
         process.wait()

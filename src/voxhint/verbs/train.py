@@ -15,7 +15,7 @@ from torch import nn
 
 from voxhint.config import Machine, TrainConfig, bytes_of, seconds_of
 from voxhint.core import Case, SoftLabel
-from voxhint.core.errors import BadStudyError, about
+from voxhint.core.errors import BadStudyError, NotAvailableError, about
 from voxhint.files.atomic import replacing, write_json, write_text
 from voxhint.files.inspection import open_study
 from voxhint.files.study import CaseFiles, Study, load_case
@@ -87,6 +87,7 @@ def train_model(
         raise BadStudyError(msg)
     plan = _plan(out, opened, files, config, machine, tell)
     examples = _examples(out / _PREPARED, opened, files, None if dense else labels, (plan, tell))
+    _require_places(examples)
     fit, held_out = _parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
     net = network_of(plan)
@@ -154,6 +155,20 @@ def _plan(
     )
     write_json(path, plan.to_json())
     return plan
+
+
+def _require_places(examples: Sequence[Example]) -> None:
+    """Refuse hints that show no place of any label.
+
+    Raises:
+        NotAvailableError: All hints are tags.
+    """
+    if not any(np.any(example.claims[0, 1:] > 0) for example in examples):
+        msg = (
+            "no hint shows where a label is, and learning from tags alone is not available in "
+            "this version; add points, boxes, scribbles or slices"
+        )
+        raise NotAvailableError(msg)
 
 
 def _examples(

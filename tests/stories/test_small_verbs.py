@@ -1,0 +1,80 @@
+"""What the verbs beside the main job promise, told as a user meets them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.phantoms import make_study
+from tests.stories.commands import voxhint
+
+from voxhint.cli import main
+from voxhint.config import Recipe, TrainConfig
+from voxhint.verbs import demo as demo_verb
+from voxhint.verbs.phantom_study import write_phantom_study
+from voxhint.verbs.simulate import SimulateSummary
+
+SMALL = ("--steps", "2", "--width", "4", "--patch-voxels", "4000", "--threads", "1")
+
+
+def test_simulated_hints_are_labelled_and_trained_on_step_by_step(tmp_path: Path) -> None:
+    dense = make_study(tmp_path / "dense", hints=(), dense=True)
+    clicked, labels, model = (tmp_path / name for name in ("clicked", "labels", "model"))
+
+    made = voxhint("simulate", dense, "--hint", "points:5", "--out", clicked)
+    assert made.returncode == 0, made.stderr
+    assert "a person would need" in made.stdout
+    assert json.loads((clicked / "hints" / "cost.json").read_text())["seconds"] > 0
+
+    assert voxhint("label", clicked, "--out", labels).returncode == 0
+    trained = voxhint("train", clicked, "--labels", labels, "--out", model, *SMALL)
+    assert trained.returncode == 0, trained.stderr
+    assert {"plan.json", "weights.safetensors", "history.csv", "made.json"} <= {
+        path.name for path in model.iterdir()
+    }
+
+    untold = voxhint("train", clicked, "--out", tmp_path / "other", *SMALL)
+    assert untold.returncode == 1
+    assert "--labels" in untold.stderr
+
+
+def test_a_report_may_be_written_again(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "made.json").write_text(json.dumps({"study": str(study)}))
+    done = voxhint("report", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "run" / "report.html"
+    assert done.stdout.splitlines()[-1] == str(page)
+    assert "research use" in page.read_text().lower()
+
+    empty = voxhint("report", tmp_path / "study" / "imagesTr")
+    assert empty.returncode == 1
+    assert "holds no run" in empty.stderr
+
+
+def test_doctor_and_models_say_what_is_here() -> None:
+    doctor = voxhint("doctor")
+    assert doctor.returncode == 0, doctor.stderr
+    assert {"voxhint", "PyTorch", "GPU"} <= {
+        line.partition(":")[0] for line in doctor.stdout.splitlines()
+    }
+    models = voxhint("models")
+    assert models.returncode == 0
+    assert "weights" in models.stdout
+
+
+def test_the_demo_ends_with_the_path_of_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def few(study: Path, *, cases: int, test_cases: int, seed: int) -> SimulateSummary:
+        return write_phantom_study(study, cases=2, test_cases=1, seed=seed)
+
+    short = Recipe(train=TrainConfig(steps=2, width=4, patch_voxels=4000))
+    monkeypatch.setattr(demo_verb, "DEMO", short)
+    monkeypatch.setattr(demo_verb, "write_phantom_study", few)
+    with pytest.raises(SystemExit) as end:
+        main(["demo", "--out", str(tmp_path / "demo"), "--threads", "1"])
+    assert end.value.code == 0
+    page = tmp_path / "demo" / "run" / "report.html"
+    assert capsys.readouterr().out.splitlines()[-1] == str(page)
+    assert page.exists()
