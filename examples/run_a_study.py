@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from voxhint.config import Machine, Recipe, TrainConfig
+from voxhint.config import Machine, Recipe
 from voxhint.verbs.run import run
 
-recipe = Recipe(train=TrainConfig(steps=400))
-page = run(Path("study"), Path("run"), recipe=recipe, machine=Machine(seed=0))
+page = run(Path("study"), Path("run"), recipe=Recipe(), machine=Machine(seed=0))
 print(page)

@@ -1,0 +1,125 @@
+"""The docs say what the program does: every command in them parses, every example runs."""
+
+import dataclasses
+import importlib.util
+import json
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tests.phantoms import make_study
+
+from voxhint import config
+from voxhint.verbs import run as run_verb
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the code blocks of one language on a page."""
+    text = page.read_text("utf-8")
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL)
+    return [str(block) for block in found]
+
+
+def commands() -> list[tuple[str, list[str]]]:
+    """Return every command of ours on every page, and its words."""
+    lines = [
+        (page.name, shlex.split(line, comments=True))
+        for page in PAGES
+        for block in blocks(page, "bash")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return [(page, words[1:]) for page, words in lines if words[:1] == ["voxhint"]]
+
+
+PARSE = """
+import json, sys
+from voxhint.cli.commands import COMMANDS
+from voxhint.cli.main import _parse
+for page, words in json.loads(sys.argv[1]):
+    try:
+        _parse(words[0], COMMANDS[words[0]], words[1:])
+    except SystemExit as end:
+        sys.exit(f"{page}: voxhint {' '.join(words)} exits {end.code}")
+"""
+
+
+def test_a_command_in_the_docs_is_one_that_voxhint_takes(tmp_path: Path) -> None:
+    assert len(commands()) > 5
+    (tmp_path / "recipe.toml").write_text((ROOT / "examples" / "recipe.toml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE, json.dumps(commands())],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_in_the_docs_is_read() -> None:
+    recipe = config.read_recipe(ROOT / "examples" / "recipe.toml")
+    assert recipe.train.steps == 2000
+    assert recipe != config.Recipe()
+
+
+@pytest.fixture
+def short_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder that holds a study, and let training be short there."""
+    make_study(tmp_path / "study", cases=1, tests=1)
+    train = run_verb.train_model
+
+    def shortened(*paths: Path, config: config.TrainConfig, **rest: Any) -> Path:
+        quick = dataclasses.replace(config, steps=2, width=4, patch_voxels=4000)
+        return train(*paths, config=quick, **rest)
+
+    monkeypatch.setattr(run_verb, "train_model", shortened)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.stem)
+def test_an_example_runs(example: Path, short_training: Path) -> None:
+    runpy.run_path(str(example), run_name="__main__")
+    assert (short_training / "run" / "report.html").exists()
+
+
+def test_the_readme_shows_the_example_that_runs() -> None:
+    (shown,) = blocks(ROOT / "README.md", "python")
+    example = (ROOT / "examples" / "run_a_study.py").read_text("utf-8")
+    assert shown.split() == re.sub(r'^""".*?"""', "", example, flags=re.DOTALL).split()
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("knobs", ROOT / "docs" / "hooks" / "knobs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_knobs_has_every_knob_with_its_flag_and_its_meaning(hook: ModuleType) -> None:
+    page = hook.on_page_markdown((ROOT / "docs" / "reference" / "knobs.md").read_text("utf-8"))
+    rows = {line.split("|")[1].strip(" `"): line for line in page.splitlines() if "| `--" in line}
+    kinds = (config.LabelConfig, config.TrainConfig, config.PredictConfig, config.MeasureConfig)
+    names = [field.name for kind in (*kinds, config.Machine) for field in dataclasses.fields(kind)]
+    assert list(rows) == names
+    for name, row in rows.items():
+        assert f"`--{name.replace('_', '-')}`" in row
+        assert len(row.split("|")[-2].strip()) > 10
+    assert "0 to 0.5" in rows["held_out"]
+
+
+def test_other_pages_pass_the_hook_unchanged(hook: ModuleType) -> None:
+    assert hook.on_page_markdown("# a page") == "# a page"
