@@ -31,7 +31,7 @@ def log_likelihood(
     total = np.zeros(seeds.shape, np.float32)
     for image in images:
         smooth = ndimage.gaussian_filter(image.voxels, _BLUR_MM / image.grid.spacing_mm)
-        low, high = np.percentile(smooth, [1, 99])
+        low, high = (float(v) for v in np.percentile(smooth, [1, 99]))
         scaled = np.clip((smooth - low) / max(high - low, 1e-6), 0, 1)
         bins = np.minimum((scaled * _BINS).astype(np.int64), _BINS - 1)
         for number, places in enumerate(seeds):

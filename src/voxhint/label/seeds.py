@@ -20,6 +20,7 @@ from voxhint.core import (
 )
 
 _CORE = 0.5  # of a box's or ball's half width: roundish objects fill their middle
+_TIE = 1.0001  # voxels equally near a middle are all taken, whatever the rounding
 _MARGIN = 0.15  # of a diameter: how far beyond the ball an object may still reach
 
 
@@ -185,11 +186,12 @@ def _shape(
             (a / np.float32(max(h, slack / 2))) ** 2 for a, h in zip(away, half, strict=True)
         )
         beyond = np.max([a - np.float32(h) for a, h in zip(away, half, strict=True)], axis=0)
-        return np.asarray(round_core <= max(_CORE**2, float(np.min(round_core)))), beyond, slack
+        inner = np.asarray(round_core <= max(_CORE**2, _TIE * float(np.min(round_core))))
+        return inner, beyond, slack
     squares = [(p - np.float32(c)) ** 2 for p, c in zip(places, shape.centre_mm, strict=True)]
     away_mm = np.sqrt(squares[0] + squares[1] + squares[2])
     radius = shape.diameter_mm / 2
-    inner = away_mm <= max(_CORE * radius, float(away_mm.min()))
+    inner = away_mm <= max(_CORE * radius, _TIE * float(away_mm.min()))
     return inner, away_mm - np.float32(radius), max(slack, _MARGIN * shape.diameter_mm)
 
 

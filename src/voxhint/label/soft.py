@@ -47,11 +47,12 @@ def soften(
         Probability and trust of every class.
     """
     part = evidence.open_box(margin=_RIM)
-    if part is None:
+    if part is None or config.method == "none":
         return facts_of(evidence)
     inner = evidence.cropped(part)
     crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
-    belief, plausible = _spread(inner, crops, labels, reach_mm, config)
+    unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
+    belief, plausible = _spread(inner, crops, labels, reach_mm, config, unseen=unseen)
     whole_belief = evidence.proven.copy()
     whole_plausible = np.maximum(evidence.possible, evidence.proven)
     whole_belief[(slice(None), *part)] = belief
@@ -65,16 +66,18 @@ def _spread(
     labels: LabelSet,
     reach_mm: Mapping[str, float],
     config: LabelConfig,
+    *,
+    unseen: Bool[np.ndarray, " class"],
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
-    """Return belief and plausibility after spreading."""
-    seeds = (evidence.proven > 0.5) | (evidence.likely > 0)
+    """Return belief and plausibility after spreading; `unseen` classes have no seed in the case."""
+    seeds = _seeds(evidence)
     shown = np.asarray(seeds.any((1, 2, 3)))
     open_ = np.asarray(evidence.possible.any((1, 2, 3)))
     scores = np.full(evidence.proven.shape, -np.inf, np.float32)
     near = np.full(evidence.grid.shape, np.inf, np.float32)
     steep = edge_cost(images) if config.method == "geodesic" else None
     for number, name in enumerate(labels.names):
-        if config.method != "none" and shown[number]:
+        if shown[number]:
             away = _distance(seeds[number], evidence, steep, reach_mm[name], config.edge_weight)
             scores[number] = -0.5 * away**2
             near = np.minimum(near, away)
@@ -90,9 +93,14 @@ def _spread(
     if evidence.likely.any():
         trust *= config.guess_trust
     trust[trust < _LEAST] = 0
-    unseen = open_ & ~shown
+    unseen = open_ & unseen
     unseen[0] = False
     return _with_facts(probs, trust, evidence, unseen=unseen)
+
+
+def _seeds(evidence: Evidence) -> Bool[np.ndarray, "class i j k"]:
+    """Return where ways of each class start."""
+    return np.asarray((evidence.proven > 0.5) | (evidence.likely > 0))
 
 
 def _distance(
@@ -137,11 +145,9 @@ def _with_facts(
     if unseen.any():  # "not A" is known, "background rather than B" is not
         belief[0], plausible[0] = 0, 1 - belief[1:].max(0)
         belief[unseen], plausible[unseen] = 0, 1 - belief.max(0)
-    settled = evidence.settled
-    belief = np.where(settled, evidence.proven, np.maximum(belief, evidence.proven))
-    plausible = np.minimum(plausible, evidence.possible)
-    plausible = np.where(settled, np.maximum(evidence.proven, evidence.possible), plausible)
-    return belief, np.maximum(plausible, belief)
+    rest = np.maximum(1 - evidence.proven.sum(0), 0)  # guesses share what the facts leave open
+    belief = np.minimum(evidence.proven + rest * belief, evidence.possible)
+    return belief, np.minimum(evidence.proven + rest * plausible, evidence.possible)
 
 
 def facts_of(evidence: Evidence) -> SoftLabel:
