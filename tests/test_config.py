@@ -63,6 +63,9 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
         ("train", "batch = 0", "train.batch"),
         ("train", "held_out = 0.6", "train.held_out"),
         ("train", "learning_rate = nan", "train.learning_rate"),
+        ("train", "learning_rate = inf", "train.learning_rate"),
+        ("label", "edge_weight = nan", "label.edge_weight"),
+        ("label", "reach_mm = inf", "label.reach_mm"),
         ("train", "dice_weight = -1", "train.dice_weight"),
         ("train", 'network = "unet"', "train.network"),
         ("train", 'mirror = "perhaps"', "train.mirror"),
@@ -137,7 +140,7 @@ def test_a_size_is_read_as_bytes(text: str, size: int) -> None:
     assert bytes_of(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "8", "G", "-8G", "8K", "8 apples"])
+@pytest.mark.parametrize("text", ["", "8", "G", "0G", "-8G", "8K", "8 apples"])
 def test_a_size_that_is_none_is_refused_with_examples(text: str) -> None:
     with pytest.raises(BadRecipeError, match="write 900M or 8G"):
         bytes_of(text)

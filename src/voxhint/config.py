@@ -22,7 +22,7 @@ T = TypeVar("T")
 class LabelConfig:
     """How hints become soft labels."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     method: Literal["geodesic", "gaussian", "none"] = "geodesic"
     """How a hint spreads: along ways that avoid edges, as a bell in millimetres, or not at all."""
@@ -44,7 +44,7 @@ class LabelConfig:
 class TrainConfig:
     """How a network learns from soft labels."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     supervision: Literal["weak", "dense"] = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
@@ -84,7 +84,7 @@ class TrainConfig:
 class PredictConfig:
     """How masks are made from a model."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     overlap: Annotated[float, Ge(0), Le(0.9)] = 0.5
     """Share of a tile that its neighbour covers again."""
@@ -100,7 +100,7 @@ class PredictConfig:
 class MeasureConfig:
     """How masks are scored."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     tolerance_mm: Positive = 1.0
     """Distance at which a surface still counts as right in the normalised surface Dice."""
@@ -113,7 +113,7 @@ class MeasureConfig:
 class Recipe:
     """Every knob of the main job."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     label: LabelConfig = field(default_factory=LabelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -233,7 +233,7 @@ def bytes_of(size: str) -> int:
         BadRecipeError: The text is no such size.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT])i?B?", size.strip(), re.IGNORECASE)
-    if match is None:
+    if match is None or float(match[1]) <= 0:
         msg = f"max-ram '{size}' is not a size; write 900M or 8G"
         raise BadRecipeError(msg)
     return int(float(match[1]) * _SIZES[match[2].upper()])
