@@ -123,7 +123,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where and how a command runs; no result depends on it beyond rounding."""
+    """Where and how a command runs; beside the seed, results depend on it only by rounding."""
 
     seed: Annotated[int, Ge(0)] = 0
     """Start of every random choice."""

@@ -96,8 +96,9 @@ def _tell_error(error: VoxhintError) -> None:
 def _parse(name: str, kind: type[Any], words: list[str]) -> Any:  # noqa: ANN401
     import tyro
 
-    recipe, words = _recipe(words)
     parts = {field.name for field in dataclasses.fields(kind)}
+    knobs = ("label", "train", "predict", "measure")
+    recipe, words = _recipe(words) if parts & set(knobs) else (None, words)
     if recipe is None:
         default = None
     else:

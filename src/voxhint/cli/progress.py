@@ -46,7 +46,7 @@ class Teller:
             sys.stderr.write(f"\r{line[:width]:<{width}}")
             sys.stderr.flush()
         else:
-            self._console.print(line, soft_wrap=True)
+            self._console.print(line, soft_wrap=True, markup=False)
 
     def _left(self, done: int, total: int, now: float) -> str:
         fresh = done - self._first

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What would a person have marked, on whom, and in how many seconds?"""

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxhint.config import Machine, Recipe
+from voxhint.config import Machine, Recipe, bytes_of, seconds_of
 from voxhint.files.atomic import write_json
 from voxhint.files.inspection import open_study
 from voxhint.files.study import Study, hint_kinds
+from voxhint.nets import build_trunk
+from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, finish, read_made, start, study_inputs
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label
 from voxhint.verbs.machine import open_fabric
@@ -37,6 +39,7 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     Returns:
         The absolute path of the report page.
     """
+    _require_possible(recipe, machine)
     dense = recipe.train.supervision == "dense"
     opened, problems = open_study(study, skip_bad=machine.skip_bad, dense=dense)
     parts = (*HINT_PARTS, "imagesTs", "labelsTs", "cases.csv", *(("denseTr",) if dense else ()))
@@ -82,6 +85,25 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     (out / _SECONDS).unlink(missing_ok=True)
     tell("report", 0, 1, "")
     return report(out)
+
+
+def _require_possible(recipe: Recipe, machine: Machine) -> None:
+    """Refuse before any work what training would only refuse after all cases are labelled."""
+    open_fabric(machine)
+    train = recipe.train
+    if train.budget is not None:
+        seconds_of(train.budget)
+    if machine.max_ram is not None:
+        patch_voxels_within(bytes_of(machine.max_ram), train)
+    flat = (((1, 1, 1),), ((3, 3, 3),))
+    build_trunk(
+        train.network,
+        channels=1,
+        classes=2,
+        strides=flat[0],
+        kernels=flat[1],
+        features=(train.width,),
+    )
 
 
 def _predict(
