@@ -1,0 +1,260 @@
+"""Words in, exit code out: 0 done, 1 the input is wrong, 2 the words are, 3 not here."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.phantoms import make_study
+
+from voxhint.cli import commands, main
+from voxhint.config import Recipe
+from voxhint.core.errors import BadFileError, about
+from voxhint.verbs.tell import Tell
+
+
+def call(*words: object) -> int:
+    """Run a command and return its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        main([str(word) for word in words])
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+def errors(told: pytest.CaptureFixture[str]) -> list[str]:
+    return told.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_the_overview_names_every_command(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert call(*words) == 0
+    told = capsys.readouterr().out
+    assert all(f"\n  {name} " in told for name in commands.COMMANDS)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out.strip()[0].isdigit()
+
+
+@pytest.mark.parametrize("name", list(commands.COMMANDS))
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert call(name, "--help") == 0
+    assert f"voxhint {name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_misuse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("segment") == 2
+    (line,) = errors(capsys)
+    assert "no command 'segment'" in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check",),
+        ("check", "study", "--no-such-flag"),
+        ("run", "study"),
+        ("run", "study", "--out", "x", "--steps", "many"),
+        ("export", "run", "--to", "pdf", "--out", "x"),
+    ],
+)
+def test_wrong_words_are_misuse(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert call(*words) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_good_study_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(tmp_path)
+    assert call("check", study) == 0
+    assert "0 errors" in capsys.readouterr().out
+
+
+def test_a_study_with_problems_fails_and_every_problem_has_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path)
+    for image in (study / "imagesTr").iterdir():
+        image.write_bytes(b"broken")
+    assert call("check", study) == 1
+    told = capsys.readouterr()
+    assert sum(line.startswith("error: ") for line in told.out.splitlines()) == 2
+    assert not told.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "{missing}", "--out", "{out}"),
+        ("label", "{missing}", "--out", "{out}"),
+        ("train", "{study}", "--out", "{out}"),
+        ("predict", "{missing}", "{study}/imagesTs", "--out", "{out}"),
+        ("measure", "{missing}", "{missing}"),
+        ("measure", "{missing}", "{study}/labelsTs"),
+        ("report", "{missing}"),
+        ("simulate", "{study}", "--hint", "points:5", "--out", "{out}"),
+        ("simulate", "{study}", "--hint", "dots", "--out", "{out}"),
+        ("export", "{missing}", "--to", "nnunet", "--out", "{out}"),
+        ("run", "{study}", "--out", "{out}", "--steps", "0"),
+        ("run", "{study}", "--out", "{out}", "--config", "{missing}"),
+        ("run", "{study}", "--out", "{out}", "--budget", "soon"),
+        ("run", "{study}", "--out", "{out}", "--max-ram", "100M"),
+        ("run", "{study}", "--out", "{out}", "--network", "segresnet", "--width", "12"),
+        ("run", "{study}", "--out", "{study}", "--steps", "1"),
+    ],
+    ids=lambda words: " ".join(words[:2] + words[-2:]),
+)
+def test_bad_input_is_told_in_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    places = {"study": make_study(tmp_path / "study"), "out": tmp_path / "out"}
+    words = tuple(word.format(missing=tmp_path / "missing", **places) for word in words)
+    assert call(*words) == 1
+    (line,) = (line for line in errors(capsys) if not line.startswith("while working on"))
+    assert line.startswith("error: ")
+    assert not places["out"].exists()
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:x"])
+def test_a_device_that_is_not_here_is_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    study, out = make_study(tmp_path / "study"), tmp_path / "out"
+    assert call("run", study, "--out", out, "--device", device) == 3
+    (line,) = errors(capsys)
+    assert device in line
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("target", ["dicom-seg", "rtstruct", "monai-bundle"])
+def test_what_comes_later_is_not_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    for words in (("serve", tmp_path), ("export", tmp_path, "--to", target, "--out", "x")):
+        assert call(*words) == 3
+        (line,) = errors(capsys)
+        assert line.startswith("error: ")
+
+
+class Broken:
+    """A command that ends in an error of choice."""
+
+    error: BaseException = BadFileError("x: broken; mend it")
+
+    def run(self, tell: Tell, /) -> Iterator[str]:
+        yield "so far so good"
+        with about("case c7"):
+            raise self.error
+
+
+def outcome(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    broken = Broken()
+    broken.error = error
+    monkeypatch.setattr(sys.modules["voxhint.cli.main"], "_parse", lambda *_: broken)
+    return call("models")
+
+
+def test_an_error_is_followed_by_what_was_being_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(monkeypatch, BadFileError("x: broken; mend it")) == 1
+    assert errors(capsys) == ["error: x: broken; mend it", "while working on case c7"]
+
+
+def test_an_interruption_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert outcome(monkeypatch, KeyboardInterrupt()) == 130
+    assert errors(capsys) == ["interrupted; the same command goes on from here"]
+
+
+def test_a_full_disk_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(28, "No space left on device", "masks/c7.nii.gz")
+    assert outcome(monkeypatch, error) == 1
+    (line,) = errors(capsys)
+    assert line.startswith("error: masks/c7.nii.gz: No space left on device")
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Broken()
+    broken.error = ZeroDivisionError()
+    monkeypatch.setattr(sys.modules["voxhint.cli.main"], "_parse", lambda *_: broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["models"])
+
+
+def apart(program: str, words: list[list[str]]) -> list[str]:
+    """Run a program in a process of its own and return the lines it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(words)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout.splitlines()
+
+
+PARSED = """
+import contextlib, json, sys
+from voxhint.cli import commands, main
+def run(self, tell):
+    yield json.dumps([str(self.study), self.train.steps, self.train.width, self.label.method,
+                      self.machine.seed])
+commands.Run.run = run
+for words in json.loads(sys.argv[1]):
+    with contextlib.suppress(SystemExit):
+        main(words)
+"""
+
+
+def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[train]\nsteps = 7\nwidth = 4\n[label]\nmethod = 'gaussian'\n", "utf-8")
+    bare = ["run", "study", "--out", "out"]
+    flags = ["--width", "6", "--seed", "3"]
+    told = apart(
+        PARSED,
+        [
+            bare,
+            [*bare, "--config", str(recipe)],
+            [*bare, f"--config={recipe}", *flags],
+        ],
+    )
+    seen = [json.loads(line) for line in told]
+    plain = Recipe()
+    assert seen == [
+        ["study", plain.train.steps, plain.train.width, plain.label.method, 0],
+        ["study", 7, 4, "gaussian", 0],
+        ["study", 7, 6, "gaussian", 3],
+    ]
+
+
+LIGHT = """
+import contextlib, io, json, sys
+from voxhint.cli import main
+for words in json.loads(sys.argv[1]):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        main(words)
+print(json.dumps([name for name in ("torch", "monai", "lightning_fabric") if name in sys.modules]))
+"""
+
+
+def test_looking_at_things_does_not_load_torch(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    truth = str(study / "labelsTs")
+    words = [
+        ["--help"],
+        ["run", "--help"],
+        ["check", str(study)],
+        ["measure", truth, truth],
+        ["report", str(study)],
+        ["models"],
+    ]
+    assert apart(LIGHT, words) == ["[]"]
