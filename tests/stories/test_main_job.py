@@ -132,6 +132,14 @@ def test_a_dry_run_tells_time_and_memory_and_writes_nothing(study: Path, tmp_pat
     assert not out.exists()
 
 
+def test_a_dry_prediction_writes_nothing(study: Path, run_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    done = voxhint("predict", run_folder, study / "imagesTs", "--out", out, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "2 cases to predict" in done.stdout
+    assert not out.exists()
+
+
 def test_misuse_exits_2_and_a_bad_study_exits_1_in_one_line(tmp_path: Path) -> None:
     assert voxhint("run").returncode == 2
     assert voxhint("walk").returncode == 2
@@ -210,6 +218,7 @@ def test_channels_on_different_grids_and_strokes_on_the_second_are_carried_over(
     (study / "dataset.json").write_text(json.dumps(description))
     drawn = np.full(other.shape, 255, np.uint8)
     drawn[:, :, 4] = 0
+    drawn[4:8, 4:8, 4] = 1
     write_ids(study / "hints" / "slices" / "a.nii.gz", drawn, other)
     done = voxhint("run", study, "--out", tmp_path / "run", *SMALL)
     assert done.returncode == 0, done.stderr

@@ -44,8 +44,11 @@ class Demo:
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the path of the report page."""
-        from voxhint.verbs.demo import demo
+        from voxhint.verbs.demo import DEMO, demo
 
+        if self.machine.dry_run:
+            yield f"12 phantoms to learn from, 4 to predict, {DEMO.train.steps} steps"
+            return
         yield str(demo(self.out, machine=checked(self.machine), tell=tell))
 
 
@@ -200,9 +203,12 @@ class Predict:
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
-        from voxhint.verbs.predict import predict
+        from voxhint.verbs.predict import forecast_prediction, predict
 
         config = checked(self.predict)
+        if self.machine.dry_run:
+            yield from forecast_prediction(self.model, self.images, config, self.machine)
+            return
         yield str(
             predict(
                 self.model, self.images, self.out, config=config, machine=self.machine, tell=tell
