@@ -1,6 +1,7 @@
 """Training learns, takes the right weights, and tells how it went."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,9 @@ from tests.train import scenes
 from tests.train.scenes import Interruption, balls, learn, plan, same, settings, small_net
 
 from voxhint.config import TrainConfig
-from voxhint.train import partial_cross_entropy, step_seconds, train
+from voxhint.train import Settings, partial_cross_entropy, step_seconds, train
 from voxhint.train.batches import fixed_batches
+from voxhint.train.resume import load_state
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +26,12 @@ def surprise(weights: object) -> float:
     (batch,) = fixed_batches(balls(1, first=10), scenes.PATCH, 2)
     with torch.no_grad():
         return float(partial_cross_entropy(net(batch.image), batch.belief, batch.plausible))
+
+
+def state_of(how: Settings) -> dict[str, Any]:
+    state = load_state(how.state)
+    assert state is not None
+    return state
 
 
 def test_a_bright_ball_is_learnt_in_a_few_steps(tmp_path: Path) -> None:
@@ -70,7 +78,7 @@ def test_without_held_out_cases_the_last_average_is_taken(tmp_path: Path) -> Non
     how = settings(tmp_path, steps=20)
     result = learn(how, held_out=0)
     assert all("held_out" not in row for row in result.history)
-    state = torch.load(how.state, weights_only=True)
+    state = state_of(how)
     assert state["step"] == 20
     for name, value in result.weights.items():
         assert torch.equal(value, state["averaged"][name])
@@ -82,7 +90,7 @@ def test_looking_at_held_out_cases_does_not_change_the_training(tmp_path: Path) 
     for held_out in (0, 1):
         how = settings(tmp_path / str(held_out), steps=20)
         learn(how, held_out=held_out)
-        states.append(torch.load(how.state, weights_only=True))
+        states.append(state_of(how))
     for part in ("net", "averaged"):
         assert all(torch.equal(v, states[1][part][name]) for name, v in states[0][part].items())
 

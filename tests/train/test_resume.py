@@ -98,3 +98,11 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"step": Path("elsewhere")}, path)
     with pytest.raises(BadFileError):
         load_state(path)
+
+
+@pytest.mark.parametrize("content", [{"step": 3}, [1, 2], torch.zeros(3)], ids=str)
+def test_a_file_of_torch_that_is_no_checkpoint_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "state"
+    torch.save(content, path)
+    with pytest.raises(BadFileError, match="no checkpoint of this version; remove it"):
+        load_state(path)

@@ -1,6 +1,5 @@
 """What training minimises: surprise at what is known, and Dice where it is known."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -32,7 +31,8 @@ def partial_cross_entropy(logits: Classes, belief: Classes, plausible: Classes) 
     """
     logq = logits.log_softmax(1)
     left = (1 - belief.sum(1)).clamp(min=0)
-    still = torch.logsumexp(logq + plausible.clamp(min=1e-6).log(), 1)
+    # both sums are one number where every class is possible, so their difference is exactly 0
+    still = (logits + plausible.clamp(min=1e-6).log()).logsumexp(1) - logits.logsumexp(1)
     surprise = -(belief * logq).sum(1) - left * still
     # how much a voxel is known: its beliefs, or else the share of classes ruled out
     known = belief.sum(1) + left * (1 - plausible).mean(1)
