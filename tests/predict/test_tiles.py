@@ -1,0 +1,92 @@
+"""Tiles leave no trace: a network that only looks at each voxel gives what it gives at once."""
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from voxhint.predict import Segmenter, predict_tiles
+
+CPU = torch.device("cpu")
+Triple = tuple[int, int, int]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def copy(image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch class i j k"]:
+    """Take the channels for logits."""
+    return image
+
+
+def noise(shape: Triple, channels: int = 3) -> Float32[np.ndarray, "channel i j k"]:
+    return np.random.default_rng(0).normal(0, 2, (channels, *shape)).astype(np.float32)
+
+
+def softmax(logits: Float32[np.ndarray, "class i j k"]) -> Float32[np.ndarray, "class i j k"]:
+    powers = np.exp(logits - logits.max(0))
+    return np.asarray(powers / powers.sum(0), np.float32)
+
+
+def tiled(
+    segment: Segmenter, image: Float32[np.ndarray, "c i j k"], patch: Triple, overlap: float = 0.5
+) -> Float32[np.ndarray, "class i j k"]:
+    return predict_tiles(segment, image, patch=patch, overlap=overlap, device=CPU)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "shape",
+    [(8, 8, 4), (16, 16, 8), (13, 9, 11), (8, 21, 4), (5, 3, 2), (1, 1, 1), (20, 6, 4)],
+    ids=str,
+)
+def test_a_network_that_copies_its_input_gives_the_softmax_of_it(
+    shape: Triple, overlap: float
+) -> None:
+    image = noise(shape)
+    assert np.allclose(tiled(copy, image, (8, 8, 4), overlap), softmax(image), atol=1e-5)
+
+
+def test_probabilities_sum_to_one_also_where_tiles_disagree() -> None:
+    calls = iter(range(10_000))
+
+    def moody(image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch class i j k"]:
+        return image if next(calls) % 2 else -image
+
+    found = tiled(moody, noise((17, 11, 9)), (8, 8, 4))
+    assert np.allclose(found.sum(0), 1, atol=1e-5)
+    assert (found >= 0).all()
+
+
+def test_the_network_sees_nothing_but_tiles_of_the_patchs_size() -> None:
+    seen: set[tuple[int, ...]] = set()
+
+    def watch(image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch class i j k"]:
+        seen.add(tuple(image.shape))
+        return image
+
+    for shape in ((5, 20, 9), (3, 3, 3), (8, 8, 4)):
+        tiled(watch, noise(shape, 2), (8, 8, 4))
+    assert seen == {(1, 2, 8, 8, 4)}
+
+
+def test_an_image_smaller_than_a_tile_is_continued_by_its_border() -> None:
+    def highest(image: Float[Tensor, "batch channel i j k"]) -> Float[Tensor, "batch class i j k"]:
+        return image.amax((2, 3, 4), keepdim=True).expand_as(image)
+
+    image = -5 - np.abs(noise((3, 4, 2)))  # padding by 0 would be the highest value
+    expected = softmax(np.broadcast_to(image.max((1, 2, 3), keepdims=True), image.shape).copy())
+    assert np.allclose(tiled(highest, image, (8, 8, 4)), expected, atol=1e-5)
+
+
+def test_the_image_is_left_as_it_was_and_no_gradient_is_kept() -> None:
+    image = noise((9, 9, 9))
+    before = image.copy()
+    weight = torch.nn.Parameter(torch.ones(()))
+    found = tiled(lambda tile: tile * weight, image, (8, 8, 4))
+    assert np.array_equal(image, before)
+    assert found.dtype == np.float32
+    assert weight.grad is None
