@@ -55,7 +55,7 @@ class TrainConfig:
     width: Count = 16
     """Feature maps at full resolution; doubled at each level, at most 20 times as many."""
 
-    steps: Count = 400
+    steps: Count = 1000
     """Optimiser steps."""
 
     budget: str | None = None
@@ -70,8 +70,9 @@ class TrainConfig:
     learning_rate: Positive = 2e-3
     """Peak of AdamW's step size."""
 
-    dice_weight: Annotated[float, Ge(0)] = 0.3
-    """Weight of the Dice loss beside cross-entropy; more of it swells what is in doubt."""
+    dice_weight: Annotated[float, Ge(0)] | None = None
+    """Weight of the Dice loss beside cross-entropy; 0.3 for hints and 1 for dense masks if not
+    given, because Dice swells what is in doubt."""
 
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""

@@ -21,6 +21,7 @@ from voxhint.train.resume import load_state, save_state
 _WARM_UP = 50  # steps until the full step size
 _EMA = 0.99
 _CLIP = 5.0  # gradient norm
+_DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too much foreground
 _CHECKS = 20  # looks at the held-out hints
 _SAVE_SECONDS = 10.0
 
@@ -131,12 +132,18 @@ def _step(
         mirror=settings.config.mirror,
     )
     logits = model(image.contiguous(memory_format=torch.channels_last_3d)).float()
-    loss = hint_loss(logits, belief, plausible, dice_weight=settings.config.dice_weight)
+    loss = hint_loss(logits, belief, plausible, dice_weight=_dice_weight(settings.config))
     optimizer.zero_grad()
     fabric.backward(loss)
     fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
     optimizer.step()
     return float(loss.detach())
+
+
+def _dice_weight(config: TrainConfig) -> float:
+    if config.dice_weight is not None:
+        return config.dice_weight
+    return _DICE[config.supervision]
 
 
 def _rate(step: int, steps: int, peak: float) -> float:
