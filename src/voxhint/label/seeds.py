@@ -205,3 +205,4 @@ def _close(
     np.minimum(possible, 1 - (proven.sum(0, keepdims=True) - proven), out=possible)
     np.maximum(proven[0], 1 - possible[1:].sum(0), out=proven[0])
     np.minimum(possible[1:], 1 - proven[0], out=possible[1:])
+    np.clip(possible, 0, 1, out=possible)  # rounding

@@ -88,8 +88,9 @@ def _spread(
     probs, lead = _compete(scores, evidence.possible)
     trust = lead * np.exp(-0.5 * (near / _FADE) ** 2)
     if not shown[0] and shown.any():
-        nobody_near = (near > 2 * _NEVER) & (probs[0] > 0.5)
-        trust[nobody_near] = np.maximum(trust[nobody_near], config.background_trust)
+        presumed = probs[0] > 0.5  # nobody showed it: never more than a weak presumption
+        trust[presumed] = np.minimum(trust[presumed], config.background_trust)
+        trust[presumed & (near > 2 * _NEVER)] = config.background_trust
     if evidence.likely.any():
         trust *= config.guess_trust
     trust[trust < _LEAST] = 0
