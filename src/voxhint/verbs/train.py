@@ -70,6 +70,7 @@ def train_model(
         BadStudyError: No case can be learnt from.
     """
     dense = config.supervision == "dense"
+    budget = None if config.budget is None else seconds_of(config.budget)
     opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense)
     inputs = study_inputs(study, ("dataset.json", "imagesTr", "cases.csv"))
     inputs |= study_inputs(study, ("denseTr",)) if dense else {}
@@ -91,7 +92,7 @@ def train_model(
     fit, held_out = _parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
     net = network_of(plan)
-    left = None if config.budget is None else seconds_of(config.budget) - time.monotonic() + began
+    left = None if budget is None else budget - (time.monotonic() - began)
     steps = _steps(out, fabric, net, plan, config, left)
     settings = Settings(
         plan=plan,
