@@ -12,7 +12,7 @@ from voxhint.verbs.tell import Tell, silent
 DEMO = Recipe(
     train=TrainConfig(width=8, steps=1200, patch_voxels=32_000, learning_rate=4e-3, dice_weight=1.0)
 )
-"""Small patches and a narrow network, for two cores and four minutes; a study keeps the defaults."""
+"""Small patches and a narrow network: two cores, four minutes. A study keeps the defaults."""
 
 
 def demo(out: Path, *, machine: Machine, tell: Tell = silent) -> Path:
