@@ -48,7 +48,7 @@ def _told(kind: type[Any]) -> dict[str, str]:
     (tree,) = ast.parse(inspect.getsource(kind)).body
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     return {
-        ast.unparse(field.target): str(ast.literal_eval(text.value))
+        ast.unparse(field.target): " ".join(str(ast.literal_eval(text.value)).split())
         for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
     }
