@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from voxhint.config import TrainConfig
 from voxhint.core import LabelSet
 from voxhint.prepare import Plan
-from voxhint.train import Example, Progress, Result, Settings, train
+from voxhint.train import Example, Progress, Result, Settings, VoxelTask, train
 
 SIZE = 10
 PATCH = (8, 8, 8)
@@ -60,9 +60,13 @@ def small_net(seed: int = 0) -> nn.Module:
 
 def settings(folder: Path, *, steps: int, seed: int = 0) -> Settings:
     """Return settings whose files lie in a folder."""
-    config = TrainConfig(learning_rate=0.05)
     state, log = folder / "state.ckpt", folder / "log"
-    return Settings(plan=plan(), config=config, steps=steps, seed=seed, state=state, log=log)
+    return Settings(steps=steps, learning_rate=0.05, seed=seed, state=state, log=log)
+
+
+def task(fit: list[Example], held_out: list[Example]) -> VoxelTask:
+    """Return the task of learning balls."""
+    return VoxelTask.of(fit, held_out, plan(), TrainConfig())
 
 
 def silent(done: int, total: int, note: str, /) -> None:
@@ -81,8 +85,7 @@ def learn(
     return train(
         Fabric(accelerator="cpu", devices=1),
         small_net() if net is None else net,
-        balls(2),
-        balls(held_out, first=10),
+        task(balls(2), balls(held_out, first=10)),
         settings=how,
         progress=progress,
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.train import scenes
-from tests.train.scenes import Interruption, balls, learn, plan, same, settings, small_net
+from tests.train.scenes import Interruption, balls, learn, plan, same, settings, small_net, task
 
 from voxhint.config import TrainConfig
 from voxhint.train import Settings, partial_cross_entropy, step_seconds, train
@@ -118,8 +118,7 @@ def test_an_error_of_the_listener_ends_the_training(tmp_path: Path) -> None:
         train(
             Fabric(accelerator="cpu", devices=1),
             small_net(),
-            balls(1),
-            [],
+            task(balls(1), []),
             settings=settings(tmp_path, steps=5),
             progress=stop,
         )

@@ -1,4 +1,4 @@
-"""One readable training loop: patches, loss, step, average, checkpoint."""
+"""One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,16 +12,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from voxhint.config import TrainConfig
-from voxhint.prepare import Plan, augment
-from voxhint.train.batches import Batch, Example, draw_batch, fixed_batches
-from voxhint.train.losses import hint_loss, partial_cross_entropy
 from voxhint.train.resume import load_state, save_state
 
 _WARM_UP = 50  # steps until the full step size
 _EMA = 0.99
 _CLIP = 5.0  # gradient norm
-_DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too much foreground
 _CHECKS = 20  # looks at the held-out hints
 _SAVE_SECONDS = 10.0
 
@@ -34,13 +29,25 @@ class Progress(Protocol):
         """Take note of `done` of `total`."""
 
 
+@runtime_checkable
+class Task(Protocol):
+    """What is learnt: the loop knows no more of it."""
+
+    def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
+        """Return the loss of a batch drawn with `rng`, with its graph."""
+
+    def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+        """Return how much held-out hints surprise a network, None if none are held out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What stays the same during one training."""
 
-    plan: Plan
-    config: TrainConfig
     steps: int
+    learning_rate: float
+    """Peak of AdamW's step size."""
+
     seed: int
     state: Path
     """Checkpoint to go on from, if it is there."""
@@ -61,15 +68,9 @@ class Result:
 
 
 def train(
-    fabric: Fabric,
-    net: nn.Module,
-    fit: Sequence[Example],
-    held_out: Sequence[Example],
-    *,
-    settings: Settings,
-    progress: Progress,
+    fabric: Fabric, net: nn.Module, task: Task, *, settings: Settings, progress: Progress
 ) -> Result:
-    """Train a network on soft labels, going on from a checkpoint if there is one.
+    """Train a network, going on from a checkpoint if there is one.
 
     All chance in a step comes from (seed, step), so an interrupted training ends with the same
     weights as an uninterrupted one on the same machine and thread count.
@@ -77,33 +78,36 @@ def train(
     Args:
         fabric: Device and precision.
         net: With its first weights.
-        fit: Cases to learn from, at least one.
-        held_out: Cases whose hints choose the checkpoint; if there are none the last one is taken.
-        settings: Plan, knobs, steps, seed and places.
+        task: What to learn, and from what; without held-out hints the last checkpoint is taken.
+        settings: Steps, step size, seed and places.
         progress: Hears of every step.
 
     Returns:
         The chosen weights and the history.
     """
-    config = settings.config
     net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     run = _Run.start(net, optimizer, settings.state)
-    checks = fixed_batches(held_out, settings.plan.patch, config.batch)
     every = max(1, settings.steps // _CHECKS)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     with SummaryWriter(str(settings.log), purge_step=run.step) as writer:
         while run.step < settings.steps:
             rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
-            batch = draw_batch(fit, settings.plan.patch, config.batch, rng).to(fabric.device)
-            rate = _rate(run.step, settings.steps, config.learning_rate)
-            run.add(_step(fabric, model, optimizer, batch, (rng, rate, settings)))
+            rate = _rate(run.step, settings.steps, settings.learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = task.loss(model, rng, fabric.device)
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
+            optimizer.step()
+            run.add(float(loss.detach()))
             _average(run.averaged, net, run.step)
             run.step += 1
             run.seconds = time.monotonic() - began
             if run.step % every == 0 or run.step == settings.steps:
-                run.check(_score(net, run.averaged, checks, fabric), rate, writer)
+                run.check(_score(net, run.averaged, task, fabric), rate, writer)
             if fabric.global_rank == 0 and (
                 time.monotonic() - saved > _SAVE_SECONDS or run.step == settings.steps
             ):
@@ -111,39 +115,6 @@ def train(
                 saved = time.monotonic()
             progress(run.step, settings.steps, f"loss {run.recent:.3f}")
     return Result(run.best, run.history)
-
-
-def _step(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    chance: tuple[np.random.Generator, float, Settings],
-) -> float:
-    rng, rate, settings = chance
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    image, belief, plausible = augment(
-        batch.image,
-        batch.belief,
-        batch.plausible,
-        rng,
-        spacing_mm=settings.plan.spacing_mm,
-        mirror=settings.config.mirror,
-    )
-    logits = model(image.contiguous(memory_format=torch.channels_last_3d)).float()
-    loss = hint_loss(logits, belief, plausible, dice_weight=_dice_weight(settings.config))
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
-    optimizer.step()
-    return float(loss.detach())
-
-
-def _dice_weight(config: TrainConfig) -> float:
-    if config.dice_weight is not None:
-        return config.dice_weight
-    return _DICE[config.supervision]
 
 
 def _rate(step: int, steps: int, peak: float) -> float:
@@ -156,28 +127,24 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int) -> None:
     keep = min(_EMA, (1 + step) / (10 + step))
     with torch.no_grad():
         for name, value in net.state_dict().items():
-            averaged[name].lerp_(value, 1 - keep)
+            if value.is_floating_point():
+                averaged[name].lerp_(value, 1 - keep)
+            else:
+                averaged[name].copy_(value)
 
 
 def _score(
-    net: nn.Module, averaged: Mapping[str, Tensor], checks: Sequence[Batch], fabric: Fabric
+    net: nn.Module, averaged: Mapping[str, Tensor], task: Task, fabric: Fabric
 ) -> float | None:
     """Return how much the held-out hints surprise the averaged weights, in nats."""
-    if not checks:
-        return None
     current = {name: value.clone() for name, value in net.state_dict().items()}
     net.load_state_dict(averaged)
     net.eval()
     with torch.no_grad(), fabric.autocast():
-        losses = [_surprise(net, batch.to(fabric.device)) for batch in checks]
+        score = task.surprise(net, fabric.device)
     net.train()
     net.load_state_dict(current)
-    return float(np.mean(losses))
-
-
-def _surprise(net: nn.Module, batch: Batch) -> float:
-    logits = net(batch.image.contiguous(memory_format=torch.channels_last_3d)).float()
-    return float(partial_cross_entropy(logits, batch.belief, batch.plausible))
+    return score
 
 
 @dataclass(slots=True, eq=False)

@@ -30,7 +30,7 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
-from voxhint.train import Example, Result, Settings, step_seconds, train
+from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, finish, hash_of, start, study_inputs
 from voxhint.verbs.label import hinted_cases, read_soft_label
@@ -95,9 +95,8 @@ def train_model(
     left = None if budget is None else budget - (time.monotonic() - began)
     steps = _steps(out, fabric, net, plan, config, left)
     settings = Settings(
-        plan=plan,
-        config=config,
         steps=steps,
+        learning_rate=config.learning_rate,
         seed=machine.seed,
         state=out / _STATE,
         log=out / "tensorboard",
@@ -105,8 +104,7 @@ def train_model(
     result = train(
         fabric,
         net,
-        fit,
-        held_out,
+        VoxelTask.of(fit, held_out, plan, config),
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
