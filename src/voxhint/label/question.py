@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A network that tells which labels an image holds, and which places say so.
 
