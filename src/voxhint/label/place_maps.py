@@ -23,7 +23,7 @@ def _features_and_slopes(
     asked: Question,
 ) -> tuple[Float[Tensor, "feature a b c"], Float[Tensor, "feature a b c"]]:
     """Return the last feature maps and the gradient of the label's logit by them."""
-    seen = asked.net.features(asked.image).detach().requires_grad_()
+    seen = asked.net.features(asked.image).requires_grad_()
     with torch.enable_grad():
         logit = asked.net.pool(asked.net.evidence(seen))[0, asked.label]
     (slopes,) = torch.autograd.grad(logit, seen)
