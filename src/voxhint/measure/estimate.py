@@ -1,6 +1,6 @@
 """Means over cases with intervals that respect subjects: all cases of a person stay together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,44 @@ class Estimate:
     """Subjects those cases belong to."""
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where a number lies in 95 % of draws of the subjects; None if that cannot be told."""
+
+    low: float | None
+    high: float | None
+
+
+def interval(
+    statistic: Callable[[Int64[np.ndarray, "draw subject"]], Float64[np.ndarray, " draw"]],
+    subjects: int,
+    *,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Draw subjects anew, with replacement, and see how far a number moves.
+
+    Args:
+        statistic: Gives the number for each draw of subjects, told by their places; NaN for draws
+            that give none, which are left out.
+        subjects: How many there are.
+        rng: Draws the subjects; untouched if there are fewer than two.
+        resamples: How often they are drawn.
+
+    Returns:
+        The percentile interval.
+
+    Source:
+        Efron 1979, "Bootstrap Methods", Annals of Statistics 7; whole subjects drawn as in Davison
+        and Hinkley 1997, section 3.8.
+    """
+    if subjects < _FEWEST_SUBJECTS:
+        return Interval(None, None)
+    found = statistic(rng.integers(0, subjects, (resamples, subjects)))
+    low, high = np.percentile(found[~np.isnan(found)], _PERCENTS)
+    return Interval(float(low), float(high))
+
+
 def estimate(
     values: Float64[np.ndarray, "case label"],
     subjects: Sequence[str],
@@ -47,10 +85,6 @@ def estimate(
 
     Returns:
         The mean of the labels' means, the mean of their medians, and the interval of the mean.
-
-    Source:
-        Efron 1979, "Bootstrap Methods", Annals of Statistics 7, percentile interval; whole subjects
-        drawn as in Davison and Hinkley 1997, section 3.8.
     """
     counts = ~np.isnan(values)
     rows = counts.any(axis=1)
@@ -67,16 +101,14 @@ def estimate(
     used = counts.any(axis=0)
     medians = [float(np.median(values[counts[:, label], label])) for label in np.flatnonzero(used)]
     everyone = np.arange(len(order))[None]
-    low: float | None = None
-    high: float | None = None
-    if len(order) >= _FEWEST_SUBJECTS:
-        drawn = rng.integers(0, len(order), (resamples, len(order)))
-        low, high = map(float, np.percentile(_mean_of_means(sums, sizes, drawn), _PERCENTS))
+    ends = interval(
+        lambda drawn: _mean_of_means(sums, sizes, drawn), len(order), rng=rng, resamples=resamples
+    )
     return Estimate(
         mean=float(_mean_of_means(sums, sizes, everyone)[0]),
         median=float(np.mean(medians)),
-        low=low,
-        high=high,
+        low=ends.low,
+        high=ends.high,
         n=len(kept),
         subjects=len(order),
     )
