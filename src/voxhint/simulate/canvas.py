@@ -59,6 +59,11 @@ class Canvas:
         shown = self.hu[part]
         shown += cover.reshape(shown.shape) * (np.float32(hu) - shown)
 
+    def brighten(self, part: Part, cover: Depths, hu: float) -> None:
+        """Blend a colour into a part of the canvas, but leave alone what is brighter."""
+        shown = self.hu[part]
+        shown += cover.reshape(shown.shape) * np.maximum(np.float32(hu) - shown, 0)
+
     def spread(self, coarse: Depths) -> None:
         """Fill the canvas from a value for each voxel."""
         filled = coarse.reshape(self.shape)

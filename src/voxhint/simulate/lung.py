@@ -15,7 +15,7 @@ from voxhint.simulate.anatomy import Blob, Depths, Places, Waves
 
 Vector = Float64[np.ndarray, "3"]
 
-REACH_MM = np.array([27.0, 27.0, 20.0])
+REACH_MM = np.array([27.0, 27.0, 18.0])
 """How far to either side of the middle the lung is drawn; nothing grows further out."""
 
 _STEP_MM = 2.5  # a vessel bends after every piece of this length
@@ -99,7 +99,7 @@ class Wall:
         self._frame = np.stack([out, side, np.cross(out, side)]).astype(np.float32)
         self._distance_mm = float(rng.uniform(-3, 18))
         # the chest closes around the lung, the heart and the diaphragm bulge into it
-        self._bend = 1 / rng.uniform(50, 130) if self._chest else -1 / rng.uniform(25, 90)
+        self._bend = 1 / rng.uniform(50, 130) if self._chest else -1 / rng.uniform(35, 140)
         self._bumps = Waves.draw(rng, length_mm=float(rng.uniform(14, 30)))
         self._bump_mm = float(rng.uniform(0.1, 0.7))
         self._muscle_hu = float(rng.normal(50, 8))
@@ -173,7 +173,12 @@ class Lung:
 
 
 def _unit(vector: np.ndarray) -> Vector:
-    return np.asarray(vector / np.linalg.norm(vector), np.float64)
+    return np.asarray(vector / np.sqrt(vector @ vector), np.float64)
+
+
+def _across(heading: Vector, vector: Vector) -> Vector:
+    """Return the direction of the part of a vector that is square to a heading."""
+    return _unit(vector - heading * (heading @ vector))
 
 
 def _tree(rng: np.random.Generator, radius_mm: float) -> list[Tube]:
@@ -192,12 +197,13 @@ def _tree(rng: np.random.Generator, radius_mm: float) -> list[Tube]:
         heading = _unit(heading + rng.normal(0, 0.13, 3))
         end = place + heading * _STEP_MM
         thinner = radius * 0.985
-        pieces.append(Tube(place, end, radius, thinner))
-        if (np.abs(end) > REACH_MM + 6).any():
+        if (np.abs(end) < REACH_MM).all():
+            pieces.append(Tube(place, end, radius, thinner))
+        elif heading @ end > 0:
             continue
         if rng.random() < 0.4:
             share = rng.uniform(0.1, 0.5)  # of the blood that takes the side branch
-            spread = _unit(np.cross(heading, rng.normal(size=3)))
+            spread = _across(heading, rng.normal(size=3))
             slope = rng.uniform(0.5, 1.5)
             side = thinner * share ** (1 / 3)
             thinner *= (1 - share) ** (1 / 3)
@@ -218,10 +224,9 @@ def _beside(rng: np.random.Generator, tree: list[Tube]) -> list[Airway]:
         if vessel.radius_mm < 0.8:
             continue
         heading = _unit(vessel.end - vessel.start)
-        aside = _unit(side - 0.9 * heading * (side @ heading))
         inner = wide * vessel.radius_mm
         outer = inner + 0.25 + 0.15 * inner
-        shift = aside * (outer + vessel.radius_mm)
+        shift = _across(heading, side) * (outer + vessel.radius_mm)
         ends = vessel.start + shift, vessel.end + shift
         airways.append(Airway(Tube(*ends, outer, outer), Tube(*ends, inner, inner)))
     return airways

@@ -76,7 +76,7 @@ def lung_case(
         present: Whether there is a nodule.
         shape: Voxels along i, j and k.
         spacing_mm: Distance of their centres; the field must be 24 x 24 x 6 mm or more, and beyond
-            54 x 54 x 40 mm the lung has no vessels.
+            54 x 54 x 36 mm the lung has no vessels.
         patient: Whose lung it is; drawn if None.
 
     Returns:
@@ -117,15 +117,13 @@ def _cover(depth: Depths, edge_mm: float) -> Depths:
 
 def _paint_lung(canvas: Canvas, lung: Lung, patient: Patient) -> None:
     """Paint parenchyma, then fissure, scars, airways and vessels."""
-    coarse = canvas.centres()
-    canvas.spread(patient.lung_hu + lung.parenchyma(coarse))
+    canvas.spread(patient.lung_hu + lung.parenchyma(canvas.centres()))
     edge = canvas.edge_mm
     if lung.fissure is not None:
         canvas.paint(ALL, _cover(lung.fissure.depth(canvas.places(ALL)), edge), _FISSURE_HU)
     for blob, hu in lung.specks:
-        part = canvas.within(
-            np.array(blob.centre) - max(blob.radii), np.array(blob.centre) + max(blob.radii)
-        )
+        centre, reach = np.array(blob.centre), max(blob.radii)
+        part = canvas.within(centre - reach, centre + reach)
         canvas.paint(part, _cover(blob.depth(canvas.places(part)), edge), hu)
     for airway in lung.airways:
         _paint_tube(canvas, airway.outer, _AIRWAY_HU)
@@ -138,21 +136,20 @@ def _paint_lung(canvas: Canvas, lung: Lung, patient: Patient) -> None:
 def _paint_tube(canvas: Canvas, tube: Tube, hu: float) -> None:
     part = canvas.within(*tube.bounds())
     if not canvas.hu[part].size:
-        return
+        return  # most of a tree grows beside the window
     canvas.paint(part, _cover(tube.depth(canvas.places(part)), canvas.edge_mm), hu)
 
 
 def _paint_nodule(canvas: Canvas, nodule: Nodule) -> None:
     """Paint a nodule over the lung; vessels denser than it stay visible."""
+    edge = canvas.edge_mm
     for spicule in nodule.spicules:
-        _paint_tube(canvas, spicule, nodule.hu)
+        part = canvas.within(*spicule.bounds())
+        canvas.brighten(part, _cover(spicule.depth(canvas.places(part)), edge), nodule.hu)
     part = canvas.within(*nodule.bounds())
     places = canvas.places(part)
-    shown = canvas.hu[part]
-    layers = [(1.0, nodule.edge_mm, nodule.hu), (nodule.core, canvas.edge_mm, nodule.core_hu)]
-    for share, edge, hu in layers:
-        cover = _cover(nodule.depth(places, share), edge).reshape(shown.shape)
-        shown += cover * np.maximum(np.float32(hu) - shown, 0)
+    canvas.brighten(part, _cover(nodule.depth(places), nodule.edge_mm), nodule.hu)
+    canvas.brighten(part, _cover(nodule.depth(places, nodule.core), edge), nodule.core_hu)
 
 
 def _paint_wall(canvas: Canvas, lung: Lung) -> Float32[np.ndarray, "a b c"]:
@@ -199,7 +196,7 @@ def _scan(
     reach_mm = np.array([blur_mm * patient.streaks, blur_mm, 0.3 * patient.slice_mm])
     noise = _kernel(white, reach_mm / spacing_mm, patient.sharp, spacing_mm)
     noise *= patient.noise_hu / noise.std()
-    return np.clip(np.round(scene + noise), -1024, 3071).astype(np.float32)
+    return np.asarray(np.clip(np.round(scene + noise), -1024, 3071), np.float32)
 
 
 def _kernel(

@@ -59,9 +59,9 @@ class Nodule:
         away = places - self.centre.astype(np.float32)[:, None]
         far = np.sqrt(np.einsum("an,an->n", away, away)) + np.float32(1e-4)
         heading = away / far
-        round_mm = 1 / np.sqrt(((self.press @ heading) ** 2).sum(axis=0))
+        plain = 1 / np.sqrt(((self.press @ heading) ** 2).sum(axis=0))
         lobes = 1 + self.lumpy * np.clip(self.lumps.at(heading), -1.8, 1.8)
-        return np.asarray(share * round_mm * lobes - far, np.float32)
+        return np.asarray(share * plain * lobes - far, np.float32)
 
 
 def draw_nodule(
