@@ -17,7 +17,7 @@ NODULE = LabelSet(names=("background", "nodule"), ids=(0, 1))
 """What is labelled; vessels, airways and walls are background."""
 
 _LEAST_FIELD_MM = (24.0, 24.0, 6.0)  # holds the centre of every nodule
-_AIR_HU, _AIRWAY_HU, _FISSURE_HU = -980.0, -200.0, -450.0
+_AIR_HU, _AIRWAY_HU, _FISSURE_HU, _SPICULE_HU = -980.0, -200.0, -450.0, -50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,12 @@ def _paint_nodule(canvas: Canvas, nodule: Nodule) -> None:
     edge = canvas.edge_mm
     for spicule in nodule.spicules:
         part = canvas.within(*spicule.bounds())
-        canvas.brighten(part, _cover(spicule.depth(canvas.places(part)), edge), nodule.hu)
+        canvas.brighten(part, _cover(spicule.depth(canvas.places(part)), edge), _SPICULE_HU)
     part = canvas.within(*nodule.bounds())
     places = canvas.places(part)
     canvas.brighten(part, _cover(nodule.depth(places), nodule.edge_mm), nodule.hu)
-    canvas.brighten(part, _cover(nodule.depth(places, nodule.core), edge), nodule.core_hu)
+    if nodule.core > 0:
+        canvas.brighten(part, _cover(nodule.depth(places, nodule.core), edge), nodule.core_hu)
 
 
 def _paint_wall(canvas: Canvas, lung: Lung) -> Float32[np.ndarray, "a b c"]:

@@ -17,7 +17,7 @@ TEXTURES: tuple[Texture, ...] = get_args(Texture)
 PLACE_MM = np.array([9.0, 9.0, 2.5])
 """How far from the middle of a window the centre of its nodule may lie."""
 
-_TEXTURE_SHARES = (0.72, 0.13, 0.15)
+_TEXTURE_SHARES = (0.76, 0.12, 0.12)
 _CALCIFIED = 0.15
 _SEAT_SHARES = {"free": 0.4, "vessel": 0.3, "pleura": 0.3}
 _MEDIAN_MM, _LOG_SPREAD = 7.5, 0.42
