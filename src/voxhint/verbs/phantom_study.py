@@ -1,58 +1,86 @@
-"""Write a study of invented abdomens: for demonstrations, tests and first steps."""
+"""Write a study of invented patients: for demonstrations, tests and first steps."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from voxhint.core import Case
+from voxhint.core import Case, LabelSet
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.images import write_ids, write_image
 from voxhint.simulate.hints import HintRequest, parse_request
+from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
 from voxhint.simulate.phantom import ORGANS, organ_case
 from voxhint.verbs.folders import MADE, building
 from voxhint.verbs.simulate import HintWriter, SimulateSummary, made_by
 
 Channel = Literal["CT", "MR"]
+Kind = Literal["organs", "lung"]
+
+_LABELS: Mapping[Kind, LabelSet] = {"organs": ORGANS, "lung": NODULE}
+_HINTS: Mapping[Kind, tuple[str, ...]] = {"organs": ("points:20", "scribbles"), "lung": ("tags",)}
+_WINDOWS = 3  # of one patient's lung
+_THICK_MM = (0.625, 1.0, 1.25, 2.5)  # distances of slices in use
+_WINDOW_MM = 12.5  # height of a window
 
 
-def write_phantom_study(
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A case still to be drawn."""
+
+    name: str
+    subject: str
+    draw: Callable[[], Case]
+
+
+def write_phantom_study(  # noqa: PLR0913 - each is a choice of its own
     out: Path,
     *,
+    kind: Kind = "organs",
     cases: int = 8,
     test_cases: int = 4,
-    hints: tuple[str, ...] = ("points:20", "scribbles"),
+    hints: tuple[str, ...] | None = None,
     seed: int = 0,
     channels: tuple[Channel, ...] = ("CT",),
 ) -> SimulateSummary:
-    """Write a study folder of abdomens with four labelled organs.
+    """Write a study folder of abdomens, or of windows of chest CTs.
 
     Args:
         out: The new study; must not hold anything yet.
+        kind: `organs`: abdomens with four labelled organs. `lung`: windows of a lung, two in five
+            with a nodule, three of each patient; no patient is both trained on and tested on.
         cases: Training cases: hints in `hints`, truths in `denseTr`.
         test_cases: Cases to predict: images in `imagesTs`, truths in `labelsTs`.
-        hints: Kinds such as `points:20`; the training cases get them in turn.
+        hints: Kinds such as `points:20`; the training cases get them in turn. If None, points and
+            scribbles for organs, tags for the lung.
         seed: Same seed, same study.
-        channels: `CT`, `MR` or both, in the order of the channels.
+        channels: `CT`, `MR` or both, in the order of the channels; a lung has CT alone.
 
     Returns:
         What was written.
     """
+    hints = _HINTS[kind] if hints is None else hints
     requests = tuple(parse_request(hint) for hint in hints)
     _require_some(cases, test_cases, requests, channels)
-    names = [f"organs_{number:03d}" for number in range(1, cases + test_cases + 1)]
+    _require_channels(kind, channels)
+    plan = _organ_plan if kind == "organs" else _lung_plan
+    planned = plan(cases, test_cases, seed)
     with building(out) as folder:
-        writer = HintWriter(folder, ORGANS, seed)
-        for number, name in enumerate(names):
+        writer = HintWriter(folder, _LABELS[kind], seed)
+        for number, each in enumerate(planned):
             # the hints have their own generator: other hints, same patients
-            case = organ_case(np.random.default_rng([seed, number]), name=name)
+            case = each.draw()
             _write_case(folder, case, channels, training=number < cases)
             if number < cases and case.truth is not None:
-                writer.add(name, case.truth, requests[number % len(requests)])
+                writer.add(each.name, case.truth, requests[number % len(requests)])
         seconds, dense_seconds = writer.finish()
-        _describe(folder, names, cases, channels)
+        _describe(folder, planned, _LABELS[kind], cases, channels)
         settings = {
+            "kind": kind,
             "cases": cases,
             "test_cases": test_cases,
             "hints": [request.text for request in requests],
@@ -61,6 +89,50 @@ def write_phantom_study(
         }
         write_json(folder / MADE, made_by("phantom study", settings, {}))
     return SimulateSummary(out, cases, seconds, dense_seconds)
+
+
+def _organ_plan(cases: int, test_cases: int, seed: int) -> list[_Planned]:
+    """Return abdomens, one of each patient."""
+    planned = []
+    for number in range(cases + test_cases):
+        name = f"organs_{number + 1:03d}"
+        draw = partial(organ_case, np.random.default_rng([seed, number]), name=name)
+        planned.append(_Planned(name, f"patient_{number + 1:03d}", draw))
+    return planned
+
+
+def _lung_plan(cases: int, test_cases: int, seed: int) -> list[_Planned]:
+    """Return windows of lungs; the test cases begin with a new patient."""
+    subjects = [number // _WINDOWS for number in range(cases)]
+    subjects += [subjects[-1] + 1 + number // _WINDOWS for number in range(test_cases)]
+    planned = []
+    for number, subject in enumerate(subjects):
+        name = f"window_{number + 1:03d}"
+        rng = np.random.default_rng([seed, 0, subject])
+        patient, plane_mm = Patient.draw(rng), float(rng.uniform(0.58, 0.84))
+        thick_mm = float(rng.choice(_THICK_MM))
+        draw = partial(
+            lung_case,
+            np.random.default_rng([seed, 1, number]),
+            name=name,
+            present=number % 5 in (0, 3),
+            shape=(48, 48, round(_WINDOW_MM / thick_mm)),
+            spacing_mm=(plane_mm, plane_mm, thick_mm),
+            patient=patient,
+        )
+        planned.append(_Planned(name, f"patient_{subject + 1:03d}", draw))
+    return planned
+
+
+def _require_channels(kind: Kind, channels: tuple[Channel, ...]) -> None:
+    """Refuse channels a phantom does not have.
+
+    Raises:
+        BadRecipeError: A lung was asked for in MR.
+    """
+    if kind == "lung" and channels != ("CT",):
+        msg = f"channels are '{', '.join(channels)}'; a lung has CT alone"
+        raise BadRecipeError(msg)
 
 
 def _require_some(
@@ -94,14 +166,20 @@ def _write_case(folder: Path, case: Case, channels: tuple[Channel, ...], *, trai
         write_ids(truths / f"{case.name}.nii.gz", case.truth.ids, case.truth.grid)
 
 
-def _describe(folder: Path, names: list[str], cases: int, channels: tuple[Channel, ...]) -> None:
+def _describe(
+    folder: Path,
+    planned: list[_Planned],
+    labels: LabelSet,
+    cases: int,
+    channels: tuple[Channel, ...],
+) -> None:
     """Write dataset.json and cases.csv."""
     spec = {
         "channel_names": {str(number): channel for number, channel in enumerate(channels)},
-        "labels": dict(zip(ORGANS.names, ORGANS.ids, strict=True)),
+        "labels": dict(zip(labels.names, labels.ids, strict=True)),
         "numTraining": cases,
         "file_ending": ".nii.gz",
     }
     write_json(folder / "dataset.json", spec)
-    rows = [f"{name},{name.replace('organs', 'patient')}" for name in names]
+    rows = [f"{each.name},{each.subject}" for each in planned]
     write_text(folder / "cases.csv", "\n".join(["case,subject", *rows]) + "\n")
