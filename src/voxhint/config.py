@@ -15,6 +15,19 @@ from voxhint.core.errors import BadRecipeError
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
+TagMethod = Literal[
+    "cam",
+    "grad-cam",
+    "grad-cam++",
+    "layer-cam",
+    "hires-cam",
+    "score-cam",
+    "gradient",
+    "smooth-grad",
+    "input-x-gradient",
+    "integrated-gradients",
+    "occlusion",
+]
 T = TypeVar("T")
 
 
@@ -26,6 +39,41 @@ class LabelConfig:
 
     method: Literal["geodesic", "gaussian", "none"] = "geodesic"
     """How a hint spreads: along ways that avoid edges, as a bell in millimetres, or not at all."""
+
+    tag_method: TagMethod = "smooth-grad"
+    """Map of evidence that shows where an image-level predictor saw what a tag names."""
+
+    refine: Literal["half-maximum", "random-walker", "active-contour", "none"] = "half-maximum"
+    """How the region around the strongest evidence finds its border; none cuts the map at what
+    images tagged absent show by chance."""
+
+    pooling: Literal["lse", "max", "mean", "attention"] = "lse"
+    """How the predictor joins the places of an image: log-sum-exp, maximum, mean or attention."""
+
+    predictor_steps: Count = 600
+    """Optimiser steps of the predictor."""
+
+    predictor_width: Count = 16
+    """Its feature maps at the first level."""
+
+    predictor_flat: bool = False
+    """See slices one by one after a look at their neighbours (2.5D)."""
+
+    predictor_mirror: bool = True
+    """Flip images for the predictor; switch off where left and right are different labels."""
+
+    bag_voxels: Count = 60_000
+    """Voxels of an image as the predictor sees it at most; larger ones are made coarser."""
+
+    null_quantile: Share = 0.995
+    """Share of voxels of images tagged absent that lie below the threshold of a map."""
+
+    tag_trust: Share = 0.8
+    """Trust in a region found from a tag, away from its border."""
+
+    presence_specificity: Share = 0.85
+    """Share of the images tagged absent that the predictor is to call absent; masks of images
+    without tags are empty where it does."""
 
     reach_mm: Positive | None = None
     """How far a point or stroke speaks for its neighbours; planned from the hints if not given."""

@@ -8,6 +8,7 @@ from voxhint.prepare.steps import (
     back_from,
     claims_on,
     common_grid,
+    normalised,
     prepare_image,
     working_grid,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "draw_patch",
     "fingerprint",
     "make_plan",
+    "normalised",
     "prepare_image",
     "resample",
     "working_grid",

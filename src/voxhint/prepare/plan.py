@@ -13,6 +13,7 @@ from voxhint.core import Case, LabelSet
 V = TypeVar("V")
 
 _LEVELS = 5
+_MOST = 75  # percentile of the images that a patch for whole images holds
 _SMALLEST = 4  # voxels an axis must keep at the deepest level
 
 
@@ -50,6 +51,9 @@ class Wishes:
 
     patch_voxels: int
     """Most voxels a patch may have."""
+
+    whole: bool = False
+    """Coarsen the spacing until a patch holds all of most images, instead of cutting them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,10 @@ def make_plan(
         halving axes by spacing, and of median spacing and shape).
     """
     spacing = np.median([p.spacing_mm for p in prints], axis=0)
-    field = np.median([np.array(p.shape) * p.spacing_mm for p in prints], axis=0)
+    fields = [np.array(p.shape) * p.spacing_mm for p in prints]
+    field = np.percentile(fields, _MOST if wishes.whole else 50, axis=0)
+    if wishes.whole:
+        spacing = _coarsened(spacing, field, wishes.patch_voxels)
     patch = _patch(
         np.maximum(1, np.round(field / spacing)).astype(int), spacing, wishes.patch_voxels
     )
@@ -167,6 +174,14 @@ def make_plan(
         network=wishes.network,
         intensity=_intensity(prints),
     )
+
+
+def _coarsened(spacing: np.ndarray, field: np.ndarray, voxels: int) -> np.ndarray:
+    """Return a spacing at which the field has few enough voxels; fine axes give way first."""
+    spacing = spacing.copy()
+    while math.prod(np.ceil(field / spacing).tolist()) > voxels:
+        spacing[spacing <= 1.01 * spacing.min()] *= 1.05
+    return spacing
 
 
 def _patch(shape: np.ndarray, spacing: np.ndarray, voxels: int) -> np.ndarray:
@@ -188,7 +203,8 @@ def _whole(patch: np.ndarray, unit: np.ndarray, spacing: np.ndarray, voxels: int
 
 
 def _pyramid(patch: np.ndarray, spacing: np.ndarray) -> tuple[list[list[int]], list[list[int]]]:
-    strides, kernels = [[1, 1, 1]], [_kernel(spacing)]
+    kernel = _kernel(spacing)
+    strides, kernels = [[1, 1, 1]], [kernel.tolist()]
     size, step = patch.astype(float), spacing.astype(float)
     while len(strides) < _LEVELS:
         halve = (size >= 2 * _SMALLEST) & (step < 2 * step[size >= 2 * _SMALLEST].min(initial=1e9))
@@ -196,13 +212,15 @@ def _pyramid(patch: np.ndarray, spacing: np.ndarray) -> tuple[list[list[int]], l
             break
         factor = np.where(halve, 2, 1)
         size, step = size / factor, step * factor
+        # an axis that was mixed once is mixed ever after: halving made it coarse, not the scanner
+        kernel = np.maximum(kernel, _kernel(step))
         strides.append(factor.tolist())
-        kernels.append(_kernel(step))
+        kernels.append(kernel.tolist())
     return strides, kernels
 
 
-def _kernel(spacing: np.ndarray) -> list[int]:
-    return [3 if s < 2 * spacing.min() else 1 for s in spacing]
+def _kernel(spacing: np.ndarray) -> np.ndarray:
+    return np.where(spacing < 2 * spacing.min(), 3, 1)
 
 
 def _intensity(prints: Sequence[Fingerprint]) -> dict[str, Intensity]:

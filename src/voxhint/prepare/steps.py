@@ -66,13 +66,14 @@ def prepare_image(
     for number, channel in enumerate(plan.channels):
         if channel in images:
             image = images[channel]
-            stack[number] = _normalised(onto(image.voxels, image.grid, grid), channel, plan)
+            stack[number] = normalised(onto(image.voxels, image.grid, grid), channel, plan)
     return stack, grid
 
 
-def _normalised(
+def normalised(
     voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan
 ) -> Float32[np.ndarray, "i j k"]:
+    """Return one channel clipped, centred and scaled as the plan says, on any grid."""
     fixed = plan.intensity.get(channel)
     if fixed is None:  # no unit: every image by its own statistics
         low, high = np.percentile(voxels, [0.5, 99.5])

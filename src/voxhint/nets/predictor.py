@@ -1,0 +1,140 @@
+"""An image-level predictor: which labels does this image hold, and which places say so?"""
+
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxhint.core.errors import BadRecipeError
+
+Triple = tuple[int, int, int]
+Pooling = Literal["lse", "max", "mean", "attention"]
+
+_SHARP = 5.0  # of log-sum-exp: near the maximum, yet every place gets a gradient
+_ASIDE = -1e4  # logit of a place that does not count
+_QUERY = 16  # features that attention looks at
+
+
+class Predictor(nn.Module):
+    """Scores every place by what lies a centimetre or so around it, and pools the places.
+
+    A short network on purpose: a place that sees far learns the training windows by heart, and its
+    score no longer says where. Batch normalisation, because a small bright thing must stay bright
+    beside images without one; each image scaled by itself would look like any other.
+
+    Source:
+        Log-sum-exp pooling of places: Wang et al. 2017, "ChestX-ray8", section 4.2; attention:
+        Ilse et al. 2018, "Attention-based deep multiple instance learning".
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        labels: int,
+        stride: Triple,
+        kernel: Triple,
+        width: int,
+        pooling: str = "lse",
+        flat: bool = False,
+    ) -> None:
+        """Build the network with fresh weights from torch's generator.
+
+        Args:
+            channels: Input channels.
+            labels: Foreground labels, each with its own logit.
+            stride: Voxels from one place to the next.
+            kernel: Of every convolution.
+            width: Features after the first convolution; the later ones have twice as many.
+            pooling: How the scores of places become one: lse, max, mean or attention.
+            flat: See slice by slice after a first look at the neighbouring slices (2.5D).
+
+        Raises:
+            BadRecipeError: The pooling is unknown.
+        """
+        super().__init__()
+        if pooling not in get_args(Pooling):
+            msg = f"pooling '{pooling}' is unknown; use {', '.join(get_args(Pooling))}"
+            raise BadRecipeError(msg)
+        self.pooling = pooling
+        inner = (*kernel[:2], 1) if flat else kernel
+        first = (*kernel[:2], 3) if flat else kernel
+        steps = (*stride[:2], 1) if flat else stride
+        self.strides = steps
+        self.body = nn.Sequential(
+            _conv(channels, width, first, steps),
+            _conv(width, width, inner),
+            _conv(width, 2 * width, (1, 1, 1)),
+            _conv(2 * width, 2 * width, inner),
+            _conv(2 * width, 2 * width, inner),
+        )
+        self.score = nn.Conv3d(2 * width, labels, 1)
+        self.query = nn.Sequential(
+            nn.Conv3d(2 * width, _QUERY, 1), nn.Tanh(), nn.Conv3d(_QUERY, labels, 1)
+        )
+
+    def features(
+        self, image: Float[Tensor, "batch channel i j k"]
+    ) -> Float[Tensor, "batch feature a b c"]:
+        """Return the features of every place."""
+        found: Tensor = self.body(image)
+        return found
+
+    def evidence(
+        self, features: Float[Tensor, "batch feature a b c"]
+    ) -> Float[Tensor, "batch label a b c"]:
+        """Return a logit of each label for each place."""
+        scores: Tensor = self.score(features)
+        if self.pooling == "attention":  # as the pooled logit counts it: places average to it
+            weight = self.query(features).flatten(2).softmax(2)
+            scores = scores * weight.view_as(scores) * weight.shape[2]
+        return scores
+
+    def pool(
+        self,
+        evidence: Float[Tensor, "batch label a b c"],
+        counts: Float[Tensor, "batch label a b c"] | None = None,
+    ) -> Float[Tensor, "batch label"]:
+        """Return one logit for each image and label.
+
+        Args:
+            evidence: Logits of places.
+            counts: 1 where a place belongs to the bag, 0 where not; None counts all.
+        """
+        scores = evidence.flatten(2)
+        inside = torch.ones_like(scores) if counts is None else counts.flatten(2)
+        places = inside.sum(2).clamp(min=1)
+        if self.pooling in ("mean", "attention"):
+            return (scores * inside).sum(2) / places
+        scores = torch.where(inside > 0, scores, _ASIDE)
+        if self.pooling == "max":
+            return scores.amax(2)
+        return (torch.logsumexp(_SHARP * scores, 2) - places.log()) / _SHARP
+
+    def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        self,
+        image: Float[Tensor, "batch channel i j k"],
+        inside: Float[Tensor, "batch label i j k"] | None = None,
+    ) -> Float[Tensor, "batch label"]:
+        """Return one logit for each image and label.
+
+        Args:
+            image: Prepared images.
+            inside: 1 where a voxel belongs to the bag of a label; None counts all.
+        """
+        evidence = self.evidence(self.features(image))
+        if inside is None:
+            return self.pool(evidence)
+        return self.pool(evidence, functional.max_pool3d(inside, self.strides, ceil_mode=True))
+
+
+def _conv(
+    inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv3d(inputs, outputs, kernel, stride, tuple(k // 2 for k in kernel), bias=False),
+        nn.BatchNorm3d(outputs),
+        nn.LeakyReLU(0.01, inplace=True),
+    )
