@@ -51,6 +51,7 @@ def _differences(piles: Sequence[Pile]) -> str:
         "modality": [pile.planes[0].modality for pile in piles],
         "size": [_size(pile) for pile in piles],
         "frame of reference": [pile.planes[0].reference for pile in piles],
+        "photometric interpretation": [pile.planes[0].photometric for pile in piles],
         "orientation": [str(np.round(pile.planes[0].along, 2)) for pile in piles],
         "pixel spacing": [str(np.round(pile.planes[0].spacing, 2)) for pile in piles],
     }

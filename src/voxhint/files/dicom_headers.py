@@ -28,6 +28,7 @@ _OBJECT = ("SOPClassUID", "Modality", "SeriesInstanceUID", "FrameOfReferenceUID"
 # nothing else is decoded, so that nothing that names a patient can reach a message
 _TAGS = (*_OBJECT, *_PLACE, *_TRAITS, *_VALUES, *_FRAMES, "GantryDetectorTilt")
 _SKEW = 1e-3  # direction cosines are written with about 6 digits
+_TYPES = ("ImageType", "FrameType")
 _MASKS = ("SEG", "RTDOSE")
 """Modalities that have planes, and are no images."""
 
@@ -169,16 +170,10 @@ def read_planes(path: Path, name: str) -> tuple[Plane, ...] | Aside:
         kind = UID(header.get("SOPClassUID") or "").name
         if "Rows" not in header or modality in _MASKS or "Secondary Capture" in kind:
             return Aside(
-                series, modality, f"no slices ({kind or 'of unknown kind'})", harmless=True
+                series, modality, f"no slice ({kind or 'of unknown kind'})", harmless=True
             )
         facts = _frame_facts(header)
-        types = [
-            word
-            for said in facts
-            for tag in ("ImageType", "FrameType")
-            for word in said.get(tag) or ()
-        ]
-        if "LOCALIZER" in types:
+        if any("LOCALIZER" in (said.get(tag) or ()) for said in facts for tag in _TYPES):
             return Aside(series, modality, "a localiser", harmless=True)
         missing = [tag for tag in _PLACE if any(not said.get(tag) for said in facts)]
         if not missing and len(facts) > 1 and not header.get(_FRAMES[1]):
@@ -199,14 +194,18 @@ def _plane(path: Path, name: str, frame: int, series: str, said: Mapping[str, An
     """
     down, across = (float(value) for value in said["PixelSpacing"])
     along = np.array(said["ImageOrientationPatient"], dtype=np.float64).reshape(2, 3)
-    skew = float(np.abs(along @ along.T - np.eye(2)).max())
-    if not skew <= _SKEW or min(down, across) <= 0:
-        msg = f"{name}: rows and columns are no right-angled grid; repair the headers"
-        raise BadFileError(msg)
-    if said.get("ModalityLUTSequence"):
-        msg = f"{name}: scales its values by a table, which is not read; export plain values"
-        raise BadFileError(msg)
+    position = np.array(said["ImagePositionPatient"], dtype=np.float64)
     slope, intercept = said.get("RescaleSlope"), said.get("RescaleIntercept")
+    rescale = (1.0 if slope is None else float(slope), float(intercept or 0))
+    skew = float(np.abs(along @ along.T - np.eye(2)).max())
+    finding = ""
+    if not (skew <= _SKEW and min(down, across) > 0 and np.isfinite(position).all()):
+        finding = "rows and columns are no right-angled grid; repair the headers"
+    elif said.get("ModalityLUTSequence") or not rescale[0] or not np.isfinite(rescale).all():
+        finding = "values are scaled by a table, or by no number; export plain values"
+    if finding:
+        msg = f"{name}: {finding}"
+        raise BadFileError(msg)
     return Plane(
         path=path,
         name=name,
@@ -214,10 +213,10 @@ def _plane(path: Path, name: str, frame: int, series: str, said: Mapping[str, An
         series=series,
         modality=str(said.get("Modality", "")),
         size=(int(said["Columns"]), int(said["Rows"])),
-        position=np.array(said["ImagePositionPatient"], dtype=np.float64),
+        position=position,
         along=along,
         spacing=np.array([across, down]),
-        rescale=(1.0 if slope is None else float(slope), float(intercept or 0)),
+        rescale=rescale,
         photometric=str(said.get("PhotometricInterpretation", "MONOCHROME2")),
         reference=str(said.get("FrameOfReferenceUID", "")),
         gantry_degrees=float(said.get("GantryDetectorTilt") or 0),

@@ -68,7 +68,7 @@ def _open(plane: Plane) -> pydicom.Dataset:
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         )
     if flaw := _flaw(data, plane):
-        msg = f"{plane.name}: {flaw}, which is not read; export plain grey values"
+        msg = f"{plane.name}: {flaw}, and cannot be read; export plain grey values"
         raise BadFileError(msg)
     return data
 

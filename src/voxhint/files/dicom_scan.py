@@ -1,6 +1,7 @@
 """A whole DICOM export, whatever its folders and names: which stacks it holds."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from voxhint.files.dicom_sort import Pile, sort_planes
 from voxhint.files.problems import reading
 
 _THINNEST = 3  # a localiser that does not say so has one or two slices
+_LOCALISER = re.compile(
+    "(?<![a-z])(loc|locali[sz]er|scout|survey|surview|topogram)(?![a-z])", re.IGNORECASE
+)
 _WHO = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
 
 
@@ -31,6 +35,11 @@ class Identity:
     def subject(self) -> tuple[str, str]:
         """Return what series of one patient share; the study where no patient is named."""
         return ("patient", self.patient_id) if self.patient_id else ("study", self.study_uid)
+
+    @property
+    def localiser(self) -> bool:
+        """Return whether a person called the series one, as MR scanners do not mark theirs."""
+        return bool(_LOCALISER.search(self.series_description))
 
 
 @dataclass(frozen=True, slots=True)

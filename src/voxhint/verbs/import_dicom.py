@@ -176,6 +176,9 @@ def _size(pile: Pile) -> str:
 def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) -> None:
     """Write a stack as the next case, or note why it cannot be read."""
     case = f"case_{len(book.rows) + 1:03d}"
+    if who.localiser:
+        book.lines.append(f"a series of {_size(pile)} is set aside: it is called a localiser")
+        return
     try:
         stack = build_stack(pile.planes)
         voxels = read_stack(stack)
