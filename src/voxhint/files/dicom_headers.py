@@ -169,9 +169,7 @@ def read_planes(path: Path, name: str) -> tuple[Plane, ...] | Aside:
         modality, series = str(header.get("Modality", "")), str(header.get("SeriesInstanceUID", ""))
         kind = UID(header.get("SOPClassUID") or "").name
         if "Rows" not in header or modality in _MASKS or "Secondary Capture" in kind:
-            return Aside(
-                series, modality, f"no slice ({kind or 'of unknown kind'})", harmless=True
-            )
+            return Aside(series, modality, f"no slice ({kind or 'of unknown kind'})", harmless=True)
         facts = _frame_facts(header)
         if any("LOCALIZER" in (said.get(tag) or ()) for said in facts for tag in _TYPES):
             return Aside(series, modality, "a localiser", harmless=True)
