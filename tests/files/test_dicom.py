@@ -78,6 +78,12 @@ def test_gaps_that_differ_by_rounding_are_even(tmp_path: Path) -> None:
     assert stack.warnings == ()
 
 
+def test_gaps_of_a_tenth_of_a_millimetre_have_less_room(tmp_path: Path) -> None:
+    even, odd = (0, 0.1, 0.2, 0.3, 0.4, 0.5), (0, 0.1, 0.2, 0.34, 0.4, 0.5)
+    assert image_warnings(Series(heights=even).write(tmp_path / "even")) == ()
+    assert image_warnings(Series(heights=odd).write(tmp_path / "odd")) != ()
+
+
 def test_a_drift_that_no_gap_shows_is_not_taken_for_even(tmp_path: Path) -> None:
     gaps = [1.0] * 30 + [1.018] * 30
     series = Series(heights=(0.0, *np.cumsum(gaps).tolist()))
@@ -265,6 +271,12 @@ def test_what_is_not_safe_is_refused_in_one_line(tmp_path: Path, kind: str) -> N
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert MARK not in str(caught.value)
+
+
+def test_a_slice_cut_off_within_its_header_is_not_passed_over(tmp_path: Path) -> None:
+    folder = Series(tags={2: {"Rows": None}}).write(tmp_path / "s")
+    with pytest.raises(BadFileError, match="no slice"):
+        read_series(folder)
 
 
 def test_a_file_that_is_no_dicom_is_named(tmp_path: Path) -> None:

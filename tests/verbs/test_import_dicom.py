@@ -96,7 +96,7 @@ def test_what_is_left_out_has_a_line(imported: tuple[Path, ImportSummary]) -> No
     assert "6 files are passed over: CT: a localiser" in told
     assert "1 files are passed over: CT: no slice (Secondary Capture Image Storage)" in told
     assert "1 files are passed over: no DICOM" in told
-    assert "1 files are passed over: damaged DICOM" in told
+    assert "1 files are passed over: cannot be read" in told
     assert "a series of 2 CT slices of 4 x 5 is set aside: holds 2 slices, too few" in told
     assert "case_003: slices are sheared by 16.7 degrees" in told
     assert len(made.warnings) == 6
@@ -198,6 +198,15 @@ def test_an_export_handed_out_twice_is_imported_once(tmp_path: Path) -> None:
     assert made.warnings == (
         "case_001: 6 slices repeat others and are left out; remove the copies",
     )
+
+
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    Series().write(tmp_path / "elsewhere")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
+    made = import_dicom(tmp_path / "in", tmp_path / "out")
+    assert (made.cases, made.warnings) == (1, ())
 
 
 def test_one_import_takes_one_modality(tmp_path: Path) -> None:

@@ -169,7 +169,9 @@ def read_planes(path: Path, name: str) -> tuple[Plane, ...] | Aside:
         modality, series = str(header.get("Modality", "")), str(header.get("SeriesInstanceUID", ""))
         kind = UID(header.get("SOPClassUID") or "").name
         if "Rows" not in header or modality in _MASKS or "Secondary Capture" in kind:
-            return Aside(series, modality, f"no slice ({kind or 'of unknown kind'})", harmless=True)
+            lost = kind.endswith(" Image Storage") and "Secondary Capture" not in kind
+            why = f"no slice ({kind or 'of unknown kind'})"
+            return Aside(series, modality, why, harmless=bool(kind) and not lost)
         facts = _frame_facts(header)
         if any("LOCALIZER" in (said.get(tag) or ()) for said in facts for tag in _TYPES):
             return Aside(series, modality, "a localiser", harmless=True)

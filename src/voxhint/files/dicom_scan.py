@@ -53,13 +53,22 @@ class Scan:
     """A line for each kind of file that was passed over."""
 
 
-def _paths(root: Path) -> list[Path]:
-    return sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(root)
-        for name in names
-        if not name.startswith(".") and name != "DICOMDIR"
-    )
+def _paths(root: Path, shut: list[OSError]) -> list[Path]:
+    """Return all files below a folder, through links, each folder once."""
+    paths: list[Path] = []
+    seen: set[str] = set()
+    for folder, below, names in os.walk(root, onerror=shut.append, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:
+            below.clear()
+            continue
+        seen.add(place)
+        paths += [Path(folder) / name for name in names if _may_be_slice(name)]
+    return sorted(paths)
+
+
+def _may_be_slice(name: str) -> bool:
+    return not name.startswith(".") and name != "DICOMDIR"
 
 
 def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
@@ -72,7 +81,8 @@ def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
     Returns:
         The stacks, and what was passed over.
     """
-    paths = _paths(root)
+    shut: list[OSError] = []
+    paths = _paths(root, shut)
     planes: list[Plane] = []
     aside: Counter[str] = Counter()
     for number, path in enumerate(paths, 1):
@@ -81,7 +91,7 @@ def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
             with reading(Path(f"file {number}")):
                 found = read_planes(path, f"file {number}") if is_dicom(path) else None
         except BadFileError:
-            aside["damaged DICOM, export it again"] += 1
+            aside["cannot be read, export them again"] += 1
             continue
         if found is None:
             aside["no DICOM"] += 1
@@ -89,8 +99,9 @@ def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
             aside[f"{found.modality or 'DICOM'}: {found.why}"] += 1
         else:
             planes += found
-    told = tuple(f"{count} files are passed over: {why}" for why, count in sorted(aside.items()))
-    return Scan(tuple(map(_thick_enough, sort_planes(planes))), told)
+    told = [f"{count} files are passed over: {why}" for why, count in sorted(aside.items())]
+    told += [f"{len(shut)} folders may not be opened; allow reading them"] if shut else []
+    return Scan(tuple(map(_thick_enough, sort_planes(planes))), tuple(told))
 
 
 def _thick_enough(pile: Pile) -> Pile:

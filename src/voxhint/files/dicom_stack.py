@@ -72,7 +72,7 @@ class Stack:
     """Where each slice lies on the grid, in voxels, if it was made even; else None."""
 
     warnings: tuple[str, ...]
-    """What was odd, what was done, each as "finding; advice"."""
+    """What was odd and what was done about it, each as "finding; advice"."""
 
 
 def _lie(planes: Sequence[Plane]) -> _Lie:
@@ -88,7 +88,12 @@ def _off_even(places: Float64[np.ndarray, "slice axis"]) -> bool:
     steps = len(places) - 1
     step = places[-1] / steps
     off = np.linalg.norm(places - np.arange(steps + 1)[:, None] * step, axis=1)
-    return bool(off.max() > max(_ROOM_MM, _ROOM * float(np.linalg.norm(step))))
+    return bool(off.max() > _room_mm(float(np.linalg.norm(step))))
+
+
+def _room_mm(gap: float) -> float:
+    """Return how far a slice may be off its place where slices are a gap apart."""
+    return max(_ROOM * gap, min(_ROOM_MM, gap / 4))
 
 
 def is_even(planes: Sequence[Plane]) -> bool:
@@ -144,7 +149,7 @@ def _slots(lie: _Lie, pace: float) -> Int64[np.ndarray, " slice"] | None:
     slots = np.round(lie.heights / pace)
     slots = np.round(lie.heights / (lie.heights[-1] / slots[-1]))
     off = np.abs(lie.heights - slots * lie.heights[-1] / slots[-1]).max()
-    if off > max(_ROOM_MM, _ROOM * pace) or (np.diff(slots) < 1).any():
+    if off > _room_mm(pace) or (np.diff(slots) < 1).any():
         return None
     return np.asarray(slots, dtype=np.int64)
 
@@ -166,7 +171,8 @@ def _gaps(lie: _Lie, pace: float) -> str:
     """Return what is odd about the gaps, and where, or nothing."""
     slots = _slots(lie, pace)
     if slots is None:
-        first = int(np.argmax(np.abs(lie.gaps - pace) > _LIKE * pace))
+        off = np.abs(lie.gaps - pace)
+        first = int(np.argmax(off > min(_LIKE * pace, 0.99 * off.max())))
         where = f"uneven: {_counted(lie.gaps)}, first {_after(lie, first)}"
         return f"gaps between slices are {where}, and values are interpolated every {pace:.2f} mm"
     missing = np.flatnonzero(np.diff(slots) > 1)
@@ -265,15 +271,14 @@ def build_stack(planes: Sequence[Plane]) -> Stack:
     upright = lie.tilt_degrees <= _UPRIGHT_DEGREES
     if upright and not _off_even(np.column_stack([lie.aside, lie.heights])):
         return Stack(lie.planes, _plain_grid(lie), None, tuple(_doubts(lie)))
-    odd = [_sheared(lie)]
-    pace = _pace(lie)
+    sheared, pace = _sheared(lie), _pace(lie)
     grid, places = _even_grid(lie, pace)
     require_sane(Path("series"), grid.shape, 0, stored=0, compressed=False)
-    odd.append(_gaps(lie, pace))
+    odd = [finding for finding in (sheared, _gaps(lie, pace)) if finding]
     shape = " x ".join(map(str, grid.shape))
     warning = (
-        f"{' and '.join(finding for finding in odd if finding)}; read on an even, upright grid of "
-        f"{shape} voxels, {pace:.2f} mm apart, where masks and results lie too"
+        f"{' and '.join(odd or ['slices lie off their even places'])}; read on an even, upright "
+        f"grid of {shape} voxels, {pace:.2f} mm apart, where masks and results lie too"
     )
     return Stack(lie.planes, grid, places, (warning, *_doubts(lie)))
 
