@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,14 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
     made = import_dicom(tmp_path / "in", tmp_path / "out")
     assert (made.cases, made.warnings) == (1, ())
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    folder = Series().write(tmp_path / "in")
+    os.mkfifo(folder / "pipe")
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    made = import_dicom(folder, tmp_path / "out")
+    assert made.warnings == ("2 files are passed over: no DICOM",)
 
 
 def test_one_import_takes_one_modality(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
         hear(number, len(paths))
         try:
             with reading(Path(f"file {number}")):
-                found = read_planes(path, f"file {number}") if is_dicom(path) else None
+                slices = path.is_file() and is_dicom(path)  # a pipe would be waited for
+                found = read_planes(path, f"file {number}") if slices else None
         except BadFileError:
             aside["cannot be read, export them again"] += 1
             continue
