@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.files.series import Series
 from tests.phantoms import make_study
 from tests.stories.commands import voxhint
 
@@ -35,6 +36,21 @@ def test_simulated_hints_are_labelled_and_trained_on_step_by_step(tmp_path: Path
     untold = voxhint("train", clicked, "--out", tmp_path / "other", *SMALL)
     assert untold.returncode == 1
     assert "--labels" in untold.stderr
+
+
+def test_an_export_becomes_a_study_that_waits_for_hints(tmp_path: Path) -> None:
+    Series(aside=0.3).write(tmp_path / "export" / "deep" / "down", suffix="")
+    study = tmp_path / "study"
+    made = voxhint("import", "dicom", tmp_path / "export", "--out", study, "--label", "tumour")
+    assert made.returncode == 0, made.stderr
+    assert "warning: case_001: slices are sheared by 16.7 degrees" in made.stdout
+    assert "add hints" in made.stdout.splitlines()[-1]
+
+    assert voxhint("check", study).returncode == 1
+    (study / "hints" / "points.csv").write_text("case,label,x,y,z\ncase_001,tumour,19,-31,45\n")
+    checked = voxhint("check", study)
+    assert checked.returncode == 0, checked.stdout
+    assert "1 points" in checked.stdout
 
 
 def test_a_report_may_be_written_again(tmp_path: Path) -> None:

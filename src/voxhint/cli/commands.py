@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from tyro.conf import OmitArgPrefixes, Positional
 
+from voxhint.cli.exchange import Export, Import
 from voxhint.config import (
     LabelConfig,
     Machine,
@@ -322,29 +323,6 @@ class Serve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Export:
-    """Hand the result of a run to other tools."""
-
-    folder: Positional[Path]
-    """What `voxhint run` wrote."""
-
-    to: Literal["nnunet", "dicom-seg", "rtstruct", "monai-bundle"]
-    """The other tool's layout; only nnunet in this version."""
-
-    out: Path
-    """The folder to make."""
-
-    overwrite: bool = False
-    """Replace an earlier export."""
-
-    def run(self, _tell: Tell, /) -> Lines:
-        """Return the output folder."""
-        from voxhint.verbs.export import export
-
-        yield str(export(self.folder, to=self.to, out=self.out, overwrite=self.overwrite))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Models:
     """List the weights voxhint knows, and whether they are here."""
 
@@ -369,6 +347,7 @@ class Doctor:
 COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "check": Check,
+    "import": Import,
     "simulate": Simulate,
     "run": Run,
     "label": Label,

@@ -12,7 +12,7 @@ from voxhint.core.hints import Hint, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN
 from voxhint.files.checks import channel_problems, contradictions, drawn_problems, place_problems
 from voxhint.files.hints import Placed
-from voxhint.files.images import read_grid, read_ids, read_volume
+from voxhint.files.images import image_warnings, read_grid, read_ids, read_volume
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.strokes import VoxelFile, matching_grid, read_voxel_hint
 from voxhint.files.study import CaseFiles, Study
@@ -48,12 +48,18 @@ def _grids(study: Study, files: CaseFiles, depth: Depth) -> tuple[dict[str, Grid
         try:
             volume = read_volume(path, channel=channel) if depth.deep else None
             grids[channel] = read_grid(path) if volume is None else volume.grid
+            problems += [_warning(told, where, files.name) for told in image_warnings(path)]
         except BadFileError as error:
             problems.append(problem_of(error, where, case=files.name))
     if len(grids) > 1:
         folder = next(iter(files.images.values())).parent.relative_to(study.root).as_posix()
         problems += channel_problems(files.name, list(grids.items()), folder)
     return grids, problems
+
+
+def _warning(told: str, where: str, case: str) -> Problem:
+    finding, _, advice = told.partition("; ")
+    return Problem(where, finding, advice, "warning", case)
 
 
 def _mask_problems(

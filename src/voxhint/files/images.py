@@ -9,7 +9,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.volume import Unit, Volume
-from voxhint.files.dicom import read_series, read_series_grid
+from voxhint.files.dicom import open_series, read_series
 from voxhint.files.itk import read_itk, read_itk_grid
 from voxhint.files.nifti import read_nifti, read_nifti_grid, write_nifti
 from voxhint.files.problems import reading
@@ -69,11 +69,23 @@ def read_grid(path: Path) -> Grid:
     with reading(path):
         match _kind(path):
             case "folder":
-                return read_series_grid(path)
+                return open_series(path).grid
             case ".nii":
                 return read_nifti_grid(path)
             case _:
                 return read_itk_grid(path)
+
+
+def image_warnings(path: Path) -> tuple[str, ...]:
+    """Return what a person should know of how an image is read, from its headers.
+
+    Args:
+        path: An image file, or a folder holding one DICOM series.
+
+    Returns:
+        Each as "finding; advice"; only DICOM series have any.
+    """
+    return open_series(path).warnings if path.is_dir() else ()
 
 
 def read_volume(path: Path, *, channel: str = "") -> Volume:

@@ -13,7 +13,7 @@ from voxhint.config import Machine, PredictConfig
 from voxhint.core import Grid, SoftLabel
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.description import Description
-from voxhint.files.images import read_volume, write_ids, write_probability
+from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
 from voxhint.files.layout import find_cases
 from voxhint.files.study import CaseFiles, Study
 from voxhint.label import facts_of, gather_evidence
@@ -40,6 +40,8 @@ class Work:
     """What the hints of a case prove, where masks must respect it."""
 
     name: str = "predict"
+    warnings: tuple[str, ...] = ()
+    """What a person should know of how the images are read."""
 
 
 def predict(
@@ -65,7 +67,11 @@ def predict(
         The output folder.
     """
     opened = open_model(model, open_fabric(machine))
-    work = Work(cases=_cases(images, opened.plan), inputs={"images": hash_of([images])})
+    cases = _cases(images, opened.plan)
+    warnings = warnings_of(cases)
+    for warning in warnings:
+        tell("look at images", 1, 1, warning)
+    work = Work(cases=cases, inputs={"images": hash_of([images])}, warnings=warnings)
     return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
 
 
@@ -90,6 +96,12 @@ def _cases(images: Path, plan: Plan) -> Mapping[str, Mapping[str, Path]]:
         msg = "\n".join(errors) or f"{images}: holds no image; name a folder of CASE_0000 files"
         raise BadFileError(msg)
     return cases
+
+
+def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
+    """Return what a person should know of how images are read, such as on which grid masks lie."""
+    paths = [path for images in cases.values() for path in images.values()]
+    return tuple(f"{path.name}: {told}" for path in paths for told in image_warnings(path))
 
 
 def predict_cases(
@@ -130,7 +142,8 @@ def predict_cases(
                 _write_case(model, case, images, (out, work.facts, config))
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
-    finish(out, ticket, {"seconds": seconds, "peak_ram_mb": peak_ram_mb()})
+    facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
+    finish(out, ticket, facts)
     return out
 
 

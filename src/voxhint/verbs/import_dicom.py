@@ -1,0 +1,247 @@
+"""`voxhint import dicom`: a DICOM export becomes a study, without what names its patients."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Shaped
+
+from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
+from voxhint.files.atomic import write_json, write_text
+from voxhint.files.description import read_description
+from voxhint.files.dicom_scan import Identity, Scan, identity_of, scan_export
+from voxhint.files.dicom_sort import Pile
+from voxhint.files.dicom_stack import build_stack, read_stack
+from voxhint.files.nifti import write_nifti
+from voxhint.verbs.folders import MADE, building
+from voxhint.verbs.simulate import made_by
+from voxhint.verbs.tell import Tell, silent
+
+_NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"
+_ONE_SUBJECT = (
+    "all cases carry one patient ID and count as one subject; mend cases.csv if an anonymiser "
+    "wrote it"
+)
+_INT16 = np.iinfo(np.int16)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What to make of an export."""
+
+    labels: tuple[str, ...] = ("lesion",)
+    modality: str | None = None
+    """Which to take where there are several: CT, MR, PT, ..."""
+
+    keep_identifiers: bool = False
+    """Whether series.csv tells the patient's id, the series' number and its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportSummary:
+    """What was imported."""
+
+    out: Path
+    modality: str
+    cases: int
+    subjects: int
+    warnings: tuple[str, ...]
+    """What was passed over, left out or resampled, a line each."""
+
+
+@dataclass(slots=True)
+class _Book:
+    """What was written so far."""
+
+    rows: list[dict[str, str]] = field(default_factory=list)
+    subjects: dict[tuple[str, str], str] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    def subject(self, who: Identity) -> str:
+        """Return the opaque name of a patient."""
+        return self.subjects.setdefault(who.subject, f"subject_{len(self.subjects) + 1:03d}")
+
+
+def import_dicom(
+    source: Path,
+    out: Path,
+    *,
+    request: ImportRequest | None = None,
+    overwrite: bool = False,
+    tell: Tell = silent,
+) -> ImportSummary:
+    """Sort a DICOM export into the cases of a new study.
+
+    Args:
+        source: A folder of DICOM files, in whatever folders and under whatever names.
+        out: The study to make.
+        request: What to make of it.
+        overwrite: Whether an earlier import may be replaced.
+        tell: Hears how far it is.
+
+    Returns:
+        What was written, and all that was odd.
+
+    Raises:
+        BadFileError: The export holds no image, or several modalities and none was chosen.
+        OutputError: The study would lie in the export, or over it.
+    """
+    request = request or ImportRequest()
+    if not source.is_dir():
+        msg = f"{source}: is no folder; give the folder of a DICOM export"
+        raise BadFileError(msg)
+    _require_apart(source.resolve(), out.resolve())
+    with building(out, overwrite=overwrite) as folder:
+        _describe(folder, request.labels, "CT", 0)  # a bad label is told before the long scan
+        scan = scan_export(source, lambda done, total: tell("reading headers", done, total, ""))
+        book = _Book(lines=list(scan.aside))
+        modality = _modality(scan, request.modality)
+        chosen = list(_chosen(scan, modality, book))
+        for number, pile in enumerate(chosen, 1):
+            tell("importing", number, len(chosen), "")
+            _add(folder, pile, identity_of(pile, source), book, keep=request.keep_identifiers)
+        if len(book.rows) > 1 and len(book.subjects) == 1:
+            book.lines.append(_ONE_SUBJECT)
+        if not book.rows:
+            raise BadFileError("\n".join([*book.lines, _NOTHING]))
+        _describe(folder, request.labels, modality, len(book.rows))
+        _write_tables(folder, book)
+        settings: dict[str, object] = {"labels": request.labels, "modality": modality}
+        settings |= {"source": str(source.resolve())} if request.keep_identifiers else {}
+        write_json(folder / MADE, made_by("import dicom", settings, {}))
+    return ImportSummary(out, modality, len(book.rows), len(book.subjects), tuple(book.lines))
+
+
+def _require_apart(source: Path, out: Path) -> None:
+    """Refuse to write into the export, or over a folder that holds it.
+
+    Raises:
+        OutputError: One lies in the other.
+    """
+    if out == source or source in out.parents or out in source.parents:
+        msg = "the export and the study lie in each other; choose a folder apart from the export"
+        raise OutputError(msg)
+
+
+def _modality(scan: Scan, wanted: str | None) -> str:
+    """Return the one modality to import.
+
+    Raises:
+        BadFileError: There is no image of it, or none was chosen among several.
+    """
+    counts = Counter(pile.planes[0].modality for pile in scan.piles if not pile.flaw)
+    told = ", ".join(f"{name} ({count} series)" for name, count in sorted(counts.items()))
+    if not counts:
+        flaws = [_told_pile(pile) for pile in scan.piles]
+        raise BadFileError("\n".join([*scan.aside, *flaws, _NOTHING]))
+    if wanted is None and len(counts) > 1:
+        msg = f"the export holds {told}, and a study has one kind of image; choose with --modality"
+        raise BadFileError(msg)
+    modality = next(iter(counts)) if wanted is None else wanted.upper()
+    if modality not in counts:
+        msg = f"the export holds no image of {modality}, but {told}; choose one of those"
+        raise BadFileError(msg)
+    return modality
+
+
+def _chosen(scan: Scan, modality: str, book: _Book) -> Iterator[Pile]:
+    """Yield the stacks of a modality; what is left is noted."""
+    others: Counter[str] = Counter()
+    for pile in scan.piles:
+        if pile.planes[0].modality != modality:
+            others[pile.planes[0].modality] += 1
+        elif pile.flaw:
+            book.lines.append(_told_pile(pile))
+        else:
+            yield pile
+    book.lines += [
+        f"{count} series of {name} are passed over; import them into a study of their own"
+        for name, count in sorted(others.items())
+    ]
+
+
+def _told_pile(pile: Pile) -> str:
+    return f"a series of {_size(pile)} is set aside: {pile.flaw}"
+
+
+def _size(pile: Pile) -> str:
+    plane = pile.planes[0]
+    return f"{len(pile.planes)} {plane.modality} slices of {plane.size[0]} x {plane.size[1]}"
+
+
+def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) -> None:
+    """Write a stack as the next case, or note why it cannot be read."""
+    case = f"case_{len(book.rows) + 1:03d}"
+    if who.localiser:
+        book.lines.append(f"a series of {_size(pile)} is set aside: it is called a localiser")
+        return
+    try:
+        stack = build_stack(pile.planes)
+        voxels = read_stack(stack)
+    except BadFileError as error:
+        book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
+        return
+    write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", _narrowed(voxels), stack.grid)
+    odd = [*pile.warnings, *stack.warnings]
+    book.lines += [f"{case}: {warning}" for warning in odd]
+    book.rows.append(
+        {
+            "case": case,
+            "subject": book.subject(who),
+            "modality": pile.planes[0].modality,
+            "slices": str(len(pile.planes)),
+            "shape": " x ".join(map(str, stack.grid.shape)),
+            "spacing_mm": " x ".join(f"{step:g}" for step in np.round(stack.grid.spacing_mm, 4)),
+            "note": " | ".join(odd),
+            **(asdict(who) if keep else {}),
+        }
+    )
+
+
+def _narrowed(voxels: Float32[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
+    """Return voxels as 16-bit whole numbers where that changes none: half the size on disk."""
+    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
+        return voxels
+    whole = voxels.astype(np.int16)
+    return whole if np.array_equal(whole, voxels) else voxels
+
+
+def _describe(folder: Path, labels: Sequence[str], modality: str, cases: int) -> None:
+    """Write dataset.json.
+
+    Raises:
+        BadRecipeError: A label cannot be called so.
+    """
+    ids = {name: number for number, name in enumerate(("background", *labels))}
+    spec = {
+        "channel_names": {"0": modality},
+        "labels": ids,
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+    }
+    path = folder / "dataset.json"
+    write_json(path, spec)
+    _, problems = read_description(path)
+    if problems or len(ids) <= len(labels):
+        told = "; ".join(problem.finding for problem in problems) or "a label is named twice"
+        msg = f"--label {' '.join(labels)}: {told}; give each label a plain name of its own"
+        raise BadRecipeError(msg)
+
+
+def _write_tables(folder: Path, book: _Book) -> None:
+    """Write cases.csv, series.csv, and the folder that waits for hints."""
+    write_text(folder / "series.csv", _table(book.rows, list(book.rows[0])))
+    write_text(folder / "cases.csv", _table(book.rows, ["case", "subject"]))
+    (folder / "hints").mkdir()
+
+
+def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
