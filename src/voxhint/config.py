@@ -109,8 +109,8 @@ class TrainConfig:
     budget: str | None = None
     """Wall-clock time for training, such as 90s, 20m or 2h; sets the steps by measuring."""
 
-    batch: Count = 2
-    """Patches a step."""
+    batch: Count | None = None
+    """Patches a step; two large ones or up to 12 small ones if not given."""
 
     patch_voxels: Count = 110_000
     """Voxels of a patch at most: what decides memory."""

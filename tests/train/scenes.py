@@ -44,6 +44,7 @@ def plan() -> Plan:
         labels=LabelSet(("background", "ball"), (0, 1)),
         spacing_mm=(1.0, 1.0, 1.0),
         patch=PATCH,
+        batch=2,
         strides=((1, 1, 1),),
         kernels=((3, 3, 3),),
         features=(4,),

@@ -154,7 +154,12 @@ def _walked(
     if not (seeds == 2).any():
         return region
     found = random_walker(
-        np.clip(density[part], -0.2, 1.2), seeds, beta=_BETA, mode="cg_j", spacing=spacing_mm
+        np.clip(density[part], -0.2, 1.2),
+        seeds,
+        beta=_BETA,
+        mode="cg_j",
+        tol=1e-5,
+        spacing=spacing_mm,
     )
     walked = np.zeros_like(region)
     walked[part] = found == 1
@@ -168,7 +173,7 @@ def _contoured(
     inner = region[part]
     if min(inner.shape) < 2:
         return region
-    found = morphological_chan_vese(
+    found = morphological_chan_vese(  # type: ignore[no-untyped-call]
         np.clip(density[part], -0.2, 1.2), _ROUNDS, init_level_set=inner, smoothing=1
     ).astype(bool)
     found &= (_distance(~inner, spacing_mm) <= 2.0) & ~bulk[part]
@@ -225,7 +230,8 @@ def _from(
         ((np.arange(n, dtype=np.float32) - m) * s) ** 2
         for n, m, s in zip(shape, middle, spacing_mm, strict=True)
     ]
-    return np.sqrt(squares[0][:, None, None] + squares[1][:, None] + squares[2])
+    apart = squares[0][:, None, None] + squares[1][:, None] + squares[2]
+    return np.asarray(np.sqrt(apart), np.float32)
 
 
 def _around(region: Region, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:

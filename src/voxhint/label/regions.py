@@ -12,7 +12,7 @@ from voxhint.label.seeds import Evidence
 from voxhint.label.soft import from_claims
 
 _OUTER_MM, _OUTER = 1.0, 0.4  # just outside the border: how far, and the share of trust left
-_INNER_MM, _INNER = 0.7, 0.6  # just inside
+_INNER_MM, _INNER = 1.0, 0.6  # just inside
 _ELSEWHERE = 0.25  # where more evidence lies that the region does not explain
 
 

@@ -29,7 +29,7 @@ class Predictor(nn.Module):
         Ilse et al. 2018, "Attention-based deep multiple instance learning".
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a network is its numbers
         self,
         *,
         channels: int,
@@ -130,11 +130,10 @@ class Predictor(nn.Module):
         return self.pool(evidence, functional.max_pool3d(inside, self.strides, ceil_mode=True))
 
 
-def _conv(
-    inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)
-) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Sequential:
+    pad = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return nn.Sequential(
-        nn.Conv3d(inputs, outputs, kernel, stride, tuple(k // 2 for k in kernel), bias=False),
+        nn.Conv3d(inputs, outputs, kernel, stride, pad, bias=False),
         nn.BatchNorm3d(outputs),
         nn.LeakyReLU(0.01, inplace=True),
     )

@@ -14,6 +14,7 @@ V = TypeVar("V")
 
 _LEVELS = 5
 _MOST = 75  # percentile of the images that a patch for whole images holds
+_BATCH = 12  # patches at most: more of them add little to a step
 _SMALLEST = 4  # voxels an axis must keep at the deepest level
 
 
@@ -52,6 +53,9 @@ class Wishes:
     patch_voxels: int
     """Most voxels a patch may have."""
 
+    batch: int | None = None
+    """Patches a step; as many voxels as two of the largest patches have if None."""
+
     whole: bool = False
     """Coarsen the spacing until a patch holds all of most images, instead of cutting them."""
 
@@ -67,6 +71,9 @@ class Plan:
     labels: LabelSet
     spacing_mm: tuple[float, float, float]
     patch: tuple[int, int, int]
+    batch: int
+    """Patches a training step."""
+
     strides: tuple[tuple[int, int, int], ...]
     """Down-sampling of each level; the first is 1, 1, 1."""
 
@@ -90,6 +97,7 @@ class Plan:
             labels=LabelSet(tuple(labels["names"]), tuple(labels["ids"]), labels["ignore"]),
             spacing_mm=_three(values["spacing_mm"]),
             patch=_three(values["patch"]),
+            batch=values["batch"],
             strides=tuple(_three(s) for s in values["strides"]),
             kernels=tuple(_three(s) for s in values["kernels"]),
             features=tuple(values["features"]),
@@ -168,6 +176,7 @@ def make_plan(
         labels=labels,
         spacing_mm=_three([round(float(s), 6) for s in spacing]),
         patch=_three([int(p) for p in patch]),
+        batch=wishes.batch or max(2, min(_BATCH, 2 * wishes.patch_voxels // int(np.prod(patch)))),
         strides=tuple(_three([int(v) for v in s]) for s in strides),
         kernels=tuple(_three([int(v) for v in s]) for s in kernels),
         features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),

@@ -7,25 +7,23 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from voxhint.config import TrainConfig
 from voxhint.prepare import Plan
 
 
-def step_seconds(fabric: Fabric, net: nn.Module, plan: Plan, config: TrainConfig) -> float:
+def step_seconds(fabric: Fabric, net: nn.Module, plan: Plan) -> float:
     """Time a training step on random patches; the network given is left as it is.
 
     Args:
         fabric: Device and precision.
         net: The network to be trained.
-        plan: Gives the patch.
-        config: Gives the batch.
+        plan: Gives batch and patch.
 
     Returns:
         Seconds of the faster of two steps after a first one, plus a tenth for preparing batches.
     """
     trial = copy.deepcopy(net).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model = fabric.setup_module(trial)
-    shape = (config.batch, len(plan.channels), *plan.patch)
+    shape = (plan.batch, len(plan.channels), *plan.patch)
     seconds = []
     for _ in range(3):
         began = time.monotonic()

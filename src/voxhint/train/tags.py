@@ -46,7 +46,8 @@ class TaggedImage:
         di, dj, dk, z = self.rise_mm
         low, high = bag.z_range_mm
         off = np.abs(di * i + dj * j + dk * k + z - (low + high) / 2)
-        return (off <= max((high - low) / 2, float(off.min()) + 1e-3))[None].astype(np.float32)
+        counts = off <= max((high - low) / 2, float(off.min()) + 1e-3)
+        return np.asarray(counts[None], np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,12 +89,12 @@ class TagTask:
         """Return binary cross-entropy over the known tags of a varied batch."""
         images, insides, states = [], [], []
         for turn in range(self.batch):
-            sides = self.places[rng.integers(len(self.places))]
+            sides = self.places[int(rng.integers(len(self.places)))]
             bags = sides[turn % 2 == 0]
-            number, bag = bags[rng.integers(len(bags))]
-            image, inside = self._draw(self.fit[number], bag, rng)
-            images.append(image)
-            insides.append(inside)
+            number, bag = bags[int(rng.integers(len(bags)))]
+            patch, counts = self._draw(self.fit[number], bag, rng)
+            images.append(patch)
+            insides.append(counts)
             states.append(bag.states)
         image = torch.from_numpy(np.stack(images)).to(device)
         inside = torch.from_numpy(np.stack(insides)).to(device)
@@ -104,7 +105,7 @@ class TagTask:
     def _draw(
         self, example: TaggedImage, bag: Bag, rng: np.random.Generator
     ) -> tuple[Float32[np.ndarray, "channel i j k"], Float32[np.ndarray, "1 i j k"]]:
-        """Cut a patch that meets the bag, and vary it."""
+        """Return a patch that meets the bag, varied, and where the bag is in it."""
         inside = example.inside(bag)
         found = np.flatnonzero(inside[0])
         middle = np.unravel_index(found[rng.integers(found.size)], inside.shape[1:])
@@ -116,7 +117,7 @@ class TagTask:
         image = cut(example.image, draw, self.patch).astype(np.float32)
         inside = cut(inside, draw, self.patch, fill=0.0)
         if self.mirror:
-            axes = [axis for axis in (1, 2, 3) if rng.random() < 0.5]
+            axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
             image, inside = np.flip(image, axes), np.flip(inside, axes)
         gain, lift = np.exp(rng.normal(0, _COLOUR)), rng.normal(0, _COLOUR)
         image = image * np.float32(gain) + np.float32(lift)

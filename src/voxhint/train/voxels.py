@@ -31,11 +31,11 @@ class VoxelTask:
         fit: Sequence[Example], held_out: Sequence[Example], plan: Plan, config: TrainConfig
     ) -> "VoxelTask":
         """Return the task of some cases; the hints of those held out choose the checkpoint."""
-        return VoxelTask(fit, fixed_batches(held_out, plan.patch, config.batch), plan, config)
+        return VoxelTask(fit, fixed_batches(held_out, plan.patch, plan.batch), plan, config)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return partial cross-entropy and trusted Dice of a varied batch."""
-        batch = draw_batch(self.fit, self.plan.patch, self.config.batch, rng).to(device)
+        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng).to(device)
         image, belief, plausible = augment(
             batch.image,
             batch.belief,

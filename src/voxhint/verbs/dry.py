@@ -46,7 +46,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     plan = _plan(opened, recipe, machine)
     torch.manual_seed(machine.seed)
     net = network_of(plan)
-    seconds = step_seconds(fabric, net, plan, recipe.train)
+    seconds = step_seconds(fabric, net, plan)
     steps = recipe.train.steps
     if recipe.train.budget is not None:
         steps = int(0.9 * seconds_of(recipe.train.budget) / seconds)

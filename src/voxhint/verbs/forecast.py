@@ -6,6 +6,7 @@ from voxhint.core.errors import BadRecipeError
 _BASE = 900 * 2**20  # bytes: Python, torch and the libraries, before any patch
 _FLOATS = 36.0  # stored for each voxel and feature map of the first level, all levels counted
 _SMALLEST = 16**3
+_PATCHES = 2  # a step, where patches are as large as they may be
 
 
 def training_bytes(config: TrainConfig, patch_voxels: int) -> int:
@@ -18,7 +19,7 @@ def training_bytes(config: TrainConfig, patch_voxels: int) -> int:
     Returns:
         Bytes, from figures measured on the trunk; see `benchmarks/`.
     """
-    return int(_BASE + 4 * _FLOATS * config.width * config.batch * patch_voxels)
+    return int(_BASE + 4 * _FLOATS * config.width * (config.batch or _PATCHES) * patch_voxels)
 
 
 def patch_voxels_within(limit: int, config: TrainConfig) -> int:
@@ -34,7 +35,7 @@ def patch_voxels_within(limit: int, config: TrainConfig) -> int:
     Raises:
         BadRecipeError: Not even a patch of 16 x 16 x 16 voxels fits.
     """
-    room = int((limit - _BASE) / (4 * _FLOATS * config.width * config.batch))
+    room = int((limit - _BASE) / (4 * _FLOATS * config.width * (config.batch or _PATCHES)))
     if room < _SMALLEST:
         needed = training_bytes(config, _SMALLEST) / 2**30
         msg = f"max-ram is too small for training; allow {needed:.1f}G, or lower width or batch"

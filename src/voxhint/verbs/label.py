@@ -16,8 +16,11 @@ from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.prepare import common_grid, resample
 from voxhint.verbs.job import Ticket, finish, start, study_inputs
+from voxhint.verbs.presence import PREDICTOR
+from voxhint.verbs.tagging import Finder, fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
+NETS = "nets"
 _MEASURED = 100  # cases that decide the reach
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
@@ -49,13 +52,16 @@ def label(
         return out
     hinted = hinted_cases(opened)
     reach = _reach(opened, hinted, config, tell)
+    finder = _finder(opened, out / NETS / PREDICTOR, config, machine, tell)
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
         if not all(path.exists() for path in _paths(out, files.name, opened.labels)):
             with about(f"case {files.name}"):
-                _write(out, files.name, soft_label(opened, files, reach, config), opened.labels)
+                soft = soft_label(opened, files, reach, config, finder)
+                _write(out, files.name, soft, opened.labels)
     tell("label", len(hinted), len(hinted), "")
     facts = {
+        **({} if finder is None else {"predictor": finder.presence.told()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in reach.items()},
         "cases": len(hinted),
@@ -112,14 +118,30 @@ def _reach(
     return plan_reach(measured, grids, study.labels)
 
 
+def _finder(
+    study: Study, folder: Path, config: LabelConfig, machine: Machine, tell: Tell
+) -> Finder | None:
+    """Return what finds the labels that tags alone name, trained now; None if there are none."""
+    labels = sought(study)
+    if not labels:
+        return None
+    presence = fit_presence(folder, study, labels, config=config, machine=machine, tell=tell)
+    return Finder.of(presence, study, config, machine.seed, tell)
+
+
 def soft_label(
-    study: Study, files: CaseFiles, reach: dict[str, float], config: LabelConfig
+    study: Study,
+    files: CaseFiles,
+    reach: dict[str, float],
+    config: LabelConfig,
+    finder: Finder | None = None,
 ) -> SoftLabel:
     """Return the soft label of one case."""
     case = evidence_case(study, files)
     evidence = gather_evidence(case.grid, case.hints, study.labels)
     images = tuple(case.images.values())
-    return soften(evidence, images, study.labels, reach_mm=reach, config=config)
+    soft = soften(evidence, images, study.labels, reach_mm=reach, config=config)
+    return soft if finder is None else finder.add_regions(soft, evidence, case)
 
 
 def _paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:

@@ -1,6 +1,9 @@
 """Model folders: what a trained model consists of, and how it is opened."""
 
+import csv
+import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from voxhint.core.errors import BadFileError
+from voxhint.files.atomic import write_text
 from voxhint.nets import build_trunk, load_weights
 from voxhint.prepare import Plan
 
@@ -78,3 +82,13 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
     load_weights(net, path)
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     return Model(plan, net, path, fabric)
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Write how a training went as a table."""
+    names = ["step", "loss", "held_out", "learning_rate", "seconds"]
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())

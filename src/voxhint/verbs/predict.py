@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from voxhint.config import Machine, PredictConfig
-from voxhint.core import Grid, SoftLabel
+from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.description import Description
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
@@ -23,6 +23,7 @@ from voxhint.verbs.job import Ticket, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import Model, open_model
+from voxhint.verbs.presence import PREDICTOR, open_presence
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 Facts = Callable[[str], SoftLabel]
@@ -82,7 +83,9 @@ def forecast_prediction(
     opened = open_model(model, open_fabric(machine))
     cases = _cases(images, opened.plan)
     began = time.monotonic()
-    _probabilities(opened, next(iter(cases.values())), config)
+    first = next(iter(cases.values()))
+    volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
+    _probabilities(opened, volumes, config)
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
@@ -154,7 +157,10 @@ def _write_case(
     how: tuple[Path, Facts | None, PredictConfig],
 ) -> None:
     out, facts, config = how
-    probs, grid = _probabilities(model, images, config)
+    volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+    probs, grid = _probabilities(model, volumes, config)
+    if facts is None:  # hinted images are not asked: their tags were read
+        _silence(probs, model, volumes)
     labels = model.plan.labels
     if config.probabilities:
         for name, values in zip(labels.foreground, probs[1:], strict=True):
@@ -165,11 +171,22 @@ def _write_case(
     write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
 
 
+def _silence(
+    probs: Float32[np.ndarray, "class i j k"], model: Model, volumes: Mapping[str, Volume]
+) -> None:
+    """Give to background what the labels get that the image does not hold, says the predictor."""
+    folder = model.weights.parent / PREDICTOR
+    if folder.exists():
+        for name in open_presence(folder, model.fabric).absent(volumes):
+            number = model.plan.labels.number(name)
+            probs[0] += probs[number]
+            probs[number] = 0
+
+
 def _probabilities(
-    model: Model, images: Mapping[str, Path], config: PredictConfig
+    model: Model, volumes: Mapping[str, Volume], config: PredictConfig
 ) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
     """Return class probabilities on the first channel's own grid."""
-    volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
     prepared, working = prepare_image(volumes, model.plan)
     with model.fabric.autocast():
         tiled = predict_tiles(

@@ -1,8 +1,6 @@
 """`voxhint train`: soft labels to a model."""
 
-import csv
 import dataclasses
-import io
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from torch import nn
 
 from voxhint.config import Machine, TrainConfig, bytes_of, seconds_of
 from voxhint.core import Case, SoftLabel
-from voxhint.core.errors import BadStudyError, NotAvailableError, about
+from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import replacing, write_json, write_text
 from voxhint.files.inspection import open_study
 from voxhint.files.study import CaseFiles, Study, load_case
@@ -33,9 +31,11 @@ from voxhint.prepare import (
 from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, finish, hash_of, start, study_inputs
-from voxhint.verbs.label import hinted_cases, read_soft_label
+from voxhint.verbs.label import NETS, hinted_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import network_of, read_plan
+from voxhint.verbs.models import network_of, read_plan, write_history
+from voxhint.verbs.presence import PREDICTOR, PREDICTOR_FILES
+from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 _MEASURED = 200  # cases that decide the plan
@@ -89,7 +89,7 @@ def train_model(
     plan = _plan(out, opened, files, config, machine, tell)
     examples = _examples(out / _PREPARED, opened, files, None if dense else labels, (plan, tell))
     _require_places(examples)
-    fit, held_out = _parted(files, examples, config.held_out, machine.seed)
+    fit, held_out = parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
     net = network_of(plan)
     left = None if budget is None else budget - (time.monotonic() - began)
@@ -108,8 +108,7 @@ def train_model(
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
-    _write(out, result)
-    shutil.rmtree(out / _PREPARED, ignore_errors=True)
+    _write(out, result, labels)
     facts = {
         "seconds": {"train": round(time.monotonic() - began, 1)},
         "steps": steps,
@@ -149,7 +148,9 @@ def _plan(
         prints,
         study.channels,
         study.labels,
-        wishes=Wishes(network=config.network, width=config.width, patch_voxels=voxels),
+        wishes=Wishes(
+            network=config.network, width=config.width, patch_voxels=voxels, batch=config.batch
+        ),
         optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())
@@ -160,14 +161,14 @@ def _require_places(examples: Sequence[Example]) -> None:
     """Refuse hints that show no place of any label.
 
     Raises:
-        NotAvailableError: All hints are tags.
+        BadStudyError: All hints are tags of one state.
     """
     if not any(np.any(example.claims[0, 1:] > 0) for example in examples):
         msg = (
-            "no hint shows where a label is, and learning from tags alone is not available in "
-            "this version; add points, boxes, scribbles or slices"
+            "no hint shows where a label is, and tags alone need cases tagged present and cases "
+            "tagged absent; add the missing kind, or points, boxes, scribbles or slices"
         )
-        raise NotAvailableError(msg)
+        raise BadStudyError(msg)
 
 
 def _examples(
@@ -212,19 +213,6 @@ def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
     return soft
 
 
-def _parted(
-    files: Sequence[CaseFiles], examples: Sequence[Example], share: float, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Return the cases to fit and those whose hints choose the checkpoint, split by subject."""
-    subjects = sorted({f.subject for f in files})
-    count = min(round(share * len(subjects)), len(subjects) - 1)
-    rng = np.random.default_rng([seed, len(subjects)])
-    aside = set(rng.choice(subjects, count, replace=False).tolist())
-    pairs = list(zip(files, examples, strict=True))
-    fit = [example for f, example in pairs if f.subject not in aside]
-    return fit, [example for f, example in pairs if f.subject in aside]
-
-
 def _steps(
     out: Path,
     fabric: Fabric,
@@ -238,17 +226,24 @@ def _steps(
         return config.steps
     path = out / "steps.txt"
     if not path.exists():
-        seconds = step_seconds(fabric, net, plan, config)
+        seconds = step_seconds(fabric, net, plan)
         write_text(path, f"{max(1, int(_SPARE * left / seconds))}\n")
     return int(path.read_text("utf-8"))
 
 
-def _write(out: Path, result: Result) -> None:
+def _take_predictor(labels: Path | None, out: Path) -> None:
+    """Copy the predictor that labelling trained: prediction asks it what an image holds."""
+    if labels is None or not (labels / NETS / PREDICTOR).exists():
+        return
+    (out / PREDICTOR).mkdir(exist_ok=True)
+    for name in PREDICTOR_FILES:
+        with replacing(out / PREDICTOR / name) as partial:
+            shutil.copyfile(labels / NETS / PREDICTOR / name, partial)
+
+
+def _write(out: Path, result: Result, labels: Path | None) -> None:
     with replacing(out / "weights.safetensors") as partial:
         partial.write_bytes(weights_bytes(result.weights))
-    names = ["step", "loss", "held_out", "learning_rate", "seconds"]
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(result.history)
-    write_text(out / "history.csv", table.getvalue())
+    write_history(out / "history.csv", result.history)
+    _take_predictor(labels, out)
+    shutil.rmtree(out / _PREPARED, ignore_errors=True)

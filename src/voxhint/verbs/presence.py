@@ -1,0 +1,145 @@
+"""Image-level predictors, asked whether an image holds a label, and where they see it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from lightning_fabric import Fabric
+
+from voxhint.config import LabelConfig
+from voxhint.core import Case, Volume
+from voxhint.core.errors import BadFileError
+from voxhint.label.attribution import Settings as MapSettings
+from voxhint.label.attribution import attribute
+from voxhint.label.calibrate import Calibration
+from voxhint.label.refine import Contrast
+from voxhint.nets import Predictor, load_weights
+from voxhint.prepare import Plan, back_from, normalised, prepare_image
+from voxhint.verbs.models import read_plan
+
+PREDICTOR = "predictor"
+FACTS = "presence.json"
+PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
+_SMOOTH_MM = 2.0  # gradients at single voxels are noise
+_NOISY = 8  # copies for SmoothGrad
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """A trained predictor and what its scores mean."""
+
+    net: Predictor
+    plan: Plan
+    labels: tuple[str, ...]
+    """Labels with a logit, in order; a subset of the study's."""
+
+    facts: Mapping[str, Any]
+    """For each label calibration, gate, auc and contrast; see `presence.json`."""
+
+    fabric: Fabric
+    mirror: bool
+
+    def scores(self, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
+        """Return the logit of each label in a prepared image, averaged over its flips."""
+        batch = torch.from_numpy(image)[None].to(self.fabric.device)
+        flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if self.mirror else ((),)
+        with torch.inference_mode():
+            total = sum(self.net(batch.flip(axes) if axes else batch) for axes in flips)
+        return dict(zip(self.labels, (total / len(flips))[0].tolist(), strict=True))
+
+    def absent(self, images: Mapping[str, Volume]) -> tuple[str, ...]:
+        """Return the labels that an image does not hold, as far as the predictor can tell."""
+        prepared, _ = prepare_image(images, self.plan)
+        found = self.scores(prepared)
+        return tuple(name for name in self.labels if found[name] < self.facts[name]["gate"])
+
+    def probabilities(self, images: Mapping[str, Volume]) -> dict[str, float]:
+        """Return the calibrated probability of each label."""
+        prepared, _ = prepare_image(images, self.plan)
+        return {
+            name: Calibration(**self.facts[name]["calibration"]).probability(score)
+            for name, score in self.scores(prepared).items()
+        }
+
+    def told(self) -> dict[str, Any]:
+        """Return how well each label's presence is predicted, for `made.json` and the report."""
+        return {name: {"auc": self.facts[name]["auc"]} for name in self.labels}
+
+    def contrast(self, label: str) -> Contrast:
+        """Return the kinds of tissue, in the order that suits a label."""
+        return Contrast(**self.facts[label]["contrast"])
+
+    def evidence(
+        self, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "i j k"]:
+        """Return the map of evidence for a label on the grid of a case's first channel."""
+        prepared, working = prepare_image(case.images, self.plan)
+        found = self.evidence_of(prepared, label, config, rng)
+        return back_from(found, working, case.grid)
+
+    def evidence_of(
+        self,
+        prepared: Float32[np.ndarray, "channel i j k"],
+        label: str,
+        config: LabelConfig,
+        rng: np.random.Generator,
+    ) -> Float32[np.ndarray, "i j k"]:
+        """Return the map of evidence for a label of a prepared image."""
+        settings = MapSettings(
+            spacing_mm=self.plan.spacing_mm, smooth_mm=_SMOOTH_MM, samples=_NOISY, batch=_NOISY
+        )
+        image = torch.from_numpy(prepared).to(self.fabric.device)
+        number = self.labels.index(label)
+        return attribute(config.tag_method, self.net, image, number, rng=rng, settings=settings)
+
+
+def image_of(case: Case, plan: Plan) -> Float32[np.ndarray, "i j k"]:
+    """Return the first channel on its own grid, scaled as the predictor saw it."""
+    channel, volume = next(iter(case.images.items()))
+    return normalised(volume.voxels, channel, plan)
+
+
+def open_presence(folder: Path, fabric: Fabric) -> Presence:
+    """Open a trained predictor.
+
+    Args:
+        folder: What `fit_presence` wrote.
+        fabric: Device and precision.
+
+    Returns:
+        The predictor, in evaluation mode.
+
+    Raises:
+        BadFileError: Something is missing or damaged.
+    """
+    plan = read_plan(folder / "plan.json")
+    try:
+        told = json.loads((folder / FACTS).read_text("utf-8"))
+        labels = tuple(told["labels"])
+        net = network_for(plan, labels, **told["network"])
+        facts = {name: told["facts"][name] for name in labels}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        msg = f"{folder / FACTS}: damaged ({type(error).__name__}); label the study again"
+        raise BadFileError(msg) from None
+    load_weights(net, folder / "weights.safetensors")
+    net.to(fabric.device).eval()
+    return Presence(net, plan, labels, facts, fabric, bool(told["mirror"]))
+
+
+def network_for(plan: Plan, labels: Sequence[str], pooling: str, *, flat: bool) -> Predictor:
+    """Return the predictor of a plan with fresh weights."""
+    level = min(1, len(plan.strides) - 1)
+    return Predictor(
+        channels=len(plan.channels),
+        labels=len(labels),
+        stride=plan.strides[level],
+        kernel=plan.kernels[level],
+        width=plan.features[0],
+        pooling=pooling,
+        flat=flat,
+    )

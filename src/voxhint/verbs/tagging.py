@@ -1,0 +1,396 @@
+"""Training an image-level predictor on the tags of a study, and learning what its scores mean."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from skimage.filters import threshold_otsu
+
+from voxhint.config import LabelConfig, Machine
+from voxhint.core import Case, LabelSet, SoftLabel, Strokes, Tag
+from voxhint.core.errors import about
+from voxhint.files.atomic import replacing, write_json
+from voxhint.files.study import CaseFiles, Study, load_case
+from voxhint.label import Evidence
+from voxhint.label.calibrate import calibrate, null_threshold
+from voxhint.label.refine import Contrast, refine, weigh
+from voxhint.label.regions import Region, with_regions
+from voxhint.label.seeds import places_mm
+from voxhint.measure.detection import ranking
+from voxhint.nets import weights_bytes
+from voxhint.prepare import Plan, Wishes, fingerprint, make_plan, prepare_image
+from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
+from voxhint.verbs.machine import open_fabric
+from voxhint.verbs.models import read_plan, write_history
+from voxhint.verbs.presence import FACTS, Presence, image_of, network_for, open_presence
+from voxhint.verbs.split import parted
+from voxhint.verbs.tell import Tell
+
+_MEASURED = 200  # cases that decide the plan
+_BATCH = 12
+_RATE = 3e-3
+_HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
+_SAMPLES = 400  # voxels of each image that decide what is dense
+_LOOKS = 40  # images that decide whether a label is bright or dark
+_NULLS = 150  # images tagged absent that decide what evidence shows by chance
+_NO_GATE = -1e9
+
+Tagged = tuple[CaseFiles, TaggedImage]
+
+
+def bags_of(study: Study, name: str, labels: Sequence[str]) -> tuple[Bag, ...]:
+    """Return what is said of a case: one bag for the whole image, one for each range of slices."""
+    whole = dict.fromkeys(labels, float("nan"))
+    ranges: dict[tuple[float, float], dict[str, float]] = {}
+    for hint in study.hints.get(name, ()):
+        if isinstance(hint, Strokes) or hint.label not in whole:
+            continue
+        if not isinstance(hint, Tag):
+            whole[hint.label] = 1.0  # who marks a place says that there is one
+        elif hint.state != "unknown":
+            known = 1.0 if hint.state == "present" else 0.0
+            if hint.z_range_mm is None:
+                whole[hint.label] = known
+            else:
+                part = ranges.setdefault(hint.z_range_mm, dict.fromkeys(labels, float("nan")))
+                part[hint.label] = known
+    bags = [Bag(tuple(part.values()), heights) for heights, part in ranges.items()]
+    if not all(np.isnan(value) for value in whole.values()):
+        bags.append(Bag(tuple(whole.values())))
+    return tuple(bags)
+
+
+def sought(study: Study) -> tuple[str, ...]:
+    """Return the labels that tags alone must find somewhere, and for which both states are told."""
+    found = []
+    for label in study.labels.foreground:
+        states = {
+            bag.states[0] for files in study.training for bag in bags_of(study, files.name, [label])
+        }
+        if {0.0, 1.0} <= states and any(
+            needs_place(study, files.name, label) for files in study.training
+        ):
+            found.append(label)
+    return tuple(found)
+
+
+def needs_place(study: Study, name: str, label: str) -> bool:
+    """Return whether a case is tagged to hold a label of which no hint shows the place."""
+    hints = [
+        hint
+        for hint in study.hints.get(name, ())
+        if not isinstance(hint, Strokes) and hint.label == label
+    ]
+    tagged = any(isinstance(hint, Tag) and hint.state == "present" for hint in hints)
+    shown = any(not isinstance(hint, Tag) for hint in hints)
+    drawn = any(file.label in (None, label) for file in study.stroke_files.get(name, ()))
+    return tagged and not shown and not drawn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finder:
+    """Finds the regions of labels that a case is tagged to hold and of which nothing else tells."""
+
+    presence: Presence
+    study: Study
+    config: LabelConfig
+    seed: int
+    thresholds: Mapping[str, float]
+    """For each label what its evidence exceeds by chance in healthy images."""
+
+    @staticmethod
+    def of(
+        presence: Presence, study: Study, config: LabelConfig, seed: int, tell: Tell
+    ) -> "Finder":
+        """Return a finder whose thresholds follow from the training images tagged absent."""
+        thresholds = {}
+        for number, label in enumerate(presence.labels):
+            tell("look at healthy images", number, len(presence.labels), label)
+            rng = np.random.default_rng([seed, number])
+            thresholds[label] = healthy_threshold(presence, study, label, config, rng)
+        return Finder(presence, study, config, seed, thresholds)
+
+    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> SoftLabel:
+        """Return the soft label of a case with the regions of its tags laid over it."""
+        regions = {
+            self.study.labels.number(label): self._region(evidence, case, label)
+            for label in self.presence.labels
+            if needs_place(self.study, case.name, label)
+        }
+        if not regions:
+            return soft
+        return with_regions(soft, evidence, regions, trust=self.config.tag_trust)
+
+    def _region(self, evidence: Evidence, case: Case, label: str) -> Region:
+        """Return where a label lies: one region for each range of slices it is tagged in."""
+        number = self.presence.labels.index(label)
+        rng = np.random.default_rng([self.seed, number, *case.name.encode()])
+        found = self.presence.evidence(case, label, self.config, rng)
+        image = image_of(case, self.presence.plan)
+        contrast = self.presence.contrast(label)
+        allowed = evidence.possible[self.study.labels.number(label)] > 0
+        found = np.where(allowed, found, min(0.0, float(found.min())))
+        seen = weigh(found, contrast.of(image)) > self.thresholds[label]
+        height = places_mm(case.grid)[2]
+        inside = np.zeros(case.grid.shape, bool)
+        for part in _present_ranges(case, label):
+            here = (
+                np.ones_like(inside) if part is None else (height >= part[0]) & (height <= part[1])
+            )
+            if self.config.refine == "none":
+                inside |= seen & here
+            else:
+                i, j, k = (float(s) for s in case.grid.spacing_mm)
+                inside |= allowed & refine(
+                    np.where(here, found, 0).astype(np.float32),
+                    image,
+                    spacing_mm=(i, j, k),
+                    contrast=contrast,
+                    method=self.config.refine,
+                )
+        return Region(inside, seen)
+
+
+def _present_ranges(case: Case, label: str) -> list[tuple[float, float] | None]:
+    """Return the ranges of slices a label is tagged present in; None is the whole image."""
+    tags = [hint for hint in case.hints if isinstance(hint, Tag) and hint.label == label]
+    ranges = [tag.z_range_mm for tag in tags if tag.state == "present"]
+    return [part for part in ranges if part is not None] or [None]
+
+
+def fit_presence(
+    folder: Path,
+    study: Study,
+    labels: tuple[str, ...],
+    *,
+    config: LabelConfig,
+    machine: Machine,
+    tell: Tell,
+) -> Presence:
+    """Train the predictor of a study, going on where an earlier call stopped.
+
+    Args:
+        folder: Where plan.json, weights.safetensors and presence.json go.
+        study: With tags of both states.
+        labels: Those to learn.
+        config: Knobs of the predictor.
+        machine: Device, threads, seed.
+        tell: Hears of progress.
+
+    Returns:
+        The predictor, calibrated.
+    """
+    fabric = open_fabric(machine)
+    if (folder / FACTS).exists():
+        return open_presence(folder, fabric)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = tuple(f for f in study.training if bags_of(study, f.name, labels))
+    plan = _plan(folder, study, files, labels, config, machine)
+    images = []
+    for number, case in enumerate(files):
+        tell("prepare for the predictor", number, len(files), case.name)
+        images.append(_prepared(folder / ".prepared", study, case, plan))
+    tagged = list(zip(files, images, strict=True))
+    fit, held_out = parted(files, tagged, _HELD_OUT, machine.seed)
+    torch.manual_seed(machine.seed)
+    net = network_for(plan, labels, config.pooling, flat=config.predictor_flat)
+    task = TagTask.of(
+        [image for _, image in fit],
+        [image for _, image in held_out],
+        patch=plan.patch,
+        batch=plan.batch,
+        mirror=config.predictor_mirror,
+    )
+    state = folder / ".state.ckpt"
+    result = train(
+        fabric,
+        net,
+        task,
+        settings=Settings(
+            steps=config.predictor_steps,
+            learning_rate=_RATE,
+            seed=machine.seed,
+            state=state,
+            log=folder / "tensorboard",
+        ),
+        progress=lambda done, total, note: tell("train the predictor", done, total, note),
+    )
+    with replacing(folder / "weights.safetensors") as partial:
+        partial.write_bytes(weights_bytes(result.weights))
+    write_history(folder / "history.csv", result.history)
+    net.load_state_dict(result.weights)
+    net.to(fabric.device).eval()
+    presence = Presence(net, plan, labels, {}, fabric, config.predictor_mirror)
+    rng = np.random.default_rng(machine.seed)
+    facts = {name: _facts(presence, name, (tagged, held_out), config, rng) for name in labels}
+    how = {"pooling": config.pooling, "flat": config.predictor_flat}
+    told = {"labels": labels, "mirror": config.predictor_mirror, "network": how, "facts": facts}
+    write_json(folder / FACTS, told)
+    state.unlink(missing_ok=True)
+    shutil.rmtree(folder / ".prepared", ignore_errors=True)
+    return open_presence(folder, fabric)
+
+
+def _plan(
+    folder: Path,
+    study: Study,
+    files: Sequence[CaseFiles],
+    labels: tuple[str, ...],
+    config: LabelConfig,
+    machine: Machine,
+) -> Plan:
+    path = folder / "plan.json"
+    if path.exists():
+        return read_plan(path)
+    prints = []
+    for number, case in enumerate(files[:: max(1, -(-len(files) // _MEASURED))]):
+        with about(f"case {case.name}"):
+            rng = np.random.default_rng([machine.seed, number])
+            prints.append(fingerprint(load_case(study, case, hints=False), rng))
+    wishes = Wishes(
+        network="predictor",
+        width=config.predictor_width,
+        patch_voxels=config.bag_voxels,
+        batch=_BATCH,
+        whole=True,
+    )
+    named = LabelSet(("background", *labels), tuple(range(len(labels) + 1)))
+    plan = make_plan(
+        prints, study.channels, named, wishes=wishes, optional_channels=study.optional_channels
+    )
+    write_json(path, plan.to_json())
+    return plan
+
+
+def _prepared(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> TaggedImage:
+    """Return a case ready for the predictor, memory-mapped from a file written once."""
+    path = folder / f"{files.name}.npy"
+    rise = folder / f"{files.name}.rise.npy"
+    if not (path.exists() and rise.exists()):
+        with about(f"case {files.name}"):
+            case = load_case(study, files, hints=False)
+        image, grid = prepare_image(case.images, plan)
+        with replacing(path) as partial:
+            np.save(partial, image.astype(np.float16))
+        with replacing(rise) as partial:
+            np.save(partial, grid.affine[2])
+    di, dj, dk, z = np.load(rise).tolist()
+    return TaggedImage(
+        np.load(path, mmap_mode="r"),
+        bags_of(study, files.name, plan.labels.foreground),
+        (di, dj, dk, z),
+    )
+
+
+def _facts(
+    presence: Presence,
+    label: str,
+    tagged: tuple[Sequence[Tagged], Sequence[Tagged]],
+    config: LabelConfig,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Return what a label's scores mean, from tags alone.
+
+    The gate follows from all training images tagged absent; ranking and calibration from images
+    held out, or from all where those are of one state.
+    """
+    everything, held_out = (_scored(presence, label, part) for part in tagged)
+    contrast = _contrast(presence, label, [image for _, image in tagged[0]], config, rng)
+    facts: dict[str, Any] = {"contrast": dataclasses.asdict(contrast)}
+    if not everything:  # tags speak of ranges of slices only
+        return {**facts, "gate": _NO_GATE, "auc": None, "calibration": None}
+    tried = held_out if len({row.present for row in held_out}) > 1 else everything
+    scores, truth = np.array([r.score for r in tried]), np.array([r.present for r in tried])
+    drawn = np.random.default_rng(0)  # intervals are the same at every look
+    facts["auc"] = dataclasses.asdict(
+        ranking(scores, truth, [row.subject for row in tried], rng=drawn)
+    )
+    facts["calibration"] = dataclasses.asdict(calibrate(scores, truth))
+    absent = [row.score for row in everything if not row.present]
+    gate = np.quantile(absent, config.presence_specificity) if absent else _NO_GATE
+    return {**facts, "gate": float(gate)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """What the predictor says of an image, and what its tag says."""
+
+    subject: str
+    score: float
+    present: bool
+
+
+def _scored(presence: Presence, label: str, tagged: Sequence[Tagged]) -> list[_Scored]:
+    """Return the scores of the images that are tagged as a whole."""
+    number = presence.labels.index(label)
+    rows = []
+    for files, image in tagged:
+        states = [bag.states[number] for bag in image.bags if bag.z_range_mm is None]
+        if states and not np.isnan(states[0]):
+            score = presence.scores(np.asarray(image.image, np.float32))[label]
+            rows.append(_Scored(files.subject, score, states[0] > 0))
+    return rows
+
+
+def _contrast(
+    presence: Presence,
+    label: str,
+    images: Sequence[TaggedImage],
+    config: LabelConfig,
+    rng: np.random.Generator,
+) -> Contrast:
+    """Return the two kinds of tissue in the images, the surround of the label first.
+
+    Otsu's threshold parts the voxels of the first channel. The label is of the kind that the
+    evidence in images tagged present prefers.
+    """
+    values = np.concatenate(
+        [rng.choice(np.asarray(i.image[0], np.float32).ravel(), _SAMPLES) for i in images]
+    )
+    border = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
+    low, high = float(values[values <= border].mean()), float(values[values > border].mean())
+    number = presence.labels.index(label)
+    shown = [image for image in images if any(bag.states[number] > 0 for bag in image.bags)]
+    brighter = []
+    for image in shown[:: max(1, -(-len(shown) // _LOOKS))]:
+        prepared = np.asarray(image.image, np.float32)
+        found = np.maximum(presence.evidence_of(prepared, label, config, rng), 0)
+        if found.sum() > 0:
+            seen = float((found * prepared[0]).sum() / found.sum())
+            brighter.append(seen > float(np.median(prepared[0])))
+    return Contrast(low, high) if np.mean(brighter or [True]) >= 0.5 else Contrast(high, low)
+
+
+def healthy_threshold(
+    presence: Presence,
+    study: Study,
+    label: str,
+    config: LabelConfig,
+    rng: np.random.Generator,
+) -> float:
+    """Return what weighed evidence exceeds by chance in training images tagged absent."""
+    healthy = [
+        files
+        for files in study.training
+        if any(
+            bag.states[0] == 0 and bag.z_range_mm is None
+            for bag in bags_of(study, files.name, [label])
+        )
+    ]
+
+    def maps() -> Iterator[Float32[np.ndarray, "i j k"]]:
+        for files in healthy[:: max(1, -(-len(healthy) // _NULLS))]:
+            with about(f"case {files.name}"):
+                case = load_case(study, files, hints=False)
+                found = presence.evidence(case, label, config, rng)
+                yield weigh(found, presence.contrast(label).of(image_of(case, presence.plan)))
+
+    if not healthy:  # tags of slices alone: nothing is known to be chance
+        return float("inf")
+    return null_threshold(maps(), config.null_quantile, rng=rng)
