@@ -32,7 +32,7 @@ from voxhint.prepare import (
 )
 from voxhint.train import Example, Result, Settings, step_seconds, train
 from voxhint.verbs.forecast import patch_voxels_within
-from voxhint.verbs.job import Ticket, finish, hash_of, start, study_inputs
+from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, start, study_inputs
 from voxhint.verbs.label import hinted_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of, read_plan
@@ -65,15 +65,49 @@ def train_model(
 
     Returns:
         The output folder.
+    """
+    dense = config.supervision == "dense"
+    deep = machine.skip_bad or not begun(out)
+    opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    with alone(out, source=study):
+        return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
+
+
+def train_on(
+    study: Study,
+    out: Path,
+    *,
+    labels: Path | None,
+    config: TrainConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Path:
+    """Train on the cases of an opened study, going on where an earlier call stopped.
+
+    Args:
+        study: What can be used of it.
+        out: The model folder.
+        labels: What `label` wrote; not needed for dense supervision.
+        config: Knobs of training.
+        machine: Device, threads, memory, seed.
+        tell: Hears of progress.
+
+    Returns:
+        The output folder.
 
     Raises:
         BadStudyError: No case can be learnt from.
     """
     dense = config.supervision == "dense"
     budget = None if config.budget is None else seconds_of(config.budget)
-    opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense)
-    inputs = study_inputs(study, ("dataset.json", "imagesTr", "cases.csv"))
-    inputs |= study_inputs(study, ("denseTr",)) if dense else {}
+    files = tuple(f for f in study.training if f.dense) if dense else hinted_cases(study)
+    if not files:
+        msg = (
+            f"{study.root}: no case to learn from; add hints, or denseTr where supervision is dense"
+        )
+        raise BadStudyError(msg)
+    inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
+    inputs |= study_inputs(study.root, ("denseTr",)) if dense else {}
     inputs |= {"labels": hash_of([labels])} if labels is not None and not dense else {}
     ticket = Ticket(
         verb="train", config=dataclasses.asdict(config), seed=machine.seed, inputs=inputs
@@ -82,12 +116,8 @@ def train_model(
         return out
     began = time.monotonic()
     fabric = open_fabric(machine)
-    files = tuple(f for f in opened.training if f.dense) if dense else hinted_cases(opened)
-    if not files:
-        msg = f"{study}: no case to learn from; add hints (or denseTr for dense supervision)"
-        raise BadStudyError(msg)
-    plan = _plan(out, opened, files, config, machine, tell)
-    examples = _examples(out / _PREPARED, opened, files, None if dense else labels, (plan, tell))
+    plan = _plan(out, study, files, config, machine, tell)
+    examples = _examples(out / _PREPARED, study, files, None if dense else labels, (plan, tell))
     _require_places(examples)
     fit, held_out = _parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
