@@ -23,6 +23,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         SystemExit: Always, with the exit code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # nibabel tells each step of mending a header; our readers tell the outcome in one line
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_dispatch(list(sys.argv[1:] if words is None else words)))
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from voxhint.core.errors import OutputError
+from voxhint.core.errors import BadFileError, OutputError
 from voxhint.files.atomic import write_json
+from voxhint.files.description import read_object
 from voxhint.verbs.folders import MADE, require_apart
 
 _STARTED = ".job.json"
@@ -174,22 +175,20 @@ def read_made(out: Path) -> dict[str, Any]:
         OutputError: There is none, or it is damaged.
     """
     try:
-        made: dict[str, Any] = json.loads((out / MADE).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_object(out / MADE)
+    except BadFileError:
         msg = f"{out}: holds no complete result of voxhint; make it first"
         raise OutputError(msg) from None
-    return made
 
 
 def _found(out: Path) -> dict[str, Any] | None:
     for name in (MADE, _STARTED):
         if (out / name).is_file():
             try:
-                found: dict[str, Any] = json.loads((out / name).read_text("utf-8"))
-            except (OSError, ValueError):
+                return read_object(out / name)
+            except BadFileError:
                 msg = f"{out / name}: damaged; remove the folder and start again"
                 raise OutputError(msg) from None
-            return found
     return None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes
-from voxhint.core.errors import about
+from voxhint.core.errors import BadStudyError, about
 from voxhint.files.images import read_probability, write_probability
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
@@ -40,6 +40,7 @@ def label(
     """
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
+    learning_cases(opened)
     with alone(out, source=study):
         return label_cases(opened, problems, out, config=config, machine=machine, tell=tell)
 
@@ -102,6 +103,26 @@ def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
         for files in study.training
         if study.hints.get(files.name) or study.stroke_files.get(files.name)
     )
+
+
+def learning_cases(study: Study, *, dense: bool = False) -> tuple[CaseFiles, ...]:
+    """Return the training cases that something can be learnt from.
+
+    Args:
+        study: Where they belong.
+        dense: Whether to learn from dense masks rather than from hints.
+
+    Returns:
+        One case at least.
+
+    Raises:
+        BadStudyError: There is none, as when all of them were set aside.
+    """
+    cases = tuple(f for f in study.training if f.dense) if dense else hinted_cases(study)
+    if not cases:
+        msg = f"{study.root}: no case to learn from; add hints (or denseTr for dense supervision)"
+        raise BadStudyError(msg)
+    return cases
 
 
 def evidence_case(study: Study, files: CaseFiles) -> Case:

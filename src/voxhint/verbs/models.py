@@ -37,7 +37,7 @@ def read_plan(path: Path) -> Plan:
     """
     try:
         return Plan.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path}: no plan of voxhint ({type(error).__name__}); train the model again"
         raise BadFileError(msg) from None
 

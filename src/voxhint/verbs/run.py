@@ -15,9 +15,9 @@ from voxhint.files.study import Study, hint_kinds
 from voxhint.nets import build_trunk
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, alone, begun, finish, read_made, start, study_inputs
-from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases
+from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.measure import measure, write_scores
+from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
@@ -44,6 +44,7 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     dense = recipe.train.supervision == "dense"
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    learning_cases(opened, dense=dense)
     with alone(out, source=study):
         return _run(opened, problems, out, (recipe, machine, tell))
 
@@ -77,8 +78,12 @@ def _run(
         )
     with clock.timing("predict"):
         _predict(study, out, model, ticket.inputs, (recipe, inner, tell))
-    truth = study.root / "labelsTs"
-    if study.test and truth.exists():
+    truth = Truth(
+        masks={case.name: case.truth for case in study.test if case.truth},
+        labels=study.labels,
+        subjects={case.name: case.subject for case in study.test},
+    )
+    if truth.masks:
         with clock.timing("measure"):
             table = measure(
                 out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell

@@ -32,8 +32,8 @@ from voxhint.prepare import (
 )
 from voxhint.train import Example, Result, Settings, step_seconds, train
 from voxhint.verbs.forecast import patch_voxels_within
-from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, start, study_inputs
-from voxhint.verbs.label import hinted_cases, read_soft_label
+from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
+from voxhint.verbs.label import learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of, read_plan
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
@@ -69,6 +69,7 @@ def train_model(
     dense = config.supervision == "dense"
     deep = machine.skip_bad or not begun(out)
     opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    learning_cases(opened, dense=dense)
     with alone(out, source=study):
         return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
 
@@ -94,21 +95,15 @@ def train_on(
 
     Returns:
         The output folder.
-
-    Raises:
-        BadStudyError: No case can be learnt from.
     """
     dense = config.supervision == "dense"
     budget = None if config.budget is None else seconds_of(config.budget)
-    files = tuple(f for f in study.training if f.dense) if dense else hinted_cases(study)
-    if not files:
-        msg = (
-            f"{study.root}: no case to learn from; add hints, or denseTr where supervision is dense"
-        )
-        raise BadStudyError(msg)
+    files = learning_cases(study, dense=dense)
     inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
     inputs |= study_inputs(study.root, ("denseTr",)) if dense else {}
-    inputs |= {"labels": hash_of([labels])} if labels is not None and not dense else {}
+    if labels is not None and not dense:
+        _require_made_from(labels, inputs.get("imagesTr"))
+        inputs["labels"] = hash_of([labels])
     ticket = Ticket(
         verb="train", config=dataclasses.asdict(config), seed=machine.seed, inputs=inputs
     )
@@ -153,6 +148,19 @@ def train_on(
     finish(out, ticket, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _require_made_from(labels: Path, images: str | None) -> None:
+    """Refuse soft labels of other images, whose cases may well be called the same.
+
+    Raises:
+        BadStudyError: They are.
+    """
+    made = read_made(labels)
+    told = made.get("inputs")
+    if made.get("verb") != "label" or not isinstance(told, dict) or told.get("imagesTr") != images:
+        msg = f"{labels}: holds no soft labels of these images; run voxhint label on this study"
+        raise BadStudyError(msg)
 
 
 def _plan(
