@@ -1,6 +1,5 @@
 """Model folders: what a trained model consists of, and how it is opened."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from voxhint.core.errors import BadFileError
+from voxhint.files.description import read_object
 from voxhint.nets import build_trunk, load_weights
 from voxhint.prepare import Plan
 
@@ -36,8 +36,8 @@ def read_plan(path: Path) -> Plan:
         BadFileError: The file is missing or damaged.
     """
     try:
-        return Plan.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Plan.from_json(read_object(path))
+    except (BadFileError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path}: no plan of voxhint ({type(error).__name__}); train the model again"
         raise BadFileError(msg) from None
 
