@@ -21,6 +21,7 @@ GRID = slanted_grid()
 OTHER = slanted_grid((14, 16, 9))
 IDS = LABELS.to_ids(ball(GRID))
 _new_image: Any = nib.Nifti1Image  # untyped
+_itk: Any = SimpleITK
 MIDDLE = ",".join(f"{value:.3f}" for value in centre_mm(GRID))
 
 Spoil = Callable[[Path], object]
@@ -157,8 +158,10 @@ def converted(name: str, suffix: str) -> Spoil:
 
     def spoil(root: Path) -> None:
         path = root / name
-        image = SimpleITK.ReadImage(str(path))
-        SimpleITK.WriteImage(image, str(path).replace(".nii.gz", suffix), useCompression=False)
+        image = _itk.ReadImage(str(path))
+        for key in image.GetMetaDataKeys():  # which MetaImage has no place for
+            image.EraseMetaData(key)
+        _itk.WriteImage(image, str(path).replace(".nii.gz", suffix), useCompression=False)
         path.unlink()
 
     return spoil
