@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,17 +105,25 @@ def invented(folder: Path) -> Path:
     return folder
 
 
+def _unpacked(content: bytes) -> bytes | None:
+    """Return what is inside a gzip file; None if it is none, or was broken before."""
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
 def mutate(study: Path, chance: Chance) -> str:
     """Break one file of a study, inside its compression half of the time; return what was done."""
     files = sorted(path for path in study.rglob("*") if path.is_file())
     path, other = (files[int(place)] for place in chance.integers(len(files), size=2))
     change = CHANGES[int(chance.integers(len(CHANGES)))]
     content, more = path.read_bytes(), other.read_bytes()
-    packed = content[:2] == b"\x1f\x8b" and bool(chance.random() < 0.5)
-    inside = bytearray(gzip.decompress(content) if packed else content)
+    unpacked = _unpacked(content) if chance.random() < 0.5 else None
+    inside = bytearray(content if unpacked is None else unpacked)
     if inside and more:
         inside = change(inside, more, chance)
-    path.write_bytes(gzip.compress(bytes(inside), 1) if packed else bytes(inside))
+    path.write_bytes(bytes(inside) if unpacked is None else gzip.compress(bytes(inside), 1))
     return f"{change.__name__.strip('_')} {path.relative_to(study)}"
 
 
