@@ -65,6 +65,11 @@ def one_line(text: str) -> None:
     assert len(text) < 1200
 
 
+def printed(text: str) -> None:
+    one_line(text)
+    assert text.isprintable()
+
+
 def read_or_refuse(read: Callable[[Path], T], path: Path) -> T | None:
     """Return what a reader makes of a file, or None if it refuses as it should."""
     try:
@@ -121,7 +126,7 @@ def test_a_description_names_each_class_and_channel_once(
     told, problems = read_description(tmp_path / "dataset.json")
     assert (told is None) == bool(problems)
     for problem in problems:
-        one_line(str(problem))
+        printed(str(problem))
     if told is not None:
         ids = told.labels.ids
         assert len(set(told.channels)) == len(told.channels) > 0
@@ -173,7 +178,7 @@ def test_marks_that_are_read_are_sound(tmp_path: Path, name: str, data: st.DataO
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     reading = read_hint_table(tmp_path / name, LABELS)
     for problem in reading.problems:
-        one_line(str(problem))
+        printed(str(problem))
     for item in reading.hints:
         require_sound(item.hint)
 
@@ -202,7 +207,7 @@ def test_markups_that_are_read_are_sound(tmp_path: Path, markup: dict[str, objec
     path.write_bytes(dumped({"markups": [markup]}))
     reading = read_markups(path, ["c0"], LABELS)
     for problem in reading.problems:
-        one_line(str(problem))
+        printed(str(problem))
     for item in reading.hints:
         require_sound(item.hint)
 
@@ -223,7 +228,7 @@ def test_a_study_with_any_file_in_it_is_looked_over(
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_bytes(content)
     for problem in survey(root, deep=True).problems:
-        one_line(str(problem))
+        printed(str(problem))
 
 
 @given(content=st.one_of(BYTES, st.lists(CELLS).map(",".join).map(str.encode)))
@@ -231,7 +236,7 @@ def test_annotations_of_luna16_are_read_or_told_of(tmp_path: Path, content: byte
     head = b"seriesuid,coordX,coordY,coordZ,diameter_mm\n"
     (tmp_path / "annotations.csv").write_bytes(head + content)
     for problem in survey(tmp_path).problems:
-        one_line(str(problem))
+        printed(str(problem))
 
 
 def require_sound_image(path: Path) -> None:

@@ -232,6 +232,9 @@ _TABLES: dict[str, Kind] = {
     "unknown case": Kind(
         tags("c7,ball,present,,"), ("row 2", "unknown case 'c7'", "use the names")
     ),
+    "signs for a terminal": Kind(
+        tags("\x1b[2Jc7,ball,present,,"), ("row 2", "unknown case '\\x1b[2Jc7'", "use the names")
+    ),
     "test case": Kind(tags("t0,ball,present,,"), ("row 2", "test case 't0'", "remove it")),
     "frame": Kind(
         _table("points", "case,label,x,y,z,frame", f"c0,ball,{MIDDLE},LAS"),

@@ -91,9 +91,8 @@ def test_what_is_odd_passes_with_a_warning_at_most(
     assert "0 errors" in told
 
 
-@pytest.mark.parametrize("name", ["images: truncated gzip", "tables: NUL", "images: terabytes"])
-def test_a_process_of_its_own_tells_the_same(study: Path, tmp_path: Path, name: str) -> None:
-    kind = KINDS[name]
+def test_a_process_of_its_own_tells_the_same(study: Path, tmp_path: Path) -> None:
+    kind = KINDS["images: wrong magic"]  # of which the format library talks at length
     kind.spoil(study)
     checked = voxhint("check", study)
     ran = voxhint("run", study, "--out", tmp_path / "out", *SMALL)

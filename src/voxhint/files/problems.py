@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from voxhint.core.errors import BadFileError, VoxhintError
+from voxhint.core.errors import BadFileError, VoxhintError, printable
 
 Severity = Literal["error", "warning"]
 
@@ -33,8 +33,7 @@ class Problem:
     def __str__(self) -> str:  # type: ignore[explicit-override]
         """Return the problem as one line that can be printed, however odd the names in it."""
         parts = (_cut(" ".join(part.split())) for part in (self.where, self.finding, self.advice))
-        line = "{}: {}; {}".format(*parts)
-        return line.encode("utf-8", "backslashreplace").decode()
+        return printable("{}: {}; {}".format(*parts))
 
 
 def _cut(text: str, longest: int = _LONGEST_PART) -> str:
