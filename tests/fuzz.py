@@ -7,6 +7,7 @@ number alone, so that `--seed S --only N` does it again.
 import argparse
 import gzip
 import os
+import re
 import resource
 import shutil
 import signal
@@ -28,6 +29,8 @@ CASES = 3  # of each folder of images
 ROOM = 3 << 30  # bytes a check of a few cases may add to what this process has
 PATIENCE = 30  # seconds a check may take
 STARVED = "needs more memory"  # how a reader tells of a MemoryError
+
+ODD = (b"", b"-1", b"0", b"255", b"100", b"1e30", b"-1e308", b"nan", b"inf", b"9" * 3000)
 
 Chance = np.random.Generator
 Change = Callable[[bytearray, bytes, Chance], bytearray]
@@ -63,7 +66,25 @@ def _swap(_content: bytearray, other: bytes, _chance: Chance) -> bytearray:
     return bytearray(other)
 
 
-CHANGES: tuple[Change, ...] = (_flip, _flip, _truncate, _duplicate, _remove, _splice, _swap)
+def _renumber(content: bytearray, _other: bytes, chance: Chance) -> bytearray:
+    """Put an odd number in the place of one near the beginning, where headers and tables are."""
+    numbers = list(re.finditer(rb"-?\d+(\.\d+)?", content[:2000]))
+    if numbers:
+        low, high = numbers[int(chance.integers(len(numbers)))].span()
+        content[low:high] = ODD[int(chance.integers(len(ODD)))]
+    return content
+
+
+CHANGES: tuple[Change, ...] = (
+    _flip,
+    _renumber,
+    _renumber,
+    _truncate,
+    _duplicate,
+    _remove,
+    _splice,
+    _swap,
+)
 
 
 def sample(study: Path, folder: Path) -> Path:
