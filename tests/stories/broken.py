@@ -177,7 +177,10 @@ _IMAGES: dict[str, Kind] = {
     "spaces and signs": Kind(renamed("c0", "Zoë 1 (ß) 脳"), (), "fine"),
     "name too long": Kind(renamed("c0", "c" * 200), ("c" * 200, "longer than", "rename")),
     "name in no encoding": Kind(
-        image("imagesTr/caf\udce9_0000.nii.gz"), ("imagesTr/caf", "rename it")
+        image("imagesTr/scan\udce9_0000.nii.gz"), ("imagesTr/scan", "rename it")
+    ),
+    "no image but notes": Kind(
+        both(remove("imagesTr"), text("imagesTr/notes.txt", "x")), ("imagesTr", "holds no case")
     ),
     "no images": Kind(remove("imagesTr"), ("imagesTr", "holds no case", "put images")),
 }

@@ -314,7 +314,7 @@ def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
     training, more = find_cases(root / "imagesTr", spec)
     test, rest = find_cases(root / "imagesTs", spec)
     notes.problems += [*more, *rest]
-    if not training and not more:
+    if not training and not any(problem.severity == "error" for problem in more):
         notes.error("imagesTr", "holds no case", "put images with hints there, as CASE_0000.nii.gz")
     names = set(training) | set(test)
     subjects = _subjects(root, names, notes)

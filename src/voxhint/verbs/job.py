@@ -44,7 +44,7 @@ def alone(out: Path, *, source: Path) -> Iterator[None]:
     """Keep an output folder to this process; the system lets go of it when the process dies.
 
     Args:
-        out: The folder; made if it is not there, removed again if nothing was put into it.
+        out: The folder; if it is not there, it is made, and removed again if it stays empty.
         source: What is only read, and must not hold the folder.
 
     Yields:
@@ -56,6 +56,7 @@ def alone(out: Path, *, source: Path) -> Iterator[None]:
     require_apart(source, out)
     try:
         _require_ours(out)
+        fresh = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / _LOCK)
         lock.acquire(timeout=0)
@@ -70,8 +71,9 @@ def alone(out: Path, *, source: Path) -> Iterator[None]:
         with suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
             (out / _LOCK).unlink()
         lock.release()
-        with suppress(OSError):  # it holds something, as it should
-            out.rmdir()
+        if fresh:
+            with suppress(OSError):  # it holds something, as it should
+                out.rmdir()
 
 
 def start(out: Path, ticket: Ticket, *, overwrite: bool) -> bool:
@@ -116,10 +118,12 @@ def _require_ours(out: Path) -> None:
     Raises:
         OutputError: It does.
     """
-    if not out.exists():
-        return
-    inside = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
-    if inside - {_LOCK} and (not out.is_dir() or inside.isdisjoint((MADE, _STARTED))):
+    if out.is_dir():
+        inside = {path.name for path in out.iterdir()}
+        ours = inside <= {_LOCK} or not inside.isdisjoint((MADE, _STARTED))
+    else:
+        ours = not out.exists()
+    if not ours:
         msg = f"{out}: holds something we did not make; choose an empty or new folder"
         raise OutputError(msg)
 
