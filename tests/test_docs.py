@@ -17,7 +17,7 @@ from tests.phantoms import make_study
 
 from voxhint import config
 from voxhint.verbs import run as run_verb
-from voxhint.verbs.train import train_model
+from voxhint.verbs.train import train_on
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -78,11 +78,11 @@ def short_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a folder that holds a study, and let training be short there."""
     make_study(tmp_path / "study", cases=1, tests=1)
 
-    def shortened(*paths: Path, config: config.TrainConfig, **rest: Any) -> Path:
+    def shortened(*what: Any, config: config.TrainConfig, **rest: Any) -> Path:
         quick = dataclasses.replace(config, steps=2, width=4, patch_voxels=4000)
-        return train_model(*paths, config=quick, **rest)
+        return train_on(*what, config=quick, **rest)
 
-    monkeypatch.setattr(run_verb, "train_model", shortened)
+    monkeypatch.setattr(run_verb, "train_on", shortened)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -199,7 +199,11 @@ class Machine:
 def _where(error: ValidationError) -> str:
     """Return the first finding of pydantic as `knob: what is wrong`."""
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    return _one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -216,8 +220,8 @@ def read_recipe(path: Path) -> Recipe:
     """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        msg = f"{path.name}: cannot be read as TOML ({error}); mend the file"
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path.name}: cannot be read as TOML ({_one_line(str(error))}); mend the file"
         raise BadRecipeError(msg) from None
     try:
         return TypeAdapter(Recipe).validate_python(table)

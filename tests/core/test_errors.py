@@ -3,7 +3,7 @@
 import pytest
 
 from voxhint.core import LabelSet, errors
-from voxhint.core.errors import BadHintError, VoxhintError, about
+from voxhint.core.errors import BadHintError, VoxhintError, about, printable
 
 
 def test_about_adds_what_was_worked_on_to_an_error_of_ours() -> None:
@@ -29,3 +29,8 @@ def test_every_error_of_ours_is_caught_as_one_kind() -> None:
     kinds = [v for k, v in vars(errors).items() if k.endswith("Error")]
     assert len(kinds) > 1
     assert all(issubclass(kind, VoxhintError) for kind in kinds)
+
+
+def test_what_is_printed_moves_no_cursor_and_stays_readable() -> None:
+    assert printable("Zoë 脳: 1 < 2") == "Zoë 脳: 1 < 2"
+    assert printable("a\x1b[2Jb\x7f\udce9") == "a\\x1b[2Jb\\x7f\\udce9"

@@ -1,89 +1,32 @@
 """Every problem of a study is found at once and told in a line that names its place."""
 
-import json
 import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.phantoms import LABELS, ball, centre_mm, make_study, scan, slanted_grid
+from tests.phantoms import make_study, scan
+from tests.spoil import (
+    GRID,
+    MIDDLE,
+    OTHER,
+    Spoil,
+    ids,
+    image,
+    labels,
+    link,
+    moved,
+    remove,
+    soft,
+    spec,
+    tags,
+    text,
+)
 
-from voxhint.core import UNDRAWN, Grid, Volume
+from voxhint.core import UNDRAWN, Grid
 from voxhint.core.errors import BadStudyError
-from voxhint.files import open_study, survey, write_ids, write_image, write_probability
-
-GRID = slanted_grid()
-OTHER = slanted_grid((14, 16, 9))
-IDS = LABELS.to_ids(ball(GRID))
-MIDDLE = ",".join(f"{value:.3f}" for value in centre_mm(GRID))
-
-Spoil = Callable[[Path], object]
-
-
-def spec(**changes: Any) -> Spoil:
-    """Change keys of dataset.json; None removes one."""
-
-    def spoil(root: Path) -> None:
-        content = json.loads((root / "dataset.json").read_text())
-        content |= changes
-        content = {key: value for key, value in content.items() if value is not None}
-        (root / "dataset.json").write_text(json.dumps(content))
-
-    return spoil
-
-
-def text(name: str, content: str) -> Spoil:
-    def spoil(root: Path) -> None:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content, encoding="utf-8")
-
-    return spoil
-
-
-def tags(*rows: str) -> Spoil:
-    return text("hints/tags.csv", "\n".join(["case,label,state,z_min,z_max", *rows]))
-
-
-def ids(name: str, grid: Grid = GRID, value: int | None = None) -> Spoil:
-    content = np.full(grid.shape, value, np.uint8) if value is not None else IDS
-    return lambda root: write_ids(root / name, content[: grid.shape[0], :, : grid.shape[2]], grid)
-
-
-def image(name: str, grid: Grid = GRID) -> Spoil:
-    return lambda root: write_image(root / name, scan(grid, 1))
-
-
-def remove(name: str) -> Spoil:
-    def spoil(root: Path) -> None:
-        path = root / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    return spoil
-
-
-def moved(mm: float) -> Grid:
-    affine = GRID.affine.copy()
-    affine[0, 3] += mm
-    return Grid(GRID.shape, affine)
-
-
-def soft(name: str, value: float = 0.5) -> Spoil:
-    values = np.full(GRID.shape, value, np.float32)
-    if value <= 1:
-        return lambda root: write_probability(root / name, values, GRID)
-    return lambda root: write_image(root / name, Volume(values, GRID))
-
-
-def labels(**ids_by_name: Any) -> Spoil:
-    return spec(labels=ids_by_name)
-
-
-def link(root: Path) -> None:
-    (root / "imagesTr" / "c9_0000.nii.gz").symlink_to(root / "nowhere")
-
+from voxhint.files import open_study, survey, write_image
 
 ERRORS: dict[str, tuple[Spoil, str]] = {
     "no dataset.json": (remove("dataset.json"), "dataset.json: is missing"),
@@ -123,7 +66,10 @@ ERRORS: dict[str, tuple[Spoil, str]] = {
     "two formats": (image("imagesTr/c0_0000.nii"), "is there besides"),
     "no reader": (text("imagesTr/c7_0000.png", "x"), "c7_0000.png: has no reader"),
     "data alone": (text("imagesTr/c7_0000.raw", "x"), "c7_0000.raw: has no reader"),
-    "dead link": (link, "c9_0000.nii.gz: is neither a file nor a folder"),
+    "dead link": (
+        link("imagesTr/c9_0000.nii.gz", "nowhere"),
+        "c9_0000.nii.gz: there is no such file",
+    ),
     "damaged": (text("imagesTr/c1_0000.nii.gz", "x"), "imagesTr/c1_0000.nii.gz: cannot be read"),
     "damaged test": (text("imagesTs/t0_0000.nii.gz", "x"), "imagesTs/t0_0000.nii.gz: cannot"),
     "truth off grid": (ids("labelsTs/t0.nii.gz", OTHER), "labelsTs/t0.nii.gz: lies on another"),

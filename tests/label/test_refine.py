@@ -40,7 +40,7 @@ def seen(
     """Return a map of evidence: a wide hill, as gradients of a predictor give it."""
     places = np.indices(shape).T * np.array(spacing_mm)
     away = np.linalg.norm(places - middle_mm, axis=-1).T
-    return np.exp(-0.5 * (away / 3.0) ** 2).astype(np.float32)
+    return np.asarray(np.exp(-0.5 * (away / 3.0) ** 2), np.float32)
 
 
 def dice(one: Bool[np.ndarray, "i j k"], two: Bool[np.ndarray, "i j k"]) -> float:
@@ -103,11 +103,9 @@ def test_the_same_place_is_found_on_another_grid() -> None:
 
 def test_dark_labels_are_found_by_turning_the_contrast() -> None:
     truth = ball((17.0, 16.0, 11.0), 4.0)
-    how = {"spacing_mm": SPACING}
-    bright = refine(seen((17.0, 16.0, 11.0)), blurred(truth), contrast=LUNG, **how)
-    dark = refine(
-        seen((17.0, 16.0, 11.0)), 5 - 2 * blurred(truth), contrast=Contrast(5.0, 3.0), **how
-    )
+    evidence, image = seen((17.0, 16.0, 11.0)), blurred(truth)
+    bright = refine(evidence, image, spacing_mm=SPACING, contrast=LUNG)
+    dark = refine(evidence, 5 - 2 * image, spacing_mm=SPACING, contrast=Contrast(5.0, 3.0))
     assert np.array_equal(bright, dark)
 
 

@@ -73,7 +73,7 @@ def test_a_label_tagged_in_one_state_only_is_not_drawn() -> None:
 def test_unknown_states_say_nothing() -> None:
     known = [tagged(n, present=bool(n)) for n in range(2)]
     task = a_task(known)
-    net = small_net().eval()
+    net = small_net().eval().requires_grad_(requires_grad=False)
     blind = [TaggedImage(i.image, (Bag((math.nan,)),), i.rise_mm) for i in known]
     assert a_task(known, blind).surprise(net, CPU) is None
     surprise = a_task(known, [*known, *blind]).surprise(net, CPU)

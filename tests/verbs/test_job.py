@@ -1,6 +1,10 @@
 """An output folder knows what it is being made from."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +12,7 @@ import pytest
 
 from voxhint.core.errors import OutputError
 from voxhint.verbs.folders import MADE
-from voxhint.verbs.job import Ticket, finish, hash_of, read_made, start, study_inputs
+from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
 
 TICKET = Ticket(
     verb="train",
@@ -153,6 +157,98 @@ def test_half_written_files_of_a_killed_run_are_swept(tmp_path: Path) -> None:
     start(tmp_path, TICKET, overwrite=False)
     assert not any(path.exists() for path in stale)
     assert (tmp_path / "masks" / "c0.nii.gz").exists()
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from voxhint.verbs.job import alone
+with alone(Path(sys.argv[1]), source=Path("nowhere")):
+    print("at work", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def held(out: Path) -> Iterator[subprocess.Popen[str]]:
+    """Let another process work in a folder."""
+    words = [sys.executable, "-c", HOLDER, str(out)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "at work\n"
+        yield process
+        process.kill()
+
+
+def test_two_at_once_in_one_folder_are_one_too_many(tmp_path: Path) -> None:
+    out, source = tmp_path / "out", tmp_path / "study"
+    with (
+        held(out),
+        pytest.raises(OutputError, match="another voxhint is at work"),
+        alone(out, source=source),
+    ):
+        pytest.fail("two were let in")
+    # the killed one left its lock file, and nobody has to wait for it
+    assert (out / ".lock").exists()
+    with alone(out, source=source):
+        assert not start(out, TICKET, overwrite=False)
+    assert [path.name for path in out.iterdir()] == [".job.json"]
+
+
+def test_a_folder_that_nothing_was_put_into_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), alone(tmp_path / "out", source=tmp_path / "study"):
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["study", "study/run", "."])
+def test_what_is_read_is_never_written_into(tmp_path: Path, out: str) -> None:
+    (tmp_path / "study").mkdir()
+    with (
+        pytest.raises(OutputError, match="only read"),
+        alone(tmp_path / out, source=tmp_path / "study"),
+    ):
+        pytest.fail("it was let in")
+    assert [path.name for path in tmp_path.rglob("*")] == ["study"]
+
+
+def test_a_foreign_folder_is_not_even_locked(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work", "utf-8")
+    before = tmp_path.stat().st_mtime_ns
+    with (
+        pytest.raises(OutputError, match="did not make"),
+        alone(tmp_path, source=Path("nowhere")),
+    ):
+        pytest.fail("it was let in")
+    assert tmp_path.stat().st_mtime_ns == before
+
+
+def test_work_is_begun_from_start_on(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert not begun(out)
+    start(out, TICKET, overwrite=False)
+    assert begun(out)
+    finish(out, TICKET, {})
+    assert begun(out)
+
+
+def test_starting_anew_keeps_the_lock_and_a_record_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete(tmp_path)
+    (tmp_path / "masks").mkdir()
+
+    def die(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with alone(tmp_path, source=Path("nowhere")):
+        monkeypatch.setattr("voxhint.verbs.job.shutil.rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            start(tmp_path, replace(TICKET, seed=1), overwrite=True)
+        assert (tmp_path / ".lock").exists()
+        # the rest is known for what it was, and is not taken for what was asked last
+        assert "seed (was 0, is 1)" in refusal(tmp_path, replace(TICKET, seed=1))
+        assert not start(tmp_path, TICKET, overwrite=False)
 
 
 def test_tickets_survive_json() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from voxhint.core.errors import NotAvailableError, VoxhintError
+from voxhint.core.errors import NotAvailableError, VoxhintError, printable
 
 OK, BAD_INPUT, MISUSE, NOT_HERE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
@@ -23,6 +23,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         SystemExit: Always, with the exit code.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # nibabel tells each step of mending a header; our readers tell the outcome in one line
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_dispatch(list(sys.argv[1:] if words is None else words)))
 
@@ -77,7 +79,7 @@ def _run(name: str, kind: type[Any], words: list[str]) -> int:
         return OK
     except OSError as error:
         teller.close()
-        told = f"{error.filename or name}: {error.strerror or error}"
+        told = printable(f"{error.filename or name}: {error.strerror or error}")
         print(f"error: {told}; free space or mend the place, then start again", file=sys.stderr)
         return BAD_INPUT
     return OK
@@ -88,9 +90,9 @@ def _tell_error(error: VoxhintError) -> None:
     if not text:  # everything was said on standard output already
         return
     for line in text.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {printable(line)}", file=sys.stderr)
     for note in getattr(error, "__notes__", ()):
-        print(note, file=sys.stderr)
+        print(printable(note), file=sys.stderr)
 
 
 def _parse(name: str, kind: type[Any], words: list[str]) -> Any:  # noqa: ANN401

@@ -36,6 +36,11 @@ class NotAvailableError(VoxhintError):
     """Something is not available here: an extra, weights, a device, a later feature."""
 
 
+def printable(text: str) -> str:
+    """Return a text without what would move a terminal's cursor, or cannot be encoded at all."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextmanager
 def about(what: str) -> Iterator[None]:
     """Add "while working on `what`" to any error of ours raised inside.

@@ -14,6 +14,7 @@ NAME = "dataset.json"
 IGNORE = "ignore"
 
 _TAKEN = ("trust",)  # ends the name of a file beside the labels
+_LONGEST = 100  # bytes; CASE__LABEL__trust.nii.gz must be a file name, which 255 may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ def bad_name(name: str) -> str | None:
         return "holds '__', which parts case and label in file names"
     if name != name.strip() or name.startswith(".") or any(c in name for c in '/\\:"\0\n\r\t'):
         return "cannot be part of a file name"
-    return None
+    try:
+        long = len(name.encode()) > _LONGEST
+    except UnicodeEncodeError:  # what Python makes of a file name that is not UTF-8
+        return "is not written in UTF-8"
+    return f"is longer than {_LONGEST} bytes" if long else None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -49,6 +49,9 @@ def _grids(study: Study, files: CaseFiles, depth: Depth) -> tuple[dict[str, Grid
             volume = read_volume(path, channel=channel) if depth.deep else None
             grids[channel] = read_grid(path) if volume is None else volume.grid
             problems += [_warning(told, where, files.name) for told in image_warnings(path)]
+            if volume is not None and np.ptp(volume.voxels) == 0:
+                finding = f"every voxel is {volume.voxels.flat[0]:g}"
+                problems.append(Problem(where, finding, "check it", "warning", files.name))
         except BadFileError as error:
             problems.append(problem_of(error, where, case=files.name))
     if len(grids) > 1:
@@ -71,7 +74,7 @@ def _mask_problems(
         if depth.deep:
             ids, grid = read_ids(path)
             if (study.labels.to_classes(ids) == UNDRAWN).any():
-                yield Problem(where, "leaves voxels undrawn", "fill them", "warning", case)
+                yield Problem(where, "leaves voxels undrawn", "fill them", case=case)
         else:
             grid = read_grid(path)
     except BadFileError as error:

@@ -13,6 +13,7 @@ from voxhint.files.dicom import open_series, read_series
 from voxhint.files.itk import read_itk, read_itk_grid
 from voxhint.files.nifti import read_nifti, read_nifti_grid, write_nifti
 from voxhint.files.problems import reading
+from voxhint.files.sane import require_near
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
 """File names read as images; a folder is read as a DICOM series."""
@@ -69,11 +70,13 @@ def read_grid(path: Path) -> Grid:
     with reading(path):
         match _kind(path):
             case "folder":
-                return open_series(path).grid
+                grid = open_series(path).grid
             case ".nii":
-                return read_nifti_grid(path)
+                grid = read_nifti_grid(path)
             case _:
-                return read_itk_grid(path)
+                grid = read_itk_grid(path)
+        require_near(path, grid)
+        return grid
 
 
 def image_warnings(path: Path) -> tuple[str, ...]:
@@ -109,6 +112,7 @@ def read_volume(path: Path, *, channel: str = "") -> Volume:
             voxels, grid = read_nifti(path, single=True)
         else:
             voxels, grid = read_itk(path)
+        require_near(path, grid)
         single = np.asarray(voxels, dtype=np.float32)
         strange = int(single.size - np.isfinite(single).sum())
         if strange:
@@ -121,7 +125,10 @@ def _read_stored(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:
     if _kind(path) == "folder":
         msg = f"{path.name}: a folder where a mask file is expected; convert it to .nii.gz"
         raise BadFileError(msg)
-    return read_nifti(path, single=False) if _kind(path) == ".nii" else read_itk(path)
+    nifti = _kind(path) == ".nii"
+    values, grid = read_nifti(path, single=False) if nifti else read_itk(path)
+    require_near(path, grid)
+    return values, grid
 
 
 def read_ids(path: Path) -> tuple[UInt8[np.ndarray, "i j k"], Grid]:

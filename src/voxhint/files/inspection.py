@@ -20,6 +20,10 @@ _LISTED = 50  # lines of an error before it is cut
 _TEST = ("imagesTs", "labelsTs")
 
 
+def _grave(problem: Problem) -> bool:
+    return problem.severity == "error"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Survey:
     """What can be used of a study, and all that is wrong with it."""
@@ -32,7 +36,7 @@ class Survey:
     @property
     def errors(self) -> tuple[Problem, ...]:
         """Return the problems that must be mended before a run."""
-        return tuple(problem for problem in self.problems if problem.severity == "error")
+        return tuple(problem for problem in self.problems if _grave(problem))
 
 
 def _draft(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
@@ -72,6 +76,8 @@ def _stray(study: Study, case: str, where: str) -> Problem | None:
 
 def _by_case(draft: Draft) -> _Hints:
     known = {files.name for files in draft.study.training}
+    # a case whose image is no good has been told of already
+    known |= {problem.case for problem in draft.problems if problem.case and _grave(problem)}
     strays = []
     placed: dict[str, list[Placed]] = {}
     for item in draft.placed:
@@ -84,7 +90,7 @@ def _by_case(draft: Draft) -> _Hints:
         where = file.path.relative_to(draft.study.root).as_posix()
         if file.case not in known and (problem := _stray(draft.study, file.case, where)):
             strays.append(problem)
-    return _Hints(placed, drawn, tuple(strays))
+    return _Hints(placed, drawn, tuple(strays) if draft.study.training else ())
 
 
 def _mixed(study: Study) -> Iterator[Problem]:
@@ -128,7 +134,7 @@ def _unsaid(study: Study, seen: dict[str, Examined]) -> Iterator[Problem]:
 
 def _usable(draft: Draft, problems: Iterable[Problem]) -> Study:
     """Return the study without the cases that have an error, its hints joined."""
-    errors = [problem for problem in problems if problem.severity == "error" and problem.case]
+    errors = [problem for problem in problems if problem.case and _grave(problem)]
     bad = {problem.case for problem in errors if not problem.where.startswith(_TEST)}
     bad_test = {problem.case for problem in errors if problem.where.startswith(_TEST)}
     study = draft.study
@@ -177,7 +183,7 @@ def survey(root: Path, *, deep: bool = False, dense: bool = False) -> Survey:
         found += examine_test(study, files, depth=depth)
     if dense:
         found += _undense(study, {file.case for file in draft.voxel_files if file.kind == "labels"})
-    elif seen:
+    elif seen and not any(item.where.startswith("hints") for item in found if _grave(item)):
         found += _unsaid(study, seen)
     return Survey(_usable(draft, found), tuple(found))
 

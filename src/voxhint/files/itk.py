@@ -1,6 +1,7 @@
 """MetaImage and NRRD files, turned from ITK's LPS and k, j, i into our RAS+ and i, j, k."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,41 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns patient coordinates of DICOM and ITK (left, posterior, superior) into ours; and back."""
 
 _itk: Any = SimpleITK  # untyped throughout
-_LONGEST_HEADER = 65_536
+_LONGEST_HEADER = 2**20
+_LONGEST_LINE = 900  # of NRRD's header: from about 1000 on, a line it does not know crashes ITK
+_AXES = re.compile(rb"^\s*NDims\s*[=:]([^\n]*)", re.MULTILINE)
 _DEFLATED = ("true", "gzip", "gz")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST_HEADER)
+
+
+def _require_harmless(path: Path) -> None:
+    """Refuse a header that ends not in an error of ITK's but in the end of the process.
+
+    Raises:
+        BadFileError: A line or a number in it is beyond what ITK checks.
+    """
+    head = _head(path)
+    if path.suffix.lower() == ".nrrd":
+        lines = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].split(b"\n")
+        # comments and free keys may be as long as they like
+        fields = [line for line in lines if not line.startswith(b"#") and b":=" not in line]
+        if max(map(len, fields), default=0) > _LONGEST_LINE:
+            msg = f"{path.name}: header has a line of more than {_LONGEST_LINE} bytes; export again"
+            raise BadFileError(msg)
+        return
+    for axes in _AXES.findall(head):
+        if axes.strip() not in (b"2", b"3", b"4", b"5"):
+            msg = f"{path.name}: header says NDims = {axes[:20].decode('latin-1')!r}; export again"
+            raise BadFileError(msg)
 
 
 def _fields(path: Path) -> dict[str, str]:
     """Return the lines "key = value" or "key: value" at the head of the file, keys in small."""
-    with path.open("rb") as file:
-        head = file.read(_LONGEST_HEADER)
+    head = _head(path)
     fields: dict[str, str] = {}
     for line in head.split(b"\n"):
         text = line.decode("latin-1").strip()
@@ -44,16 +72,17 @@ def _require_stored(path: Path, reader: Any) -> None:  # noqa: ANN401
     shape = tuple(int(count) for count in reader.GetSize())
     width = _itk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
     promised = math.prod(shape) * int(width)
-    if beside.split()[0] == "LIST" or "%" in beside:  # a file per slice
+    if beside.startswith("LIST") or "%" in beside:  # a file per slice
         require_sane(path, shape, 0, stored=0, compressed=False)
         return
     if not data.is_file():
-        msg = f"{path.name}: its voxels should lie in {beside}, which is missing; copy both"
+        msg = f"{path.name}: its voxels should lie in {data.name}, which is missing; copy both"
         raise BadFileError(msg)
     require_sane(path, shape, promised, stored=data.stat().st_size, compressed=packed)
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401
+    _require_harmless(path)
     reader = _itk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()

@@ -98,13 +98,11 @@ def _is_image(path: Path, where: str, notes: _Notes) -> bool:
     Returns:
         Whether it is one we may read.
     """
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where permission is denied
+    if os.path.isdir(path) or image_suffix(path.name):  # noqa: PTH112 - is_dir may be denied
         return True
     if not os.path.isfile(path):  # noqa: PTH113
         notes.error(where, "is neither a file nor a folder", "mend the link, or remove it")
         return False
-    if image_suffix(path.name):
-        return True
     suffix = path.suffix.lower()
     if suffix in _DATA and path.with_suffix(".mhd").is_file():
         return False
@@ -185,6 +183,17 @@ def _masks(root: Path, below: str, notes: _Notes) -> dict[str, Path]:
                 finding = f"is there besides {found[image_stem(path)].name}"
                 notes.error(where, finding, "keep one of them", image_stem(path))
             found[image_stem(path)] = path
+    return found
+
+
+def _masks_of(
+    root: Path, below: str, images: str, cases: set[str], notes: _Notes
+) -> dict[str, Path]:
+    """Return the mask files of a folder by case; those of no image are told of."""
+    found = _masks(root, below, notes)
+    if strange := set(found) - cases:
+        finding = f"holds masks of {len(strange)} cases that are not in {images} ({some(strange)})"
+        notes.warn(below, finding, "add the images; these masks are not read")
     return found
 
 
@@ -305,11 +314,12 @@ def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
     training, more = find_cases(root / "imagesTr", spec)
     test, rest = find_cases(root / "imagesTs", spec)
     notes.problems += [*more, *rest]
-    if not training:
+    if not training and not any(problem.severity == "error" for problem in more):
         notes.error("imagesTr", "holds no case", "put images with hints there, as CASE_0000.nii.gz")
     names = set(training) | set(test)
     subjects = _subjects(root, names, notes)
-    truths, denses = _masks(root, "labelsTs", notes), _masks(root, "denseTr", notes)
+    truths = _masks_of(root, "labelsTs", "imagesTs", set(test), notes)
+    denses = _masks_of(root, "denseTr", "imagesTr", set(training), notes)
 
     def files(case: str, images: Mapping[str, Path], *, hinted: bool) -> CaseFiles:
         subject, site = subjects.get(case, (case, None))

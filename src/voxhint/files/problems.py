@@ -1,16 +1,19 @@
 """What is wrong with a file or a study, told in one line each."""
 
-from collections.abc import Iterator
+import os
+import stat
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from voxhint.core.errors import BadFileError, VoxhintError
+from voxhint.core.errors import BadFileError, VoxhintError, printable
 
 Severity = Literal["error", "warning"]
 
 _LONGEST = 160  # characters of a foreign message; some libraries write a page
+_LONGEST_PART = 300  # characters of a finding; some cells of a table hold a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,13 @@ class Problem:
 
     # typing.override arrives with Python 3.12
     def __str__(self) -> str:  # type: ignore[explicit-override]
-        """Return the problem as one line."""
-        return " ".join(f"{self.where}: {self.finding}; {self.advice}".split())
+        """Return the problem as one line that can be printed, however odd the names in it."""
+        parts = (_cut(" ".join(part.split())) for part in (self.where, self.finding, self.advice))
+        return printable("{}: {}; {}".format(*parts))
+
+
+def _cut(text: str, longest: int = _LONGEST_PART) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def problem_of(
@@ -57,7 +65,16 @@ def one_line(error: BaseException) -> str:
     """Return the last line of a foreign error, shortened: the one that says what happened."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return _cut(text, _LONGEST)
+
+
+_SAID: Mapping[type[Exception], str] = {
+    FileNotFoundError: "there is no such file; check the name, or the link's target",
+    PermissionError: "permission denied; allow reading it",
+    NotADirectoryError: "is a file where a folder is expected; move it elsewhere",
+    IsADirectoryError: "is a folder where a file is expected; move it elsewhere",
+    MemoryError: "needs more memory than there is; crop it, or use a larger machine",
+}
 
 
 @contextmanager
@@ -73,21 +90,27 @@ def reading(path: Path) -> Iterator[None]:
         BadFileError: Anything was raised inside.
     """
     try:
+        _require_plain(path)
         yield
     except BadFileError:
         raise
     except VoxhintError as error:
         msg = f"{path.name}: {error}"
         raise BadFileError(msg) from error
-    except FileNotFoundError as error:
-        msg = f"{path.name}: there is no such file; check the name, or the link's target"
-        raise BadFileError(msg) from error
-    except PermissionError as error:
-        msg = f"{path.name}: permission denied; allow reading it"
-        raise BadFileError(msg) from error
-    except MemoryError as error:
-        msg = f"{path.name}: needs more memory than there is; crop it, or use a larger machine"
-        raise BadFileError(msg) from error
     except Exception as error:
-        msg = f"{path.name}: cannot be read ({one_line(error)}); export or copy it again"
+        foreign = f"cannot be read ({one_line(error)}); export or copy it again"
+        said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), foreign)
+        msg = f"{path.name}: {said}"
         raise BadFileError(msg) from error
+
+
+def _require_plain(path: Path) -> None:
+    """Refuse what could be waited for or read without end.
+
+    Raises:
+        BadFileError: It is a pipe, a socket or a device.
+    """
+    mode = os.stat(path).st_mode  # noqa: PTH116 - links are followed either way
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        msg = f"{path.name}: is neither a file nor a folder; remove it"
+        raise BadFileError(msg)

@@ -3,11 +3,16 @@
 import math
 from pathlib import Path
 
+import numpy as np
+
 from voxhint.core.errors import BadFileError
+from voxhint.core.grid import Grid
 
 _MOST_VOXELS = 4_000_000_000
 _MOST_DEFLATED = 1_032  # zlib's limit of compression, from its own documentation
 _SPATIAL = 3
+_LARGEST_MM = 1e3  # no voxel is a metre wide
+_FARTHEST_MM = 1e6  # nor does a patient lie a kilometre from the scanner
 
 
 def spatial_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -60,5 +65,24 @@ def require_sane(
         msg = (
             f"{path.name}: header promises {promised} bytes where the file holds {stored}"
             f"{' compressed' if compressed else ''}; it is cut short, copy it again"
+        )
+        raise BadFileError(msg)
+
+
+def require_near(path: Path, grid: Grid) -> None:
+    """Refuse a header whose voxels are of no patient, before anything is resampled onto them.
+
+    Args:
+        path: The file, for the message.
+        grid: As the header says.
+
+    Raises:
+        BadFileError: The voxels are too large, or too far away.
+    """
+    largest, farthest = float(grid.spacing_mm.max()), float(np.abs(grid.corners_mm()).max())
+    if largest > _LARGEST_MM or not farthest <= _FARTHEST_MM:
+        msg = (
+            f"{path.name}: header has steps of {largest:.3g} mm, up to {farthest:.3g} mm from the "
+            "origin; repair its spacing and origin"
         )
         raise BadFileError(msg)

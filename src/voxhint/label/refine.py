@@ -159,6 +159,7 @@ def _walked(
         beta=_BETA,
         mode="cg_j",
         tol=1e-5,
+        prob_tol=0.1,
         spacing=spacing_mm,
     )
     walked = np.zeros_like(region)

@@ -25,7 +25,7 @@ def read_object(path: Path) -> Mapping[str, Any]:
     """
     try:
         found = json.loads(_text(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{path.name}: not JSON ({error}); run the step that writes it again"
         raise BadFileError(msg) from error
     if not isinstance(found, dict):

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from voxhint.config import Machine, Recipe, bytes_of, seconds_of
-from voxhint.core.errors import BadStudyError
 from voxhint.files.inspection import open_study
 from voxhint.files.study import Study, load_case
 from voxhint.prepare import Plan, Wishes, fingerprint, make_plan
 from voxhint.train import step_seconds
 from voxhint.verbs.forecast import patch_voxels_within, training_bytes
-from voxhint.verbs.label import hinted_cases, soft_label
+from voxhint.verbs.label import learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
 
@@ -31,16 +30,10 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
 
     Yields:
         Lines for a person.
-
-    Raises:
-        BadStudyError: There is no case to learn from.
     """
     dense = recipe.train.supervision == "dense"
     opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense)
-    cases = [f for f in opened.training if f.dense] if dense else list(hinted_cases(opened))
-    if not cases:
-        msg = f"{study}: no case to learn from; add hints (or denseTr for dense supervision)"
-        raise BadStudyError(msg)
+    cases = learning_cases(opened, dense=dense)
     yield f"{len(cases)} cases to learn from, {len(opened.test)} to predict"
     fabric = open_fabric(machine)
     plan = _plan(opened, recipe, machine)

@@ -42,6 +42,22 @@ def building(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def require_apart(source: Path, out: Path) -> None:
+    """Refuse to write into what is only read, or over a folder that holds it.
+
+    Args:
+        source: A study, or a folder of images.
+        out: Where something is to be made.
+
+    Raises:
+        OutputError: One lies in the other.
+    """
+    read, made = source.resolve(), out.resolve()
+    if made == read or read in made.parents or made in read.parents:
+        msg = f"{out}: and {source}, which is only read, lie in each other; choose a folder apart"
+        raise OutputError(msg)
+
+
 def _require_free(out: Path, *, overwrite: bool) -> None:
     """Refuse a place that holds anything but nothing, or what we made and may replace.
 

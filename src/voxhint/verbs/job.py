@@ -4,17 +4,22 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from voxhint.core.errors import OutputError
+from filelock import FileLock, Timeout
+
+from voxhint.core.errors import BadFileError, OutputError
 from voxhint.files.atomic import write_json
-from voxhint.verbs.folders import MADE
+from voxhint.files.description import read_object
+from voxhint.verbs.folders import MADE, require_apart
 
 _STARTED = ".job.json"
+_LOCK = ".lock"
 _WHOLE = 8 * 2**20  # bytes: larger files are told apart by size and both ends
 _PARTS = ("voxhint", "torch", "monai", "numpy", "scipy", "scikit-image", "SimpleITK", "nibabel")
 
@@ -32,6 +37,43 @@ class Ticket:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+
+
+@contextmanager
+def alone(out: Path, *, source: Path) -> Iterator[None]:
+    """Keep an output folder to this process; the system lets go of it when the process dies.
+
+    Args:
+        out: The folder; if it is not there, it is made, and removed again if it stays empty.
+        source: What is only read, and must not hold the folder.
+
+    Yields:
+        Nothing; inside, no other process of ours works in the folder.
+
+    Raises:
+        OutputError: Another one does, or the folder holds something else or cannot be written.
+    """
+    require_apart(source, out)
+    try:
+        _require_ours(out)
+        fresh = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / _LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        msg = f"{out}: another voxhint is at work in it; wait for it, or choose another folder"
+        raise OutputError(msg) from None
+    except OSError as error:
+        raise OutputError(_unusable(out, error)) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
+            (out / _LOCK).unlink()
+        lock.release()
+        if fresh:
+            with suppress(OSError):  # it holds something, as it should
+                out.rmdir()
 
 
 def start(out: Path, ticket: Ticket, *, overwrite: bool) -> bool:
@@ -52,21 +94,51 @@ def start(out: Path, ticket: Ticket, *, overwrite: bool) -> bool:
     try:
         found = _found(out)
         if found is not None and overwrite and _changed(found, wanted):
-            shutil.rmtree(out)
+            _clear(out)
             found = None
         if found is not None:
             _require_unchanged(out, found, wanted)
             _sweep(out)
             return (out / MADE).exists()
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            msg = f"{out}: holds something we did not make; choose an empty or new folder"
-            raise OutputError(msg)
+        _require_ours(out)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        msg = f"{out}: cannot be used ({error.strerror or error}); choose another folder"
-        raise OutputError(msg) from None
+        raise OutputError(_unusable(out, error)) from None
     write_json(out / _STARTED, wanted)
     return False
+
+
+def _unusable(out: Path, error: OSError) -> str:
+    return f"{out}: cannot be used ({error.strerror or error}); choose another folder"
+
+
+def _require_ours(out: Path) -> None:
+    """Refuse a place that holds anything but nothing, or what we made.
+
+    Raises:
+        OutputError: It does.
+    """
+    if out.is_dir():
+        inside = {path.name for path in out.iterdir()}
+        ours = inside <= {_LOCK} or not inside.isdisjoint((MADE, _STARTED))
+    else:
+        ours = not out.exists()
+    if not ours:
+        msg = f"{out}: holds something we did not make; choose an empty or new folder"
+        raise OutputError(msg)
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier result; at every moment a record says what the rest was made from."""
+    if (out / MADE).exists():
+        (out / MADE).replace(out / _STARTED)
+    for path in out.iterdir():
+        if path.name in (_LOCK, _STARTED):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _sweep(out: Path) -> None:
@@ -74,6 +146,11 @@ def _sweep(out: Path) -> None:
     for path in out.rglob(".*.partial*"):
         if path.is_file():
             path.unlink()
+
+
+def begun(out: Path) -> bool:
+    """Return whether work was begun or done in a folder, so that its input was looked over."""
+    return any((out / name).is_file() for name in (MADE, _STARTED))
 
 
 def finish(out: Path, ticket: Ticket, facts: Mapping[str, Any]) -> None:
@@ -102,22 +179,20 @@ def read_made(out: Path) -> dict[str, Any]:
         OutputError: There is none, or it is damaged.
     """
     try:
-        made: dict[str, Any] = json.loads((out / MADE).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_object(out / MADE)
+    except BadFileError:
         msg = f"{out}: holds no complete result of voxhint; make it first"
         raise OutputError(msg) from None
-    return made
 
 
 def _found(out: Path) -> dict[str, Any] | None:
     for name in (MADE, _STARTED):
         if (out / name).is_file():
             try:
-                found: dict[str, Any] = json.loads((out / name).read_text("utf-8"))
-            except (OSError, ValueError):
+                return read_object(out / name)
+            except BadFileError:
                 msg = f"{out / name}: damaged; remove the folder and start again"
                 raise OutputError(msg) from None
-            return found
     return None
 
 

@@ -9,13 +9,14 @@ import numpy as np
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes
-from voxhint.core.errors import about
+from voxhint.core.errors import BadStudyError, about
 from voxhint.files.images import read_probability, write_probability
 from voxhint.files.inspection import open_study
+from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.prepare import common_grid, resample
-from voxhint.verbs.job import Ticket, finish, start, study_inputs
+from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
 from voxhint.verbs.presence import PREDICTOR
 from voxhint.verbs.tagging import Finder, fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
@@ -40,25 +41,53 @@ def label(
     Returns:
         The output folder.
     """
-    opened, problems = open_study(study, skip_bad=machine.skip_bad)
+    deep = machine.skip_bad or not begun(out)
+    opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
+    learning_cases(opened)
+    with alone(out, source=study):
+        return label_cases(opened, problems, out, config=config, machine=machine, tell=tell)
+
+
+def label_cases(
+    study: Study,
+    problems: Sequence[Problem],
+    out: Path,
+    *,
+    config: LabelConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Path:
+    """Label the cases of an opened study; those that are labelled already are left alone.
+
+    Args:
+        study: What can be used of it.
+        problems: Those found in it.
+        out: Where CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz go.
+        config: Method and strengths.
+        machine: Seed, overwrite.
+        tell: Hears of progress.
+
+    Returns:
+        The output folder.
+    """
     ticket = Ticket(
         verb="label",
         config=dataclasses.asdict(config),
         seed=machine.seed,
-        inputs=study_inputs(study, HINT_PARTS),
+        inputs=study_inputs(study.root, HINT_PARTS),
     )
     began = time.monotonic()
     if start(out, ticket, overwrite=machine.overwrite):
         return out
-    hinted = hinted_cases(opened)
-    reach = _reach(opened, hinted, config, tell)
-    finder = _finder(opened, out / NETS / PREDICTOR, config, machine, tell)
+    hinted = hinted_cases(study)
+    reach = _reach(study, hinted, config, tell)
+    finder = _finder(study, out / NETS / PREDICTOR, config, machine, tell)
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
-        if not all(path.exists() for path in _paths(out, files.name, opened.labels)):
+        if not all(path.exists() for path in _paths(out, files.name, study.labels)):
             with about(f"case {files.name}"):
-                soft = soft_label(opened, files, reach, config, finder)
-                _write(out, files.name, soft, opened.labels)
+                soft = soft_label(study, files, reach, config, finder)
+                _write(out, files.name, soft, study.labels)
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if finder is None else {"predictor": finder.presence.told()}),
@@ -80,6 +109,26 @@ def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
         for files in study.training
         if study.hints.get(files.name) or study.stroke_files.get(files.name)
     )
+
+
+def learning_cases(study: Study, *, dense: bool = False) -> tuple[CaseFiles, ...]:
+    """Return the training cases that something can be learnt from.
+
+    Args:
+        study: Where they belong.
+        dense: Whether to learn from dense masks rather than from hints.
+
+    Returns:
+        One case at least.
+
+    Raises:
+        BadStudyError: There is none, as when all of them were set aside.
+    """
+    cases = tuple(f for f in study.training if f.dense) if dense else hinted_cases(study)
+    if not cases:
+        msg = f"{study.root}: no case to learn from; add hints (or denseTr for dense supervision)"
+        raise BadStudyError(msg)
+    return cases
 
 
 def evidence_case(study: Study, files: CaseFiles) -> Case:

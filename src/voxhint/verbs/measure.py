@@ -1,8 +1,7 @@
 """`voxhint measure`: masks against truth."""
 
-import csv
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
 from voxhint.files.images import read_ids
 from voxhint.files.layout import images_in
+from voxhint.files.tables import read_table
 from voxhint.measure.compare import compare
 from voxhint.measure.estimate import Estimate
 from voxhint.measure.score import CaseScore, score_case
@@ -21,9 +21,21 @@ from voxhint.measure.table import ScoreTable, tabulate
 from voxhint.verbs.tell import Tell, silent
 
 
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What masks are held against."""
+
+    masks: Mapping[str, Path]
+    """Drawn by people; by case."""
+
+    labels: LabelSet
+    subjects: Mapping[str, str]
+    """The patient of each case; a case that is not listed is a patient of its own."""
+
+
 def measure(
     masks: Path,
-    truth: Path,
+    truth: Path | Truth,
     *,
     config: MeasureConfig,
     compare_with: Path | None = None,
@@ -37,7 +49,7 @@ def measure(
 
     Args:
         masks: A folder of CASE.nii.gz, one for each case of the truth.
-        truth: A folder of CASE.nii.gz drawn by people.
+        truth: A folder of CASE.nii.gz drawn by people, or what was found in one.
         config: Tolerance and resamplings.
         compare_with: Other masks of the same cases, for a paired test.
         seed: Of the bootstrap.
@@ -45,27 +57,19 @@ def measure(
 
     Returns:
         The table.
-
-    Raises:
-        BadFileError: A folder or a mask is missing or cannot be read.
     """
-    true = images_in(truth)
-    if not true:
-        msg = f"{truth}: holds no mask; name a folder of CASE.nii.gz"
-        raise BadFileError(msg)
-    labels = _labels(truth.parent / NAME, true)
-    subjects = _subjects(truth.parent / "cases.csv")
-    rows = _rows(masks, true, labels, subjects, config, tell)
+    told = truth if isinstance(truth, Truth) else _read_truth(truth)
+    rows = _rows(masks, told, config, tell)
     rng = np.random.default_rng(seed)
     table = tabulate(
         rows,
-        labels=labels.foreground,
+        labels=told.labels.foreground,
         tolerance_mm=config.tolerance_mm,
         rng=rng,
         resamples=config.resamples,
     )
     if compare_with is not None:
-        others = _rows(compare_with, true, labels, subjects, config, tell)
+        others = _rows(compare_with, told, config, tell)
         comparison = compare(
             rows, others, against=str(compare_with), rng=rng, resamples=config.resamples
         )
@@ -90,38 +94,42 @@ def write_scores(table: ScoreTable, path: Path, *, overwrite: bool) -> None:
     write_text(path, table.to_json())
 
 
-def _rows(
-    masks: Path,
-    true: Mapping[str, Path],
-    labels: LabelSet,
-    subjects: Mapping[str, str],
-    config: MeasureConfig,
-    tell: Tell,
-) -> list[CaseScore]:
+def _read_truth(folder: Path) -> Truth:
+    masks = images_in(folder)
+    if not masks:
+        msg = f"{folder}: holds no mask; name a folder of CASE.nii.gz"
+        raise BadFileError(msg)
+    labels = _labels(folder.parent / NAME, masks)
+    return Truth(masks, labels, _subjects(folder.parent / "cases.csv"))
+
+
+def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[CaseScore]:
     drawn = images_in(masks)
-    missing = [case for case in true if case not in drawn]
+    missing = [case for case in truth.masks if case not in drawn]
     if missing:
         msg = f"{masks}: has no mask of {missing[0]}, which the truth has; predict it too"
         raise BadFileError(msg)
     rows: list[CaseScore] = []
-    for number, (case, path) in enumerate(true.items()):
-        tell("measure", number, len(true), case)
+    for number, (case, path) in enumerate(truth.masks.items()):
+        tell("measure", number, len(truth.masks), case)
         with about(f"case {case}"):
-            pair = [Mask(*read_ids(p), labels) for p in (path, drawn[case])]
-            labels.to_classes(pair[1].ids)  # refuses ids that are no label
+            pair = [Mask(*read_ids(p), truth.labels) for p in (path, drawn[case])]
+            truth.labels.to_classes(pair[1].ids)  # refuses ids that are no label
             rows += score_case(
                 pair[0],
                 pair[1],
                 case=case,
-                subject=subjects.get(case, case),
+                subject=truth.subjects.get(case, case),
                 tolerance_mm=config.tolerance_mm,
             )
     return rows
 
 
 def _labels(description: Path, true: Mapping[str, Path]) -> LabelSet:
-    told = read_description(description)[0] if description.exists() else None
-    if told is not None:
+    if description.exists():
+        told, problems = read_description(description)
+        if told is None:
+            raise BadFileError("\n".join(map(str, problems)))
         return told.labels
     found: set[int] = set()
     for path in true.values():
@@ -133,8 +141,8 @@ def _labels(description: Path, true: Mapping[str, Path]) -> LabelSet:
 def _subjects(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return {row["case"].strip(): row["subject"].strip() for row in csv.DictReader(file)}
+    table = read_table(path, path.name, needed=("case", "subject"), known=("site",))
+    return {row.text("case"): row.text("subject") for row in table.rows if row.text("subject")}
 
 
 def summary_lines(table: ScoreTable) -> list[str]:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import nn
 
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import write_text
+from voxhint.files.description import read_object
 from voxhint.nets import build_trunk, load_weights
 from voxhint.prepare import Plan
 
@@ -40,8 +40,8 @@ def read_plan(path: Path) -> Plan:
         BadFileError: The file is missing or damaged.
     """
     try:
-        return Plan.from_json(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Plan.from_json(read_object(path))
+    except (BadFileError, ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path}: no plan of voxhint ({type(error).__name__}); train the model again"
         raise BadFileError(msg) from None
 

@@ -12,14 +12,14 @@ from jaxtyping import Float32
 from voxhint.config import Machine, PredictConfig
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import BadFileError, about
-from voxhint.files.description import Description
+from voxhint.files.description import NAME, Description
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
 from voxhint.files.layout import find_cases
 from voxhint.files.study import CaseFiles, Study
 from voxhint.label import facts_of, gather_evidence
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, prepare_image
-from voxhint.verbs.job import Ticket, finish, hash_of, start
+from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import Model, open_model
@@ -73,7 +73,9 @@ def predict(
     for warning in warnings:
         tell("look at images", 1, 1, warning)
     work = Work(cases=cases, inputs={"images": hash_of([images])}, warnings=warnings)
-    return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
+    study = images.parent if (images.parent / NAME).exists() else images
+    with alone(out, source=study):
+        return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
 
 
 def forecast_prediction(

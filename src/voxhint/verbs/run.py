@@ -3,25 +3,26 @@
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.config import Machine, Recipe, bytes_of, seconds_of
 from voxhint.files.atomic import write_json
 from voxhint.files.inspection import open_study
+from voxhint.files.problems import Problem
 from voxhint.files.study import Study, hint_kinds
 from voxhint.nets import build_trunk
 from voxhint.verbs.forecast import patch_voxels_within
-from voxhint.verbs.job import Ticket, finish, read_made, start, study_inputs
-from voxhint.verbs.label import HINT_PARTS, hinted_cases, label
+from voxhint.verbs.job import Ticket, alone, begun, finish, read_made, start, study_inputs
+from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.measure import measure, write_scores
+from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
-from voxhint.verbs.train import train_model
+from voxhint.verbs.train import train_on
 
 _SECONDS = ".seconds.json"
 
@@ -41,13 +42,24 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     """
     _require_possible(recipe, machine)
     dense = recipe.train.supervision == "dense"
-    opened, problems = open_study(study, skip_bad=machine.skip_bad, dense=dense)
+    deep = machine.skip_bad or not begun(out)
+    opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    learning_cases(opened, dense=dense)
+    with alone(out, source=study):
+        return _run(opened, problems, out, (recipe, machine, tell))
+
+
+def _run(
+    study: Study, problems: Sequence[Problem], out: Path, how: tuple[Recipe, Machine, Tell]
+) -> Path:
+    recipe, machine, tell = how
+    dense = recipe.train.supervision == "dense"
     parts = (*HINT_PARTS, "imagesTs", "labelsTs", "cases.csv", *(("denseTr",) if dense else ()))
     ticket = Ticket(
         verb="run",
         config=dataclasses.asdict(recipe),
         seed=machine.seed,
-        inputs=study_inputs(study, parts),
+        inputs=study_inputs(study.root, parts),
     )
     page = out.absolute() / "report.html"
     if start(out, ticket, overwrite=machine.overwrite):
@@ -57,24 +69,30 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     labels = None
     if not dense:
         with clock.timing("label"):
-            labels = label(study, out / "labels", config=recipe.label, machine=inner, tell=tell)
+            labels = label_cases(
+                study, problems, out / "labels", config=recipe.label, machine=inner, tell=tell
+            )
     with clock.timing("train"):
-        model = train_model(
+        model = train_on(
             study, out / "model", labels=labels, config=recipe.train, machine=inner, tell=tell
         )
     with clock.timing("predict"):
-        _predict(opened, out, model, ticket.inputs, (recipe, inner, tell))
-    truth = study / "labelsTs"
-    if opened.test and truth.exists():
+        _predict(study, out, model, ticket.inputs, (recipe, inner, tell))
+    truth = Truth(
+        masks={case.name: case.truth for case in study.test if case.truth},
+        labels=study.labels,
+        subjects={case.name: case.subject for case in study.test},
+    )
+    if truth.masks:
         with clock.timing("measure"):
             table = measure(
                 out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell
             )
             write_scores(table, out / "scores.json", overwrite=True)
     facts = {
-        "study": str(study.absolute()),
-        "hints": {} if dense else hint_kinds(opened),
-        "cases": {"training": len(opened.training), "test": len(opened.test)},
+        "study": str(study.root.absolute()),
+        "hints": {} if dense else hint_kinds(study),
+        "cases": {"training": len(study.training), "test": len(study.test)},
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
         "weights": {"model/weights.safetensors": read_made(model)["weights"]},

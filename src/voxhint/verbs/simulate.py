@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.core import Hint, LabelSet, Mask, Soft, Strokes
-from voxhint.core.errors import BadFileError, BadRecipeError, BadStudyError, OutputError, about
+from voxhint.core.errors import BadFileError, BadRecipeError, BadStudyError, about
 from voxhint.files.atomic import write_json
 from voxhint.files.description import Description, read_description
 from voxhint.files.hint_files import write_hints
@@ -22,7 +22,7 @@ from voxhint.files.layout import find_cases, images_in
 from voxhint.files.strokes import matching_grid
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints
-from voxhint.verbs.folders import MADE, building
+from voxhint.verbs.folders import MADE, building, require_apart
 
 _COPIED = ("dataset.json", "cases.csv", "splits.json")
 _LINKED = ("imagesTr", "imagesTs", "labelsTs", "denseTr")
@@ -132,7 +132,7 @@ def simulate(
         BadStudyError: The study cannot be read, or no training case has a dense mask.
     """
     request = parse_request(hint)
-    _require_apart(study.resolve(), out.resolve())
+    require_apart(study, out)
     spec = _description(study)
     images, _ = find_cases(study / "imagesTr", spec)
     masks = {
@@ -170,17 +170,6 @@ def made_by(
             for name, path in sorted(inputs.items())
         },
     }
-
-
-def _require_apart(study: Path, out: Path) -> None:
-    """Refuse to write into the study, or over a folder that holds it.
-
-    Raises:
-        OutputError: One lies in the other.
-    """
-    if out == study or study in out.parents or out in study.parents:
-        msg = f"{out}: and the study {study} lie in each other; choose a folder apart from it"
-        raise OutputError(msg)
 
 
 def _description(study: Path) -> Description:

@@ -30,8 +30,8 @@ from voxhint.prepare import (
 )
 from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
 from voxhint.verbs.forecast import patch_voxels_within
-from voxhint.verbs.job import Ticket, finish, hash_of, start, study_inputs
-from voxhint.verbs.label import NETS, hinted_cases, read_soft_label
+from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
+from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of, read_plan, write_history
 from voxhint.verbs.presence import PREDICTOR, PREDICTOR_FILES
@@ -65,16 +65,45 @@ def train_model(
 
     Returns:
         The output folder.
+    """
+    dense = config.supervision == "dense"
+    deep = machine.skip_bad or not begun(out)
+    opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    learning_cases(opened, dense=dense)
+    with alone(out, source=study):
+        return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
 
-    Raises:
-        BadStudyError: No case can be learnt from.
+
+def train_on(
+    study: Study,
+    out: Path,
+    *,
+    labels: Path | None,
+    config: TrainConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Path:
+    """Train on the cases of an opened study, going on where an earlier call stopped.
+
+    Args:
+        study: What can be used of it.
+        out: The model folder.
+        labels: What `label` wrote; not needed for dense supervision.
+        config: Knobs of training.
+        machine: Device, threads, memory, seed.
+        tell: Hears of progress.
+
+    Returns:
+        The output folder.
     """
     dense = config.supervision == "dense"
     budget = None if config.budget is None else seconds_of(config.budget)
-    opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense)
-    inputs = study_inputs(study, ("dataset.json", "imagesTr", "cases.csv"))
-    inputs |= study_inputs(study, ("denseTr",)) if dense else {}
-    inputs |= {"labels": hash_of([labels])} if labels is not None and not dense else {}
+    files = learning_cases(study, dense=dense)
+    inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
+    inputs |= study_inputs(study.root, ("denseTr",)) if dense else {}
+    if labels is not None and not dense:
+        _require_made_from(labels, inputs.get("imagesTr"))
+        inputs["labels"] = hash_of([labels])
     ticket = Ticket(
         verb="train", config=dataclasses.asdict(config), seed=machine.seed, inputs=inputs
     )
@@ -82,12 +111,8 @@ def train_model(
         return out
     began = time.monotonic()
     fabric = open_fabric(machine)
-    files = tuple(f for f in opened.training if f.dense) if dense else hinted_cases(opened)
-    if not files:
-        msg = f"{study}: no case to learn from; add hints (or denseTr for dense supervision)"
-        raise BadStudyError(msg)
-    plan = _plan(out, opened, files, config, machine, tell)
-    examples = _examples(out / _PREPARED, opened, files, None if dense else labels, (plan, tell))
+    plan = _plan(out, study, files, config, machine, tell)
+    examples = _examples(out / _PREPARED, study, files, None if dense else labels, (plan, tell))
     _require_places(examples)
     fit, held_out = parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
@@ -120,6 +145,19 @@ def train_model(
     finish(out, ticket, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _require_made_from(labels: Path, images: str | None) -> None:
+    """Refuse soft labels of other images, whose cases may well be called the same.
+
+    Raises:
+        BadStudyError: They are.
+    """
+    made = read_made(labels)
+    told = made.get("inputs")
+    if made.get("verb") != "label" or not isinstance(told, dict) or told.get("imagesTr") != images:
+        msg = f"{labels}: holds no soft labels of these images; run voxhint label on this study"
+        raise BadStudyError(msg)
 
 
 def _plan(
