@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from voxhint.prepare import augment
+from voxhint.prepare.augment import augment
 
 SPACING = (1.0, 1.0, 2.0)
 

@@ -9,8 +9,9 @@ from lightning_fabric import Fabric
 from tests.train import scenes
 from tests.train.scenes import Interruption, balls, learn, plan, same, settings, small_net, task
 
-from voxhint.train import Settings, partial_cross_entropy, step_seconds, train
+from voxhint.train import Settings, step_seconds, train
 from voxhint.train.batches import fixed_batches
+from voxhint.train.losses import partial_cross_entropy
 from voxhint.train.resume import load_state
 
 

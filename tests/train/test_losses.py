@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voxhint.train import hint_loss, partial_cross_entropy, trusted_dice
+from voxhint.train.losses import hint_loss, partial_cross_entropy, trusted_dice
 
 SHAPE = (3, 4, 2)
 

@@ -110,7 +110,10 @@ def _require_plain(path: Path) -> None:
     Raises:
         BadFileError: It is a pipe, a socket or a device.
     """
-    mode = os.stat(path).st_mode  # noqa: PTH116 - links are followed either way
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - links are followed either way
+    except FileNotFoundError:
+        return  # a name that only stands for a file; else whoever opens it will say so
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         msg = f"{path.name}: is neither a file nor a folder; remove it"
         raise BadFileError(msg)

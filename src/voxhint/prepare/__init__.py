@@ -1,6 +1,5 @@
 """How cases are made alike: a plan measured once, steps that obey it and can be undone."""
 
-from voxhint.prepare.augment import augment
 from voxhint.prepare.patches import Draw, cut, draw_patch
 from voxhint.prepare.plan import Fingerprint, Plan, Wishes, fingerprint, make_plan
 from voxhint.prepare.resample import resample
@@ -18,7 +17,6 @@ __all__ = [
     "Fingerprint",
     "Plan",
     "Wishes",
-    "augment",
     "back_from",
     "claims_on",
     "common_grid",

@@ -1,6 +1,8 @@
 """Cut training patches out of prepared cases, around places that are known."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +15,15 @@ class Draw:
     """Where a patch starts; negative where it reaches beyond the case."""
 
     corner: tuple[int, int, int]
+
+    @staticmethod
+    def around(middle: Iterable[Any], shape: Sequence[int], patch: tuple[int, int, int]) -> "Draw":
+        """Return a patch around a voxel, inside the case; an axis it does not fill is centred."""
+        i, j, k = (
+            (n - p) // 2 if n <= p else int(np.clip(m - p // 2, 0, n - p))
+            for m, n, p in zip(middle, shape, patch, strict=True)
+        )
+        return Draw((i, j, k))
 
 
 def draw_patch(
@@ -41,11 +52,7 @@ def draw_patch(
         if known:
             flat = np.flatnonzero(belief[known[rng.integers(len(known))]] > _KNOWN)
             middle = list(np.unravel_index(flat[rng.integers(flat.size)], shape))
-    corner = [
-        (n - p) // 2 if n <= p else int(np.clip(m - p // 2, 0, n - p))
-        for m, n, p in zip(middle, shape, patch, strict=True)
-    ]
-    return Draw((corner[0], corner[1], corner[2]))
+    return Draw.around(middle, shape, patch)
 
 
 def cut(

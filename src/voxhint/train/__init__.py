@@ -2,7 +2,6 @@
 
 from voxhint.train.batches import Example
 from voxhint.train.loop import Progress, Result, Settings, Task, train
-from voxhint.train.losses import hint_loss, partial_cross_entropy, trusted_dice
 from voxhint.train.schedule import step_seconds
 from voxhint.train.tags import Bag, TaggedImage, TagTask
 from voxhint.train.voxels import VoxelTask
@@ -17,9 +16,6 @@ __all__ = [
     "TaggedImage",
     "Task",
     "VoxelTask",
-    "hint_loss",
-    "partial_cross_entropy",
     "step_seconds",
     "train",
-    "trusted_dice",
 ]

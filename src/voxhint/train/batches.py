@@ -53,11 +53,7 @@ def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list
         known = np.argwhere(np.asarray(example.claims[0]).max(0) > 0)
         shape = example.claims.shape[2:]
         middle = known.mean(0) if len(known) else np.array(shape) / 2
-        corner = [
-            (n - p) // 2 if n <= p else int(np.clip(m - p // 2, 0, n - p))
-            for m, n, p in zip(middle, shape, patch, strict=True)
-        ]
-        places.append((example, Draw((corner[0], corner[1], corner[2]))))
+        places.append((example, Draw.around(middle, shape, patch)))
     return [_stack(places[i : i + size], patch) for i in range(0, len(places), size)]
 
 

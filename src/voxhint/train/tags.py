@@ -109,11 +109,7 @@ class TagTask:
         inside = example.inside(bag)
         found = np.flatnonzero(inside[0])
         middle = np.unravel_index(found[rng.integers(found.size)], inside.shape[1:])
-        corner = [
-            (n - p) // 2 if n <= p else int(np.clip(m - p // 2, 0, n - p))
-            for m, n, p in zip(middle, inside.shape[1:], self.patch, strict=True)
-        ]
-        draw = Draw((corner[0], corner[1], corner[2]))
+        draw = Draw.around(middle, inside.shape[1:], self.patch)
         image = cut(example.image, draw, self.patch).astype(np.float32)
         inside = cut(inside, draw, self.patch, fill=0.0)
         if self.mirror:

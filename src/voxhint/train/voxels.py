@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from voxhint.config import TrainConfig
-from voxhint.prepare import Plan, augment
+from voxhint.prepare import Plan
+from voxhint.prepare.augment import augment
 from voxhint.train.batches import Batch, Example, draw_batch, fixed_batches
 from voxhint.train.losses import hint_loss, partial_cross_entropy
 
