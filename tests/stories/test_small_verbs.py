@@ -11,8 +11,6 @@ from tests.stories.commands import voxhint
 from voxhint.cli import main
 from voxhint.config import Recipe, TrainConfig
 from voxhint.verbs import demo as demo_verb
-from voxhint.verbs.phantom_study import write_phantom_study
-from voxhint.verbs.simulate import SimulateSummary
 
 SMALL = ("--steps", "2", "--width", "4", "--patch-voxels", "4000", "--threads", "1")
 
@@ -82,15 +80,12 @@ def test_doctor_and_models_say_what_is_here() -> None:
 def test_the_demo_ends_with_the_path_of_its_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def few(study: Path, *, cases: int, test_cases: int, seed: int) -> SimulateSummary:
-        return write_phantom_study(study, cases=2, test_cases=1, seed=seed)
-
     short = Recipe(train=TrainConfig(steps=2, width=4, patch_voxels=4000))
-    monkeypatch.setattr(demo_verb, "DEMO", short)
-    monkeypatch.setattr(demo_verb, "write_phantom_study", few)
+    organs = demo_verb.Show(name="organs", kind="organs", cases=2, test_cases=1, recipe=short)
+    monkeypatch.setattr(demo_verb, "SHOWS", (organs,))
     with pytest.raises(SystemExit) as end:
         main(["demo", "--out", str(tmp_path / "demo"), "--threads", "1"])
     assert end.value.code == 0
-    page = tmp_path / "demo" / "run" / "report.html"
+    page = tmp_path / "demo" / "organs" / "run" / "report.html"
     assert capsys.readouterr().out.splitlines()[-1] == str(page)
     assert page.exists()

@@ -36,21 +36,24 @@ class Command(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Run the main job on an embedded phantom: no data needed, a few minutes on a CPU."""
+    """Run the main job on embedded phantoms: no data needed, a few minutes on a CPU."""
 
     out: Path = Path("voxhint-demo")
-    """Folder for the phantom study and the run."""
+    """Folder for the phantom studies and their runs."""
 
     machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
 
     def run(self, tell: Tell, /) -> Lines:
-        """Return the path of the report page."""
-        from voxhint.verbs.demo import DEMO, demo
+        """Return the path of each report page."""
+        from voxhint.verbs.demo import SHOWS, demo
 
         if self.machine.dry_run:
-            yield f"12 phantoms to learn from, 4 to predict, {DEMO.train.steps} steps"
+            for show in SHOWS:
+                cases = f"{show.cases} phantoms to learn from, {show.test_cases} to predict"
+                yield f"{show.name}: {cases}, {show.recipe.train.steps} steps"
             return
-        yield str(demo(self.out, machine=checked(self.machine), tell=tell))
+        for page in demo(self.out, machine=checked(self.machine), tell=tell):
+            yield str(page)
 
 
 @dataclass(frozen=True, kw_only=True)
