@@ -71,7 +71,7 @@ class LabelConfig:
     tag_trust: Share = 0.8
     """Trust in a region found from a tag, away from its border."""
 
-    presence_specificity: Share = 0.85
+    presence_specificity: Share = 0.75
     """Share of the images tagged absent that the predictor is to call absent; masks of images
     without tags are empty where it does."""
 

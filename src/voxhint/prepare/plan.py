@@ -13,7 +13,6 @@ from voxhint.core import Case, LabelSet
 V = TypeVar("V")
 
 _LEVELS = 5
-_MOST = 75  # percentile of the images that a patch for whole images holds
 _BATCH = 12  # patches at most: more of them add little to a step
 _SMALLEST = 4  # voxels an axis must keep at the deepest level
 
@@ -57,7 +56,7 @@ class Wishes:
     """Patches a step; as many voxels as two of the largest patches have if None."""
 
     whole: bool = False
-    """Coarsen the spacing until a patch holds all of most images, instead of cutting them."""
+    """Coarsen the spacing until a patch holds a whole median image, instead of cutting it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +160,7 @@ def make_plan(
     """
     spacing = np.median([p.spacing_mm for p in prints], axis=0)
     fields = [np.array(p.shape) * p.spacing_mm for p in prints]
-    field = np.percentile(fields, _MOST if wishes.whole else 50, axis=0)
+    field = np.median(fields, axis=0)
     if wishes.whole:
         spacing = _coarsened(spacing, field, wishes.patch_voxels)
     patch = _patch(

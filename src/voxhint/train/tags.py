@@ -115,6 +115,8 @@ class TagTask:
         if self.mirror:
             axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
             image, inside = np.flip(image, axes), np.flip(inside, axes)
+            if self.patch[0] == self.patch[1] and rng.random() < 0.5:
+                image, inside = image.swapaxes(1, 2), inside.swapaxes(1, 2)
         gain, lift = np.exp(rng.normal(0, _COLOUR)), rng.normal(0, _COLOUR)
         image = image * np.float32(gain) + np.float32(lift)
         return np.ascontiguousarray(image), np.ascontiguousarray(inside)

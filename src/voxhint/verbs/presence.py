@@ -25,6 +25,7 @@ from voxhint.verbs.models import read_plan
 PREDICTOR = "predictor"
 FACTS = "presence.json"
 PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
+_ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
 _SMOOTH_MM = 2.0  # gradients at single voxels are noise
 _NOISY = 8  # copies for SmoothGrad
 
@@ -133,12 +134,13 @@ def open_presence(folder: Path, fabric: Fabric) -> Presence:
 
 def network_for(plan: Plan, labels: Sequence[str], pooling: str, *, flat: bool) -> Predictor:
     """Return the predictor of a plan with fresh weights."""
-    level = min(1, len(plan.strides) - 1)
+    fine = np.array(plan.spacing_mm) < _ALIKE * min(plan.spacing_mm)
+    i, j, k = (2 if axis else 1 for axis in fine.tolist())
     return Predictor(
         channels=len(plan.channels),
         labels=len(labels),
-        stride=plan.strides[level],
-        kernel=plan.kernels[level],
+        stride=(i, j, k),
+        kernel=plan.kernels[0],
         width=plan.features[0],
         pooling=pooling,
         flat=flat,
