@@ -178,14 +178,6 @@ def test_dense_supervision_runs_without_any_hint(study: Path, tmp_path: Path) ->
     assert not (out / "labels").exists()
 
 
-def test_a_study_of_tags_alone_says_that_it_comes_later(study: Path, tmp_path: Path) -> None:
-    tagged = tmp_path / "tagged"
-    assert voxhint("simulate", study, "--hint", "tags", "--out", tagged).returncode == 0
-    done = voxhint("run", tagged, "--out", tmp_path / "run", *SMALL)
-    assert done.returncode == 3
-    assert "tags alone" in done.stderr
-
-
 def test_a_foreign_folder_is_never_written_into(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     out.mkdir()
