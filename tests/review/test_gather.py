@@ -1,5 +1,6 @@
 """From a folder to facts: whole runs, runs with holes, and folders that are no run."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from voxhint.core.errors import BadFileError
 from voxhint.files import read_ids, write_ids, write_image, write_probability
 from voxhint.files.inspection import open_study
 from voxhint.files.study import Study
+from voxhint.measure.detection import Ranking
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import tabulate
 from voxhint.review.gather import gather
 from voxhint.review.report import write_report
 
 GRID = Grid((12, 14, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
+RANKED = Ranking(auc=0.9, low=0.7, high=1.0, positives=3, negatives=4, subjects=5)
 TRAINING, TEST = ("a", "b"), ("s", "t", "u")
 
 
@@ -67,6 +70,8 @@ def make_run(run: Path, study: Study) -> None:
     )
     (run / "scores.json").write_text(table.to_json())
     (run / "made.json").write_text(json.dumps({"verb": "run", "study": str(study.root)}))
+    told = {"predictor": {"liver": {"auc": dataclasses.asdict(RANKED)}}}
+    (run / "labels" / "made.json").write_text(json.dumps(told))
     (run / "model" / "plan.json").write_text('{"network": "dynunet"}')
     (run / "model" / "history.csv").write_text("step,loss\n0,1\n1,0.5\n")
 
@@ -77,7 +82,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_whole_run_gives_pictures_scores_plan_and_history(run: Path) -> None:
+def test_a_whole_run_gives_pictures_scores_plan_history_and_predictor(run: Path) -> None:
     facts = gather(run, each=1)
     assert facts.problems == ()
     assert [one.caption.split(":")[0] for one in facts.test_pictures] == ["u", "t", "s"]
@@ -85,6 +90,7 @@ def test_a_whole_run_gives_pictures_scores_plan_and_history(run: Path) -> None:
     assert "soft label" in facts.training_pictures[0].alt
     assert facts.scores is not None
     assert facts.plan == {"network": "dynunet"}
+    assert facts.predictor == {"liver": RANKED}
     assert len(facts.history) == 2
     assert facts.counts == {"training images": 2, "test images": 3}
     assert "data:image/png" in write_report(facts)

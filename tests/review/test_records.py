@@ -1,11 +1,14 @@
 """The small files of a run."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from voxhint.core.errors import BadFileError
-from voxhint.review.records import read_history, read_object, read_scores
+from voxhint.measure.detection import Ranking
+from voxhint.review.records import read_history, read_object, read_predictor, read_scores
 
 
 def test_a_history_holds_numbers_and_nothing_where_there_are_none(tmp_path: Path) -> None:
@@ -30,3 +33,21 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadFileError, match="cannot be read"):
         read_scores(path)
+
+
+def test_what_labels_tell_of_their_predictor_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "made.json"
+    ranked = Ranking(auc=0.9, low=None, high=None, positives=3, negatives=4, subjects=1)
+    told = {"nodule": {"auc": dataclasses.asdict(ranked)}, "scar": {"auc": None}}
+    path.write_text(json.dumps({"verb": "label", "predictor": told}))
+    assert read_predictor(path) == {"nodule": ranked, "scar": None}
+    path.write_text('{"verb": "label"}')
+    assert read_predictor(path) == {}
+
+
+@pytest.mark.parametrize("told", [[1], {"a": 1}, {"a": {}}, {"a": {"auc": 0.9}}, None])
+def test_strange_facts_of_a_predictor_are_refused(tmp_path: Path, told: object) -> None:
+    path = tmp_path / "made.json"
+    path.write_text(json.dumps({"predictor": told}))
+    with pytest.raises(BadFileError, match="label the study again"):
+        read_predictor(path)

@@ -1,5 +1,6 @@
 """The page: self-contained, well formed, honest about what is missing."""
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 
@@ -7,6 +8,7 @@ import numpy as np
 from tests.measure.rows import row, rows
 
 from voxhint.measure.compare import compare
+from voxhint.measure.detection import Ranking
 from voxhint.measure.table import ScoreTable, tabulate
 from voxhint.review.facts import Picture, RunFacts
 from voxhint.review.report import RESEARCH_ONLY, write_report
@@ -94,6 +96,18 @@ def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:
         "<script>x</script>", "masks/x.nii.gz", "2.0 GB", "6.7 min", "label.reach_mm", table.policy,
     ):  # fmt: skip
         assert words in told, words
+
+
+def test_the_page_tells_how_well_tags_are_told_and_that_masks_are_gated() -> None:
+    ranked = Ranking(auc=0.91234, low=0.8, high=0.95, positives=12, negatives=34, subjects=20)
+    made = {"config": {"label": {"presence_specificity": 0.85}}}
+    tagged = RunFacts(name="x", made=made, predictor={"nodule": ranked, "scar": None})
+    page = Reader(write_report(tagged))
+    told = re.sub(r"\s+", " ", page.text)
+    for words in ("0.912", "0.800 to 0.950", "12", "34", "20", "scar", "at least as high as 85 %"):
+        assert words in told, words
+    assert "85 %" not in Reader(write_report(dataclasses.replace(tagged, made={}))).text
+    assert "AUC" not in Reader(write_report(FULL)).text
 
 
 def test_a_run_of_which_nothing_is_known_still_has_a_page() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from voxhint.measure.detection import Ranking
 from voxhint.measure.table import ScoreTable
 
 
@@ -31,6 +32,10 @@ class RunFacts:
 
     history: tuple[Mapping[str, float | None], ...] = ()
     """Rows of `model/history.csv`."""
+
+    predictor: Mapping[str, Ranking | None] = field(default_factory=dict)
+    """For each label found from tags, how well its presence is told; None if only ranges of slices
+    are tagged."""
 
     scores: ScoreTable | None = None
     test_pictures: tuple[Picture, ...] = ()

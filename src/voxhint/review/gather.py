@@ -19,7 +19,12 @@ from voxhint.measure.table import ScoreTable
 from voxhint.review.choose import Choice, choose_evenly, choose_scored
 from voxhint.review.facts import Picture, RunFacts
 from voxhint.review.pictures import draw_case
-from voxhint.review.records import read_history, read_object, read_scores
+from voxhint.review.records import (
+    read_history,
+    read_object,
+    read_predictor,
+    read_scores,
+)
 from voxhint.review.scene import Scene
 
 T = TypeVar("T")
@@ -60,6 +65,7 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
         made=made,
         plan=_read(run_folder / "model" / "plan.json", read_object, problems),
         history=_read(run_folder / "model" / "history.csv", read_history, problems) or (),
+        predictor=_read(run_folder / "labels" / "made.json", read_predictor, problems) or {},
         scores=scores,
         test_pictures=tuple(test),
         training_pictures=tuple(training),

@@ -100,10 +100,14 @@ def share(value: float | None) -> str:
 
 def with_interval(estimate: Estimate, digits: int) -> Cell:
     """Return a mean with its interval below."""
-    if estimate.low is None or estimate.high is None:
-        return Cell(number(estimate.mean, digits))
-    span = f"{number(estimate.low, digits)} to {number(estimate.high, digits)}"
-    return Cell(number(estimate.mean, digits), span)
+    return between(estimate.mean, estimate.low, estimate.high, digits)
+
+
+def between(value: float | None, low: float | None, high: float | None, digits: int) -> Cell:
+    """Return a number with the ends of its interval below, where it has one."""
+    if low is None or high is None:
+        return Cell(number(value, digits))
+    return Cell(number(value, digits), f"{number(low, digits)} to {number(high, digits)}")
 
 
 def duration(seconds: float) -> str:

@@ -1,9 +1,21 @@
-"""The numbers of a report: tables of scores, their policy in words, and comparisons."""
+"""The numbers of a report: scores and their policy, comparisons, and how well tags are told."""
+
+from collections.abc import Mapping
 
 from voxhint.measure.compare import Comparison, Difference
+from voxhint.measure.detection import Ranking
 from voxhint.measure.score import CaseScore
 from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
-from voxhint.review.markup import Cell, fold, number, paragraph, share, table, with_interval
+from voxhint.review.markup import (
+    Cell,
+    between,
+    fold,
+    number,
+    paragraph,
+    share,
+    table,
+    with_interval,
+)
 
 _EMPTY_IN_SHORT = (
     "A label that is in the image but missing from the mask counts as 0 overlap and as an error "
@@ -70,6 +82,36 @@ def tell_comparison(comparison: Comparison) -> str:
         "signed-rank test on subject means; corrected for the number of labels after Holm."
     )
     return table(caption, head, rows) + "".join(notes)
+
+
+def tell_predictor(predictor: Mapping[str, Ranking | None], specificity: float | None) -> str:
+    """Return how well a predictor tells which images hold a label, and what follows for masks.
+
+    Args:
+        predictor: By label; None where only ranges of slices are tagged.
+        specificity: Share of the training images tagged absent that it is to call absent.
+    """
+    rows = [_ranking_row(label, ranked) for label, ranked in predictor.items()]
+    head = ["label", "AUC", "tagged present", "tagged absent", "subjects"]
+    caption = (
+        "How often an image tagged present scores higher than one tagged absent: 1 is always, 0.5 "
+        "is chance; 95 % interval over subjects. Counted are images of subjects kept aside; where "
+        "these are all of one state, all tagged images, those the predictor learnt from included."
+    )
+    many = "most" if specificity is None else share(specificity)
+    gate = (
+        "Masks of images without tags are gated: they hold such a label only if the image scores "
+        f"at least as high as {many} of the training images tagged absent. A label is not gated if "
+        "it is tagged absent in ranges of slices alone."
+    )
+    return table(caption, head, rows) + (paragraph(gate) if rows else "")
+
+
+def _ranking_row(label: str, ranked: Ranking | None) -> list[object]:
+    if ranked is None:
+        return [label, None, None, None, None]
+    area = between(ranked.auc, ranked.low, ranked.high, 3)
+    return [label, area, ranked.positives, ranked.negatives, ranked.subjects]
 
 
 def _label_row(name: str, summary: LabelSummary) -> list[object]:

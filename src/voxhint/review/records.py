@@ -1,13 +1,17 @@
-"""The small files of a run: JSON objects, the table of training, the table of scores."""
+"""The small files of a run: JSON objects, tables of training and scores, facts of a predictor."""
 
 import csv
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from voxhint.core.errors import BadFileError
+from voxhint.measure.detection import Ranking
 from voxhint.measure.table import ScoreTable
 
 
@@ -52,6 +56,36 @@ def read_history(path: Path) -> tuple[Mapping[str, float | None], ...]:
 def read_scores(path: Path) -> ScoreTable:
     """Return the table of a `scores.json`."""
     return ScoreTable.from_json(_text(path))
+
+
+def read_predictor(path: Path) -> Mapping[str, Ranking | None]:
+    """Read how well a predictor of tags tells which images hold a label.
+
+    Args:
+        path: The `made.json` of soft labels.
+
+    Returns:
+        By label; None where only ranges of slices are tagged. Empty without a predictor.
+
+    Raises:
+        BadFileError: It cannot be read, or its facts are none of a predictor.
+    """
+    try:
+        told = _PREDICTOR.validate_python(read_object(path).get("predictor", {}))
+    except ValidationError as error:
+        msg = f"{path.name}: tells nothing of a predictor that could be read; label the study again"
+        raise BadFileError(msg) from error
+    return {label: facts.auc for label, facts in told.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What `label` tells of the predictor of one label."""
+
+    auc: Ranking | None
+
+
+_PREDICTOR = TypeAdapter(dict[str, _Told])
 
 
 def _text(path: Path) -> str:

@@ -17,7 +17,7 @@ from voxhint.review.markup import (
     table,
     text,
 )
-from voxhint.review.numbers import tell_cases, tell_comparison, tell_scores
+from voxhint.review.numbers import tell_cases, tell_comparison, tell_predictor, tell_scores
 
 RESEARCH_ONLY = (
     "For research use only. This is not a medical device: neither the masks nor the numbers may "
@@ -50,6 +50,7 @@ def write_report(run: RunFacts) -> str:
         _scores(run),
         _pictures("Test cases", _TEST_GUIDE, run.test_pictures),
         _pictures("From hints to masks: training cases", _TRAINING_GUIDE, run.training_pictures),
+        _predictor(run),
         _learning(run),
         _warnings(run),
         section("What was done", _steps(run), _settings(run)),
@@ -107,6 +108,12 @@ def _pictures(title: str, guide: str, pictures: Sequence[Picture]) -> str:
         return ""
     shown = (picture(one.png, alt=one.alt, caption=one.caption) for one in pictures)
     return section(title, paragraph(guide, kind="quiet"), *shown)
+
+
+def _predictor(run: RunFacts) -> str:
+    told = _mapping(_mapping(run.made, "config"), "label").get("presence_specificity")
+    specificity = told if isinstance(told, float) else None
+    return section("What images hold, learnt from tags", tell_predictor(run.predictor, specificity))
 
 
 def _learning(run: RunFacts) -> str:

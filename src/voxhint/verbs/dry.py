@@ -16,6 +16,7 @@ from voxhint.verbs.forecast import patch_voxels_within, training_bytes
 from voxhint.verbs.label import learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
+from voxhint.verbs.tagging import sought
 
 _LOOKED_AT = 10  # cases
 
@@ -55,6 +56,12 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         soft_label(opened, cases[0], reach, recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
+        labels = sought(opened)
+        if labels:
+            yield (
+                f"tags: a predictor of {', '.join(labels)} is trained before labelling, "
+                f"{recipe.label.predictor_steps} steps; the times above leave it out"
+            )
 
 
 def _plan(study: Study, recipe: Recipe, machine: Machine) -> Plan:
