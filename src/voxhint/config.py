@@ -60,7 +60,7 @@ class LabelConfig:
     """See slices one by one after a look at their neighbours (2.5D)."""
 
     predictor_mirror: bool = True
-    """Flip images for the predictor; switch off where left and right are different labels."""
+    """Flips of images for the predictor, and a mean over them; not for labels of left and right."""
 
     bag_voxels: Count = 60_000
     """Voxels of an image as the predictor sees it at most; larger ones are made coarser."""

@@ -35,5 +35,5 @@ def test_the_mask_of_a_series_lies_on_its_slices(tmp_path: Path) -> None:
             index = to_index @ [-lps[0], -lps[1], lps[2], 1]
             np.testing.assert_allclose(index[:2], [i, j], atol=1e-3)
             assert abs(index[2] - round(index[2])) < 1e-3
-        seen.add(round(index[2]))
+            seen.add(round(index[2]))
     assert seen == set(range(len(slices)))

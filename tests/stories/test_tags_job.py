@@ -103,6 +103,18 @@ def test_the_predictor_is_kept_with_the_labels_and_with_the_model(run_folder: Pa
     assert "tagged absent" in (run_folder / "report.html").read_text()
 
 
+def test_masks_are_empty_where_the_predictor_says_absent(study: Path, run_folder: Path) -> None:
+    with (run_folder / "masks" / "presence.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == sorted(
+        path.name.removesuffix("_0000.nii.gz") for path in (study / "imagesTs").iterdir()
+    )
+    for row in rows:
+        assert 0 <= float(row["probability"]) <= 1
+        if row["present"] == "no":
+            assert not read_ids(run_folder / "masks" / f"{row['case']}.nii.gz")[0].any()
+
+
 def test_the_same_command_again_changes_nothing(study: Path, run_folder: Path) -> None:
     before = tree(run_folder)
     times = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*")}

@@ -16,9 +16,10 @@ from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.prepare import common_grid, resample
+from voxhint.verbs.finder import Finder
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
 from voxhint.verbs.presence import PREDICTOR
-from voxhint.verbs.tagging import Finder, fit_presence, sought
+from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"

@@ -23,7 +23,7 @@ from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import Model, open_model
-from voxhint.verbs.presence import PREDICTOR, open_presence
+from voxhint.verbs.presence import PREDICTOR, ask_presence, open_presence
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 Facts = Callable[[str], SoftLabel]
@@ -140,11 +140,18 @@ def predict_cases(
     if start(out, ticket, overwrite=machine.overwrite):
         return out
     began = time.monotonic()
+    absent: Mapping[str, frozenset[str]] = {}
+    predictor = model.weights.parent / PREDICTOR
+    if work.facts is None and predictor.exists():  # hinted images have tags of their own
+        presence = open_presence(predictor, model.fabric)
+        absent = ask_presence(presence, work.cases, out / "presence.csv", tell)
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
             with about(f"case {case}"):
-                _write_case(model, case, images, (out, work.facts, config))
+                _write_case(
+                    model, case, images, (out, work.facts, absent.get(case, frozenset()), config)
+                )
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
@@ -156,14 +163,15 @@ def _write_case(
     model: Model,
     case: str,
     images: Mapping[str, Path],
-    how: tuple[Path, Facts | None, PredictConfig],
+    how: tuple[Path, Facts | None, frozenset[str], PredictConfig],
 ) -> None:
-    out, facts, config = how
+    out, facts, absent, config = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
     probs, grid = _probabilities(model, volumes, config)
-    if facts is None:  # hinted images are not asked: their tags were read
-        _silence(probs, model, volumes)
     labels = model.plan.labels
+    for number in map(labels.number, absent):
+        probs[0] += probs[number]
+        probs[number] = 0
     if config.probabilities:
         for name, values in zip(labels.foreground, probs[1:], strict=True):
             write_probability(out / f"{case}__{name}.nii.gz", values, grid)
@@ -171,18 +179,6 @@ def _write_case(
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
     classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts(case))
     write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
-
-
-def _silence(
-    probs: Float32[np.ndarray, "class i j k"], model: Model, volumes: Mapping[str, Volume]
-) -> None:
-    """Give to background what the labels get that the image does not hold, says the predictor."""
-    folder = model.weights.parent / PREDICTOR
-    if folder.exists():
-        for name in open_presence(folder, model.fabric).absent(volumes):
-            number = model.plan.labels.number(name)
-            probs[0] += probs[number]
-            probs[number] = 0
 
 
 def _probabilities(

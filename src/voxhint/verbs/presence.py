@@ -1,5 +1,7 @@
 """Image-level predictors, asked whether an image holds a label, and where they see it."""
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ from jaxtyping import Float32
 from lightning_fabric import Fabric
 
 from voxhint.config import LabelConfig
-from voxhint.core import Case, Volume
-from voxhint.core.errors import BadFileError
+from voxhint.core import Case
+from voxhint.core.errors import BadFileError, about
+from voxhint.files.atomic import write_text
+from voxhint.files.images import read_volume
 from voxhint.label.attribution import Settings as MapSettings
 from voxhint.label.attribution import attribute
 from voxhint.label.calibrate import Calibration
@@ -21,6 +25,7 @@ from voxhint.label.refine import Contrast
 from voxhint.nets import Predictor, load_weights
 from voxhint.prepare import Plan, back_from, normalised, prepare_image
 from voxhint.verbs.models import read_plan
+from voxhint.verbs.tell import Tell
 
 PREDICTOR = "predictor"
 FACTS = "presence.json"
@@ -52,20 +57,6 @@ class Presence:
         with torch.inference_mode():
             total = sum(self.net(batch.flip(axes) if axes else batch) for axes in flips)
         return dict(zip(self.labels, (total / len(flips))[0].tolist(), strict=True))
-
-    def absent(self, images: Mapping[str, Volume]) -> tuple[str, ...]:
-        """Return the labels that an image does not hold, as far as the predictor can tell."""
-        prepared, _ = prepare_image(images, self.plan)
-        found = self.scores(prepared)
-        return tuple(name for name in self.labels if found[name] < self.facts[name]["gate"])
-
-    def probabilities(self, images: Mapping[str, Volume]) -> dict[str, float]:
-        """Return the calibrated probability of each label."""
-        prepared, _ = prepare_image(images, self.plan)
-        return {
-            name: Calibration(**self.facts[name]["calibration"]).probability(score)
-            for name, score in self.scores(prepared).items()
-        }
 
     def told(self) -> dict[str, Any]:
         """Return how well each label's presence is predicted, for `made.json` and the report."""
@@ -145,3 +136,39 @@ def network_for(plan: Plan, labels: Sequence[str], pooling: str, *, flat: bool) 
         pooling=pooling,
         flat=flat,
     )
+
+
+def ask_presence(
+    presence: Presence, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
+) -> Mapping[str, frozenset[str]]:
+    """Ask once what each image holds, and write the answers down.
+
+    Args:
+        presence: The predictor.
+        cases: Paths of the images by case and channel.
+        table: Where case, label, probability and present go; read again if it is there.
+        tell: Hears of progress.
+
+    Returns:
+        For each case the labels it does not hold, as far as the predictor can tell.
+    """
+    if not table.exists():
+        rows = [("case", "label", "probability", "present")]
+        for number, (case, images) in enumerate(cases.items()):
+            tell("ask what images hold", number, len(cases), case)
+            with about(f"case {case}"):
+                volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+                scores = presence.scores(prepare_image(volumes, presence.plan)[0])
+            for name, score in scores.items():
+                facts = presence.facts[name]
+                curve = facts["calibration"]
+                chance = "" if curve is None else f"{Calibration(**curve).probability(score):.4f}"
+                rows.append((case, name, chance, "yes" if score >= facts["gate"] else "no"))
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_text(table, text.getvalue())
+    absent: dict[str, set[str]] = {case: set() for case in cases}
+    for row in csv.DictReader(io.StringIO(table.read_text("utf-8"))):
+        if row["present"] == "no":
+            absent[row["case"]].add(row["label"])
+    return {case: frozenset(names) for case, names in absent.items()}

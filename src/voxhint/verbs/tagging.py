@@ -2,33 +2,29 @@
 
 import dataclasses
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
 from skimage.filters import threshold_otsu
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, LabelSet, SoftLabel, Strokes, Tag
+from voxhint.core import LabelSet, Strokes, Tag
 from voxhint.core.errors import about
 from voxhint.files.atomic import replacing, write_json
 from voxhint.files.study import CaseFiles, Study, load_case
-from voxhint.label import Evidence
-from voxhint.label.calibrate import calibrate, null_threshold
-from voxhint.label.refine import Contrast, refine, weigh
-from voxhint.label.regions import Region, with_regions
-from voxhint.label.seeds import places_mm
+from voxhint.label.calibrate import calibrate
+from voxhint.label.refine import Contrast
 from voxhint.measure.detection import ranking
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan, Wishes, fingerprint, make_plan, prepare_image
 from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan, write_history
-from voxhint.verbs.presence import FACTS, Presence, image_of, network_for, open_presence
+from voxhint.verbs.presence import FACTS, Presence, network_for, open_presence
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell
 
@@ -38,7 +34,6 @@ _RATE = 3e-3
 _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
 _SAMPLES = 400  # voxels of each image that decide what is dense
 _LOOKS = 40  # images that decide whether a label is bright or dark
-_NULLS = 150  # images tagged absent that decide what evidence shows by chance
 _NO_GATE = -1e9
 
 Tagged = tuple[CaseFiles, TaggedImage]
@@ -91,77 +86,6 @@ def needs_place(study: Study, name: str, label: str) -> bool:
     shown = any(not isinstance(hint, Tag) for hint in hints)
     drawn = any(file.label in (None, label) for file in study.stroke_files.get(name, ()))
     return tagged and not shown and not drawn
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Finder:
-    """Finds the regions of labels that a case is tagged to hold and of which nothing else tells."""
-
-    presence: Presence
-    study: Study
-    config: LabelConfig
-    seed: int
-    thresholds: Mapping[str, float]
-    """For each label what its evidence exceeds by chance in healthy images."""
-
-    @staticmethod
-    def of(
-        presence: Presence, study: Study, config: LabelConfig, seed: int, tell: Tell
-    ) -> "Finder":
-        """Return a finder whose thresholds follow from the training images tagged absent."""
-        thresholds = {}
-        for number, label in enumerate(presence.labels):
-            tell("look at healthy images", number, len(presence.labels), label)
-            rng = np.random.default_rng([seed, number])
-            thresholds[label] = healthy_threshold(presence, study, label, config, rng)
-        return Finder(presence, study, config, seed, thresholds)
-
-    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> SoftLabel:
-        """Return the soft label of a case with the regions of its tags laid over it."""
-        regions = {
-            self.study.labels.number(label): self._region(evidence, case, label)
-            for label in self.presence.labels
-            if needs_place(self.study, case.name, label)
-        }
-        if not regions:
-            return soft
-        return with_regions(soft, evidence, regions, trust=self.config.tag_trust)
-
-    def _region(self, evidence: Evidence, case: Case, label: str) -> Region:
-        """Return where a label lies: one region for each range of slices it is tagged in."""
-        number = self.presence.labels.index(label)
-        rng = np.random.default_rng([self.seed, number, *case.name.encode()])
-        found = self.presence.evidence(case, label, self.config, rng)
-        image = image_of(case, self.presence.plan)
-        contrast = self.presence.contrast(label)
-        allowed = evidence.possible[self.study.labels.number(label)] > 0
-        found = np.where(allowed, found, min(0.0, float(found.min())))
-        seen = weigh(found, contrast.of(image)) > self.thresholds[label]
-        height = places_mm(case.grid)[2]
-        inside = np.zeros(case.grid.shape, bool)
-        for part in _present_ranges(case, label):
-            here = (
-                np.ones_like(inside) if part is None else (height >= part[0]) & (height <= part[1])
-            )
-            if self.config.refine == "none":
-                inside |= seen & here
-            else:
-                i, j, k = (float(s) for s in case.grid.spacing_mm)
-                inside |= allowed & refine(
-                    np.where(here, found, 0).astype(np.float32),
-                    image,
-                    spacing_mm=(i, j, k),
-                    contrast=contrast,
-                    method=self.config.refine,
-                )
-        return Region(inside, seen)
-
-
-def _present_ranges(case: Case, label: str) -> list[tuple[float, float] | None]:
-    """Return the ranges of slices a label is tagged present in; None is the whole image."""
-    tags = [hint for hint in case.hints if isinstance(hint, Tag) and hint.label == label]
-    ranges = [tag.z_range_mm for tag in tags if tag.state == "present"]
-    return [part for part in ranges if part is not None] or [None]
 
 
 def fit_presence(
@@ -305,7 +229,9 @@ def _facts(
     facts: dict[str, Any] = {"contrast": dataclasses.asdict(contrast)}
     if not everything:  # tags speak of ranges of slices only
         return {**facts, "gate": _NO_GATE, "auc": None, "calibration": None}
-    tried = held_out if len({row.present for row in held_out}) > 1 else everything
+    apart = len({row.present for row in held_out}) > 1
+    tried = held_out if apart else everything
+    facts["held_out"] = apart
     scores, truth = np.array([r.score for r in tried]), np.array([r.present for r in tried])
     drawn = np.random.default_rng(0)  # intervals are the same at every look
     facts["auc"] = dataclasses.asdict(
@@ -365,32 +291,3 @@ def _contrast(
             seen = float((found * prepared[0]).sum() / found.sum())
             brighter.append(seen > float(np.median(prepared[0])))
     return Contrast(low, high) if np.mean(brighter or [True]) >= 0.5 else Contrast(high, low)
-
-
-def healthy_threshold(
-    presence: Presence,
-    study: Study,
-    label: str,
-    config: LabelConfig,
-    rng: np.random.Generator,
-) -> float:
-    """Return what weighed evidence exceeds by chance in training images tagged absent."""
-    healthy = [
-        files
-        for files in study.training
-        if any(
-            bag.states[0] == 0 and bag.z_range_mm is None
-            for bag in bags_of(study, files.name, [label])
-        )
-    ]
-
-    def maps() -> Iterator[Float32[np.ndarray, "i j k"]]:
-        for files in healthy[:: max(1, -(-len(healthy) // _NULLS))]:
-            with about(f"case {files.name}"):
-                case = load_case(study, files, hints=False)
-                found = presence.evidence(case, label, config, rng)
-                yield weigh(found, presence.contrast(label).of(image_of(case, presence.plan)))
-
-    if not healthy:  # tags of slices alone: nothing is known to be chance
-        return float("inf")
-    return null_threshold(maps(), config.null_quantile, rng=rng)
