@@ -1,3 +1,4 @@
+import gzip
 import random
 import signal
 import subprocess
@@ -7,24 +8,30 @@ from pathlib import Path
 import pytest
 from tests.stories.commands import command, plain, tree, voxhint
 
-from voxhint.verbs.phantom_study import write_phantom_study
+from voxhint.verbs.phantom_study import Kind, write_phantom_study
 
 KNOBS = ("--steps", "60", "--width", "4", "--patch-voxels", "30000", "--threads", "1")
+TAGS = ("--predictor-steps", "40")
 
 
 @pytest.mark.slow
-def test_a_run_killed_ten_times_ends_with_the_very_same_masks(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "times", "knobs"), [("organs", 10, ()), ("lung", 4, TAGS)])
+def test_a_killed_run_ends_with_the_very_same_masks(
+    tmp_path: Path, kind: Kind, times: int, knobs: tuple[str, ...]
+) -> None:
     study = tmp_path / "study"
-    write_phantom_study(study, cases=6, test_cases=2, hints=("points:10", "scribbles"))
-    calm = voxhint("run", study, "--out", tmp_path / "calm", *KNOBS)
+    hints = ("points:10", "scribbles") if kind == "organs" else None
+    write_phantom_study(study, kind=kind, cases=6, test_cases=2, hints=hints)
+    words = (*KNOBS, *knobs)
+    calm = voxhint("run", study, "--out", tmp_path / "calm", *words)
     assert calm.returncode == 0, calm.stderr
 
     chance = random.Random(0)
     killed = tmp_path / "killed"
     kills = 0
-    while kills < 10:
+    while kills < times:
         process = subprocess.Popen(
-            command("run", study, "--out", killed, *KNOBS),
+            command("run", study, "--out", killed, *words),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=plain(),
@@ -36,10 +43,9 @@ def test_a_run_killed_ten_times_ends_with_the_very_same_masks(tmp_path: Path) ->
         kills += 1
         whole = [path for path in killed.rglob("*.nii.gz") if not path.name.startswith(".")]
         for path in whole:  # nothing partial under a final name
-            assert path.read_bytes()[:2] == b"\x1f\x8b"
-            assert path.stat().st_size > 300
+            assert len(gzip.decompress(path.read_bytes())) > 352  # a header and voxels
 
-    last = voxhint("run", study, "--out", killed, *KNOBS)
+    last = voxhint("run", study, "--out", killed, *words)
     assert last.returncode == 0, last.stderr
     assert tree(killed) == tree(tmp_path / "calm")
     assert not list(killed.rglob("*.partial*"))
