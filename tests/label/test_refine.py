@@ -132,3 +132,13 @@ def test_evidence_counts_only_where_there_is_tissue() -> None:
     evidence = np.ones((2, 2, 2), np.float32)
     assert not weigh(evidence, np.zeros((2, 2, 2), np.float32)).any()
     assert (weigh(evidence, np.ones((2, 2, 2), np.float32)) == 1).all()
+
+
+def test_what_lies_far_away_changes_nothing() -> None:
+    truth = ball((17.0, 16.0, 11.0), 4.0)
+    image, evidence = blurred(truth), seen((17.0, 16.0, 11.0))
+    near = refine(evidence, image, spacing_mm=SPACING, contrast=LUNG)
+    pads = ((0, 200), (0, 0), (0, 0))
+    far = refine(np.pad(evidence, pads), np.pad(image, pads), spacing_mm=SPACING, contrast=LUNG)
+    assert np.array_equal(far[:48], near)
+    assert not far[48:].any()

@@ -17,6 +17,7 @@ _TOP = 0.7  # of the peak of a weighted map: the core of what was seen
 _NOISE_MM = 0.35  # of smoothing before levels are compared
 _FAR_MM = 12.0  # where the surround of a core is looked for
 _REACH_MM = 14.0  # farthest that a region grows from its core
+_FIELD_MM = 50.0  # to each side: a core, its growth, its surround and the bulk beside it
 _BULK_MM = 8.0  # inscribed radius from which dense tissue is wall or organ, not a lesion
 _DENSE = 0.6  # of the contrast: what may be bulk
 _OWN = 0.8  # share of a core inside bulk from which the lesion itself is that large
@@ -91,11 +92,21 @@ def refine(
         for image segmentation". Chan and Vese 2001, with the morphological steps of
         Marquez-Neila et al. 2014.
     """
-    density = ndimage.gaussian_filter(contrast.of(image), _NOISE_MM / np.array(spacing_mm))
-    weighed = weigh(evidence, density)
-    if weighed.max() <= 0:
-        return np.zeros(evidence.shape, bool)
-    core, bulk = _core(weighed, density, spacing_mm)
+    weighed = weigh(evidence, contrast.of(image))
+    region = np.zeros(evidence.shape, bool)
+    if weighed.max() > 0:
+        part = _field(_place(weighed), spacing_mm)
+        found = _refined(evidence[part], contrast.of(image[part]), spacing_mm, method)
+        region[part] = found
+    return region
+
+
+def _refined(
+    evidence: Map, density: Map, spacing_mm: tuple[float, float, float], method: Refinement
+) -> Region:
+    """Return the region in the field of view around the strongest evidence."""
+    density = ndimage.gaussian_filter(density, _NOISE_MM / np.array(spacing_mm))
+    core, bulk = _core(weigh(evidence, density), density, spacing_mm)
     region = _grown(core, bulk, density, spacing_mm)
     match method:
         case "random-walker":
@@ -104,6 +115,15 @@ def refine(
             return _contoured(region, bulk, density, spacing_mm)
         case _:
             return region
+
+
+def _field(
+    middle: tuple[int, ...], spacing_mm: tuple[float, float, float]
+) -> tuple[slice, slice, slice]:
+    """Return the field of view around a voxel: what lies farther has no part in a region."""
+    half = [int(np.ceil(_FIELD_MM / s)) for s in spacing_mm]
+    i, j, k = (slice(max(0, m - h), m + h + 1) for m, h in zip(middle, half, strict=True))
+    return i, j, k
 
 
 def _core(
