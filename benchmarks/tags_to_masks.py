@@ -45,10 +45,16 @@ HEALTHY = 150  # windows tagged absent that decide a threshold, at most
 BLOB_MM = 5.0  # standard deviation of the blob at a random place
 FLAT = 0.01  # weight of millimetres along z in a cylinder: the middle slice is its peak
 SHARES = np.geomspace(0.5, 0.0005, 60)  # of all voxels, above the thresholds the oracle tries
+SCORED = ("what scores a window", "AUC", "passes with the label", "passes without")
+COLUMNS = (
+    "map|windows with, without|peak inside|raw|raw, oracle|refined|median"
+    f"|refined minus {DEFAULT}|raw mL|refined mL, gated|seconds"
+).split("|")
 STATISTICS = {
     "highest HU": np.max,
     "99th percentile of HU": functools.partial(np.percentile, q=99),
     "mean HU": np.mean,
+    "share of -600 to -200 HU": lambda image: np.mean((image > -600) & (image < -200)),
 }
 
 
@@ -347,36 +353,20 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def tables(areas: dict[str, Any], rows: dict[str, Any]) -> str:
     """Return what was measured so far."""
-    heads = ["what scores a window", "AUC", "passes the gate: with, without the label"]
     scores = [
-        [
-            name,
-            f"{area['auc']:.3f} ({number(area['low'])} to {number(area['high'])})",
-            ", ".join(number(share, 2) for share in area["passed"]),
-        ]
+        [name, spread({"mean": area["auc"], **area}), *(number(x, 2) for x in area["passed"])]
         for name, area in areas.items()
     ]
-    columns = [
-        "map",
-        "windows with, without",
-        "peak inside",
-        "raw",
-        "raw, oracle",
-        "refined",
-        "median",
-        f"refined minus {DEFAULT}",
-        "raw mL",
-        "refined mL, gated",
-        "seconds",
-    ]
-    lines = [
-        [name, f"{row['present']}, {row['absent']}", number(row["hit"], 2), spread(row.get("raw")),
-         number(row["oracle"]["mean"]), spread(row["refined"]), number(row["refined"]["median"]),
-         gained(row, rows.get(DEFAULT)), number(row.get("raw_ml"), 2),
-         number(row.get("refined_ml"), 2), number(row["seconds"], 2)]
-        for name, row in rows.items()
-    ]  # fmt: skip
-    return table(heads, scores) + "\n\n" + table(columns, lines) + "\n"
+    lines = []
+    places = {name: place for place, name in enumerate(METHODS)}
+    for name in sorted(rows, key=lambda name: places.get(name.partition(",")[0], len(places))):
+        row = rows[name]
+        cells = [name, f"{row['present']}, {row['absent']}", number(row["hit"], 2)]
+        cells += [spread(row.get("raw")), number(row["oracle"]["mean"]), spread(row["refined"])]
+        cells += [number(row["refined"]["median"]), gained(row, rows.get(DEFAULT))]
+        cells += [number(row.get(key), 2) for key in ("raw_ml", "refined_ml", "seconds")]
+        lines.append(cells)
+    return table(SCORED, scores) + "\n\n" + table(COLUMNS, lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
