@@ -1,9 +1,9 @@
 """Where a predictor trained on tags looked: every map of evidence, raw and refined, with controls.
 
-usage: tags_to_masks.py STUDY OUT [--methods ...] [--limit N] [--test] [--threads N]
+usage: tags_to_masks.py STUDY OUT [--methods ...] [--limit N] [--test] [--seed N] [--threads N]
 
 STUDY holds tags and denseTr, and splits.json names its `fit` and `design` cases. A predictor learns
-the tags of the `fit` cases in OUT. Maps of the `design` cases are held against denseTr, with --test
+the tags of the `fit` cases in OUT. Maps of `design` cases are held against denseTr, with --test
 those of the test cases against labelsTs, for the record. Thresholds follow from `fit` cases tagged
 absent; only what is called oracle has seen masks. --limit bounds the windows of each kind. Rows of
 an earlier call are kept, so slow methods can be added with fewer windows. The tables are printed
@@ -106,12 +106,11 @@ def fit_study(study: Path, out: Path, *, shuffled: bool) -> Path:
     return out
 
 
-def trained(study: Path, out: Path, threads: int, *, shuffled: bool) -> tuple[Presence, Study]:
+def trained(study: Path, out: Path, machine: Machine, *, shuffled: bool) -> tuple[Presence, Study]:
     """Return the predictor of the `fit` cases, trained where no earlier call has, and its study."""
     name = "shuffled" if shuffled else "fit"
     opened, _ = open_study(fit_study(study, out / f"{name}-study", shuffled=shuffled))
     config = LabelConfig(predictor_steps=SHUFFLED_STEPS) if shuffled else CONFIG
-    machine = Machine(device="cpu", threads=threads)
     labels = opened.labels.foreground
     presence = fit_presence(out / name, opened, labels, config=config, machine=machine, tell=tell)
     return presence, opened
@@ -410,6 +409,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--limit", type=int, default=10_000)
     parser.add_argument("--test", action="store_true")
+    parser.add_argument("--seed", type=int, default=0, help="of the predictors; another OUT each")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -417,8 +417,9 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Make the table."""
     args = parsed()
-    presence, fitted = trained(args.study, args.out, args.threads, shuffled=False)
-    misled, _ = trained(args.study, args.out, args.threads, shuffled=True)
+    machine = Machine(device="cpu", threads=args.threads, seed=args.seed)
+    presence, fitted = trained(args.study, args.out, machine, shuffled=False)
+    misled, _ = trained(args.study, args.out, machine, shuffled=True)
     without = tagged(fitted, fitted.training, "absent")
     healthy = [window(fitted, files) for files in some(without, min(HEALTHY, args.limit))]
     opened, _ = open_study(args.study)
