@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voxhint.config import Machine, Recipe, bytes_of, seconds_of
+from voxhint.config import Machine, Recipe, seconds_of
 from voxhint.files.inspection import open_study
-from voxhint.files.study import Study, load_case
-from voxhint.prepare import Plan, Wishes, fingerprint, make_plan
+from voxhint.prepare import make_plan
 from voxhint.train import step_seconds
-from voxhint.verbs.forecast import patch_voxels_within, training_bytes
+from voxhint.verbs.forecast import training_bytes
 from voxhint.verbs.label import learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
+from voxhint.verbs.planning import measure_images, trunk_wishes
 from voxhint.verbs.tagging import sought
+from voxhint.verbs.tell import silent
 
 _LOOKED_AT = 10  # cases
 
@@ -37,7 +38,13 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     cases = learning_cases(opened, dense=dense)
     yield f"{len(cases)} cases to learn from, {len(opened.test)} to predict"
     fabric = open_fabric(machine)
-    plan = _plan(opened, recipe, machine)
+    plan = make_plan(
+        measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
+        opened.channels,
+        opened.labels,
+        wishes=trunk_wishes(recipe.train, machine),
+        optional_channels=opened.optional_channels,
+    )
     torch.manual_seed(machine.seed)
     net = network_of(plan)
     seconds = step_seconds(fabric, net, plan)
@@ -62,19 +69,3 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
                 f"tags: a predictor of {', '.join(labels)} is trained before labelling, "
                 f"{recipe.label.predictor_steps} steps; the times above leave it out"
             )
-
-
-def _plan(study: Study, recipe: Recipe, machine: Machine) -> Plan:
-    chosen = study.training[:: max(1, -(-len(study.training) // _LOOKED_AT))]
-    rng = np.random.default_rng(machine.seed)
-    prints = [fingerprint(load_case(study, f, hints=False), rng) for f in chosen]
-    voxels = recipe.train.patch_voxels
-    if machine.max_ram is not None:
-        voxels = patch_voxels_within(bytes_of(machine.max_ram), recipe.train)
-    return make_plan(
-        prints,
-        study.channels,
-        study.labels,
-        wishes=Wishes(network=recipe.train.network, width=recipe.train.width, patch_voxels=voxels),
-        optional_channels=study.optional_channels,
-    )

@@ -20,15 +20,15 @@ from voxhint.label.calibrate import calibrate
 from voxhint.label.refine import Contrast
 from voxhint.measure.detection import ranking
 from voxhint.nets import weights_bytes
-from voxhint.prepare import Plan, Wishes, fingerprint, make_plan, prepare_image
+from voxhint.prepare import Plan, Wishes, make_plan, prepare_image
 from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan, write_history
+from voxhint.verbs.planning import measure_images
 from voxhint.verbs.presence import FACTS, Presence, network_for, open_presence
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell
 
-_MEASURED = 200  # cases that decide the plan
 _BATCH = 12
 _RATE = 3e-3
 _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
@@ -115,7 +115,7 @@ def fit_presence(
         return open_presence(folder, fabric)
     folder.mkdir(parents=True, exist_ok=True)
     files = tuple(f for f in study.training if bags_of(study, f.name, labels))
-    plan = _plan(folder, study, files, labels, config, machine)
+    plan = _plan(folder, study, files, labels, config, (machine, tell))
     images = []
     for number, case in enumerate(files):
         tell("prepare for the predictor", number, len(files), case.name)
@@ -167,16 +167,12 @@ def _plan(
     files: Sequence[CaseFiles],
     labels: tuple[str, ...],
     config: LabelConfig,
-    machine: Machine,
+    how: tuple[Machine, Tell],
 ) -> Plan:
+    machine, tell = how
     path = folder / "plan.json"
     if path.exists():
         return read_plan(path)
-    prints = []
-    for number, case in enumerate(files[:: max(1, -(-len(files) // _MEASURED))]):
-        with about(f"case {case.name}"):
-            rng = np.random.default_rng([machine.seed, number])
-            prints.append(fingerprint(load_case(study, case, hints=False), rng))
     wishes = Wishes(
         network="predictor",
         width=config.predictor_width,
@@ -186,7 +182,11 @@ def _plan(
     )
     named = LabelSet(("background", *labels), tuple(range(len(labels) + 1)))
     plan = make_plan(
-        prints, study.channels, named, wishes=wishes, optional_channels=study.optional_channels
+        measure_images(study, files, machine.seed, tell),
+        study.channels,
+        named,
+        wishes=wishes,
+        optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())
     return plan

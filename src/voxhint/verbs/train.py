@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from voxhint.config import Machine, TrainConfig, bytes_of, seconds_of
+from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import replacing, write_json, write_text
@@ -20,25 +20,21 @@ from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import dense_label
 from voxhint.nets import weights_bytes
 from voxhint.prepare import (
-    Fingerprint,
     Plan,
-    Wishes,
     claims_on,
-    fingerprint,
     make_plan,
     prepare_image,
 )
 from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
-from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
 from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of, read_plan, write_history
+from voxhint.verbs.planning import measure_images, trunk_wishes
 from voxhint.verbs.presence import PREDICTOR, PREDICTOR_FILES
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
-_MEASURED = 200  # cases that decide the plan
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
@@ -172,23 +168,11 @@ def _plan(
     path = out / "plan.json"
     if path.exists():
         return read_plan(path)
-    prints: list[Fingerprint] = []
-    chosen = files[:: max(1, -(-len(files) // _MEASURED))]
-    for number, case in enumerate(chosen):
-        tell("measure", number, len(chosen), case.name)
-        rng = np.random.default_rng([machine.seed, number])
-        with about(f"case {case.name}"):
-            prints.append(fingerprint(load_case(study, case, hints=False), rng))
-    voxels = config.patch_voxels
-    if machine.max_ram is not None:
-        voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
     plan = make_plan(
-        prints,
+        measure_images(study, files, machine.seed, tell),
         study.channels,
         study.labels,
-        wishes=Wishes(
-            network=config.network, width=config.width, patch_voxels=voxels, batch=config.batch
-        ),
+        wishes=trunk_wishes(config, machine),
         optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())

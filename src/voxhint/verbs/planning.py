@@ -1,0 +1,49 @@
+"""Measuring the images of a study, and wishing for what the data leave open: what plans rest on."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from voxhint.config import Machine, TrainConfig, bytes_of
+from voxhint.core.errors import about
+from voxhint.files.study import CaseFiles, Study, load_case
+from voxhint.prepare import Fingerprint, Wishes, fingerprint
+from voxhint.verbs.forecast import patch_voxels_within
+from voxhint.verbs.tell import Tell
+
+_MEASURED = 200  # cases that decide a plan
+
+
+def measure_images(
+    study: Study, files: Sequence[CaseFiles], seed: int, tell: Tell, *, most: int = _MEASURED
+) -> list[Fingerprint]:
+    """Measure the images of evenly chosen cases.
+
+    Args:
+        study: Where the cases belong.
+        files: The cases.
+        seed: Chooses the voxels.
+        tell: Hears of progress.
+        most: How many cases are looked at.
+
+    Returns:
+        What `make_plan` needs to know of them.
+    """
+    prints: list[Fingerprint] = []
+    chosen = files[:: max(1, -(-len(files) // most))]
+    for number, case in enumerate(chosen):
+        tell("measure", number, len(chosen), case.name)
+        with about(f"case {case.name}"):
+            rng = np.random.default_rng([seed, number])
+            prints.append(fingerprint(load_case(study, case, hints=False), rng))
+    return prints
+
+
+def trunk_wishes(config: TrainConfig, machine: Machine) -> Wishes:
+    """Return what was decided of the trunk, its patches no larger than the memory allows."""
+    voxels = config.patch_voxels
+    if machine.max_ram is not None:
+        voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
+    return Wishes(
+        network=config.network, width=config.width, patch_voxels=voxels, batch=config.batch
+    )
