@@ -99,7 +99,7 @@ def mumford_shah(
         q: Probability of each class.
         image: The patch as the network sees it; gets no gradient.
         spacing_mm: Of the patch.
-        length_mm: Weight of the border: how thick a layer of unit contrast it may cost.
+        length_mm: Weight of the border, in mm times the squared unit of the image.
 
     Returns:
         Mean over the voxels of sum_k q_k |I - c_k|^2, with c_k the mean of the image under q_k in
