@@ -122,6 +122,15 @@ class TrainConfig:
     """Weight of the Dice loss beside cross-entropy; 0.3 for hints and 1 for dense masks if not
     given, because Dice swells what is in doubt."""
 
+    crf_weight: Annotated[float, Ge(0)] = 0.0
+    """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
+
+    tv_weight: Annotated[float, Ge(0)] = 0.0
+    """Weight of total variation, in mm: borders should be short."""
+
+    mumford_shah_weight: Annotated[float, Ge(0)] = 0.0
+    """Weight of the Mumford-Shah loss: the voxels of a class should look alike."""
+
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""
 

@@ -15,6 +15,7 @@ def equal(first: Batch, second: Batch) -> bool:
             (first.image, second.image),
             (first.belief, second.belief),
             (first.plausible, second.plausible),
+            (first.inside, second.inside),
         )
     )
 
@@ -41,6 +42,9 @@ def test_beyond_the_case_nothing_is_known() -> None:
     assert not batch.belief[:, :, -3:].any()
     assert (batch.plausible[:, :, :3] == 1).all()
     assert (batch.plausible[:, :, -3:] == 1).all()
+    assert not batch.inside[:, :, :3].any()
+    assert not batch.inside[:, :, -3:].any()
+    assert (batch.inside[:, :, 3:-3] == 1).all()
 
 
 def test_fixed_batches_are_the_same_at_every_call() -> None:

@@ -32,10 +32,13 @@ class Batch:
     image: Float[Tensor, "batch channel i j k"]
     belief: Float[Tensor, "batch class i j k"]
     plausible: Float[Tensor, "batch class i j k"]
+    inside: Float[Tensor, "batch 1 i j k"]
+    """1 in the case, 0 beyond it."""
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        return Batch(self.image.to(device), self.belief.to(device), self.plausible.to(device))
+        parts = (self.image, self.belief, self.plausible, self.inside)
+        return Batch(*(part.to(device) for part in parts))
 
 
 def draw_batch(
@@ -66,4 +69,5 @@ def _stack(places: Sequence[tuple[Example, Draw]], patch: Triple) -> Batch:
         pieces([e.image for e, _ in places], None),
         pieces([e.claims[0] for e, _ in places], 0.0),
         pieces([e.claims[1] for e, _ in places], 1.0),
+        pieces([np.broadcast_to(1.0, (1, *e.image.shape[1:])) for e, _ in places], 0.0),
     )
