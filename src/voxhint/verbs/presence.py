@@ -31,6 +31,7 @@ PREDICTOR = "predictor"
 FACTS = "presence.json"
 PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
 _ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
+_FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 _SMOOTH_MM = 2.0  # gradients at single voxels are noise
 _NOISY = 8  # copies for SmoothGrad
 
@@ -53,7 +54,7 @@ class Presence:
     def scores(self, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
         """Return the logit of each label in a prepared image, averaged over its flips."""
         batch = torch.from_numpy(image)[None].to(self.fabric.device)
-        flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3)) if self.mirror else ((),)
+        flips = _FLIPS if self.mirror else _FLIPS[:1]
         with torch.inference_mode():
             total = sum(self.net(batch.flip(axes) if axes else batch) for axes in flips)
         return dict(zip(self.labels, (total / len(flips))[0].tolist(), strict=True))
