@@ -17,11 +17,13 @@ _AXES = (-3, -2, -1)
 
 
 def fourier(field: Tensor) -> Tensor:
-    return torch.fft.fftn(field, dim=_AXES)
+    waves: Tensor = torch.fft.fftn(field, dim=_AXES)
+    return waves
 
 
 def back(field: Tensor) -> Tensor:
-    return torch.fft.ifftn(field, dim=_AXES).real
+    waves: Tensor = torch.fft.ifftn(field, dim=_AXES)
+    return waves.real
 
 
 def _distance() -> Tensor:

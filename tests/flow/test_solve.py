@@ -59,7 +59,7 @@ def test_a_constant_velocity_comes_back_to_a_millionth_in_float32(scheme: str, s
     there = solve(constant, z, start=0.0, end=1.0, steps=steps, scheme=scheme)
     torch.testing.assert_close(there, z - constant(z, z), atol=1e-6, rtol=1e-6)
     trip = round_trip(constant, z, end=1.0, steps=steps, scheme=scheme)
-    torch.testing.assert_close(trip.image, z, atol=2e-6, rtol=0)
+    assert float((trip.image - z).norm() / z.norm()) < 1e-6
 
 
 def test_a_network_in_half_precision_is_summed_in_float32() -> None:
@@ -84,8 +84,7 @@ def linear_in_any(z: Tensor, _: Tensor) -> Tensor:
 
 def test_levels_reach_both_ends_exactly() -> None:
     found = levels(0.9, 0.02, 7)
-    assert (found[0], len(found)) == (0.9, 8)
-    assert found[-1] == pytest.approx(0.02, abs=1e-15)
+    assert (found[0], found[-1], len(found)) == (0.9, 0.02, 8)
     np.testing.assert_allclose(np.diff(found), -0.88 / 7)
 
 

@@ -15,7 +15,7 @@ from voxhint.flow.steer import pull
 FLOW = AnalyticFlow()
 WITHOUT = Without(FLOW, lowest=0.1)
 DOWN = levels(0.5, S_MIN, 6)
-NONE = {"rho": 0.0, "mu": 0.0}
+NONE = Guidance(rho=0.0, mu=0.0)
 
 
 def rng() -> np.random.Generator:
@@ -89,7 +89,7 @@ def test_a_skipped_gradient_is_that_of_the_image_estimate_and_asks_the_flow_for_
 
 def test_without_strength_it_is_the_flow_itself() -> None:
     z = noisy(with_ball())
-    end = steer(FLOW, WITHOUT, z, levels=DOWN, guidance=Guidance(**NONE), rng=rng())
+    end = steer(FLOW, WITHOUT, z, levels=DOWN, guidance=NONE, rng=rng())
     assert torch.equal(end, solve(FLOW, z, start=0.5, end=S_MIN, steps=6, scheme="euler"))
 
 

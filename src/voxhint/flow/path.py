@@ -4,6 +4,7 @@ Everywhere in this room s is the noise level: s = 0 is the image, s = 1 is white
 z_s = (1 - s) z_0 + s e, and the velocity v = z_0 - e points at the image.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -87,7 +88,7 @@ def renoise(z: Field, noise: Field, *, start: float, end: float) -> Field:
         The recurrence of Ye et al. 2024, "TFG", arXiv:2409.15761, written for the straight path.
     """
     keep = (1 - end) / (1 - start)
-    return keep * z + (end**2 - (keep * start) ** 2) ** 0.5 * noise
+    return keep * z + math.sqrt(end**2 - (keep * start) ** 2) * noise
 
 
 def white_noise(rng: np.random.Generator, like: Field) -> Field:

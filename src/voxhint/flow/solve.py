@@ -49,7 +49,7 @@ def levels(start: float, end: float, steps: int) -> tuple[float, ...]:
     if not (0 <= start <= 1 and 0 <= end <= 1 and steps >= 1):
         msg = f"noise levels {start} to {end} in {steps} steps; use [0, 1] and 1 step or more"
         raise BadRecipeError(msg)
-    return tuple(start + (end - start) * step / steps for step in range(steps + 1))
+    return (*(start + (end - start) * step / steps for step in range(steps)), end)
 
 
 @torch.no_grad()

@@ -112,13 +112,13 @@ def pull(
 
     Returns:
         The velocity and the two gradients, g in the image estimate and g + s J^T g in z, with J the
-        Jacobian of the velocity (g twice if that is skipped).
+        Jacobian of the velocity (g twice if that is skipped or without rho).
 
     Source:
         Variance guidance: Chung et al. 2023, "DPS", arXiv:2209.14687. Gradient skipping: Patel et
         al. 2024, "FlowChef", arXiv:2412.00100.
     """
-    through = guidance.through_velocity
+    through = guidance.through_velocity and guidance.rho != 0
     with torch.set_grad_enabled(through):
         here = z.detach().requires_grad_(through)
         v = evaluate(velocity, here, s)
@@ -183,7 +183,7 @@ def _guided_step(
     strength = _strength(found.log_probability, a, guidance)
     image = z + a * found.velocity
     shift, slope = torch.zeros_like(z), found.image_gradient
-    for iteration in range(guidance.iterations):
+    for iteration in range(guidance.iterations if guidance.mu else 0):
         if iteration > 0:
             _, slope = _read(energy, image + shift, a, guidance, rng)
         shift = shift + guidance.mu * strength * _unit(slope)
