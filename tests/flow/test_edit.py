@@ -37,6 +37,18 @@ def test_velocities_that_differ_by_a_constant_add_it_times_the_way() -> None:
     torch.testing.assert_close(moved, image + 0.7 * 0.5)
 
 
+def test_the_target_sees_the_change_made_so_far() -> None:
+    def to_zero(z: Tensor, _: Tensor) -> Tensor:
+        return -2 * z
+
+    def to_three(z: Tensor, _: Tensor) -> Tensor:
+        return 2 * (3 - z)
+
+    image = background(1, rng())
+    moved = edit(image, source=to_zero, target=to_three, levels=levels(0.6, 0.1, 5), rng=rng())
+    torch.testing.assert_close(moved, image + 3 * (1 - (1 - 2 * 0.1) ** 5))
+
+
 @pytest.mark.parametrize("radius", [0, 1])
 def test_from_with_to_without_a_ball_takes_the_ball_away(radius: int) -> None:
     ball = ball_at((6, 8, 9), radius)

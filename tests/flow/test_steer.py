@@ -1,5 +1,7 @@
 """Training-free guidance pulls where it should, by as much as it says, or not at all."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -105,12 +107,12 @@ def test_twins_without_strength_are_equal_bit_for_bit(recurrences: int, draws: i
     assert 0 < float((twins.free - twins.guided).abs().max()) < 1e-3
 
 
+def still(z: Tensor, _: Tensor) -> Tensor:
+    return 0 * z
+
+
 def only_step(guidance: Guidance, *, s: float = 0.5) -> float:
     """Return the RMS of what one guided step, of no length along the flow, adds."""
-
-    def still(z: Tensor, _: Tensor) -> Tensor:
-        return 0 * z
-
     z = 0.3 * white_noise(rng(), torch.zeros(1, 1, 16, 16, 16, dtype=torch.float64))
     end = steer(still, WITHOUT, z, levels=(s, s - 1e-9), guidance=guidance, rng=rng())
     return float((end - z).square().mean().sqrt())
@@ -131,17 +133,40 @@ def test_the_ratio_is_bounded_where_it_has_no_bound() -> None:
     assert only_step(guidance, s=1.0) == pytest.approx(0.4, rel=1e-6)
 
 
+def slope_of_one(z: Tensor, _: Tensor) -> Tensor:
+    return math.log(2) + z.flatten(1).sum(1)
+
+
 def test_mean_guidance_moves_the_image_estimate_by_mu_each_time() -> None:
-    def still(z: Tensor, _: Tensor) -> Tensor:
-        return 0 * z
-
-    def slope_of_one(z: Tensor, _: Tensor) -> Tensor:
-        return -z.flatten(1).sum(1)
-
     z = torch.zeros(1, 1, 2, 2, 2)
     guidance = Guidance(rho=0.0, mu=0.1, iterations=3)
     end = steer(still, slope_of_one, z, levels=(0.5, 0.25), guidance=guidance, rng=rng())
-    torch.testing.assert_close(end, torch.full_like(z, 0.3 * (0.5 - 0.25) / 0.5))
+    torch.testing.assert_close(end, torch.full_like(z, -0.3 * (0.5 - 0.25) / 0.5))
+
+
+def test_mean_guidance_looks_again_after_each_step() -> None:
+    def off_a_tenth(z: Tensor, _: Tensor) -> Tensor:
+        return (z - 0.1).square().flatten(1).sum(1)
+
+    z = torch.zeros(1, 1, 2, 2, 2)
+    guidance = Guidance(rho=0.0, mu=0.08, iterations=3, sigma=0.0)  # there, past it, and back
+    end = steer(still, off_a_tenth, z, levels=(0.5, 0.25), guidance=guidance, rng=rng())
+    torch.testing.assert_close(end, torch.full_like(z, 0.08 * (0.5 - 0.25) / 0.5))
+
+
+def test_a_gate_scales_a_step_by_the_probability() -> None:
+    z = torch.zeros(1, 1, 2, 2, 2)  # where the probability is a half
+    guidance = Guidance(rho=0.2, mu=0.0, sigma=0.0, gate=0.1)
+    end = steer(still, slope_of_one, z, levels=(0.5, 0.25), guidance=guidance, rng=rng())
+    torch.testing.assert_close(end, torch.full_like(z, -0.1))
+
+
+def test_recurrence_brings_fresh_noise_once_between_two_steps() -> None:
+    z = torch.zeros(1, 1, 40, 40, 40)
+    again = Guidance(rho=0.0, mu=0.0, recurrences=2, first=1)
+    end = steer(still, slope_of_one, z, levels=(0.5, 0.25, 0.1), guidance=again, rng=rng())
+    expected = 0.5**2 - (0.5 / 0.75 * 0.25) ** 2
+    assert float(end.var()) == pytest.approx(expected, rel=5 * (2 / z.numel()) ** 0.5)
 
 
 def test_only_the_first_steps_are_guided() -> None:
