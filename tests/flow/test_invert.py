@@ -1,0 +1,47 @@
+"""An image carried to noise comes back."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from tests.flow.analytic import AnalyticFlow, background, ball_at
+
+from voxhint.flow import invert, round_trip, solve
+from voxhint.flow.invert import S_MIN
+from voxhint.flow.path import renoise, white_noise
+from voxhint.flow.solve import Scheme
+
+FLOW = AnalyticFlow()
+IMAGES = background(2, np.random.default_rng(2)) + ball_at((8, 7, 6), 1)
+
+
+def missed(scheme: str, steps: int) -> float:
+    back = round_trip(FLOW, IMAGES, end=0.5, steps=steps, scheme=scheme).image
+    return float((back - IMAGES).square().mean().sqrt())
+
+
+@pytest.mark.parametrize("scheme", get_args(Scheme))
+def test_finer_steps_come_back_nearer(scheme: str) -> None:
+    assert missed(scheme, 20) < 0.75 * missed(scheme, 10)
+
+
+@pytest.mark.parametrize("scheme", ["heun", "midpoint", "fireflow"])
+def test_a_second_order_scheme_comes_back_nearer_than_euler(scheme: str) -> None:
+    assert missed(scheme, 10) < missed("euler", 10) / 4
+
+
+def test_inversion_draws_no_noise_and_starts_at_the_smallest_level() -> None:
+    noisy = invert(FLOW, IMAGES, end=0.5, steps=6, scheme="heun")
+    by_hand = solve(FLOW, IMAGES, start=S_MIN, end=0.5, steps=6, scheme="heun")
+    assert torch.equal(noisy, by_hand)
+    assert torch.equal(noisy, round_trip(FLOW, IMAGES, end=0.5, steps=6, scheme="heun").noisy)
+
+
+def test_an_inverted_background_is_as_spread_as_its_level() -> None:
+    rng = np.random.default_rng(4)
+    healthy = background(4, rng)
+    start = renoise(healthy, white_noise(rng, healthy), start=0.0, end=S_MIN)
+    noisy = invert(AnalyticFlow(label=0), start, end=0.8, steps=40, scheme="heun")
+    expected = (0.2**2 * (0.1**2 + 0.02**2) + 0.8**2) ** 0.5
+    assert float(noisy.std()) == pytest.approx(expected, rel=0.03)
