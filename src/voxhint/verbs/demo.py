@@ -31,8 +31,8 @@ SHOWS = (
         cases=96,
         test_cases=16,
         recipe=Recipe(
-            label=LabelConfig(predictor_steps=160),
-            train=TrainConfig(width=8, steps=100, learning_rate=4e-3, dice_weight=1.0),
+            label=LabelConfig(predictor_steps=200),
+            train=TrainConfig(width=8, steps=220, learning_rate=4e-3, dice_weight=1.0),
         ),
     ),
     Show(
@@ -42,7 +42,7 @@ SHOWS = (
         test_cases=4,
         recipe=Recipe(
             train=TrainConfig(
-                width=8, steps=800, patch_voxels=32_000, learning_rate=4e-3, dice_weight=1.0
+                width=8, steps=1500, patch_voxels=32_000, learning_rate=4e-3, dice_weight=1.0
             )
         ),
     ),
