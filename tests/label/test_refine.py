@@ -142,3 +142,12 @@ def test_what_lies_far_away_changes_nothing() -> None:
     far = refine(np.pad(evidence, pads), np.pad(image, pads), spacing_mm=SPACING, contrast=LUNG)
     assert np.array_equal(far[:48], near)
     assert not far[48:].any()
+
+
+def test_a_speck_that_vanishes_in_the_smoothing_gives_no_region() -> None:
+    image = np.zeros((20, 20, 8), np.float32)
+    image[10, 10, 4] = 0.062
+    evidence = np.zeros_like(image)
+    evidence[10, 10, 4] = 1.0
+    assert weigh(evidence, image).any()
+    assert not refine(evidence, image, spacing_mm=(0.3, 0.3, 0.3), contrast=LUNG).any()

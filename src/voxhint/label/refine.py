@@ -92,12 +92,10 @@ def refine(
         for image segmentation". Chan and Vese 2001, with the morphological steps of
         Marquez-Neila et al. 2014.
     """
-    weighed = weigh(evidence, contrast.of(image))
+    density = contrast.of(image)
+    part = _field(_place(weigh(evidence, density)), spacing_mm)
     region = np.zeros(evidence.shape, bool)
-    if weighed.max() > 0:
-        part = _field(_place(weighed), spacing_mm)
-        found = _refined(evidence[part], contrast.of(image[part]), spacing_mm, method)
-        region[part] = found
+    region[part] = _refined(evidence[part], density[part], spacing_mm, method)
     return region
 
 
@@ -106,7 +104,10 @@ def _refined(
 ) -> Region:
     """Return the region in the field of view around the strongest evidence."""
     density = ndimage.gaussian_filter(density, _NOISE_MM / np.array(spacing_mm))
-    core, bulk = _core(weigh(evidence, density), density, spacing_mm)
+    weighed = weigh(evidence, density)
+    if weighed.max() <= 0:
+        return np.zeros(evidence.shape, bool)
+    core, bulk = _core(weighed, density, spacing_mm)
     region = _grown(core, bulk, density, spacing_mm)
     match method:
         case "random-walker":

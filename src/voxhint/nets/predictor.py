@@ -61,10 +61,9 @@ class Predictor(nn.Module):
         self.pooling = pooling
         inner = (*kernel[:2], 1) if flat else kernel
         first = (*kernel[:2], 3) if flat else kernel
-        steps = (*stride[:2], 1) if flat else stride
-        self.strides = steps
+        self.strides = (*stride[:2], 1) if flat else stride
         self.body = nn.Sequential(
-            _conv(channels, width, first, steps),
+            _conv(channels, width, first, self.strides),
             _conv(width, width, inner),
             _conv(width, 2 * width, (1, 1, 1)),
             _conv(2 * width, 2 * width, inner),

@@ -224,7 +224,9 @@ def _facts(
     The gate follows from all training images tagged absent; ranking and calibration from images
     held out, or from all where those are of one state.
     """
-    everything, held_out = (_scored(presence, label, part) for part in tagged)
+    everything = _scored(presence, label, tagged[0])
+    aside = {files.subject for files, _ in tagged[1]}
+    held_out = [row for row in everything if row.subject in aside]
     contrast = _contrast(presence, label, [image for _, image in tagged[0]], config, rng)
     facts: dict[str, Any] = {"contrast": dataclasses.asdict(contrast)}
     if not everything:  # tags speak of ranges of slices only
