@@ -1,6 +1,4 @@
-"""How hypothesis plays with the tests: few examples, the same ones wherever CI is set."""
-
-import os
+"""How hypothesis plays with the tests: few examples, the same ones each time."""
 
 from hypothesis import HealthCheck, settings
 
@@ -8,7 +6,7 @@ settings.register_profile(
     "house",
     max_examples=40,
     deadline=None,
-    derandomize="CI" in os.environ,
+    derandomize=True,
     # a file is written for each example; the folder may be the same
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -5,7 +5,13 @@ from contextlib import contextmanager
 
 
 class VoxhintError(Exception):
-    """A problem with the input; its text says what was found, what was expected, what to do."""
+    """A problem with the input; its text says what was found, what was expected, what to do.
+
+    What a file holds may be quoted in it: nothing in the text moves a terminal's cursor.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__("\n".join(printable(line) for line in text.split("\n")))
 
 
 class BadFileError(VoxhintError):

@@ -1,0 +1,19 @@
+"""Every knob: its name, its default, its range, and what it does."""
+
+from voxhint.config.labelling import LabelConfig
+from voxhint.config.machine import Machine, bytes_of, seconds_of
+from voxhint.config.recipe import MeasureConfig, PredictConfig, Recipe, checked, read_recipe
+from voxhint.config.training import TrainConfig
+
+__all__ = [
+    "LabelConfig",
+    "Machine",
+    "MeasureConfig",
+    "PredictConfig",
+    "Recipe",
+    "TrainConfig",
+    "bytes_of",
+    "checked",
+    "read_recipe",
+    "seconds_of",
+]

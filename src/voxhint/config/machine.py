@@ -1,0 +1,76 @@
+"""Where and how a command runs, and amounts of time and memory."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+
+from voxhint.core.errors import BadRecipeError
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZES = {"M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where and how a command runs; beside the seed, results depend on it only by rounding."""
+
+    seed: Annotated[int, Ge(0)] = 0
+    """Start of every random choice."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    threads: Annotated[int, Ge(0)] = 0
+    """CPU threads; 0 takes all cores this process may use."""
+
+    max_ram: str | None = None
+    """Memory the command may use, such as 8G: patches shrink to fit, or it is refused."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    skip_bad: bool = False
+    """Set cases with problems aside, list them in the report, and go on."""
+
+    dry_run: bool = False
+    """Only forecast time and memory."""
+
+
+def seconds_of(budget: str) -> float:
+    """Return the seconds of a budget such as 90s, 20m or 2h.
+
+    Args:
+        budget: A number and a unit; a bare number is seconds.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        BadRecipeError: The text is no such budget.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", budget.strip())
+    if match is None or float(match[1]) <= 0:
+        msg = f"budget '{budget}' is not a time; write 90s, 20m or 2h"
+        raise BadRecipeError(msg)
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def bytes_of(size: str) -> int:
+    """Return the bytes of a size such as 900M or 8G.
+
+    Args:
+        size: A number and a unit.
+
+    Returns:
+        Bytes.
+
+    Raises:
+        BadRecipeError: The text is no such size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGT])i?B?", size.strip(), re.IGNORECASE)
+    if match is None or float(match[1]) <= 0:
+        msg = f"max-ram '{size}' is not a size; write 900M or 8G"
+        raise BadRecipeError(msg)
+    return int(float(match[1]) * _SIZES[match[2].upper()])

@@ -1,0 +1,58 @@
+"""Knobs of training."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from voxhint.config.ranges import STRICT, Count, Positive, Weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """How a network learns from soft labels."""
+
+    __pydantic_config__ = STRICT
+
+    supervision: Literal["weak", "dense"] = "weak"
+    """Learn from hints, or from `denseTr` for the upper bound."""
+
+    network: Literal["dynunet", "segresnet"] = "dynunet"
+    """The trunk, a network of MONAI's."""
+
+    width: Count = 16
+    """Feature maps at full resolution; doubled at each level, at most 20 times as many."""
+
+    steps: Count = 1000
+    """Optimiser steps."""
+
+    budget: str | None = None
+    """Wall-clock time for training, such as 90s, 20m or 2h; sets the steps by measuring."""
+
+    batch: Count | None = None
+    """Patches a step; two large ones or up to 12 small ones if not given."""
+
+    patch_voxels: Count = 110_000
+    """Voxels of a patch at most: what decides memory."""
+
+    learning_rate: Positive = 2e-3
+    """Peak of AdamW's step size."""
+
+    dice_weight: Weight | None = None
+    """Weight of the Dice loss beside cross-entropy; 0.3 for hints and 1 for dense masks if not
+    given, because Dice swells what is in doubt."""
+
+    crf_weight: Weight = 0.0
+    """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
+
+    tv_weight: Weight = 0.0
+    """Weight of total variation, in mm: borders should be short."""
+
+    mumford_shah_weight: Weight = 0.0
+    """Weight of the Mumford-Shah loss: the voxels of a class should look alike."""
+
+    held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
+    """Share of the subjects whose hints choose the checkpoint instead of training it."""
+
+    mirror: bool = False
+    """Flip patches at random; leave off where left and right are different labels."""
