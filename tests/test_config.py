@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from voxhint import config
 from voxhint.config import (
     LabelConfig,
     Machine,
