@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from voxhint.config import TrainConfig
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment
-from voxhint.train.batches import Batch, Example, draw_batch, fixed_batches
+from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
 from voxhint.train.losses import hint_loss, partial_cross_entropy
 from voxhint.train.regularise import gated_crf, mumford_shah, total_variation
 
@@ -21,7 +21,7 @@ _DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too 
 class VoxelTask:
     """Patches of prepared cases, varied, scored against what their hints imply."""
 
-    fit: Sequence[Example]
+    fit: Examples
     """Cases to learn from, at least one."""
 
     checks: Sequence[Batch]
@@ -33,7 +33,9 @@ class VoxelTask:
         fit: Sequence[Example], held_out: Sequence[Example], plan: Plan, config: TrainConfig
     ) -> "VoxelTask":
         """Return the task of some cases; the hints of those held out choose the checkpoint."""
-        return VoxelTask(fit, fixed_batches(held_out, plan.patch, plan.batch), plan, config)
+        return VoxelTask(
+            Examples.of(fit), fixed_batches(held_out, plan.patch, plan.batch), plan, config
+        )
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return partial cross-entropy, trusted Dice and the regularisers of a varied batch."""

@@ -222,7 +222,7 @@ def _prepared(
             with replacing(path) as partial:
                 np.save(partial, array.astype(np.float16))
     image, claims = (np.load(path, mmap_mode="r") for path in paths)
-    return Example(files.name, image, claims)
+    return Example.of(files.name, image, claims)
 
 
 def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
