@@ -62,7 +62,7 @@ class VoxelTask:
             torch.cat([batch.plausible, *extent], 1),
             rng,
             spacing_mm=self.plan.spacing_mm,
-            mirror=self.config.mirror,
+            mirror=bool(self.config.mirror),
         )
         inside = belief[:, classes:] if extent else batch.inside
         return Batch(image, belief[:, :classes], plausible[:, :classes], inside)
