@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Int64
 from scipy.ndimage import binary_fill_holes
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from skimage.draw import line
+from skimage import draw
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
@@ -28,6 +29,7 @@ LEAST_READERS = 3
 _SHARE = 0.5  # of the readers who must call a voxel nodule
 _ROOT = "LidcReadMessage"
 _SERIES = ("SeriesInstanceUid", "SeriesInstanceUID")
+_line: Any = draw.line  # untyped
 _STRAIGHT = 1e-3  # how far slices may lean, as a sine
 
 Places = Int64[np.ndarray, " _"]
@@ -296,7 +298,7 @@ def _path(
     path = np.zeros(high - low + 1, bool)
     ends = (outline.points - low).tolist()
     for start, end in pairwise([*ends, ends[0]]):
-        path[line(*start, *end)] = True
+        path[_line(*start, *end)] = True
     return path, low
 
 
