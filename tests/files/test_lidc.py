@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.files.readings import HEAD, TAIL, around, nodule, ring, write_reading
 
 from voxhint.core import Grid
@@ -192,3 +194,42 @@ def test_readings_are_found_by_their_series(tmp_path: Path) -> None:
     assert "neither is taken" in str(problems[0])
     with pytest.raises(BadFileError, match="no XML"):
         find_readings(tmp_path / "157" / "none", {"1.1"})
+
+
+@given(changes=st.dictionaries(st.integers(0, 4000), st.integers(0, 255), min_size=1, max_size=6))
+def test_a_file_with_any_bytes_changed_is_read_or_refused_in_one_line(
+    tmp_path: Path, changes: dict[int, int]
+) -> None:
+    content = bytearray(write_reading(tmp_path / "a.xml", UID, [BOX] * 4).read_bytes())
+    for place, value in changes.items():
+        content[place % len(content)] = value
+    (tmp_path / "a.xml").write_bytes(content)
+    require_read_or_refused(tmp_path / "a.xml")
+
+
+NUMBERS = st.one_of(
+    st.floats(), st.integers(-(10**30), 10**30), st.text("0123456789.e-", max_size=5)
+)
+
+
+@given(z=NUMBERS, x=NUMBERS, y=NUMBERS)
+@example(z=6.0, x=1e300, y=5)
+def test_any_number_is_read_or_refused_in_one_line(
+    tmp_path: Path, z: object, x: object, y: object
+) -> None:
+    path = tmp_path / "a.xml"
+    edges = "<edgeMap><xCoord>3</xCoord><yCoord>3</yCoord></edgeMap>"
+    edges += f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>"
+    place = f"<imageZposition>{z}</imageZposition><inclusion>TRUE</inclusion>"
+    path.write_text(marked(place + edges), encoding="utf-8")
+    require_read_or_refused(path)
+
+
+def require_read_or_refused(path: Path) -> None:
+    said = ""
+    try:
+        told = read_reading(path)
+        assert told is None or consensus(told, grid()).shape == grid().shape
+    except BadFileError as error:
+        said = str(error)
+    assert "\n" not in said
