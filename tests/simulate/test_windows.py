@@ -14,12 +14,11 @@ LUNGS = (slice(10, 35), slice(12, 48), slice(0, 30)), (slice(45, 70), slice(12, 
 
 
 def chest(*, flips: tuple[int, int, int] = (1, 1, 1)) -> Volume:
-    """Return air, a body in it, two lungs that leave the scan above and below, and bowel gas."""
+    """Return air, a body in it, two lungs that leave the scan above and below."""
     hu = np.full(SHAPE, -1000, np.float32)
     hu[3:-3, 6:-6] = 40
     for lung in LUNGS:
         hu[lung] = -850
-    hu[38:41, 20:23, 2:5] = -950
     affine = np.diag([*(SPACING * np.array(flips)), 1.0])
     affine[:3, 3] = (-71, 33, -140)
     return Volume(hu, Grid(SHAPE, affine), "HU")
@@ -62,6 +61,15 @@ def test_a_scan_without_lungs_has_no_window() -> None:
     for hu in (40.0, -1000.0):
         scan = Volume(np.full(SHAPE, hu, np.float32), chest().grid, "HU")
         assert lung_windows(scan, [], size_mm=SIZE_MM) == ()
+
+
+def test_gas_in_the_belly_is_no_lung() -> None:
+    scan = chest()
+    scan.voxels[3:-3, 6:-6, :15] = 40
+    before = lung_windows(scan, [], size_mm=SIZE_MM)
+    scan.voxels[34:46, 25:35, 3:9] = -950
+    assert lung_windows(scan, [], size_mm=SIZE_MM) == before
+    assert len(before) > 0
 
 
 @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, -1, 1), (1, 1, -1)])

@@ -110,9 +110,8 @@ def _lungs(scan: Volume) -> Bool[np.ndarray, "a b c"]:
     parts, _ = ndimage.label(scan.voxels[::i, ::j, ::k] < _LUNG_HU)
     sizes = np.bincount(parts.reshape(-1))
     sizes[0] = 0
-    sizes[
-        np.unique(np.concatenate([parts[[0, -1]].reshape(-1), parts[:, [0, -1]].reshape(-1)]))
-    ] = 0
+    for side in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
+        sizes[np.unique(side)] = 0
     inside = (sizes > 0) & (sizes >= _SMALLEST_PART * sizes.max())
     return np.asarray(inside[parts])
 
