@@ -70,14 +70,16 @@ def varied(
 ) -> Residual:
     """Return a residual turned, zoomed and made stronger or weaker at random, in millimetres."""
     scale = np.array(spacing_mm)
-    turn = Rotation.random(rng=rng).as_matrix() * np.exp(rng.normal(0, _ZOOM))
+    turn = Rotation.random(None, rng).as_matrix() * np.exp(rng.normal(0, _ZOOM))
     step = turn * scale / scale[:, None]  # new voxels to old ones
     shape = np.array(residual.inside.shape)
     size = np.ceil(np.abs(np.linalg.inv(step)) @ (shape + 1)).astype(int) + 1
     start = (shape - 1) / 2 - step @ (size - 1) / 2
 
     def moved(values: Float32[np.ndarray, "i j k"]) -> Float32[np.ndarray, "a b c"]:
-        found = ndimage.affine_transform(values, step, start, output_shape=tuple(size), order=1)
+        found = ndimage.affine_transform(
+            values, step, start, output_shape=tuple(size), order=1, mode="grid-constant"
+        )
         return np.asarray(found, np.float32)
 
     gain = np.float32(np.exp(rng.normal(0, _GAIN)))
