@@ -4,15 +4,14 @@ import numpy as np
 from tests.label.test_refine import LUNG, SPACING, ball, blurred, dice, seen
 
 from voxhint.label.candidates import candidates
-from voxhint.label.refine import refine
+from voxhint.label.refine import Refinement, refine
 
 ONE, TWO = ball((9.0, 16.0, 11.0), 3.0), ball((25.0, 16.0, 11.0), 4.0)
 IMAGE = blurred(ONE | TWO)
 EVIDENCE = seen((9.0, 16.0, 11.0)) + 0.6 * seen((25.0, 16.0, 11.0))
 
 
-def found(mask: np.ndarray, **how: str) -> list[np.ndarray]:
-    method = "none" if how else "half-maximum"
+def found(mask: np.ndarray, method: Refinement = "half-maximum") -> list[np.ndarray]:
     return list(candidates(EVIDENCE, mask, IMAGE, spacing_mm=SPACING, contrast=LUNG, method=method))
 
 

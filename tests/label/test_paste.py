@@ -85,19 +85,44 @@ def test_what_does_not_fit_has_no_place() -> None:
 
 def test_nothing_added_changes_nothing() -> None:
     lesion = residual()
-    nothing = Residual(0 * lesion.added, lesion.inside, lesion.surround)
+    nothing = Residual(0 * lesion.added, lesion.inside, lesion.surround, lesion.cut)
     healthy = scan()
     pasted, _ = paste(healthy, nothing, np.zeros(3, int))
     assert np.array_equal(pasted, healthy)
 
 
-@pytest.mark.parametrize(
-    "region",
-    [np.zeros(SHAPE, bool), ball(2, 8, 16), np.ones(SHAPE, bool)],
-    ids=["none", "cut off", "all"],
-)
-def test_nothing_and_what_the_border_cuts_are_not_lifted(region: np.ndarray) -> None:
+@pytest.mark.parametrize("region", [np.zeros(SHAPE, bool), np.ones(SHAPE, bool)])
+def test_nothing_and_everything_are_not_lifted(region: np.ndarray) -> None:
     assert lifted(scan(region), region, spacing_mm=SPACING) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_a_border_cut_lies_at_a_border_again(seed: int) -> None:
+    region = ball(1, 16, 16)
+    cut = lifted(scan(region), region, spacing_mm=SPACING)
+    assert cut is not None
+    assert cut.cut.tolist() == [[True, False], [False, False], [False, False]]
+    other = varied(cut, np.random.default_rng(seed), spacing_mm=SPACING)
+    corners = places(scan(), other, spacing_mm=SPACING)
+    assert set(corners[:, 0]) == {0 if other.cut[0, 0] else SHAPE[0] - other.inside.shape[0]}
+    _, mask = paste(scan(), other, corners[0])
+    assert mask[0 if other.cut[0, 0] else -1].any()
+    assert mask.sum() == other.inside.sum()
+
+
+def test_what_two_borders_cut_spans_an_image_no_thicker_than_its_own() -> None:
+    thin = slice(9, 12)
+    slab, region = np.ascontiguousarray(scan(LESION)[..., thin]), LESION[..., thin]
+    cut = lifted(slab, region, spacing_mm=SPACING)
+    assert cut is not None
+    assert cut.cut[2].all()
+    assert not len(places(scan()[..., :4], cut, spacing_mm=SPACING))
+    for count in (2, 3):
+        healthy = np.ascontiguousarray(scan()[..., :count])
+        corners = places(healthy, cut, spacing_mm=SPACING)
+        assert set(corners[:, 2]) == set(range(count - 3, 1))
+        _, mask = paste(healthy, cut, corners[0])
+        assert mask.any((0, 1)).all()
 
 
 @pytest.mark.parametrize("seed", range(6))

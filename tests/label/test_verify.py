@@ -34,8 +34,8 @@ def sees(image: Image) -> float:
     return float(np.log(np.exp(20 * (local - 0.2)).sum()))
 
 
-def tried(image: Image, *regions: Region, **how: Image) -> tuple[int, ...]:
-    return swap_test(image, regions, sees, spacing_mm=SPACING, **how).kept
+def tried(image: Image, *regions: Region, instead: Image | None = None) -> tuple[int, ...]:
+    return swap_test(image, regions, sees, spacing_mm=SPACING, instead=instead).kept
 
 
 def test_the_lesion_is_kept_and_a_place_without_one_is_not() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from voxhint.label.paste import Residual, lifted, paste, places, varied
@@ -15,6 +15,7 @@ _MOST = 300  # cases that lesions are lifted from
 _BELIEVED = 0.5  # probability from which a voxel is of a lesion
 
 Triple = tuple[float, float, float]
+Array = Float[np.ndarray, "_ i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,24 +41,23 @@ class Grafts:
 
     def into(self, batch: Batch, rng: np.random.Generator) -> Batch:
         """Return a batch in which a share of the patches without a label shows it."""
-        parts = [part.numpy().copy() for part in (batch.image, batch.belief, batch.plausible)]
+        arrays = (part.numpy().copy() for part in (batch.image, batch.belief, batch.plausible))
+        image, belief, plausible = arrays
         for number, inside in enumerate(batch.inside.numpy()[:, 0] > 0):
             if rng.random() < self.share:
-                self._paste(*(part[number] for part in parts), inside, rng)
-        image, belief, plausible = (torch.from_numpy(part) for part in parts)
-        return Batch(image, belief, plausible, batch.inside)
+                self._paste((image[number], belief[number], plausible[number]), inside, rng)
+        pasted, sure, likely = (torch.from_numpy(part) for part in (image, belief, plausible))
+        return Batch(pasted, sure, likely, batch.inside)
 
     def _paste(
         self,
-        image: Float[np.ndarray, "channel i j k"],
-        belief: Float[np.ndarray, "class i j k"],
-        plausible: Float[np.ndarray, "class i j k"],
-        inside: np.ndarray,
+        patch: tuple[Array, Array, Array],
+        inside: Bool[np.ndarray, "i j k"],
         rng: np.random.Generator,
     ) -> None:
         """Paste a lesion into a patch, in place, if there is one that fits."""
         (box,) = ndimage.find_objects(inside.astype(np.int8))
-        image, belief, plausible = (part[:, *box] for part in (image, belief, plausible))
+        image, belief, plausible = (part[:, *box] for part in patch)
         free = [
             label
             for label, known in enumerate(self.residuals)
@@ -65,9 +65,9 @@ class Grafts:
         ]
         if not free:
             return
-        label = free[rng.integers(len(free))]
+        label = free[int(rng.integers(len(free)))]
         known = self.residuals[label]
-        residual = varied(known[rng.integers(len(known))], rng, spacing_mm=self.spacing_mm)
+        residual = varied(known[int(rng.integers(len(known)))], rng, spacing_mm=self.spacing_mm)
         corners = places(image, residual, spacing_mm=self.spacing_mm)
         if not len(corners):
             return

@@ -101,7 +101,8 @@ class Finder:
         """Return whether a region is as large as a label may be."""
         volume = float(region.sum()) * grid.voxel_mm3
         largest = self.config.largest_mm or np.inf
-        return volume > 0 and self.config.smallest_mm <= np.cbrt(6 * volume / np.pi) <= largest
+        diameter = float(np.cbrt(6 * volume / np.pi))
+        return volume > 0 and self.config.smallest_mm <= diameter <= largest
 
 
 def _verified(

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 from voxhint.config import LabelConfig
+from voxhint.config.labelling import TagMethod
 from voxhint.core import Case, Grid
 from voxhint.core.errors import about
 from voxhint.files.study import Study, load_case
@@ -36,7 +37,7 @@ class Source:
     """What each map shows in images tagged absent, if several are fused."""
 
     @property
-    def methods(self) -> tuple[str, ...]:
+    def methods(self) -> tuple[TagMethod, ...]:
         """Return the names of the maps."""
         return (self.config.tag_method, *self.config.tag_fused)
 
