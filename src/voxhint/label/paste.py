@@ -126,7 +126,7 @@ def places(
     sizes = residual.inside.shape
     ways = [
         _corners(n, size, low=low, high=high)
-        for n, size, (low, high) in zip(image.shape[1:], sizes, residual.cut, strict=True)
+        for n, size, (low, high) in zip(image.shape[1:], sizes, residual.cut.tolist(), strict=True)
     ]
     local = ndimage.gaussian_filter(image[0], _NEAR_MM / np.array(spacing_mm))
     middles = [

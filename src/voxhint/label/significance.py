@@ -64,7 +64,7 @@ class Null:
     edges: Float64[np.ndarray, " edge"]
     """Values of the context between one kind and the next."""
 
-    values: tuple[Float32[np.ndarray, "_"], ...]
+    values: tuple[Float32[np.ndarray, " _"], ...]
     """Sorted, for each kind of context."""
 
     tails: tuple[Tail | None, ...]
