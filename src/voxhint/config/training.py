@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from voxhint.config.ranges import STRICT, Count, Positive, Weight
+from voxhint.config.ranges import STRICT, Count, Positive, Share, Weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,10 @@ class TrainConfig:
 
     mumford_shah_weight: Weight = 0.0
     """Weight of the Mumford-Shah loss: the voxels of a class should look alike."""
+
+    paste: Share = 0.0
+    """Share of the patches without a label that get a lesion of it, lifted from cases that show
+    one."""
 
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""

@@ -11,6 +11,7 @@ from voxhint.config import TrainConfig
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
+from voxhint.train.grafts import Grafts
 from voxhint.train.losses import hint_loss, partial_cross_entropy
 from voxhint.train.regularise import gated_crf, mumford_shah, total_variation
 
@@ -27,20 +28,24 @@ class VoxelTask:
     checks: Sequence[Batch]
     plan: Plan
     config: TrainConfig
+    grafts: Grafts | None = None
+    """Lesions to paste, if wanted."""
 
     @staticmethod
     def of(
         fit: Sequence[Example], held_out: Sequence[Example], plan: Plan, config: TrainConfig
     ) -> "VoxelTask":
         """Return the task of some cases; the hints of those held out choose the checkpoint."""
-        return VoxelTask(
-            Examples.of(fit), fixed_batches(held_out, plan.patch, plan.batch), plan, config
-        )
+        checks = fixed_batches(held_out, plan.patch, plan.batch)
+        grafts = Grafts.of(fit, plan.spacing_mm, config.paste) if config.paste else None
+        return VoxelTask(Examples.of(fit), checks, plan, config, grafts)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return partial cross-entropy, trusted Dice and the regularisers of a varied batch."""
-        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng).to(device)
-        batch = self._varied(batch, rng)
+        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
+        if self.grafts is not None:
+            batch = self.grafts.into(batch, rng)
+        batch = self._varied(batch.to(device), rng)
         logits = model(batch.image.contiguous(memory_format=torch.channels_last_3d)).float()
         weight = self.config.dice_weight
         weight = _DICE[self.config.supervision] if weight is None else weight
