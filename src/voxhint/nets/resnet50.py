@@ -20,6 +20,8 @@ _GROWTH = 4  # output features of a block for each inner one
 _EPSILON = {"keras": 1.001e-5, "torch": 1e-5}
 
 Maps = Float[Tensor, "picture feature a b"]
+Others = Float[Tensor, "picture other c d"]
+"""Maps of another size."""
 
 
 class ResNet50(nn.Module):
@@ -83,7 +85,7 @@ class _Block(nn.Module):
             )
         )
 
-    def forward(self, maps: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, maps: Maps) -> Others:  # type: ignore[explicit-override]
         inner = functional.relu(self.bn1(self.conv1(maps)))
         inner = functional.relu(self.bn2(self.conv2(inner)))
         kept = maps if self.downsample is None else self.downsample(maps)

@@ -68,7 +68,7 @@ class Slices(nn.Module):
         self.strides = (backbone.stride // self.zoom, backbone.stride // self.zoom, 1)
         self.window = window
         self.span = backbone.span
-        self.backbone = backbone.requires_grad_(tune)
+        self.backbone = backbone.requires_grad_(tune).eval()
 
     def train(self, mode: bool = True) -> "Slices":  # type: ignore[explicit-override]  # noqa: FBT001, FBT002
         """Set the mode; the backbone never leaves evaluation.

@@ -21,6 +21,8 @@ _SHRINK = (2, 2, 1)  # after the first three stages
 _RATIO = 4  # of hidden features, in convolutions as in attention blocks
 
 Maps = Float[Tensor, "picture feature a b"]
+Others = Float[Tensor, "picture other c d"]
+"""Maps of another size."""
 
 
 class TinyVit(nn.Module):
@@ -76,7 +78,7 @@ class _Embedding(nn.Module):
         half = features // 2
         self.seq = nn.Sequential(_ConvNorm(3, half), nn.GELU(), _ConvNorm(half, features))
 
-    def forward(self, pictures: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, pictures: Maps) -> Others:  # type: ignore[explicit-override]
         found: Tensor = self.seq(pictures)
         return found
 
@@ -106,7 +108,7 @@ class _Shrink(nn.Module):
         self.conv2 = _ConvNorm(outputs, outputs, 3, stride, groups=outputs)
         self.conv3 = _ConvNorm(outputs, outputs)
 
-    def forward(self, maps: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, maps: Maps) -> Others:  # type: ignore[explicit-override]
         maps = functional.gelu(self.conv1(maps))
         found: Tensor = self.conv3(functional.gelu(self.conv2(maps)))
         return found
