@@ -81,7 +81,8 @@ class Maisi(nn.Module):
         """Return the mean latents of CT scans, scaled for the flow.
 
         Args:
-            hu: Scans in RAS+; made up to multiples of 32 voxels with air at the far ends.
+            hu: Scans in RAS+; made up to multiples of 32 voxels with air at the far ends, and
+                clipped to -1000 to 1000 HU.
         """
         step = FACTOR * _WHOLE
         ends = [end for size in reversed(hu.shape[2:]) for end in (0, -size % step)]
