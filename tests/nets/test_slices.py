@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from voxhint.label.attribution import METHODS, Settings, attribute
 from voxhint.label.question import Predictor
-from voxhint.nets import PlacePredictor
+from voxhint.nets.predictor import PlacePredictor
 from voxhint.nets.pretrained import slice_predictor
 from voxhint.nets.slices import Slices
 

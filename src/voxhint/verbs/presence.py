@@ -23,7 +23,8 @@ from voxhint.label.attribution import Settings as MapSettings
 from voxhint.label.attribution import attribute
 from voxhint.label.calibrate import Calibration
 from voxhint.label.refine import Contrast
-from voxhint.nets import PlacePredictor, Predictor, load_weights
+from voxhint.nets import Predictor, load_weights
+from voxhint.nets.predictor import PlacePredictor
 from voxhint.nets.pretrained import KINDS, slice_predictor
 from voxhint.prepare import Plan, back_from, normalised, prepare_image
 from voxhint.verbs.models import read_plan
