@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from tyro.conf import OmitArgPrefixes, Positional
 
 from voxhint.cli.exchange import Export, Import
+from voxhint.cli.weights import Models
 from voxhint.config import (
     LabelConfig,
     Machine,
@@ -323,16 +324,6 @@ class Serve:
         """
         msg = "serve is not available in this version; look at the page of voxhint report"
         raise NotAvailableError(msg)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """List the weights voxhint knows, and whether they are here."""
-
-    def run(self, _tell: Tell, /) -> Lines:
-        """Yield that there are none yet."""
-        yield "no pretrained weights are needed or known in this version;"
-        yield "voxhint train and voxhint run make models from your own study"
 
 
 @dataclass(frozen=True, kw_only=True)

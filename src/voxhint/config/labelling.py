@@ -51,6 +51,15 @@ class LabelConfig:
     predictor_flat: bool = False
     """See slices one by one after a look at their neighbours (2.5D)."""
 
+    predictor_backbone: Literal["own", "medsam-tinyvit", "radimagenet-resnet50"] = "own"
+    """What looks at places: a short network of ours, or public weights that see slice by slice."""
+
+    predictor_weights: str | None = None
+    """File of the public weights; looked for where `voxhint models` says if not given."""
+
+    predictor_tune: bool = True
+    """Let public weights learn too; off keeps them, and teaches the scores alone."""
+
     predictor_mirror: bool = True
     """Flips of images for the predictor, and a mean over them; not for labels of left and right."""
 

@@ -85,7 +85,9 @@ def train(
     Returns:
         The chosen weights and the history.
     """
-    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    for weight in net.parameters():
+        if weight.dim() == 5:  # those of pictures have four axes, and no such format
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     run = _Run.start(net, optimizer, settings.state)

@@ -92,7 +92,7 @@ def label_cases(
                 _write(out, files.name, soft, study.labels)
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else {"predictor": finder.presence.told()}),
+        **({} if finder is None else _of_predictor(finder)),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in reach.items()},
         "cases": len(hinted),
@@ -102,6 +102,13 @@ def label_cases(
     }
     finish(out, ticket, facts)
     return out
+
+
+def _of_predictor(finder: Finder) -> dict[str, object]:
+    """Return how good the predictor is, and whose terms its weights come with."""
+    presence = finder.presence
+    public = {} if presence.weights is None else {"weights": [presence.weights]}
+    return {"predictor": presence.told(), **public}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
