@@ -28,7 +28,7 @@ def ball(name: str, seed: int) -> Example:
     inside = (apart < 3).astype(np.float32)
     image = 2 * inside[None] + rng.normal(0, 0.2, (1, SIZE, SIZE, SIZE)).astype(np.float32)
     known = np.stack([1 - inside, inside])
-    return Example(name, image.astype(np.float32), np.stack([known, known]))
+    return Example.of(name, image.astype(np.float32), np.stack([known, known]))
 
 
 def balls(count: int, first: int = 0) -> list[Example]:

@@ -20,7 +20,7 @@ def lesion(trust: float = 0.8) -> Example:
     belief = np.stack([0 * inside, trust * inside])
     plausible = np.stack([1 - trust * inside, 1 - trust * (1 - inside)])
     noise = np.random.default_rng(0).normal(0, 0.05, inside.shape)
-    return Example(
+    return Example.of(
         "shown", (inside + noise)[None].astype(np.float32), np.stack([belief, plausible])
     )
 

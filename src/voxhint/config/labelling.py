@@ -88,7 +88,7 @@ class LabelConfig:
     tag_trust: Share = 0.8
     """Trust in a region found from a tag, away from its border."""
 
-    presence_specificity: Share = 0.75
+    presence_specificity: Share = 0.5
     """Share of the images tagged absent that the predictor is to call absent; masks of images
     without tags are empty where it does."""
 

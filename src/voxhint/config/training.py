@@ -39,8 +39,8 @@ class TrainConfig:
     """Peak of AdamW's step size."""
 
     dice_weight: Weight | None = None
-    """Weight of the Dice loss beside cross-entropy; 0.3 for hints and 1 for dense masks if not
-    given, because Dice swells what is in doubt."""
+    """Weight of the Dice loss beside cross-entropy; if not given 1 for dense masks, 0.5 where tags
+    alone taught a label, and else 0.3, because Dice swells what is in doubt."""
 
     crf_weight: Weight = 0.0
     """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
@@ -58,5 +58,6 @@ class TrainConfig:
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""
 
-    mirror: bool = False
-    """Flip patches at random; leave off where left and right are different labels."""
+    mirror: bool | None = None
+    """Flip patches at random; if not given, where the predictor of tags did. Not for labels of left
+    and right."""

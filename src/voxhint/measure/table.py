@@ -19,10 +19,11 @@ _POLICY = (
     "whose mask is not empty. 'dice_with_absent' is the mean over both kinds of case: where the "
     "truth lacks the label, 1 if the mask is empty and 0 if not. Volume errors are mask minus "
     "truth over cases whose truth has the label. Surfaces are voxel corners weighed by area, the "
-    "border of the image included; hd95_mm is the larger of the two directions. Intervals are "
-    "95 % percentile intervals from {resamples} resamplings of subjects, all cases of a subject "
-    "together, null with fewer than two subjects. 'overall' is the mean over labels of the labels' "
-    "means."
+    "border of the image included; hd95_mm is the larger of the two directions, assd_mm the mean "
+    "over both surfaces. A median is over the same cases as the mean, missed ones included. "
+    "Intervals are of means: 95 % percentile intervals from {resamples} resamplings of subjects, "
+    "all cases of a subject together, null with fewer than two subjects. 'overall' is the mean "
+    "over labels of the labels' means and medians."
 )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from voxhint.config import TrainConfig
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment
-from voxhint.train.batches import Batch, Example, draw_batch, fixed_batches
+from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
 from voxhint.train.grafts import Grafts
 from voxhint.train.losses import hint_loss, partial_cross_entropy
 from voxhint.train.regularise import gated_crf, mumford_shah, total_variation
@@ -22,7 +22,7 @@ _DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too 
 class VoxelTask:
     """Patches of prepared cases, varied, scored against what their hints imply."""
 
-    fit: Sequence[Example]
+    fit: Examples
     """Cases to learn from, at least one."""
 
     checks: Sequence[Batch]
@@ -38,7 +38,7 @@ class VoxelTask:
         """Return the task of some cases; the hints of those held out choose the checkpoint."""
         checks = fixed_batches(held_out, plan.patch, plan.batch)
         grafts = Grafts.of(fit, plan.spacing_mm, config.paste) if config.paste else None
-        return VoxelTask(fit, checks, plan, config, grafts)
+        return VoxelTask(Examples.of(fit), checks, plan, config, grafts)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return partial cross-entropy, trusted Dice and the regularisers of a varied batch."""
@@ -67,7 +67,7 @@ class VoxelTask:
             torch.cat([batch.plausible, *extent], 1),
             rng,
             spacing_mm=self.plan.spacing_mm,
-            mirror=self.config.mirror,
+            mirror=bool(self.config.mirror),
         )
         inside = belief[:, classes:] if extent else batch.inside
         return Batch(image, belief[:, :classes], plausible[:, :classes], inside)

@@ -149,7 +149,8 @@ def summary_lines(table: ScoreTable) -> list[str]:
     """Return one line of numbers for each label, and the mean over labels."""
     lines = [
         f"{name}: Dice {_told(row.dice)}, surface Dice {_told(row.nsd)}, "
-        f"HD95 {_told(row.hd95_mm)} mm, {row.dice.n} cases"
+        f"HD95 {_told(row.hd95_mm)} mm, mean surface distance {_told(row.assd_mm)} mm"
+        f"{_told_median(row.assd_mm)}, {row.dice.n} cases"
         for name, row in table.labels.items()
     ]
     return [*lines, f"mean over labels: Dice {_told(table.overall.dice)}"]
@@ -160,3 +161,7 @@ def _told(value: Estimate) -> str:
         return "none"
     between = "" if value.low is None else f" ({value.low:.3f} to {value.high:.3f})"
     return f"{value.mean:.3f}{between}"
+
+
+def _told_median(value: Estimate) -> str:
+    return "" if value.median is None else f", its median {value.median:.3f} mm"

@@ -15,6 +15,7 @@ from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import replacing, write_json, write_text
+from voxhint.files.description import read_object
 from voxhint.files.inspection import open_study
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import dense_label
@@ -31,12 +32,13 @@ from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of, read_plan, write_history
 from voxhint.verbs.planning import measure_images, trunk_wishes
-from voxhint.verbs.presence import PREDICTOR, PREDICTOR_FILES
+from voxhint.verbs.presence import FACTS, PREDICTOR, PREDICTOR_FILES
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
+_TAG_DICE = 0.5  # regions found by tags are small, and cross-entropy alone shrinks them
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
 
 
@@ -107,6 +109,7 @@ def train_on(
         return out
     began = time.monotonic()
     fabric = open_fabric(machine)
+    config = _settled(config, labels)
     plan = _plan(out, study, files, config, machine, tell)
     examples = _examples(out / _PREPARED, study, files, None if dense else labels, (plan, tell))
     _require_places(examples)
@@ -141,6 +144,16 @@ def train_on(
     finish(out, ticket, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
+    """Return the knobs, those left open set by what taught the labels."""
+    mirror, weight = config.mirror, config.dice_weight
+    if labels is not None and (labels / NETS / PREDICTOR).exists():
+        told = read_object(labels / NETS / PREDICTOR / FACTS)
+        mirror = bool(told.get("mirror")) if mirror is None else mirror
+        weight = _TAG_DICE if weight is None else weight
+    return dataclasses.replace(config, mirror=bool(mirror), dice_weight=weight)
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:
@@ -222,7 +235,7 @@ def _prepared(
             with replacing(path) as partial:
                 np.save(partial, array.astype(np.float16))
     image, claims = (np.load(path, mmap_mode="r") for path in paths)
-    return Example(files.name, image, claims)
+    return Example.of(files.name, image, claims)
 
 
 def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
