@@ -40,14 +40,14 @@ def test_a_counterfactual_gives_the_difference_itself() -> None:
 
 def test_an_image_gains_the_mass_of_the_residual_and_keeps_its_own() -> None:
     healthy, lesion = scan(), residual()
-    for corner in places(healthy, lesion, spacing_mm=SPACING)[::977]:
+    for corner in places(healthy, lesion)[::977]:
         pasted, _ = paste(healthy, lesion, corner)
         assert (pasted - healthy).sum() == pytest.approx(lesion.added.sum(), rel=1e-4)
 
 
 def test_the_mask_lies_where_the_image_changed_and_the_image_only_around_the_mask() -> None:
     healthy, lesion = scan(), residual()
-    pasted, mask = paste(healthy, lesion, places(healthy, lesion, spacing_mm=SPACING)[0])
+    pasted, mask = paste(healthy, lesion, places(healthy, lesion)[0])
     changed = (pasted != healthy)[0]
     assert mask.sum() == LESION.sum()
     assert (changed & mask).sum() > 0.99 * mask.sum()
@@ -64,7 +64,7 @@ def test_lifting_what_was_pasted_gives_it_back() -> None:
 
 def test_every_place_holds_the_whole_box() -> None:
     healthy, lesion = scan(), residual()
-    corners = places(healthy, lesion, spacing_mm=SPACING)
+    corners = places(healthy, lesion)
     assert len(corners) > 100
     assert (corners >= 0).all()
     assert (corners + lesion.inside.shape <= SHAPE).all()
@@ -74,13 +74,13 @@ def test_a_lesion_is_pasted_into_tissue_like_its_own_surroundings() -> None:
     half = scan()
     half[:, 20:] += 1
     lesion = residual()
-    middles = places(half, lesion, spacing_mm=SPACING) + np.array(lesion.inside.shape) // 2
+    middles = places(half, lesion) + np.array(lesion.inside.shape) // 2
     assert len(middles)
     assert middles[:, 0].max() < 22
 
 
 def test_what_does_not_fit_has_no_place() -> None:
-    assert not len(places(scan()[..., :3], residual(), spacing_mm=SPACING))
+    assert not len(places(scan()[..., :3], residual()))
 
 
 def test_nothing_added_changes_nothing() -> None:
@@ -103,7 +103,7 @@ def test_what_a_border_cut_lies_at_a_border_again(seed: int) -> None:
     assert cut is not None
     assert cut.cut.tolist() == [[True, False], [False, False], [False, False]]
     other = varied(cut, np.random.default_rng(seed), spacing_mm=SPACING)
-    corners = places(scan(), other, spacing_mm=SPACING)
+    corners = places(scan(), other)
     assert set(corners[:, 0]) == {0 if other.cut[0, 0] else SHAPE[0] - other.inside.shape[0]}
     _, mask = paste(scan(), other, corners[0])
     assert mask[0 if other.cut[0, 0] else -1].any()
@@ -116,10 +116,10 @@ def test_what_two_borders_cut_spans_an_image_no_thicker_than_its_own() -> None:
     cut = lifted(slab, region, spacing_mm=SPACING)
     assert cut is not None
     assert cut.cut[2].all()
-    assert not len(places(scan()[..., :4], cut, spacing_mm=SPACING))
+    assert not len(places(scan()[..., :4], cut))
     for count in (2, 3):
         healthy = np.ascontiguousarray(scan()[..., :count])
-        corners = places(healthy, cut, spacing_mm=SPACING)
+        corners = places(healthy, cut)
         assert set(corners[:, 2]) == set(range(count - 3, 1))
         _, mask = paste(healthy, cut, corners[0])
         assert mask.any((0, 1)).all()

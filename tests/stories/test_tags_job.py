@@ -160,9 +160,9 @@ def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path)
 def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
     study = tmp_path / "study"
     write_phantom_study(study, kind="lung", cases=4, test_cases=1)
-    knobs = ("--verify", "on", "--regions", "2", "--tag-fused", "cam", "grad-cam++")
-    knobs += ("--tag-threshold", "cluster", "--paste", "1", "--largest-mm", "40")
-    code, _, errors = run(study, tmp_path / "run", *knobs)
+    maps = ("--tag-fused", "cam", "grad-cam++", "--tag-threshold", "cluster")
+    choice = ("--verify", "on", "--regions", "2", "--largest-mm", "40", "--paste", "1")
+    code, _, errors = run(study, tmp_path / "run", *maps, *choice)
     if "no hint shows where" not in errors:  # a predictor of four steps may convince nobody
         assert code == 0, errors
     nets = tmp_path / "run" / "labels" / "nets"

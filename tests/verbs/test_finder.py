@@ -58,28 +58,34 @@ SEES = {
 """How strongly each map shows each place: its own decoy more than the lesion."""
 
 
-class Known(Presence):
-    """A predictor in closed form: its logit is the lesion's density, its maps are as said above."""
-
-    def scores(self, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
-        return {"nodule": 20 * float(image[0][LESION].mean())}
-
-    def evidence(
-        self, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
-    ) -> Map:
-        noise = ndimage.gaussian_filter(rng.normal(size=GRID.shape), 1.5)
-        found = 0.2 * np.abs(noise)
-        if case.name == "shown":
-            for place, strength in SEES[config.tag_method].items():
-                found += strength * np.exp(-0.5 * (away_mm(*place) / 3) ** 2)
-        return np.asarray(found, np.float32)
+def scores(_: Presence, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
+    """Return the lesion's density as the logit."""
+    return {"nodule": 20 * float(image[0][LESION].mean())}
 
 
-def known() -> Known:
+def evidence(
+    _: Presence, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
+) -> Map:
+    """Return the map that is said above, in noise."""
+    found = 0.2 * np.abs(ndimage.gaussian_filter(rng.normal(size=GRID.shape), 1.5))
+    if case.name == "shown":
+        for place, strength in SEES[config.tag_method].items():
+            found += strength * np.exp(-0.5 * (away_mm(*place) / 3) ** 2)
+    return np.asarray(found, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let predictors be what is said above."""
+    monkeypatch.setattr(Presence, "scores", scores)
+    monkeypatch.setattr(Presence, "evidence", evidence)
+
+
+def predictor() -> Presence:
     facts: dict[str, Any] = {"nodule": {"contrast": {"low": 0.0, "high": 1.0}}}
     net = network_for(PLAN, ["nodule"], "lse", flat=False)
     fabric = open_fabric(Machine(device="cpu", threads=1))
-    return Known(net, PLAN, ("nodule",), facts, fabric, mirror=False)
+    return Presence(net, PLAN, ("nodule",), facts, fabric, mirror=False)
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +113,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def found(study: Study, **knobs: Any) -> SoftLabel:
     config = LabelConfig(**knobs)
-    verifier = known() if config.verify == "on" else None
-    finder = Finder.of(known(), study, config, 0, silent, verifier)
+    verifier = predictor() if config.verify == "on" else None
+    finder = Finder.of(predictor(), study, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
     return soft_label(study, files, dict.fromkeys(LABELS.names, 5.0), config, finder)
 

@@ -11,6 +11,8 @@ from voxhint.label.refine import Contrast, Refinement, refine, weigh
 Map = Float32[np.ndarray, "i j k"]
 Region = Bool[np.ndarray, "i j k"]
 
+_MOST = 50  # places that are tried: noise in a large image has thousands
+
 
 def candidates(
     evidence: Map,
@@ -57,5 +59,5 @@ def _places(evidence: Map, seen: Region, density: Map) -> Iterator[Region]:
     numbers, count = ndimage.label(seen, structure=np.ones((3, 3, 3)))
     ids = np.arange(1, count + 1)
     peaks = np.asarray(ndimage.maximum(weigh(evidence, density), numbers, ids))
-    for number in ids[np.argsort(-peaks)]:
+    for number in ids[np.argsort(-peaks)][:_MOST]:
         yield numbers == number

@@ -14,7 +14,7 @@ Region = Bool[np.ndarray, "i j k"]
 
 _FIELD_MM = 8.0  # around a lesion: what its surroundings are grown from
 _ALIKE = 0.3  # of a lesion's mean contrast: how far the tissue at a new place may differ
-_NEAR_MM = 3.0  # of smoothing: what the tissue at a place is
+_NEAR = 0.25  # of a residual's box, standard deviation of smoothing: the tissue at a place
 _ZOOM, _GAIN = 0.15, 0.1  # standard deviations, log scale
 
 
@@ -80,7 +80,7 @@ def varied(
     flips = tuple(axis for axis in range(3) if rng.random() < 0.5)
     cut = np.array([row[::-1] if axis in flips else row for axis, row in enumerate(residual.cut)])
     scale = np.array(spacing_mm)
-    turn = _turn(cut.any(1), rng) * np.exp(rng.normal(0, _ZOOM))
+    turn = _turn(np.asarray(cut.any(1)), rng) * np.exp(rng.normal(0, _ZOOM))
     step = turn * scale / scale[:, None]  # new voxels to old ones
     # nothing lies beyond an end that is whole, and more of the same beyond one that is cut
     pads = [(int(not low), int(not high)) for low, high in cut]
@@ -113,9 +113,7 @@ def _turn(cut: Bool[np.ndarray, " axis"], rng: np.random.Generator) -> Float64[n
             return np.eye(3)
 
 
-def places(
-    image: Image, residual: Residual, *, spacing_mm: tuple[float, float, float]
-) -> Int[np.ndarray, "place 3"]:
+def places(image: Image, residual: Residual) -> Int[np.ndarray, "place 3"]:
     """Return the corners at which a residual may lie, in tissue like that it was lifted from.
 
     It fits whole, and the image's border cuts it where one cut it before: an end that was cut
@@ -128,7 +126,7 @@ def places(
         _corners(n, size, low=low, high=high)
         for n, size, (low, high) in zip(image.shape[1:], sizes, residual.cut.tolist(), strict=True)
     ]
-    local = ndimage.gaussian_filter(image[0], _NEAR_MM / np.array(spacing_mm))
+    local = ndimage.gaussian_filter(image[0], _NEAR * np.array(sizes))
     middles = [
         np.clip(way + size // 2, 0, n - 1)
         for way, size, n in zip(ways, sizes, local.shape, strict=True)

@@ -68,7 +68,7 @@ class Grafts:
         label = free[int(rng.integers(len(free)))]
         known = self.residuals[label]
         residual = varied(known[int(rng.integers(len(known)))], rng, spacing_mm=self.spacing_mm)
-        corners = places(image, residual, spacing_mm=self.spacing_mm)
+        corners = places(image, residual)
         if not len(corners):
             return
         pasted, lesion = paste(image, residual, corners[rng.integers(len(corners))])
