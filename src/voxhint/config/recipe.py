@@ -26,6 +26,12 @@ class PredictConfig:
     overlap: Annotated[float, Ge(0), Le(0.9)] = 0.5
     """Share of a tile that its neighbour covers again."""
 
+    passes: Count = 1
+    """Passes of a probabilistic network that are averaged; a single one draws nothing."""
+
+    calibrated: bool = False
+    """Divide logits by the temperature that held-out hints chose; needs a model with such hints."""
+
     probabilities: bool = False
     """Also write CASE__LABEL.nii.gz, the probability of each label."""
 

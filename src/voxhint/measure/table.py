@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
+from voxhint.measure.calibration import TrustTable
 from voxhint.measure.compare import Comparison
 from voxhint.measure.estimate import RESAMPLES, Estimate, estimate
 from voxhint.measure.score import CaseScore
@@ -76,6 +77,8 @@ class ScoreTable:
     labels: Mapping[str, LabelSummary]
     overall: OverallSummary
     compare: Comparison | None = None
+    trust: TrustTable | None = None
+    """Of the probabilities, where they were measured too."""
 
     def with_comparison(self, comparison: Comparison) -> "ScoreTable":
         """Return the table with a comparison to other masks of the same cases."""

@@ -1,5 +1,6 @@
 """Self-attention whose logits are random, as published and repaired, without large tensors."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -32,8 +33,7 @@ class Moments:
         noise = torch.empty_like(self.mean).normal_(generator=chance)
         # the deviation of a sum of log variances is a product of deviations
         rows, columns = (0.5 * self.query_logvar).exp(), (0.5 * self.key_logvar).exp()
-        drawn: Tensor = self.mean + noise * rows.unsqueeze(3) * columns.unsqueeze(2)
-        return drawn
+        return torch.addcmul(self.mean, noise * rows.unsqueeze(3), columns.unsqueeze(2))
 
     def divergence(self, logits: Pairs) -> Scalar:
         """Return the divergence from normal logits of variance 1, as a mean over pairs.
@@ -47,12 +47,12 @@ class Moments:
         logvar = self.query_logvar.mean() + self.key_logvar.mean()
         rows, columns = self.query_logvar.exp().mean(2), self.key_logvar.exp().mean(2)
         apart = (self.mean - logits).square().mean()
-        return 0.5 * (apart + (rows * columns).mean() - 1 - logvar)
+        return (apart + (rows * columns).mean() - 1 - logvar) / 2
 
 
 def usual_logits(query: Heads, key: Heads) -> Pairs:
     """Return the logits of deterministic attention: products of queries and keys, scaled."""
-    return (query * query.shape[3] ** -0.5) @ key.transpose(2, 3)
+    return (query / math.sqrt(query.shape[3])) @ key.transpose(2, 3)
 
 
 class AdditiveMoments(nn.Module):

@@ -22,7 +22,7 @@ from voxhint.prepare import Plan, prepare_image
 from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import Model, open_model
+from voxhint.verbs.models import Model, open_model, segmenter_of
 from voxhint.verbs.presence import PREDICTOR, ask_presence, open_presence
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
@@ -87,7 +87,7 @@ def forecast_prediction(
     began = time.monotonic()
     first = next(iter(cases.values()))
     volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-    _probabilities(opened, volumes, config)
+    _probabilities(opened, volumes, config, machine.seed)
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
@@ -149,9 +149,8 @@ def predict_cases(
         tell(work.name, number, len(work.cases), case)
         if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
             with about(f"case {case}"):
-                _write_case(
-                    model, case, images, (out, work.facts, absent.get(case, frozenset()), config)
-                )
+                how = (out, work.facts, absent.get(case, frozenset()), config, machine.seed)
+                _write_case(model, case, images, how)
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
@@ -163,11 +162,11 @@ def _write_case(
     model: Model,
     case: str,
     images: Mapping[str, Path],
-    how: tuple[Path, Facts | None, frozenset[str], PredictConfig],
+    how: tuple[Path, Facts | None, frozenset[str], PredictConfig, int],
 ) -> None:
-    out, facts, absent, config = how
+    out, facts, absent, config, seed = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-    probs, grid = _probabilities(model, volumes, config)
+    probs, grid = _probabilities(model, volumes, config, seed)
     labels = model.plan.labels
     for number in map(labels.number, absent):
         probs[0] += probs[number]
@@ -182,13 +181,13 @@ def _write_case(
 
 
 def _probabilities(
-    model: Model, volumes: Mapping[str, Volume], config: PredictConfig
+    model: Model, volumes: Mapping[str, Volume], config: PredictConfig, seed: int
 ) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
     """Return class probabilities on the first channel's own grid."""
     prepared, working = prepare_image(volumes, model.plan)
     with model.fabric.autocast():
         tiled = predict_tiles(
-            model.net,
+            segmenter_of(model, config, seed),
             prepared,
             patch=model.plan.patch,
             overlap=config.overlap,
