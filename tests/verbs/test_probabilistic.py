@@ -59,11 +59,11 @@ def test_one_pass_draws_nothing_and_many_draw_what_the_seed_says(
     model: Path, study: Path, tmp_path: Path
 ) -> None:
     one, many = PredictConfig(), PredictConfig(passes=2, uncertainty=True)
-    single = [probability(model, study, tmp_path / f"one{s}", one, s) for s in (0, 1)]
+    first, second = (probability(model, study, tmp_path / f"one{s}", one, s) for s in (0, 1))
     drawn = [
         probability(model, study, tmp_path / str(n), many, seed) for n, seed in enumerate((0, 0, 1))
     ]
-    assert np.array_equal(*single)
+    assert np.array_equal(first, second)
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
     doubt, _ = read_probability(tmp_path / "0" / "t0__uncertainty.nii.gz")

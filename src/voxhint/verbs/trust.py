@@ -7,7 +7,7 @@ import numpy as np
 from voxhint.config import MeasureConfig
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.images import read_ids, read_probability
-from voxhint.measure.calibration import CaseTrust, TrustTable, score_trust, tabulate_trust
+from voxhint.measure.trust import CaseTrust, TrustTable, score_trust, tabulate_trust
 from voxhint.verbs.measure import Truth, read_truth
 from voxhint.verbs.tell import Tell, silent
 
