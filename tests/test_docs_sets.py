@@ -31,7 +31,7 @@ def test_btcv_becomes_a_study_of_three_organs(
         folder.mkdir(parents=True)
         for number in range(1, 8):
             image = SimpleITK.GetImageFromArray(voxels)
-            image.SetSpacing((0.8, 0.8, 3.0))
+            image.SetSpacing((0.8, 0.8, 3.0))  # type: ignore[no-untyped-call]
             SimpleITK.WriteImage(image, str(folder / f"{kind}{number:04d}.nii.gz"))
     make(BTCV, tmp_path, monkeypatch)
     problems, _ = check(tmp_path / "btcv", dense=True)

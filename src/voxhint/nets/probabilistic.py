@@ -100,10 +100,11 @@ class ProbabilisticTransformer(nn.Module):
             return logits
         if self.passes == 1:
             return self._once(image, sample=False)[0]
-        drawn = (self._once(image, sample=True)[0].float() for _ in range(self.passes))
+        passes = range(self.passes)
+        drawn = torch.stack([self._once(image, sample=True)[0].float() for _ in passes])
         if self._average_logits:
-            return sum(drawn, torch.zeros(())) / self.passes
-        mean = sum((logits.softmax(1) for logits in drawn), torch.zeros(())) / self.passes
+            return drawn.mean(0)
+        mean = drawn.softmax(2).mean(0)
         return mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
 
     def penalty(self) -> Scalar:

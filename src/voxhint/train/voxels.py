@@ -42,7 +42,10 @@ class VoxelTask:
     checks: Sequence[Batch]
     plan: Plan
     config: TrainConfig
+
     _done: float = field(default=0.0, init=False)
+    """Share of the training; it and the teacher are told anew before each step."""
+
     _teacher: Teacher | None = field(default=None, init=False)
 
     @staticmethod
@@ -67,11 +70,11 @@ class VoxelTask:
             net.chance = Generator(device).manual_seed(int(rng.integers(2**63)))
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
         logits = model(image).float()
-        belief, plausible = batch.belief, batch.plausible
+        claims = batch.belief, batch.plausible
         if self.config.noise == "correlated" and self._done >= _RIPE:
             q, spacing_mm = logits.softmax(1), self.plan.spacing_mm
-            belief, plausible = corrected_claims(q, belief, plausible, spacing_mm=spacing_mm)
-        loss = claims_loss(logits, belief, plausible, self.config)
+            claims = corrected_claims(q, *claims, spacing_mm=spacing_mm)
+        loss = claims_loss(logits, *claims, self.config)
         if isinstance(net, Probabilistic):
             loss = loss + self.config.kl_weight * net.penalty()
         loss = sum(self._lessons(logits, image, batch), start=loss)
