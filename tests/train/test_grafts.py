@@ -35,7 +35,7 @@ def patches(*, ruled_out: bool, known: bool = True) -> Batch:
         belief[:, 0], plausible[:, 1] = float(known), 0
     for part, fill in ((belief, 0.0), (plausible, 1.0), (inside, 0.0)):
         part[..., -3:] = fill
-    return Batch(image, belief, plausible, inside)
+    return Batch(image, belief, plausible, inside, torch.full((4, 2), torch.nan))
 
 
 def grafted(batch: Batch, share: float = 1.0) -> Batch:
@@ -73,6 +73,7 @@ def test_a_lesion_does_not_replace_another_label() -> None:
         torch.cat([batch.belief, torch.ones(4, 1, SIZE, SIZE, SIZE)], 1),
         torch.cat([batch.plausible, torch.ones(4, 1, SIZE, SIZE, SIZE)], 1),
         batch.inside,
+        torch.full((4, 3), torch.nan),
     )
     assert torch.equal(grafted(wider).image, batch.image)
 

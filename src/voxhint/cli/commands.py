@@ -237,6 +237,9 @@ class Measure:
     compare: Path | None = None
     """Other masks of the same cases, for a paired test."""
 
+    probabilities: Path | None = None
+    """A folder of CASE__LABEL.nii.gz: can they be believed?"""
+
     seed: int = 0
     """Of the resampling."""
 
@@ -257,6 +260,17 @@ class Measure:
             seed=self.seed,
             tell=tell,
         )
+        if self.probabilities is not None:
+            from voxhint.verbs.trust import measure_trust
+
+            trust = measure_trust(
+                self.probabilities,
+                self.truth,
+                config=checked(self.measure),
+                seed=self.seed,
+                tell=tell,
+            )
+            table = dataclasses.replace(table, trust=trust)
         if self.out is not None:
             write_scores(table, self.out, overwrite=self.overwrite)
         yield from summary_lines(table)

@@ -33,6 +33,12 @@ class PredictConfig:
     flips: bool | None = None
     """Average over four flips of the image; if not given, where the predictor of tags did."""
 
+    passes: Count = 1
+    """Passes of a probabilistic network that are averaged; a single one draws nothing."""
+
+    calibrated: bool = False
+    """Divide logits by the temperature that held-out hints chose; needs a model with such hints."""
+
     probabilities: bool = False
     """Also write CASE__LABEL.nii.gz, the probability of each label."""
 

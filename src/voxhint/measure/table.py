@@ -10,6 +10,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.measure.compare import Comparison
 from voxhint.measure.estimate import RESAMPLES, Estimate, estimate
 from voxhint.measure.score import CaseScore
+from voxhint.measure.trust import TrustTable
 
 _POLICY = (
     "A case whose truth has the label counts, whatever the mask holds: if the mask lacks the "
@@ -77,6 +78,8 @@ class ScoreTable:
     labels: Mapping[str, LabelSummary]
     overall: OverallSummary
     compare: Comparison | None = None
+    trust: TrustTable | None = None
+    """Of the probabilities, where they were measured too."""
 
     def with_comparison(self, comparison: Comparison) -> "ScoreTable":
         """Return the table with a comparison to other masks of the same cases."""

@@ -1,7 +1,7 @@
 """Lesions that hints showed, pasted into patches whose hints rule them out: exact labels."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class Grafts:
             if rng.random() < self.share:
                 self._paste((image[number], belief[number], plausible[number]), inside, rng)
         pasted, sure, likely = (torch.from_numpy(part) for part in (image, belief, plausible))
-        return Batch(pasted, sure, likely, batch.inside)
+        return replace(batch, image=pasted, belief=sure, plausible=likely)
 
     def _paste(
         self,

@@ -23,7 +23,7 @@ from voxhint.prepare import Plan, normalised, prepare_image
 from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import Model, open_model
+from voxhint.verbs.models import Model, open_model, segmenter_of
 from voxhint.verbs.presence import PREDICTOR, Presence, ask_presence, open_presence
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
@@ -90,7 +90,7 @@ def forecast_prediction(
     began = time.monotonic()
     first = next(iter(cases.values()))
     volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-    MaskMaker.of(opened, config).probabilities(volumes)
+    MaskMaker.of(opened, config, machine.seed).probabilities(volumes)
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
@@ -143,7 +143,7 @@ def predict_cases(
     if start(out, ticket, overwrite=machine.overwrite):
         return out
     began = time.monotonic()
-    maker = MaskMaker.of(model, config)
+    maker = MaskMaker.of(model, config, machine.seed)
     absent: Mapping[str, frozenset[str]] = {}
     if work.facts is None and maker.presence is not None:  # hinted images have their own tags
         absent = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
@@ -167,13 +167,14 @@ class MaskMaker:
     model: Model
     presence: Presence | None
     config: PredictConfig
+    seed: int
 
     @staticmethod
-    def of(model: Model, config: PredictConfig) -> "MaskMaker":
+    def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
         """Return the maker of a model folder."""
         predictor = model.weights.parent / PREDICTOR
         presence = open_presence(predictor, model.fabric) if predictor.exists() else None
-        return MaskMaker(model, presence, config)
+        return MaskMaker(model, presence, config, seed)
 
     def probabilities(
         self, volumes: Mapping[str, Volume]
@@ -184,10 +185,11 @@ class MaskMaker:
         mirrored = self.presence is not None and self.presence.mirror
         flips = _FLIPS if (mirrored if self.config.flips is None else self.config.flips) else ((),)
         total = np.zeros((len(plan.labels.names), *prepared.shape[1:]), np.float32)
+        segment = segmenter_of(self.model, self.config, self.seed)
         for axes in flips:
             with self.model.fabric.autocast():
                 tiled = predict_tiles(
-                    self.model.net,
+                    segment,
                     np.ascontiguousarray(np.flip(prepared, axes)),
                     patch=plan.patch,
                     overlap=self.config.overlap,
