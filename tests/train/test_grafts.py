@@ -79,15 +79,13 @@ def test_a_lesion_does_not_replace_another_label() -> None:
 
 
 def test_lesions_too_large_for_a_patch_or_never_shown_are_left_out() -> None:
-    small = Batch(*(part[..., :4] for part in vars_of(patches(ruled_out=True))))
+    whole = patches(ruled_out=True)
+    parts = (whole.image, whole.belief, whole.plausible, whole.inside)
+    small = Batch(*(part[..., :4] for part in parts), whole.hull_share)
     assert torch.equal(grafted(small).image, small.image)
     nothing = Grafts.of([lesion(trust=0.0)], SPACING, 1.0)
     batch = patches(ruled_out=True)
     assert torch.equal(nothing.into(batch, np.random.default_rng(0)).image, batch.image)
-
-
-def vars_of(batch: Batch) -> tuple[torch.Tensor, ...]:
-    return batch.image, batch.belief, batch.plausible, batch.inside
 
 
 def test_training_pastes_only_if_asked() -> None:
