@@ -28,7 +28,7 @@ class PredictConfig:
 
     border_gain: Share = 0.45
     """Probability that voxels gain within borders that the image shows around a place of a label
-    which only tags taught; 0 takes the network's word for the border."""
+    which only tags taught, less where the predictor doubts it; 0 takes the network's word."""
 
     flips: bool | None = None
     """Average over four flips of the image; if not given, where the predictor of tags did."""

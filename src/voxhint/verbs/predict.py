@@ -90,7 +90,7 @@ def forecast_prediction(
     began = time.monotonic()
     first = next(iter(cases.values()))
     volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-    MaskMaker.of(opened, config, machine.seed).probabilities(volumes)
+    MaskMaker.of(opened, config, machine.seed).probabilities(volumes, {})
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
@@ -144,15 +144,15 @@ def predict_cases(
         return out
     began = time.monotonic()
     maker = MaskMaker.of(model, config, machine.seed)
-    absent: Mapping[str, frozenset[str]] = {}
+    chances: Mapping[str, Mapping[str, float]] = {}
     if work.facts is None and maker.presence is not None:  # hinted images have their own tags
-        absent = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
+        chances = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
             with about(f"case {case}"):
                 proven = work.facts and work.facts(case)
-                _write_case(maker, case, images, (out, proven, absent.get(case, frozenset())))
+                _write_case(maker, case, images, (out, proven, chances.get(case, {})))
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
@@ -177,9 +177,17 @@ class MaskMaker:
         return MaskMaker(model, presence, config, seed)
 
     def probabilities(
-        self, volumes: Mapping[str, Volume]
+        self, volumes: Mapping[str, Volume], chances: Mapping[str, float]
     ) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
-        """Return class probabilities on the first channel's own grid."""
+        """Return class probabilities on the first channel's own grid.
+
+        Args:
+            volumes: The image by channel.
+            chances: Of labels that tags taught, what the predictor gives them; 0 rules one out.
+
+        Returns:
+            The probabilities and their grid.
+        """
         plan, device = self.model.plan, self.model.fabric.device
         prepared, working = prepare_image(volumes, plan)
         mirrored = self.presence is not None and self.presence.mirror
@@ -198,25 +206,36 @@ class MaskMaker:
             total += np.flip(tiled, axes) / len(flips)
         grid = next(iter(volumes.values())).grid
         probs = restore(total, working, grid)
-        return self._firmed(probs, next(iter(volumes.items()))), grid
+        if self.presence is not None:
+            probs = self._firmed(probs, next(iter(volumes.items())), chances, self.presence)
+        for label in (label for label, chance in chances.items() if chance == 0):
+            number = plan.labels.number(label)
+            probs[0] += probs[number]
+            probs[number] = 0
+        return probs, grid
 
     def _firmed(
-        self, probs: Float32[np.ndarray, "class i j k"], shown: tuple[str, Volume]
+        self,
+        probs: Float32[np.ndarray, "class i j k"],
+        shown: tuple[str, Volume],
+        chances: Mapping[str, float],
+        presence: Presence,
     ) -> Float32[np.ndarray, "class i j k"]:
-        """Return probabilities in which borders of labels that tags taught follow the image."""
-        if self.presence is None:
-            return probs
+        """Return probabilities in which borders of labels that tags taught follow the image.
+
+        The image has its full say where the predictor thinks the label as likely as not, or more.
+        """
         channel, volume = shown
-        image = normalised(volume.voxels, channel, self.presence.plan)
+        image = normalised(volume.voxels, channel, presence.plan)
         i, j, k = (float(s) for s in volume.grid.spacing_mm)
-        for label in self.presence.labels:
+        for label in presence.labels:
             probs = firm(
                 probs,
                 self.model.plan.labels.number(label),
                 image,
                 spacing_mm=(i, j, k),
-                contrast=self.presence.contrast(label),
-                gain=self.config.border_gain,
+                contrast=presence.contrast(label),
+                gain=self.config.border_gain * min(1.0, 2 * chances.get(label, 1.0)),
             )
         return probs
 
@@ -225,15 +244,12 @@ def _write_case(
     maker: MaskMaker,
     case: str,
     images: Mapping[str, Path],
-    how: tuple[Path, SoftLabel | None, frozenset[str]],
+    how: tuple[Path, SoftLabel | None, Mapping[str, float]],
 ) -> None:
-    out, facts, absent = how
+    out, facts, chances = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-    probs, grid = maker.probabilities(volumes)
+    probs, grid = maker.probabilities(volumes, chances)
     labels = maker.model.plan.labels
-    for number in map(labels.number, absent):
-        probs[0] += probs[number]
-        probs[number] = 0
     if maker.config.probabilities:
         for name, values in zip(labels.foreground, probs[1:], strict=True):
             write_probability(out / f"{case}__{name}.nii.gz", values, grid)

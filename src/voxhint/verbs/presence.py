@@ -188,7 +188,7 @@ def _window(plan: Plan) -> tuple[float, float]:
 
 def ask_presence(
     presence: Presence, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
-) -> Mapping[str, frozenset[str]]:
+) -> Mapping[str, Mapping[str, float]]:
     """Ask once what each image holds, and write the answers down.
 
     Args:
@@ -198,7 +198,8 @@ def ask_presence(
         tell: Hears of progress.
 
     Returns:
-        For each case the labels it does not hold, as far as the predictor can tell.
+        For each case the chance of each label: 0 where the predictor does not see it, and 1 where
+        it does but nothing calibrates it.
     """
     if not table.exists():
         rows = [("case", "label", "probability", "present")]
@@ -215,8 +216,8 @@ def ask_presence(
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_text(table, text.getvalue())
-    absent: dict[str, set[str]] = {case: set() for case in cases}
+    chances: dict[str, dict[str, float]] = {case: {} for case in cases}
     for row in csv.DictReader(io.StringIO(table.read_text("utf-8"))):
-        if row["present"] == "no":
-            absent[row["case"]].add(row["label"])
-    return {case: frozenset(names) for case, names in absent.items()}
+        known = float(row["probability"] or 1)
+        chances[row["case"]][row["label"]] = known if row["present"] == "yes" else 0.0
+    return chances
