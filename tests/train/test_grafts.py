@@ -1,5 +1,7 @@
 """Lesions pasted into patches without one: labelled exactly, and only where they are ruled out."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from tests.train.scenes import balls, plan
@@ -80,8 +82,13 @@ def test_a_lesion_does_not_replace_another_label() -> None:
 
 def test_lesions_too_large_for_a_patch_or_never_shown_are_left_out() -> None:
     whole = patches(ruled_out=True)
-    parts = (whole.image, whole.belief, whole.plausible, whole.inside)
-    small = Batch(*(part[..., :4] for part in parts), whole.hull_share)
+    small = replace(
+        whole,
+        image=whole.image[..., :4],
+        belief=whole.belief[..., :4],
+        plausible=whole.plausible[..., :4],
+        inside=whole.inside[..., :4],
+    )
     assert torch.equal(grafted(small).image, small.image)
     nothing = Grafts.of([lesion(trust=0.0)], SPACING, 1.0)
     batch = patches(ruled_out=True)
