@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from voxhint.core import Grid, LabelSet
@@ -13,7 +14,12 @@ _FEWEST = 4  # seeds that can span a volume
 _SEEDS = 150  # of a case looked at: pairs grow with the square
 _RANDOM = 0.554  # mean distance to the nearest of n random points, in (volume / n)^(1/3)
 _GAP = 0.25  # of the width of a box: from its core, half as wide, to its faces
-_FIELD = 0.05  # of the field of view: where a study shows a class by single clicks only
+
+LONE = 0.05
+"""Share of the field of view that a class reaches which a study shows by single clicks only."""
+
+LONE_TAUGHT = 0.2
+"""The same where cases teach each other: a lone click then only leans the balance nearby."""
 
 
 def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
@@ -28,12 +34,14 @@ def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
 
     Returns:
         Millimetres for each class with at least four seeds that span a volume, or with a box or
-        ball.
+        ball. Between drawn slices one for all classes: the typical distance to the nearest slice.
 
     Source:
         Chandrasekhar 1943, "Stochastic problems in physics and astronomy", appendix VII: the mean
         distance 0.554 n^(-1/3) to the nearest of random points.
     """
+    if evidence.drawn_whole:
+        return dict.fromkeys(labels.names, _slice_gap(evidence))
     found = {}
     for number, name in enumerate(labels.names):
         index = np.argwhere(evidence.proven[number] > 0.5)
@@ -61,6 +69,12 @@ def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
     return found
 
 
+def _slice_gap(evidence: Evidence) -> float:
+    """Return how far voxels lie from drawn slices; one for all classes, so that outlines meet."""
+    away = ndimage.distance_transform_edt(~evidence.settled, evidence.grid.spacing_mm)
+    return max(float(np.sqrt(np.mean(away**2))), float(evidence.grid.spacing_mm.max()))
+
+
 def _gap(some: Float64[np.ndarray, "n 3"], seeds: Float64[np.ndarray, "m 3"]) -> float:
     """Return the mean distance from the midpoints of pairs to the nearest seed."""
     one, two = np.triu_indices(len(some), 1)
@@ -68,8 +82,29 @@ def _gap(some: Float64[np.ndarray, "n 3"], seeds: Float64[np.ndarray, "m 3"]) ->
     return float(np.mean(away))
 
 
+def spread_mm(seeds: Bool[np.ndarray, "i j k"], grid: Grid) -> float | None:
+    """Return a width of bells that just join: 1.5 times the usual distance to the nearest seed.
+
+    Args:
+        seeds: Voxels of one class.
+        grid: Their grid.
+
+    Returns:
+        1.5 times the median distance in millimetres; None for a single seed.
+    """
+    places = grid.to_world(np.argwhere(seeds).astype(np.float64))
+    if len(places) < 2:
+        return None
+    away, _ = cKDTree(places).query(places, 2)
+    return 1.5 * float(np.median(away[:, 1]))
+
+
 def plan_reach(
-    measured: Iterable[Mapping[str, float]], grids: Sequence[Grid], labels: LabelSet
+    measured: Iterable[Mapping[str, float]],
+    grids: Sequence[Grid],
+    labels: LabelSet,
+    *,
+    lone: float = LONE,
 ) -> dict[str, float]:
     """Decide one reach for each class of a study.
 
@@ -77,14 +112,15 @@ def plan_reach(
         measured: What `case_reach` found in some or all cases.
         grids: Their grids.
         labels: Names of the classes.
+        lone: Share of the field of view that a class reaches that no case shows by enough seeds.
 
     Returns:
-        The median over cases; where no case shows a class by enough seeds, a twentieth of the
-        median field of view.
+        The median over cases; where no case shows a class by enough seeds, a share of the median
+        field of view.
     """
     cases = list(measured)
     fields = [np.linalg.norm(np.array(g.shape) * g.spacing_mm) for g in grids]
-    fallback = _FIELD * float(np.median(fields))
+    fallback = lone * float(np.median(fields))
     plan = {}
     for name in labels.names:
         known = [case[name] for case in cases if name in case]
