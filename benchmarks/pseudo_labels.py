@@ -6,7 +6,8 @@ STUDY holds denseTr and a part `design` in splits.json: the hints of all trainin
 at, those of `design` are labelled and scored. A voxel belongs to its most probable class; where
 nothing is trusted, to the background. `points:20~3` moves each click by a Gaussian of 3 mm,
 `points:20-posterior` forgets that label in every fourth case, `points:20*` tells every tenth
-foreground click also as another label. Methods are values of --method or --box-method; `+alone` switches off learning across cases. With
+foreground click also as another label. Methods are values of --method or --box-method; `+alone`
+switches off learning across cases. With
 --simulator hints come from a program with the words `STUDY KIND OUT`. Intervals come from
 resampling subjects.
 """

@@ -14,12 +14,7 @@ _FEWEST = 4  # seeds that can span a volume
 _SEEDS = 150  # of a case looked at: pairs grow with the square
 _RANDOM = 0.554  # mean distance to the nearest of n random points, in (volume / n)^(1/3)
 _GAP = 0.25  # of the width of a box: from its core, half as wide, to its faces
-
-LONE = 0.05
-"""Share of the field of view that a class reaches which a study shows by single clicks only."""
-
-LONE_TAUGHT = 0.2
-"""The same where cases teach each other: a lone click then only leans the balance nearby."""
+_FIELD = 0.05  # of the field of view: where a study shows a class by single clicks only
 
 
 def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
@@ -100,11 +95,7 @@ def spread_mm(seeds: Bool[np.ndarray, "i j k"], grid: Grid) -> float | None:
 
 
 def plan_reach(
-    measured: Iterable[Mapping[str, float]],
-    grids: Sequence[Grid],
-    labels: LabelSet,
-    *,
-    lone: float = LONE,
+    measured: Iterable[Mapping[str, float]], grids: Sequence[Grid], labels: LabelSet
 ) -> dict[str, float]:
     """Decide one reach for each class of a study.
 
@@ -112,15 +103,14 @@ def plan_reach(
         measured: What `case_reach` found in some or all cases.
         grids: Their grids.
         labels: Names of the classes.
-        lone: Share of the field of view that a class reaches that no case shows by enough seeds.
 
     Returns:
-        The median over cases; where no case shows a class by enough seeds, a share of the median
-        field of view.
+        The median over cases; where no case shows a class by enough seeds, a twentieth of the
+        median field of view.
     """
     cases = list(measured)
     fields = [np.linalg.norm(np.array(g.shape) * g.spacing_mm) for g in grids]
-    fallback = lone * float(np.median(fields))
+    fallback = _FIELD * float(np.median(fields))
     plan = {}
     for name in labels.names:
         known = [case[name] for case in cases if name in case]

@@ -29,6 +29,7 @@ def soften(
     reach_mm: Mapping[str, float],
     config: LabelConfig,
     learned: Float32[np.ndarray, "class i j k"] | None = None,
+    lean: float = np.inf,
 ) -> SoftLabel:
     """Spread the evidence of one case over its voxels.
 
@@ -49,6 +50,7 @@ def soften(
         reach_mm: Reach of each class, from `plan_reach`.
         config: Method and strengths.
         learned: Log probability of each class from `Across`, if the study has it.
+        lean: Most that distance may speak against a class, as a logarithm of odds.
 
     Returns:
         Probability and trust of every class.
@@ -65,7 +67,7 @@ def soften(
     crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
     unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
     told = None if learned is None else learned[(slice(None), *part)]
-    belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told))
+    belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told, lean))
     whole_belief = evidence.proven.copy()
     whole_plausible = np.maximum(evidence.possible, evidence.proven)
     whole_belief[(slice(None), *part)] = belief
@@ -86,6 +88,7 @@ class _Claims:
     """Classes that have no seed in the whole case."""
 
     learned: Float32[np.ndarray, "class i j k"] | None
+    lean: float
 
 
 def _spread(
@@ -130,7 +133,7 @@ def _scores(
     for number, name in enumerate(claims.labels.names):
         if seeds[number].any():
             away = _distance(seeds[number], evidence, steep, claims.reach_mm[name], config)
-            scores[number] = -0.5 * away**2
+            scores[number] = np.maximum(-0.5 * away**2, -claims.lean)
             near = np.minimum(near, away)
     if learned is not None:
         scores += learned

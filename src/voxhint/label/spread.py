@@ -10,6 +10,8 @@ from skimage.graph import MCP_Geometric
 
 from voxhint.core import Grid, Volume
 
+_NODE = 0.5  # reaches between the nodes that points are gathered on
+_BEYOND = 4.0  # reaches that nodes lie beyond the voxels
 _FAR = np.float32(1e6)  # mm: no seed, or no way to it
 
 
@@ -98,10 +100,11 @@ def gaussian_mm(
 def bells_mm(
     points_mm: Float64[np.ndarray, "n 3"], grid: Grid, *, reach_mm: float
 ) -> Float32[np.ndarray, "i j k"]:
-    """Sum a Gaussian bell over points, exactly and wherever in a voxel they lie.
+    """Sum a Gaussian bell over points, wherever in a voxel they lie.
 
-    A bell is a product of three profiles, one along each axis, so that the sum over points is one
-    matrix product: the profiles along i and j against those along k.
+    A bell is a sum of narrower bells at nodes half a reach apart (a Gaussian smoothed by a
+    Gaussian; the trapezoidal rule is good to 1e-8 here). So the points are gathered on the nodes
+    first and spread from there axis by axis: what is left to do does not grow with the points.
 
     Args:
         points_mm: World places.
@@ -114,15 +117,24 @@ def bells_mm(
     Source:
         PW4MedSeg, arXiv 2403.02566: the point labels, before their normalisation.
     """
+    gathered, spread = [], []
     index = grid.to_index(points_mm)
-    i, j, k = (
-        np.exp(-0.5 * ((np.arange(n)[:, None] - index[:, axis]) * step / reach_mm) ** 2).astype(
-            np.float32
-        )
-        for axis, (n, step) in enumerate(zip(grid.shape, grid.spacing_mm, strict=True))
-    )
-    plane = (i[:, None] * j[None]).reshape(-1, len(index))
-    return np.asarray((plane @ k.T).reshape(grid.shape), np.float32)
+    for axis, (count, spacing) in enumerate(zip(grid.shape, grid.spacing_mm, strict=True)):
+        step = spacing / reach_mm  # the reach is the unit from here
+        nodes = np.arange(-_BEYOND, (count - 1) * step + _BEYOND, _NODE)
+        gathered.append(_profile(nodes[:, None] - index[:, axis] * step))
+        spread.append(_profile(np.arange(count)[:, None] * step - nodes))
+    i, j, k = gathered
+    planes = (i[:, None] * j[None]).reshape(-1, len(index)) @ k.T
+    total = planes.reshape(len(i), len(j), len(k))
+    for profile in spread:  # the first axis leaves, the spread one comes last
+        total = np.tensordot(total, profile, (0, 1))
+    return np.asarray(total, np.float32)
+
+
+def _profile(away: Float64[np.ndarray, "a b"]) -> Float32[np.ndarray, "a b"]:
+    """Return half of a bell of width 1: smoothed by itself on the nodes it gives the bell."""
+    return (np.sqrt(_NODE * np.sqrt(2 / np.pi)) * np.exp(-(away**2))).astype(np.float32)
 
 
 def heat_mm(

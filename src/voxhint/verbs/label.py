@@ -16,7 +16,6 @@ from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.label.across import Across, learn_across, lesson_of
-from voxhint.label.reach import LONE, LONE_TAUGHT
 from voxhint.prepare import common_grid, resample
 from voxhint.verbs.finder import Finder
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
@@ -26,6 +25,8 @@ from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"
 _MEASURED = 200  # cases that decide the reach, and teach the others
+_LEAN = 2.0  # natural logarithm of odds
+_NEAR = 2.0  # voxels that a drawn slice leans the balance of
 _ALONE = ("pw4medseg", "none")  # methods that look at each case alone
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
@@ -37,6 +38,10 @@ class Spread:
     reach_mm: Mapping[str, float]
     across: Across | None = None
     """What the cases teach each other; None where nothing is to be learnt."""
+
+    lean: float = np.inf
+    """Most that distance may speak against a class. Where the cases teach each other, lone clicks
+    and drawn slices only lean the balance nearby."""
 
 
 def label(
@@ -189,7 +194,7 @@ def plan_spread(
         return Spread(dict.fromkeys(study.labels.names, config.reach_mm))
     rng = np.random.default_rng(machine.seed)
     chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
-    measured, grids, lessons = [], [], []
+    measured, grids, lessons, drawn = [], [], [], False
     for number, files in enumerate(chosen):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
@@ -197,14 +202,19 @@ def plan_spread(
             evidence = gather_evidence(case.grid, case.hints, study.labels)
             measured.append(case_reach(evidence, study.labels))
             grids.append(case.grid)
+            drawn |= evidence.drawn_whole
             if together:
                 lessons.append(lesson_of(evidence, case.images, study.channels, rng))
     across = learn_across(lessons, study.channels, steps=config.across_steps, rng=rng)
-    lone = LONE if across is None else LONE_TAUGHT
-    reach = plan_reach(measured, grids, study.labels, lone=lone)
+    reach = plan_reach(measured, grids, study.labels)
+    lone = any(all(name not in case for case in measured) for name in study.labels.names)
+    if across is not None and drawn:
+        near = _NEAR * float(np.median([grid.spacing_mm.max() for grid in grids]))
+        reach = {name: min(value, near) for name, value in reach.items()}
     if config.reach_mm is not None:
         reach = dict.fromkeys(reach, config.reach_mm)
-    return Spread(reach, across)
+    nearby = across is not None and (lone or drawn)
+    return Spread(reach, across, _LEAN if nearby else np.inf)
 
 
 def _finder(
@@ -233,7 +243,15 @@ def soft_label(
     if spread.across is not None:
         learned = spread.across.log_probs(case.images, case.grid)
     reach = spread.reach_mm
-    soft = soften(evidence, images, study.labels, reach_mm=reach, config=config, learned=learned)
+    soft = soften(
+        evidence,
+        images,
+        study.labels,
+        reach_mm=reach,
+        config=config,
+        learned=learned,
+        lean=spread.lean,
+    )
     return soft if finder is None else finder.add_regions(soft, evidence, case)
 
 
