@@ -5,6 +5,8 @@ from typing import Literal
 
 from voxhint.config.ranges import STRICT, Count, Positive, Share, Weight
 
+Method = Literal["geodesic", "gaussian", "organ-gaussian", "heat", "pw4medseg", "none"]
+BoxMethod = Literal["competition", "otsu", "gaussian-mixture", "random-walker"]
 TagMethod = Literal[
     "cam",
     "grad-cam",
@@ -26,8 +28,28 @@ class LabelConfig:
 
     __pydantic_config__ = STRICT
 
-    method: Literal["geodesic", "gaussian", "none"] = "geodesic"
-    """How a hint spreads: along ways that avoid edges, as a bell in millimetres, or not at all."""
+    method: Literal["geodesic", "gaussian", "organ-gaussian", "heat", "pw4medseg", "none"] = (
+        "geodesic"
+    )
+    """How a hint spreads: along ways that avoid edges, as a bell in millimetres, as a bell as wide
+    as the clicks of each label lie apart, as heat that edges hold back, as published with
+    PW4MedSeg, or not at all."""
+
+    box_method: BoxMethod = "competition"
+    """What fills a box: its core against its surroundings, or a classical method by name."""
+
+    bell_mm: Positive = 10.0
+    """Standard deviation of the bell of pw4medseg."""
+
+    across_cases: bool = True
+    """Learn from the hints of all cases how classes look and where they lie; used where it helps
+    with cases held out."""
+
+    across_steps: Count = 600
+    """Optimiser steps of what is learnt across cases."""
+
+    across_trust: Share = 0.5
+    """Least trust, per lead over the second class, far from hints where cases teach each other."""
 
     tag_method: TagMethod = "smooth-grad"
     """Map of evidence that shows where an image-level predictor saw what a tag names."""

@@ -12,7 +12,7 @@ from voxhint.files.inspection import open_study
 from voxhint.prepare import make_plan
 from voxhint.train import step_seconds
 from voxhint.verbs.forecast import training_bytes
-from voxhint.verbs.label import learning_cases, soft_label
+from voxhint.verbs.label import Spread, learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
 from voxhint.verbs.planning import measure_images, trunk_wishes
@@ -60,7 +60,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     if not dense:
         began = time.monotonic()
         reach = dict.fromkeys(opened.labels.names, recipe.label.reach_mm or 10.0)
-        soft_label(opened, cases[0], reach, recipe.label)
+        soft_label(opened, cases[0], Spread(reach), recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
         labels = sought(opened)
