@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from tests.train.scenes import balls, plan
+from tests.train.scenes import balls, plan, small_net
 
 from voxhint.config import TrainConfig
 from voxhint.train import Example, VoxelTask
@@ -99,3 +99,4 @@ def test_training_pastes_only_if_asked() -> None:
     for share in (0.0, 0.5):
         task = VoxelTask.of(balls(2), [], plan(), TrainConfig(paste=share))
         assert (task.grafts is not None) == (share > 0)
+        assert torch.isfinite(task.loss(small_net(), np.random.default_rng(0), torch.device("cpu")))

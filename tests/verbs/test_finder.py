@@ -59,8 +59,9 @@ SEES = {
 
 
 def scores(_: Presence, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
-    """Return the lesion's density as the logit."""
-    return {"nodule": 20 * float(image[0][LESION].mean())}
+    """Return the lesion's density as the logit, at full resolution or half of it."""
+    step = GRID.shape[0] // image.shape[1]
+    return {"nodule": 20 * float(image[0][LESION[::step, ::step]].mean())}
 
 
 def evidence(
@@ -81,11 +82,12 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Presence, "evidence", evidence)
 
 
-def predictor() -> Presence:
+def predictor(spacing_mm: tuple[float, float, float] = PLAN.spacing_mm) -> Presence:
+    plan = dataclasses.replace(PLAN, spacing_mm=spacing_mm)
     facts: dict[str, Any] = {"nodule": {"contrast": {"low": 0.0, "high": 1.0}}}
-    net = network_for(PLAN, ["nodule"], "lse", flat=False)
+    net = network_for(plan, ["nodule"], "lse", flat=False)
     fabric = open_fabric(Machine(device="cpu", threads=1))
-    return Presence(net, PLAN, ("nodule",), facts, fabric, mirror=False)
+    return Presence(net, plan, ("nodule",), facts, fabric, mirror=False)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def found(study: Study, **knobs: Any) -> SoftLabel:
     config = LabelConfig(**knobs)
-    verifier = predictor() if config.verify == "on" else None
+    verifier = predictor((2.0, 2.0, 2.0)) if config.verify == "on" else None
     finder = Finder.of(predictor(), study, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
     return soft_label(study, files, dict.fromkeys(LABELS.names, 5.0), config, finder)

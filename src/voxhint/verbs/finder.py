@@ -111,7 +111,7 @@ def _verified(
     """Return the regions that the verifier misses, for each range, the most missed one first."""
     image, working = prepare_image(case.images, verifier.plan)
 
-    def carried(region: Mask) -> Mask:
+    def carried(region: Mask) -> Bool[np.ndarray, "a b c"]:
         share = onto(region.astype(np.float32), case.grid, working)
         return np.asarray(
             share >= min(0.5, float(share.max()))
