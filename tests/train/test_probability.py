@@ -104,7 +104,7 @@ def test_a_size_within_reach_is_free_and_others_cost_more_the_farther_they_are()
     assert cost(61) == cost(100) == cost(139) == 0
     assert 0 < cost(150) < cost(200)
     assert 0 < cost(50) < cost(10)
-    assert cost(200) == pytest.approx(0.6**2, rel=1e-3)
+    assert cost(200) == pytest.approx(np.log(201 / 101 / 1.4), rel=1e-3)
 
 
 def test_without_evidence_there_is_no_expected_size() -> None:

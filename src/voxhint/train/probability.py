@@ -4,6 +4,8 @@ All of them read the claims of a soft label. Its probability y and its trust t f
 b = t y and plausibility u = 1 - t (1 - y), class by class: t = 1 - (u - b), y = b / t.
 """
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -134,13 +136,14 @@ def size_prior(q: Classes, belief: Classes, shares: Float[Tensor, "batch class"]
         shares: Of `hull_share`; nan where it says nothing.
 
     Returns:
-        Squared excess in units of the expected size, as a mean over images and labels with
+        How far the logarithm of the size is beyond that, as a mean over images and labels with
         evidence; 0 if there are none.
     """
     over = (2, 3, 4)
     evidence = belief.sum(over)
     counts = ~shares.isnan() & (evidence >= 1)
     expected = torch.where(counts, shares * evidence, 1)
-    size = q.sum(over) / expected
-    excess = (size - 1 - _SLACK).clamp(min=0) + (1 - _SLACK - size).clamp(min=0)
-    return (excess.square() * counts).sum() / counts.sum().clamp(min=1)
+    # a logarithm: a fresh network fills a patch whose expected size may be a few voxels
+    size = ((q.sum(over) + 1) / (expected + 1)).log()
+    excess = (size - math.log1p(_SLACK)).clamp(min=0) + (math.log1p(-_SLACK) - size).clamp(min=0)
+    return (excess * counts).sum() / counts.sum().clamp(min=1)
