@@ -21,6 +21,21 @@ _RIM = 2  # settled voxels around the open ones, from which distances start
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What the hints of other cases say of the voxels of one."""
+
+    logs: Float32[np.ndarray, "class i j k"]
+    """Log probability of each class, from `Across`."""
+
+    lean: float = np.inf
+    """Most that distance may speak against a class, as a logarithm of odds."""
+
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Taught":
+        """Return what is said of a box of voxels."""
+        return Taught(self.logs[(slice(None), *part)], self.lean)
+
+
 def soften(
     evidence: Evidence,
     images: Sequence[Volume],
@@ -28,8 +43,7 @@ def soften(
     *,
     reach_mm: Mapping[str, float],
     config: LabelConfig,
-    learned: Float32[np.ndarray, "class i j k"] | None = None,
-    lean: float = np.inf,
+    taught: Taught | None = None,
 ) -> SoftLabel:
     """Spread the evidence of one case over its voxels.
 
@@ -49,8 +63,7 @@ def soften(
         labels: Names of the classes.
         reach_mm: Reach of each class, from `plan_reach`.
         config: Method and strengths.
-        learned: Log probability of each class from `Across`, if the study has it.
-        lean: Most that distance may speak against a class, as a logarithm of odds.
+        taught: What the other cases say of this one, if they say anything.
 
     Returns:
         Probability and trust of every class.
@@ -66,8 +79,8 @@ def soften(
     inner = evidence.cropped(part)
     crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
     unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
-    told = None if learned is None else learned[(slice(None), *part)]
-    belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told, lean))
+    told = None if taught is None else taught.cropped(part)
+    belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told))
     whole_belief = evidence.proven.copy()
     whole_plausible = np.maximum(evidence.possible, evidence.proven)
     whole_belief[(slice(None), *part)] = belief
@@ -87,8 +100,7 @@ class _Claims:
     unseen: Bool[np.ndarray, " class"]
     """Classes that have no seed in the whole case."""
 
-    learned: Float32[np.ndarray, "class i j k"] | None
-    lean: float
+    taught: Taught | None
 
 
 def _spread(
@@ -101,14 +113,14 @@ def _spread(
     scores, near = _scores(claims)
     if not shown[0] and open_[0]:
         scores[0] = -0.5 * _NEVER**2
-        if claims.learned is not None:
-            scores[0] += claims.learned[0]
+        if claims.taught is not None:
+            scores[0] += claims.taught.logs[0]
     if config.box_method != "competition":
         _fill(scores, evidence, claims.images[0], config.box_method)
     probs, lead = _compete(scores, evidence.possible)
-    least = 0.0 if claims.learned is None else config.across_trust
+    least = 0.0 if claims.taught is None else config.across_trust
     trust = lead * np.maximum(np.exp(-0.5 * (near / _FADE) ** 2), np.float32(least))
-    if not shown[0] and shown.any() and claims.learned is None:
+    if not shown[0] and shown.any() and claims.taught is None:
         presumed = probs[0] > 0.5  # nobody showed it: never more than a weak presumption
         trust[presumed] = np.minimum(trust[presumed], config.background_trust)
         trust[presumed & (near > 2 * _NEVER)] = config.background_trust
@@ -124,19 +136,20 @@ def _scores(
     claims: _Claims,
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
     """Return how well each class that was shown fits each voxel, and how near its seeds are."""
-    evidence, config, learned = claims.evidence, claims.config, claims.learned
+    evidence, config, taught = claims.evidence, claims.config, claims.taught
     seeds = _seeds(evidence)
     scores = np.full(evidence.proven.shape, -np.inf, np.float32)
     near = np.full(evidence.grid.shape, np.inf, np.float32)
+    lean = np.inf if taught is None else taught.lean
     edges = config.method in ("geodesic", "heat")
     steep = edge_cost(claims.images) if edges else None
     for number, name in enumerate(claims.labels.names):
         if seeds[number].any():
             away = _distance(seeds[number], evidence, steep, claims.reach_mm[name], config)
-            scores[number] = np.maximum(-0.5 * away**2, -claims.lean)
+            scores[number] = np.maximum(-0.5 * away**2, -lean)
             near = np.minimum(near, away)
-    if learned is not None:
-        scores += learned
+    if taught is not None:
+        scores += taught.logs
     elif edges:
         scores += log_likelihood(claims.images, seeds)
     return scores, near

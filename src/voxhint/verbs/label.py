@@ -16,6 +16,7 @@ from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.label.across import Across, learn_across, lesson_of
+from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
 from voxhint.verbs.finder import Finder
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
@@ -253,19 +254,11 @@ def soft_label(
     case = evidence_case(study, files)
     evidence = gather_evidence(case.grid, case.hints, study.labels)
     images = tuple(case.images.values())
-    learned = None
+    taught = None
     if spread.across is not None:
-        learned = spread.across.log_probs(case.images, case.grid)
+        taught = Taught(spread.across.log_probs(case.images, case.grid), spread.lean)
     reach = spread.reach_mm
-    soft = soften(
-        evidence,
-        images,
-        study.labels,
-        reach_mm=reach,
-        config=config,
-        learned=learned,
-        lean=spread.lean,
-    )
+    soft = soften(evidence, images, study.labels, reach_mm=reach, config=config, taught=taught)
     return soft if finder is None else finder.add_regions(soft, evidence, case)
 
 
