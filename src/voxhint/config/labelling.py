@@ -54,6 +54,24 @@ class LabelConfig:
     bag_voxels: Count = 60_000
     """Voxels of an image as the predictor sees it at most; larger ones are made coarser."""
 
+    flow_steps: Count = 6000
+    """Optimiser steps of the flow, which learns what images with and without a label look like."""
+
+    flow_width: Count = 32
+    """Its feature maps at the first level."""
+
+    flow_voxels: Count = 20_000
+    """Voxels of an image as the flow sees it at most; larger ones are made coarser."""
+
+    flow_times: Literal["uniform", "middle", "noisy"] = "noisy"
+    """Noise levels the flow learns most: all alike, those around one half, or the high ones."""
+
+    flow_contrast: Weight = 0.02
+    """Weight of telling a label's states apart, beside the flow's error; 0 is the error alone."""
+
+    flow_mirror: bool = True
+    """Flips of images for the flow; not for labels of left and right."""
+
     null_quantile: Share = 0.995
     """Share of voxels of images tagged absent that lie below the threshold of a map."""
 

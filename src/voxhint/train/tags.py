@@ -73,17 +73,7 @@ class TagTask:
         mirror: bool,
     ) -> "TagTask":
         """Return the task of some images; the tags of those held out choose the checkpoint."""
-        count = max(len(bag.states) for image in fit for bag in image.bags)
-        places = []
-        for label in range(count):
-            sides: dict[bool, list[tuple[int, Bag]]] = {True: [], False: []}
-            for number, image in enumerate(fit):
-                for bag in image.bags:
-                    if not np.isnan(bag.states[label]):
-                        sides[bag.states[label] > 0].append((number, bag))
-            if sides[True] and sides[False]:
-                places.append(sides)
-        return TagTask(fit, held_out, places, patch, batch, mirror)
+        return TagTask(fit, held_out, places_of(fit), patch, batch, mirror)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return binary cross-entropy over the known tags of a varied batch."""
@@ -133,6 +123,23 @@ class TagTask:
                 if not wanted.isnan().all():
                     losses.append(float(_entropy(net(image, inside), wanted)))
         return float(np.mean(losses)) if losses else None
+
+
+def places_of(
+    images: Sequence[TaggedImage],
+) -> list[Mapping[bool, Sequence[tuple[int, Bag]]]]:
+    """Return the bags of both states for each label that has both, by number of image."""
+    count = max(len(bag.states) for image in images for bag in image.bags)
+    places: list[Mapping[bool, Sequence[tuple[int, Bag]]]] = []
+    for label in range(count):
+        sides: dict[bool, list[tuple[int, Bag]]] = {True: [], False: []}
+        for number, image in enumerate(images):
+            for bag in image.bags:
+                if not np.isnan(bag.states[label]):
+                    sides[bag.states[label] > 0].append((number, bag))
+        if sides[True] and sides[False]:
+            places.append(sides)
+    return places
 
 
 def _entropy(
