@@ -17,6 +17,14 @@ TagMethod = Literal[
     "input-x-gradient",
     "integrated-gradients",
     "occlusion",
+    "guided-flow",
+    "guided-flow-paired",
+    "label-flow",
+    "edit-flow",
+    "flow-contrast",
+    "inpaint",
+    "pixel-counterfactual",
+    "reconstruction-error",
 ]
 
 
@@ -30,7 +38,11 @@ class LabelConfig:
     """How a hint spreads: along ways that avoid edges, as a bell in millimetres, or not at all."""
 
     tag_method: TagMethod = "smooth-grad"
-    """Map of evidence that shows where an image-level predictor saw what a tag names."""
+    """Map of evidence that shows where a tag's label lies: from an image-level predictor alone, or
+    by what goes away as an image is changed into one without it."""
+
+    counterfactuals: bool = False
+    """Also write the images as they would be without what tags name."""
 
     refine: Literal["half-maximum", "random-walker", "active-contour", "none"] = "half-maximum"
     """How the region around the strongest evidence finds its border; none cuts the map at what
@@ -71,6 +83,71 @@ class LabelConfig:
 
     flow_mirror: bool = True
     """Flips of images for the flow; not for labels of left and right."""
+
+    edit_init: Literal["noise", "inversion"] | None = None
+    """What an image is changed from: itself mixed with noise, or the noise the flow makes of it.
+    This and each further `edit` or `guide` knob is the method's own if not given."""
+
+    edit_start: Share | None = None
+    """Noise level to change images from; higher lets larger things go."""
+
+    edit_steps: Count | None = None
+    """Steps from there to the image."""
+
+    edit_scheme: Literal["euler", "heun", "midpoint", "fireflow"] | None = None
+    """Solver of inversion, and of ways back without guidance."""
+
+    edit_weight: Weight | None = None
+    """How far beyond "present" the way back leads: 1 is "absent", more exaggerates."""
+
+    edit_repeats: Count | None = None
+    """Draws of noise that are averaged."""
+
+    edit_difference: Literal["absolute", "positive"] | None = None
+    """Map of all that changed, or of what the label's kind of tissue lost."""
+
+    edit_reference: Literal["original", "paired"] | None = None
+    """What a changed image is compared with: the original, or its twin made without a change."""
+
+    edit_block_mm: Positive | None = None
+    """Edge of the blocks that inpainting fills in."""
+
+    edit_smooth_mm: Weight | None = None
+    """Last blur of the map."""
+
+    edit_windows: Count = 4
+    """Windows of the flow's size that are looked at in larger images: the predictor's strongest
+    places. Elsewhere there is no evidence."""
+
+    guide_first: Count | None = None
+    """Steps that the predictor guides."""
+
+    guide_rho: Weight | None = None
+    """Variance guidance: RMS length of a step of the noisy image."""
+
+    guide_mu: Weight | None = None
+    """Mean guidance: RMS length of a step of the image estimate."""
+
+    guide_iterations: Count | None = None
+    """Steps of mean guidance."""
+
+    guide_recurrences: Count | None = None
+    """Times each guided step is taken, with fresh noise in between."""
+
+    guide_draws: Count | None = None
+    """Noisy copies of the image estimate that the predictor's answer is averaged over."""
+
+    guide_sigma: Weight | None = None
+    """Standard deviation of their noise."""
+
+    guide_schedule: Literal["constant", "noise", "image", "ratio"] | None = None
+    """Strength of guidance at noise level s: 1, s, 1 - s or s / (1 - s)."""
+
+    guide_gradient: Literal["through", "skipped"] | None = None
+    """Take the gradient through the flow, or skip it."""
+
+    guide_gate: Share | None = None
+    """Scale guidance by the probability that the label is there, and stop below this one."""
 
     null_quantile: Share = 0.995
     """Share of voxels of images tagged absent that lie below the threshold of a map."""

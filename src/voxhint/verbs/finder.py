@@ -1,13 +1,14 @@
-"""Regions of labels that only tags name: evidence of the predictor, refined."""
+"""Regions of labels that only tags name: evidence, refined."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from voxhint.config import LabelConfig
-from voxhint.core import Case, Grid, SoftLabel, Tag
+from voxhint.core import Case, Grid, SoftLabel, Tag, Volume
 from voxhint.core.errors import about
 from voxhint.files.study import Study, load_case
 from voxhint.label import Evidence
@@ -15,18 +16,26 @@ from voxhint.label.calibrate import null_threshold
 from voxhint.label.refine import refine, weigh
 from voxhint.label.regions import Region, with_regions
 from voxhint.label.seeds import places_mm
-from voxhint.verbs.presence import Presence, image_of
+from voxhint.verbs.looking import Look, Source, without
+from voxhint.verbs.presence import image_of
 from voxhint.verbs.tagging import bags_of, needs_place
 from voxhint.verbs.tell import Tell
 
-_NULLS = 150  # images tagged absent that decide what evidence shows by chance
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What hints and evidence imply for a case."""
+
+    soft: SoftLabel
+    without: Mapping[str, Volume] = field(default_factory=dict)
+    """The channels as they would be without what tags name, if the method can tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finder:
     """Finds the regions of labels that a case is tagged to hold and of which nothing else tells."""
 
-    presence: Presence
+    source: Source
     study: Study
     config: LabelConfig
     seed: int
@@ -34,35 +43,49 @@ class Finder:
     """For each label what its evidence exceeds by chance in healthy images."""
 
     @staticmethod
-    def of(
-        presence: Presence, study: Study, config: LabelConfig, seed: int, tell: Tell
-    ) -> "Finder":
+    def of(source: Source, study: Study, config: LabelConfig, seed: int, tell: Tell) -> "Finder":
         """Return a finder whose thresholds follow from the training images tagged absent."""
         thresholds = {}
-        for number, label in enumerate(presence.labels):
-            tell("look at healthy images", number, len(presence.labels), label)
+        for number, label in enumerate(source.presence.labels):
+            tell("look at healthy images", number, len(source.presence.labels), label)
             rng = np.random.default_rng([seed, number])
-            thresholds[label] = healthy_threshold(presence, study, label, config, rng)
-        return Finder(presence, study, config, seed, thresholds)
+            thresholds[label] = healthy_threshold(source, study, label, config, rng)
+        return Finder(source, study, config, seed, thresholds)
 
-    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> SoftLabel:
+    def told(self) -> dict[str, Any]:
+        """Return what the evidence rests on, for `made.json`."""
+        return {
+            "predictor": self.source.presence.told(),
+            "evidence": {**self.source.told(), "thresholds": dict(self.thresholds)},
+        }
+
+    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> Found:
         """Return the soft label of a case with the regions of its tags laid over it."""
-        regions = {
-            self.study.labels.number(label): self._region(evidence, case, label)
-            for label in self.presence.labels
+        looks = {
+            label: self._look(case, label)
+            for label in self.source.presence.labels
             if needs_place(self.study, case.name, label)
         }
-        if not regions:
-            return soft
-        return with_regions(soft, evidence, regions, trust=self.config.tag_trust)
+        if not looks:
+            return Found(soft)
+        regions = {
+            self.study.labels.number(label): self._region(evidence, case, label, look.evidence)
+            for label, look in looks.items()
+        }
+        laid = with_regions(soft, evidence, regions, trust=self.config.tag_trust)
+        return Found(laid, without(case, list(looks.values())))
 
-    def _region(self, evidence: Evidence, case: Case, label: str) -> Region:
-        """Return where a label lies: one region for each range of slices it is tagged in."""
-        number = self.presence.labels.index(label)
+    def _look(self, case: Case, label: str) -> Look:
+        number = self.source.presence.labels.index(label)
         rng = np.random.default_rng([self.seed, number, *case.name.encode()])
-        found = self.presence.evidence(case, label, self.config, rng)
-        image = image_of(case, self.presence.plan)
-        contrast = self.presence.contrast(label)
+        return self.source.look(case, label, rng)
+
+    def _region(
+        self, evidence: Evidence, case: Case, label: str, found: Float32[np.ndarray, "i j k"]
+    ) -> Region:
+        """Return where a label lies: one region for each range of slices it is tagged in."""
+        image = image_of(case, self.source.presence.plan)
+        contrast = self.source.presence.contrast(label)
         allowed = evidence.possible[self.study.labels.number(label)] > 0
         found = np.where(allowed, found, min(0.0, float(found.min())))
         seen = weigh(found, contrast.of(image)) > self.thresholds[label]
@@ -98,13 +121,17 @@ def _present_ranges(case: Case, label: str) -> list[tuple[float, float] | None]:
 
 
 def healthy_threshold(
-    presence: Presence,
+    source: Source,
     study: Study,
     label: str,
     config: LabelConfig,
     rng: np.random.Generator,
 ) -> float:
-    """Return what weighed evidence exceeds by chance in training images tagged absent."""
+    """Return what weighed evidence exceeds by chance in training images tagged absent.
+
+    Only where there was a look at all: evidence that was not looked for is none.
+    """
+    presence = source.presence
     healthy = [
         (files, bag)
         for files in study.training
@@ -113,11 +140,12 @@ def healthy_threshold(
     ]
 
     def maps() -> Iterator[Float32[np.ndarray, " voxel"]]:
-        for files, bag in healthy[:: max(1, -(-len(healthy) // _NULLS))]:
+        for files, bag in healthy[:: max(1, -(-len(healthy) // source.healthy))]:
             with about(f"case {files.name}"):
                 case = load_case(study, files, hints=False)
-                found = presence.evidence(case, label, config, rng)
-                weighed = weigh(found, presence.contrast(label).of(image_of(case, presence.plan)))
-                yield weighed[_within(case.grid, bag.z_range_mm)]
+                look = source.look(case, label, rng, calibrating=True)
+                density = presence.contrast(label).of(image_of(case, presence.plan))
+                here = _within(case.grid, bag.z_range_mm) & look.looked
+                yield weigh(look.evidence, density)[here]
 
     return null_threshold(maps(), config.null_quantile, rng=rng)

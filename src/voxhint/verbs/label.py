@@ -2,27 +2,29 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes
+from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Volume
 from voxhint.core.errors import BadStudyError, about
-from voxhint.files.images import read_probability, write_probability
+from voxhint.files.images import read_probability, write_image, write_probability
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.prepare import common_grid, resample
-from voxhint.verbs.finder import Finder
+from voxhint.verbs.finder import Finder, Found
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
+from voxhint.verbs.looking import require_method, source_of
 from voxhint.verbs.presence import PREDICTOR
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"
+COUNTERFACTUALS = "counterfactuals"
 _MEASURED = 100  # cases that decide the reach
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
@@ -42,6 +44,7 @@ def label(
     Returns:
         The output folder.
     """
+    require_method(config)
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
     learning_cases(opened)
@@ -82,16 +85,18 @@ def label_cases(
         return out
     hinted = hinted_cases(study)
     reach = _reach(study, hinted, config, tell)
-    finder = _finder(study, out / NETS / PREDICTOR, config, machine, tell)
+    finder = _finder(study, out / NETS, config, machine, tell)
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
         if not all(path.exists() for path in _paths(out, files.name, study.labels)):
             with about(f"case {files.name}"):
-                soft = soft_label(study, files, reach, config, finder)
-                _write(out, files.name, soft, study.labels)
+                found = soft_label(study, files, reach, config, finder)
+                if config.counterfactuals:
+                    _write_without(out, files.name, found.without, study.channels)
+                _write(out, files.name, found.soft, study.labels)  # last: then a case is done
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else {"predictor": finder.presence.told()}),
+        **({} if finder is None else finder.told()),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in reach.items()},
         "cases": len(hinted),
@@ -169,14 +174,17 @@ def _reach(
 
 
 def _finder(
-    study: Study, folder: Path, config: LabelConfig, machine: Machine, tell: Tell
+    study: Study, nets: Path, config: LabelConfig, machine: Machine, tell: Tell
 ) -> Finder | None:
     """Return what finds the labels that tags alone name, trained now; None if there are none."""
     labels = sought(study)
     if not labels:
         return None
-    presence = fit_presence(folder, study, labels, config=config, machine=machine, tell=tell)
-    return Finder.of(presence, study, config, machine.seed, tell)
+    presence = fit_presence(
+        nets / PREDICTOR, study, labels, config=config, machine=machine, tell=tell
+    )
+    source = source_of(presence, study, nets, config, machine, tell=tell)
+    return Finder.of(source, study, config, machine.seed, tell)
 
 
 def soft_label(
@@ -185,13 +193,13 @@ def soft_label(
     reach: dict[str, float],
     config: LabelConfig,
     finder: Finder | None = None,
-) -> SoftLabel:
-    """Return the soft label of one case."""
+) -> Found:
+    """Return what is known of one case."""
     case = evidence_case(study, files)
     evidence = gather_evidence(case.grid, case.hints, study.labels)
     images = tuple(case.images.values())
     soft = soften(evidence, images, study.labels, reach_mm=reach, config=config)
-    return soft if finder is None else finder.add_regions(soft, evidence, case)
+    return Found(soft) if finder is None else finder.add_regions(soft, evidence, case)
 
 
 def _paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
@@ -204,6 +212,14 @@ def _write(folder: Path, case: str, soft: SoftLabel, labels: LabelSet) -> None:
     arrays = [values for pair in zip(soft.probs, soft.trust, strict=True) for values in pair]
     for path, values in zip(_paths(folder, case, labels), arrays, strict=True):
         write_probability(path, values, soft.grid)
+
+
+def _write_without(
+    folder: Path, case: str, images: Mapping[str, Volume], channels: Sequence[str]
+) -> None:
+    for channel, volume in images.items():
+        name = f"{case}_{channels.index(channel):04d}.nii.gz"
+        write_image(folder / COUNTERFACTUALS / name, volume)
 
 
 def read_soft_label(folder: Path, case: str, labels: LabelSet) -> SoftLabel | None:

@@ -16,6 +16,7 @@ from voxhint.nets import build_trunk
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, alone, begun, finish, read_made, start, study_inputs
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
+from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
@@ -108,6 +109,7 @@ def _run(
 def _require_possible(recipe: Recipe, machine: Machine) -> None:
     """Refuse before any work what training would only refuse after all cases are labelled."""
     open_fabric(machine)
+    require_method(recipe.label)
     train = recipe.train
     if train.budget is not None:
         seconds_of(train.budget)
