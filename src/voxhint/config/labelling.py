@@ -78,7 +78,7 @@ class LabelConfig:
     flow_times: Literal["uniform", "middle", "noisy"] = "noisy"
     """Noise levels the flow learns most: all alike, those around one half, or the high ones."""
 
-    flow_contrast: Weight = 0.02
+    flow_contrast: Weight = 0.1
     """Weight of telling a label's states apart, beside the flow's error; 0 is the error alone."""
 
     flow_mirror: bool = True

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,12 +16,26 @@ ABSENT, PRESENT, UNKNOWN = 0, 1, 2
 """States of a label, as the network hears of them."""
 
 _STATES = 3
+_SHARP = 5.0  # of log-sum-exp: near the maximum, yet every place gets a gradient
 _WAVES = 32  # that tell the noise level
 _DETAIL = 0.3  # standard deviation of what noise hides first: the fine detail of an image
 
 
+class Answer(NamedTuple):
+    """What the network says of points between images and noise."""
+
+    velocity: Float[Tensor, "batch channel i j k"]
+    """The mean of image minus noise, given the tags."""
+
+    presence: Float[Tensor, "batch label"]
+    """Logit of each label, from the points alone: the tags are not heard."""
+
+
 class FlowUNet(nn.Module):
     """Answers the mean of image minus noise, given a point between them and the tags of the image.
+
+    The half that looks is not told the tags, and says itself which labels it sees through the
+    noise; the half that answers is told them, and what was seen shows it where to change.
 
     It works on small blocks of voxels, the size of the first stride of the plan. What it answers
     is mostly the image itself, which blocks can hold; the noise, which they cannot, is taken from
@@ -57,7 +72,7 @@ class FlowUNet(nn.Module):
         self.unit = tuple(math.prod(axis) for axis in zip(self.block, *deeper, strict=True))
         known = 4 * features[0]
         self.time = nn.Sequential(nn.Linear(2 * _WAVES, known), nn.SiLU(), nn.Linear(known, known))
-        self.states = nn.Parameter(torch.randn(labels, _STATES, known))
+        self.states = nn.Parameter(torch.zeros(labels, _STATES, known))
         size, edge = _overlapping(self.block)
         self.stem = nn.Conv3d(channels, features[0], size, self.block, edge)
         self.down = nn.ModuleList(
@@ -77,6 +92,7 @@ class FlowUNet(nn.Module):
             _Block(2 * width, width, kernel, known)
             for width, kernel in zip(features, kernels, strict=True)
         )
+        self.score = nn.ModuleList(nn.Conv3d(width, labels, 1) for width in features)
         self.head = nn.ConvTranspose3d(features[0], channels, size, self.block, edge)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(_there(self.head.bias))
@@ -86,8 +102,8 @@ class FlowUNet(nn.Module):
         z: Float[Tensor, "batch channel i j k"],
         s: Float[Tensor, " batch"],
         tags: Int64[Tensor, "batch label"],
-    ) -> Float[Tensor, "batch channel i j k"]:
-        """Return the velocity, image minus noise.
+    ) -> Answer:
+        """Return the velocity, image minus noise, and the labels seen.
 
         Args:
             z: Points (1 - s) image + s noise, of any size.
@@ -97,19 +113,21 @@ class FlowUNet(nn.Module):
         level = s[:, None, None, None, None]
         spread = ((1 - level) * _DETAIL) ** 2 + level**2
         padded, size = self._whole(z / torch.sqrt((1 - level) ** 2 + level**2)), z.shape[2:]
-        answer = self._answer(padded, self._known(s, tags))
+        time = self._time(s)
+        kept = self._look(padded, time)
+        which = torch.arange(tags.shape[1], device=tags.device)
+        answer = self._answer(kept, time + self.states[which, tags].sum(1))
         answer = answer[..., : size[0], : size[1], : size[2]]
-        return ((1 - level) * _DETAIL**2 - level) / spread * z + answer.to(z.dtype)
+        velocity = ((1 - level) * _DETAIL**2 - level) / spread * z + answer.to(z.dtype)
+        seen = [_pooled(score(x)) for score, x in zip(self.score, kept, strict=True)]
+        return Answer(velocity, torch.stack(seen).mean(0))
 
-    def _known(
-        self, s: Float[Tensor, " batch"], tags: Int64[Tensor, "batch label"]
-    ) -> Float[Tensor, "batch known"]:
-        """Return what is known of each sample: its noise level and its tags."""
+    def _time(self, s: Float[Tensor, " batch"]) -> Float[Tensor, "batch known"]:
+        """Return what the noise level of each sample says."""
         pitch = torch.exp(torch.linspace(0, math.log(200), _WAVES, device=s.device))
         angle = s[:, None].float() * pitch
         time: Tensor = self.time(torch.cat([angle.sin(), angle.cos()], 1))
-        which = torch.arange(tags.shape[1], device=tags.device)
-        return time + self.states[which, tags].sum(1)
+        return time
 
     def _whole(
         self, z: Float[Tensor, "batch channel i j k"]
@@ -119,14 +137,21 @@ class FlowUNet(nn.Module):
         pads = [pad for size, unit in sizes for pad in (0, -size % unit)]
         return functional.pad(z, pads, mode="replicate") if any(pads) else z
 
-    def _answer(
-        self, z: Float[Tensor, "batch channel i j k"], known: Float[Tensor, "batch known"]
-    ) -> Float[Tensor, "batch channel i j k"]:
+    def _look(
+        self, z: Float[Tensor, "batch channel i j k"], time: Float[Tensor, "batch known"]
+    ) -> list[Tensor]:
+        """Return the features of every level."""
         x, kept = self.stem(z), []
         for number, block in enumerate(self.down):
-            x = block(x if number == 0 else self.coarser[number - 1](x), known)
+            x = block(x if number == 0 else self.coarser[number - 1](x), time)
             kept.append(x)
-        x = self.middle(x, known)
+        return kept
+
+    def _answer(
+        self, kept: Sequence[Tensor], known: Float[Tensor, "batch known"]
+    ) -> Float[Tensor, "batch channel i j k"]:
+        """Return the image, as far as the point itself does not hold it."""
+        x = self.middle(kept[-1], known)
         for number in reversed(range(len(self.up))):
             x = self.up[number](torch.cat([x, kept[number]], 1), known)
             x = x if number == 0 else self.finer[number - 1](x)
@@ -161,6 +186,12 @@ def _normal(x: Float[Tensor, "batch feature i j k"]) -> Float[Tensor, "batch fea
     """Return every voxel with mean 0 and variance 1 over its own features."""
     last = x.movedim(1, -1)
     return functional.layer_norm(last, last.shape[-1:]).movedim(-1, 1)
+
+
+def _pooled(scores: Float[Tensor, "batch label i j k"]) -> Float[Tensor, "batch label"]:
+    """Return the log-sum-exp of the places of each label, as image-level predictors pool them."""
+    places = scores.float().flatten(2)
+    return (torch.logsumexp(_SHARP * places, 2) - math.log(places.shape[2])) / _SHARP
 
 
 def _overlapping(stride: Triple) -> tuple[Triple, Triple]:

@@ -1,6 +1,6 @@
 """Learning how images flow from noise, told their image-level tags: the task of the flow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 from voxhint.config import LabelConfig
 from voxhint.flow import interpolate
 from voxhint.prepare import Draw, Plan, cut
-from voxhint.train.tags import Bag, TaggedImage, places_of
+from voxhint.train.tags import Bag, Places, TaggedImage, places_of
 
 Times = Literal["uniform", "middle", "noisy"]
 
@@ -21,6 +21,7 @@ _UNKNOWN = 2  # a tag nobody gave, as the network hears of it
 _FORGET = 0.15  # share of the tags kept from the network, which so learns the flow without them
 _SHIFT = 3.0  # of high noise levels: their median is 3/4
 _COLOUR = 0.05  # standard deviation of changes of contrast and brightness
+_TWINS = 2  # samples of a batch, one of each state, that are also told the other state
 _LOOKS = 8  # noise levels at which images held out are looked at, one each
 
 
@@ -30,9 +31,7 @@ class FlowTask:
 
     fit: Sequence[TaggedImage]
     held_out: Sequence[TaggedImage]
-    places: Sequence[Mapping[bool, Sequence[tuple[int, Bag]]]]
-    """For each label that can be learnt, the bags of both states by number of image."""
-
+    places: Places
     plan: Plan
     config: LabelConfig
 
@@ -48,22 +47,28 @@ class FlowTask:
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the mean squared error of the velocity over the voxels of a varied batch."""
-        images, counts, states = [], [], []
+        images, counts, states, other = [], [], [], []
         for turn in range(self.plan.batch):
-            sides = self.places[int(rng.integers(len(self.places)))]
-            bags = sides[turn % 2 == 0]
+            label = int(rng.choice(list(self.places)))
+            bags = self.places[label][turn % 2 == 0]
             number, bag = bags[int(rng.integers(len(bags)))]
             patch, inside, share = self._draw(self.fit[number], bag, rng)
             images.append(patch)
             counts.append(inside)
             states.append([_told(state, share, rng) for state in bag.states])
-        s = drawn_times(self.config.flow_times, self.plan.batch, rng)
+            other.append(_turned(states[-1], label))
+        s = drawn_times(self.config.flow_times, len(images), rng)
         noise = rng.standard_normal(np.shape(images), np.float32)
         batch = _Batch.of((images, noise, s, counts), states, device)
-        if not self.config.flow_contrast:
-            return batch.error(model(batch.z, batch.s, batch.states)).mean()
-        label = int(rng.integers(len(states[0])))
-        return batch.contrasted(model, label, self.config.flow_contrast)
+        twins = [turn for turn, tags in enumerate(other) if tags is not None][:_TWINS]
+        twins = twins if self.config.flow_contrast else []
+        told = torch.tensor([*states, *(other[turn] for turn in twins)], device=device)
+        answer = model(
+            torch.cat([batch.z, batch.z[twins]]), torch.cat([batch.s, batch.s[twins]]), told
+        )
+        right, wrong = answer.velocity[: len(images)], answer.velocity[len(images) :]
+        apart = batch.apart(right, wrong, twins) + batch.unseen(answer.presence[: len(images)])
+        return batch.error(right).mean() + self.config.flow_contrast * apart
 
     def _draw(
         self, example: TaggedImage, bag: Bag, rng: np.random.Generator
@@ -97,7 +102,7 @@ class FlowTask:
             noise = rng.standard_normal(image.shape, np.float32)
             states = [[_told(state, 1.0, None) for state in example.bags[0].states]]
             batch = _Batch.of((image, noise, s, there), states, device)
-            errors.append(float(batch.error(net(batch.z, batch.s, batch.states))))
+            errors.append(float(batch.error(net(batch.z, batch.s, batch.states).velocity)))
         return float(np.mean(errors)) if errors else None
 
 
@@ -130,6 +135,13 @@ def _told(state: float, share: float, rng: np.random.Generator | None) -> int:
     return int(state > 0)
 
 
+def _turned(states: Sequence[int], label: int) -> list[int] | None:
+    """Return the states with that of a label turned into the other, None if it is unknown."""
+    if states[label] == _UNKNOWN:
+        return None
+    return [1 - state if number == label else state for number, state in enumerate(states)]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
     """Points between images and noise, the velocity there, and what is known of the images."""
@@ -157,22 +169,30 @@ class _Batch:
         error: Tensor = (answer.float() - self.velocity) ** 2 * self.counts
         return error.mean((1, 2, 3, 4)) / self.counts.mean((1, 2, 3, 4))
 
-    def contrasted(self, model: nn.Module, label: int, weight: float) -> Float[Tensor, ""]:
-        """Return the error, and how badly one label's two velocities tell its states apart.
+    def apart(
+        self,
+        right: Float[Tensor, "batch channel i j k"],
+        wrong: Float[Tensor, "twin channel i j k"],
+        twins: Sequence[int],
+    ) -> Float[Tensor, ""]:
+        """Return how badly some samples show which of two states of a label is theirs.
 
         A label changes few voxels a little, so the error alone teaches it slowly. The velocity
-        told "present" is to differ from that told "absent" along what their mean has missed; with
-        the voxels' sum and the weight (1 - s) / s, this is the log-likelihood ratio of the states.
+        told the right state is to differ from that told the wrong one along what their mean has
+        missed; summed over voxels with the weight (1 - s) / s, this is the log-likelihood ratio
+        of both states, whose logistic loss is taken.
         """
-        known = self.states[:, label] < _UNKNOWN
-        tags = self.states[:, None].repeat(1, 2, 1)
-        tags[known, :, label] = torch.tensor([0, 1], device=tags.device)
-        z, s = self.z.repeat_interleave(2, 0), self.s.repeat_interleave(2, 0)
-        answers = model(z, s, tags.flatten(0, 1)).float().unflatten(0, (-1, 2))
-        told = answers[torch.arange(len(answers)), (self.states[:, label] == 1).long()]
-        missed = (self.velocity - answers.detach().mean(1)) * self.counts
-        ratio = 2 * ((answers[:, 1] - answers[:, 0]) * missed).sum((1, 2, 3, 4))
-        ratio = ratio * ((1 - self.s) / self.s).clamp(max=1)
-        wanted = (self.states[known, label] == 1).float()
-        apart = functional.binary_cross_entropy_with_logits(ratio[known], wanted, reduction="sum")
-        return self.error(told).mean() + weight * apart / len(known)
+        if not twins:
+            return right.new_zeros(())
+        mine, theirs, s = right[twins].float(), wrong.float(), self.s[twins]
+        missed = (self.velocity[twins] - (mine + theirs).detach() / 2) * self.counts[twins]
+        ratio = 2 * ((mine - theirs) * missed).sum((1, 2, 3, 4)) * ((1 - s) / s).clamp(max=1)
+        return functional.softplus(-ratio).mean()
+
+    def unseen(self, presence: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
+        """Return the binary cross-entropy of the labels seen without being told."""
+        known = self.states < _UNKNOWN
+        if not known.any():
+            return presence.new_zeros(())
+        wanted = self.states[known].to(presence)
+        return functional.binary_cross_entropy_with_logits(presence[known], wanted)

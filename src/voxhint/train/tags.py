@@ -12,6 +12,8 @@ from torch.nn import functional
 from voxhint.prepare import Draw, cut
 
 Triple = tuple[int, int, int]
+Places = Mapping[int, Mapping[bool, Sequence[tuple[int, "Bag"]]]]
+"""For each label that can be learnt, the bags of both states by number of image."""
 
 _SMOOTH = 0.02  # of the tags: no window deserves an endless logit
 _COLOUR = 0.1  # standard deviation of changes of contrast and brightness
@@ -56,8 +58,7 @@ class TagTask:
 
     fit: Sequence[TaggedImage]
     held_out: Sequence[TaggedImage]
-    places: Sequence[Mapping[bool, Sequence[tuple[int, Bag]]]]
-    """For each label that can be learnt, the bags of both states by number of image."""
+    places: Places
 
     patch: Triple
     batch: int
@@ -79,7 +80,7 @@ class TagTask:
         """Return binary cross-entropy over the known tags of a varied batch."""
         images, insides, states = [], [], []
         for turn in range(self.batch):
-            sides = self.places[int(rng.integers(len(self.places)))]
+            sides = self.places[int(rng.choice(list(self.places)))]
             bags = sides[turn % 2 == 0]
             number, bag = bags[int(rng.integers(len(bags)))]
             patch, counts = self._draw(self.fit[number], bag, rng)
@@ -125,12 +126,10 @@ class TagTask:
         return float(np.mean(losses)) if losses else None
 
 
-def places_of(
-    images: Sequence[TaggedImage],
-) -> list[Mapping[bool, Sequence[tuple[int, Bag]]]]:
+def places_of(images: Sequence[TaggedImage]) -> Places:
     """Return the bags of both states for each label that has both, by number of image."""
     count = max(len(bag.states) for image in images for bag in image.bags)
-    places: list[Mapping[bool, Sequence[tuple[int, Bag]]]] = []
+    places = {}
     for label in range(count):
         sides: dict[bool, list[tuple[int, Bag]]] = {True: [], False: []}
         for number, image in enumerate(images):
@@ -138,7 +137,7 @@ def places_of(
                 if not np.isnan(bag.states[label]):
                     sides[bag.states[label] > 0].append((number, bag))
         if sides[True] and sides[False]:
-            places.append(sides)
+            places[label] = sides
     return places
 
 

@@ -60,8 +60,8 @@ class Flow:
         def velocity(
             z: Float[Tensor, "batch channel i j k"], s: Float[Tensor, " batch"], /
         ) -> Float[Tensor, "batch channel i j k"]:
-            answer: Tensor = self.net(z, s, tags.expand(len(z), -1))
-            return answer
+            velocity: Tensor = self.net(z, s, tags.expand(len(z), -1)).velocity
+            return velocity
 
         return velocity
 
