@@ -116,8 +116,8 @@ class LabelConfig:
     """Last blur of the map."""
 
     edit_windows: Count = 4
-    """Windows of the flow's size that are looked at in larger images: the predictor's strongest
-    places. Elsewhere there is no evidence."""
+    """Windows of the flow's patch that are looked at in images of more than four times its size:
+    the predictor's strongest places. Elsewhere there is no evidence."""
 
     guide_first: Count | None = None
     """Steps that the predictor guides."""

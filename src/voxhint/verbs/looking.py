@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from voxhint.verbs.flows import FLOW, Flow, fit_flow
 from voxhint.verbs.presence import Presence
 from voxhint.verbs.tell import Tell
 
+_ROOM = 4  # times the voxels of a patch: up to here an image is one window
 _SETTINGS = ("init", "start", "steps", "scheme", "weight", "repeats", "difference", "reference",
              "block_mm", "smooth_mm")  # fmt: skip
 _GUIDANCE = ("first", "rho", "mu", "iterations", "recurrences", "draws", "sigma", "schedule",
@@ -39,7 +40,11 @@ class Look:
     change: Mapping[str, Float32[np.ndarray, "..."]] = field(default_factory=dict)
     """For each channel what to add to its voxels to take the label out, if the method can tell."""
 
+    flow_evaluations: int = 0
+    predictor_evaluations: int = 0
 
+
+@runtime_checkable
 class Source(Protocol):
     """A way to look for labels."""
 
@@ -100,8 +105,8 @@ class Counterfactuals:
     ) -> Look:
         """Return what goes away with a label.
 
-        An image larger than the flow's is looked at in windows around the predictor's strongest
-        places.
+        An image much larger than the flow's patches is looked at in windows of their size around
+        the predictor's strongest places.
         """
         prepared, working = prepare_image(case.images, self.plan)
         settings = self.settings(label)
@@ -109,7 +114,7 @@ class Counterfactuals:
             open_ = dataclasses.replace(settings.guidance, gate=None)
             settings = dataclasses.replace(settings, guidance=open_)
         evidence, weight = np.zeros(working.shape, np.float32), np.zeros(working.shape, np.float32)
-        change = np.zeros_like(prepared)
+        change, asks = np.zeros_like(prepared), np.zeros(2, int)
         for window in self._windows(case, label, working, rng):
             part = prepared[(slice(None), *window)]
             found = without_label(
@@ -124,11 +129,13 @@ class Counterfactuals:
             evidence[window] += share * found.evidence
             change[(slice(None), *window)] += share * (found.image_without - part)
             weight[window] += share
+            asks += (found.flow_evaluations, found.predictor_evaluations)
         shared = np.maximum(weight, 1)
         return Look(
             back_from(evidence / shared, working, case.grid),
             back_from((weight > 0).astype(np.float32), working, case.grid) > 0,
             dict(self._changes(case, change / shared, working)),
+            *asks.tolist(),
         )
 
     def told(self) -> dict[str, Any]:
@@ -155,9 +162,7 @@ class Counterfactuals:
     def _windows(
         self, case: Case, label: str, working: Grid, rng: np.random.Generator
     ) -> Iterator[Window]:
-        if self.flow is None or all(
-            n <= p for n, p in zip(working.shape, self.plan.patch, strict=True)
-        ):
+        if self.flow is None or np.prod(working.shape) <= _ROOM * np.prod(self.plan.patch):
             i, j, k = (slice(0, n) for n in working.shape)
             yield i, j, k
             return
