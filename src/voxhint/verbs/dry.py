@@ -1,15 +1,14 @@
 """`--dry-run`: what a command would need, measured on one case and one training step."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
+from voxhint.config import Machine, Recipe, seconds_of
 from voxhint.files.inspection import open_study
-from voxhint.label.counterfactual import METHODS
 from voxhint.prepare import make_plan
 from voxhint.train import step_seconds
 from voxhint.verbs.forecast import training_bytes
@@ -64,17 +63,9 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         soft_label(opened, cases[0], reach, recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
-        yield from _taught_by_tags(sought(opened), recipe.label)
-
-
-def _taught_by_tags(labels: Sequence[str], config: LabelConfig) -> Iterator[str]:
-    """Yield what is trained before labelling."""
-    if not labels:
-        return
-    yield (
-        f"tags: a predictor of {', '.join(labels)} is trained before labelling, "
-        f"{config.predictor_steps} steps; the times above leave it out"
-    )
-    method = METHODS.get(config.tag_method)
-    if method is not None and method.needs_flow:
-        yield f"tags: a flow is trained, too, {config.flow_steps} steps; also left out"
+        labels = sought(opened)
+        if labels:
+            yield (
+                f"tags: a predictor of {', '.join(labels)} is trained before labelling, "
+                f"{recipe.label.predictor_steps} steps; the times above leave it out"
+            )
