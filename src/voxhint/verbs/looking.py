@@ -14,7 +14,7 @@ from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.study import Study
-from voxhint.label.counterfactual import METHODS, Settings, without_label
+from voxhint.label.counterfactual import METHODS, Counterfactual, Settings, without_label
 from voxhint.prepare import Plan, back_from, prepare_image
 from voxhint.prepare.steps import onto, scale_of
 from voxhint.verbs.bridging import Window, fading, flows_of, logit_of, strongest_windows
@@ -22,6 +22,7 @@ from voxhint.verbs.flows import FLOW, Flow, fit_flow
 from voxhint.verbs.presence import Presence
 from voxhint.verbs.tell import Tell
 
+_FLIPS = ((), (1, 2, 3))
 _ROOM = 4  # times the voxels of a patch: up to here an image is one window
 _SETTINGS = ("init", "start", "steps", "scheme", "weight", "repeats", "difference", "reference",
              "block_mm", "smooth_mm")  # fmt: skip
@@ -105,8 +106,10 @@ class Counterfactuals:
     ) -> Look:
         """Return what goes away with a label.
 
-        An image much larger than the flow's patches is looked at in windows of their size around
-        the predictor's strongest places.
+        Each image is looked at as it is and turned over: a network that was taught with flips is
+        still a little lopsided, and puts what goes away to one side. An image much larger than the
+        flow's patches is looked at in windows of their size around the predictor's strongest
+        places.
         """
         prepared, working = prepare_image(case.images, self.plan)
         settings = self.settings(label)
@@ -115,21 +118,17 @@ class Counterfactuals:
             settings = dataclasses.replace(settings, guidance=open_)
         evidence, weight = np.zeros(working.shape, np.float32), np.zeros(working.shape, np.float32)
         change, asks = np.zeros_like(prepared), np.zeros(2, int)
+        flips = _FLIPS if self._mirrors() else _FLIPS[:1]
         for window in self._windows(case, label, working, rng):
             part = prepared[(slice(None), *window)]
-            found = without_label(
-                self.config.tag_method,
-                torch.from_numpy(np.ascontiguousarray(part)).to(self.presence.fabric.device),
-                rng=rng,
-                flow=None if self.flow is None else flows_of(self.flow, label),
-                logit=logit_of(self.presence, label, self.plan),
-                settings=settings,
-            )
             share = fading(window, working.shape)
-            evidence[window] += share * found.evidence
-            change[(slice(None), *window)] += share * (found.image_without - part)
             weight[window] += share
-            asks += (found.flow_evaluations, found.predictor_evaluations)
+            for flip in flips:
+                found = self._without(np.flip(part, flip), label, settings, rng)
+                less = np.flip(found.image_without, flip) - part
+                evidence[window] += share / len(flips) * np.flip(found.evidence, _voxels(flip))
+                change[(slice(None), *window)] += share / len(flips) * less
+                asks += (found.flow_evaluations, found.predictor_evaluations)
         shared = np.maximum(weight, 1)
         return Look(
             back_from(evidence / shared, working, case.grid),
@@ -137,6 +136,26 @@ class Counterfactuals:
             dict(self._changes(case, change / shared, working)),
             *asks.tolist(),
         )
+
+    def _without(
+        self,
+        image: Float32[np.ndarray, "channel i j k"],
+        label: str,
+        settings: Settings,
+        rng: np.random.Generator,
+    ) -> Counterfactual:
+        return without_label(
+            self.config.tag_method,
+            torch.from_numpy(np.ascontiguousarray(image)).to(self.presence.fabric.device),
+            rng=rng,
+            flow=None if self.flow is None else flows_of(self.flow, label),
+            logit=logit_of(self.presence, label, self.plan),
+            settings=settings,
+        )
+
+    def _mirrors(self) -> bool:
+        """Return whether a flipped image is as good."""
+        return self.config.predictor_mirror if self.flow is None else self.config.flow_mirror
 
     def told(self) -> dict[str, Any]:
         """Return the method and every setting of it that holds for all labels."""
@@ -178,6 +197,11 @@ class Counterfactuals:
                 volume = case.images[channel]
                 scale = scale_of(volume.voxels, channel, self.plan)
                 yield channel, scale.std * back_from(change[number], working, volume.grid)
+
+
+def _voxels(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return axes of images as axes of maps, which have no channels."""
+    return tuple(axis - 1 for axis in axes)
 
 
 def _given(config: LabelConfig, prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
