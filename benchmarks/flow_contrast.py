@@ -10,7 +10,6 @@ the curve against its tag is printed and written to OUT/table.md, every number t
 Runs go on where an earlier call stopped, and rows made earlier are kept.
 """
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -20,15 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from tags_to_masks import fit_study
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.files import Study, load_case, open_study
+from voxhint.files import Study, load_case
 from voxhint.measure.detection import ranking
 from voxhint.nets import load_weights, weights_bytes
 from voxhint.prepare import prepare_image
 from voxhint.train.resume import load_state
-from voxhint.verbs.flows import LEVELS, Flow, fit_flow, flow_network
+from voxhint.verbs.flows import LEVELS, Flow, flow_network
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan
 from voxhint.verbs.tagging import bags_of

@@ -39,7 +39,7 @@ from voxhint.measure.detection import ranking
 from voxhint.measure.estimate import estimate
 from voxhint.measure.overlap import volume_ml
 from voxhint.prepare import prepare_image
-from voxhint.verbs.looking import Source, source_of
+from voxhint.verbs.looking import Eye, eyes_of
 from voxhint.verbs.presence import Presence, image_of, network_for
 from voxhint.verbs.tagging import fit_presence
 
@@ -149,17 +149,16 @@ def windows_of(study: Study, limit: int, *, test: bool) -> list[Window]:
 
 
 class Looked:
-    """The maps that a source makes, and what they cost."""
+    """The maps that a method makes, and what they cost."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, eye: Eye, label: str) -> None:
+        self.eye, self.label = eye, label
         self.asks: list[tuple[int, int]] = []
 
     def __call__(self, seen: Window, *, calibrating: bool = False) -> np.ndarray:
         """Return the map of a window."""
         rng = np.random.default_rng([0, *seen.case.name.encode()])
-        label = self.source.presence.labels[0]
-        found = self.source.look(seen.case, label, rng, calibrating=calibrating)
+        found = self.eye.look(seen.case, self.label, rng, calibrating=calibrating)
         self.asks.append((found.flow_evaluations, found.predictor_evaluations))
         return found.evidence
 
@@ -182,7 +181,8 @@ def knobs_of(name: str) -> dict[str, Any]:
 def looked(presence: Presence, fitted: Study, out: Path, machine: Machine, name: str) -> Looked:
     """Return the map that a method makes of a predictor, and of a flow if it asks one."""
     config = checked(dataclasses.replace(CONFIG, **knobs_of(name)))
-    return Looked(source_of(presence, fitted, out, config, machine, tell=tell))
+    (eye,) = eyes_of(presence, fitted, out, config, machine, tell=tell)
+    return Looked(eye, presence.labels[0])
 
 
 def peak_mb(*, anew: bool = False) -> float | None:

@@ -58,6 +58,9 @@ class Wishes:
     whole: bool = False
     """Coarsen the spacing until a patch holds a whole median image, instead of cutting it."""
 
+    attention: str = ""
+    """Kind of attention, for a network that has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -82,6 +85,9 @@ class Plan:
     intensity: Mapping[str, Intensity]
     """For channels in HU; other channels are scaled image by image."""
 
+    attention: str = ""
+    """Kind of attention, for a network that has it."""
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `plan.json`."""
         return dataclasses.asdict(self)
@@ -102,6 +108,7 @@ class Plan:
             features=tuple(values["features"]),
             network=values["network"],
             intensity={name: Intensity(**v) for name, v in values["intensity"].items()},
+            attention=values.get("attention", ""),
         )
 
 
@@ -181,6 +188,7 @@ def make_plan(
         features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
         network=wishes.network,
         intensity=_intensity(prints),
+        attention=wishes.attention,
     )
 
 

@@ -18,12 +18,13 @@ from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.prepare import common_grid, resample
 from voxhint.verbs.finder import Finder, Found
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
-from voxhint.verbs.looking import require_method, source_of
-from voxhint.verbs.presence import PREDICTOR
+from voxhint.verbs.looking import eyes_of, require_method
+from voxhint.verbs.presence import PREDICTOR, Presence
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"
+VERIFIER = "verifier"
 COUNTERFACTUALS = "counterfactuals"
 _MEASURED = 100  # cases that decide the reach
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
@@ -96,7 +97,7 @@ def label_cases(
                 _write(out, files.name, found.soft, study.labels)  # last: then a case is done
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else finder.told()),
+        **({} if finder is None else _of_predictor(finder)),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in reach.items()},
         "cases": len(hinted),
@@ -106,6 +107,13 @@ def label_cases(
     }
     finish(out, ticket, facts)
     return out
+
+
+def _of_predictor(finder: Finder) -> dict[str, object]:
+    """Return how good the predictor is, whose terms its weights come with, and what it shows."""
+    presence = finder.presence
+    public = {} if presence.weights is None else {"weights": [presence.weights]}
+    return {"predictor": presence.told(), "evidence": finder.told(), **public}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
@@ -174,17 +182,21 @@ def _reach(
 
 
 def _finder(
-    study: Study, nets: Path, config: LabelConfig, machine: Machine, tell: Tell
+    study: Study, folder: Path, config: LabelConfig, machine: Machine, tell: Tell
 ) -> Finder | None:
     """Return what finds the labels that tags alone name, trained now; None if there are none."""
     labels = sought(study)
     if not labels:
         return None
-    presence = fit_presence(
-        nets / PREDICTOR, study, labels, config=config, machine=machine, tell=tell
-    )
-    source = source_of(presence, study, nets, config, machine, tell=tell)
-    return Finder.of(source, study, config, machine.seed, tell)
+
+    def taught(name: str, seed: int) -> Presence:
+        using = dataclasses.replace(machine, seed=seed)
+        return fit_presence(folder / name, study, labels, config=config, machine=using, tell=tell)
+
+    presence = taught(PREDICTOR, machine.seed)
+    verifier = taught(VERIFIER, machine.seed + 1) if config.verify == "on" else None
+    eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
+    return Finder.of(presence, study, config, machine.seed, tell, verifier, eyes)
 
 
 def soft_label(

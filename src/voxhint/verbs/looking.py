@@ -1,7 +1,7 @@
 """Where a label is looked for: in maps of a predictor, or in what goes away without the label."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -31,7 +31,7 @@ _GUIDANCE = ("first", "rho", "mu", "iterations", "recurrences", "draws", "sigma"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Sight:
     """What was seen of a label in a case, on the grid of its first channel."""
 
     evidence: Float32[np.ndarray, "i j k"]
@@ -46,12 +46,8 @@ class Look:
 
 
 @runtime_checkable
-class Source(Protocol):
+class Eye(Protocol):
     """A way to look for labels."""
-
-    @property
-    def presence(self) -> Presence:
-        """The predictor, with what it knows of labels."""
 
     @property
     def healthy(self) -> int:
@@ -59,7 +55,7 @@ class Source(Protocol):
 
     def look(
         self, case: Case, label: str, rng: np.random.Generator, *, calibrating: bool = False
-    ) -> Look:
+    ) -> Sight:
         """Return what is seen of a label; when calibrating, even where it is surely not."""
 
     def told(self) -> dict[str, Any]:
@@ -76,11 +72,11 @@ class Attributions:
 
     def look(
         self, case: Case, label: str, rng: np.random.Generator, *, calibrating: bool = False
-    ) -> Look:
+    ) -> Sight:
         """Return the map of a predictor, the same when calibrating."""
         del calibrating
         found = self.presence.evidence(case, label, self.config, rng)
-        return Look(found, np.ones(found.shape, bool))
+        return Sight(found, np.ones(found.shape, bool))
 
     def told(self) -> dict[str, Any]:
         """Return the name of the map."""
@@ -103,7 +99,7 @@ class Counterfactuals:
 
     def look(
         self, case: Case, label: str, rng: np.random.Generator, *, calibrating: bool = False
-    ) -> Look:
+    ) -> Sight:
         """Return what goes away with a label.
 
         Each image is looked at as it is and turned over: a network that was taught with flips is
@@ -130,7 +126,7 @@ class Counterfactuals:
                 change[(slice(None), *window)] += share / len(flips) * less
                 asks += (found.flow_evaluations, found.predictor_evaluations)
         shared = np.maximum(weight, 1)
-        return Look(
+        return Sight(
             back_from(evidence / shared, working, case.grid),
             back_from((weight > 0).astype(np.float32), working, case.grid) > 0,
             dict(self._changes(case, change / shared, working)),
@@ -224,7 +220,7 @@ def require_method(config: LabelConfig) -> None:
         raise BadRecipeError(msg)
 
 
-def source_of(
+def eyes_of(
     presence: Presence,
     study: Study,
     nets: Path,
@@ -232,32 +228,40 @@ def source_of(
     machine: Machine,
     *,
     tell: Tell,
-) -> Source:
-    """Return what looks for labels, with a flow trained now if the method needs one.
+) -> tuple[Eye, ...]:
+    """Return what looks for labels by each map wanted, with a flow trained now if one is needed.
 
     Args:
         presence: The predictor.
         study: To learn from.
         nets: Folder of the networks; the flow goes to its own folder inside.
-        config: Names the method.
+        config: Names the maps.
         machine: Device, threads, seed.
         tell: Hears of progress.
     """
-    if config.tag_method not in METHODS:
-        return Attributions(presence, config)
+    methods = (config.tag_method, *config.tag_fused)
     flow = None
-    if METHODS[config.tag_method].needs_flow:
+    if any(method in METHODS and METHODS[method].needs_flow for method in methods):
         flow = fit_flow(
             nets / FLOW, study, presence.labels, config=config, machine=machine, tell=tell
         )
-    return Counterfactuals(presence, flow, config)
+    return tuple(
+        _eye(presence, flow, dataclasses.replace(config, tag_method=method)) for method in methods
+    )
 
 
-def without(case: Case, looks: list[Look]) -> dict[str, Volume]:
-    """Return the channels of a case with the changes of all looks applied."""
+def _eye(presence: Presence, flow: Flow | None, config: LabelConfig) -> Eye:
+    if config.tag_method not in METHODS:
+        return Attributions(presence, config)
+    needed = METHODS[config.tag_method].needs_flow
+    return Counterfactuals(presence, flow if needed else None, config)
+
+
+def without(case: Case, sights: Sequence[Sight]) -> dict[str, Volume]:
+    """Return the channels of a case with the changes of all sights applied."""
     images = {}
     for channel, volume in case.images.items():
-        changes = [look.change[channel] for look in looks if channel in look.change]
+        changes = [sight.change[channel] for sight in sights if channel in sight.change]
         if changes:
             images[channel] = Volume(volume.voxels + sum(changes), volume.grid, volume.unit)
     return images

@@ -45,5 +45,9 @@ def trunk_wishes(config: TrainConfig, machine: Machine) -> Wishes:
     if machine.max_ram is not None:
         voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
     return Wishes(
-        network=config.network, width=config.width, patch_voxels=voxels, batch=config.batch
+        network=config.network,
+        width=config.width,
+        patch_voxels=voxels,
+        batch=config.batch,
+        attention=config.attention if config.network == "probabilistic" else "",
     )

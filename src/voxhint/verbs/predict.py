@@ -17,16 +17,19 @@ from voxhint.files.images import image_warnings, read_volume, write_ids, write_p
 from voxhint.files.layout import find_cases
 from voxhint.files.study import CaseFiles, Study
 from voxhint.label import facts_of, gather_evidence
+from voxhint.label.firm import firm
 from voxhint.predict import entropy, predict_tiles, respect, restore
-from voxhint.prepare import Plan, prepare_image
+from voxhint.prepare import Plan, normalised, prepare_image
 from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import Model, open_model
-from voxhint.verbs.presence import PREDICTOR, ask_presence, open_presence
+from voxhint.verbs.models import Model, open_model, segmenter_of
+from voxhint.verbs.presence import PREDICTOR, Presence, ask_presence, open_presence
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 Facts = Callable[[str], SoftLabel]
+
+_FLIPS = ((), (1,), (2,), (1, 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -87,7 +90,7 @@ def forecast_prediction(
     began = time.monotonic()
     first = next(iter(cases.values()))
     volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-    _probabilities(opened, volumes, config)
+    MaskMaker.of(opened, config, machine.seed).probabilities(volumes)
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
@@ -140,18 +143,16 @@ def predict_cases(
     if start(out, ticket, overwrite=machine.overwrite):
         return out
     began = time.monotonic()
+    maker = MaskMaker.of(model, config, machine.seed)
     absent: Mapping[str, frozenset[str]] = {}
-    predictor = model.weights.parent / PREDICTOR
-    if work.facts is None and predictor.exists():  # hinted images have tags of their own
-        presence = open_presence(predictor, model.fabric)
-        absent = ask_presence(presence, work.cases, out / "presence.csv", tell)
+    if work.facts is None and maker.presence is not None:  # hinted images have their own tags
+        absent = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
             with about(f"case {case}"):
-                _write_case(
-                    model, case, images, (out, work.facts, absent.get(case, frozenset()), config)
-                )
+                proven = work.facts and work.facts(case)
+                _write_case(maker, case, images, (out, proven, absent.get(case, frozenset())))
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
@@ -159,43 +160,87 @@ def predict_cases(
     return out
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskMaker:
+    """A trained network, and what tags taught of the labels that nothing else shows."""
+
+    model: Model
+    presence: Presence | None
+    config: PredictConfig
+    seed: int
+
+    @staticmethod
+    def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
+        """Return the maker of a model folder."""
+        predictor = model.weights.parent / PREDICTOR
+        presence = open_presence(predictor, model.fabric) if predictor.exists() else None
+        return MaskMaker(model, presence, config, seed)
+
+    def probabilities(
+        self, volumes: Mapping[str, Volume]
+    ) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
+        """Return class probabilities on the first channel's own grid."""
+        plan, device = self.model.plan, self.model.fabric.device
+        prepared, working = prepare_image(volumes, plan)
+        mirrored = self.presence is not None and self.presence.mirror
+        flips = _FLIPS if (mirrored if self.config.flips is None else self.config.flips) else ((),)
+        total = np.zeros((len(plan.labels.names), *prepared.shape[1:]), np.float32)
+        segment = segmenter_of(self.model, self.config, self.seed)
+        for axes in flips:
+            with self.model.fabric.autocast():
+                tiled = predict_tiles(
+                    segment,
+                    np.ascontiguousarray(np.flip(prepared, axes)),
+                    patch=plan.patch,
+                    overlap=self.config.overlap,
+                    device=device,
+                )
+            total += np.flip(tiled, axes) / len(flips)
+        grid = next(iter(volumes.values())).grid
+        probs = restore(total, working, grid)
+        return self._firmed(probs, next(iter(volumes.items()))), grid
+
+    def _firmed(
+        self, probs: Float32[np.ndarray, "class i j k"], shown: tuple[str, Volume]
+    ) -> Float32[np.ndarray, "class i j k"]:
+        """Return probabilities in which borders of labels that tags taught follow the image."""
+        if self.presence is None:
+            return probs
+        channel, volume = shown
+        image = normalised(volume.voxels, channel, self.presence.plan)
+        i, j, k = (float(s) for s in volume.grid.spacing_mm)
+        for label in self.presence.labels:
+            probs = firm(
+                probs,
+                self.model.plan.labels.number(label),
+                image,
+                spacing_mm=(i, j, k),
+                contrast=self.presence.contrast(label),
+                gain=self.config.border_gain,
+            )
+        return probs
+
+
 def _write_case(
-    model: Model,
+    maker: MaskMaker,
     case: str,
     images: Mapping[str, Path],
-    how: tuple[Path, Facts | None, frozenset[str], PredictConfig],
+    how: tuple[Path, SoftLabel | None, frozenset[str]],
 ) -> None:
-    out, facts, absent, config = how
+    out, facts, absent = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-    probs, grid = _probabilities(model, volumes, config)
-    labels = model.plan.labels
+    probs, grid = maker.probabilities(volumes)
+    labels = maker.model.plan.labels
     for number in map(labels.number, absent):
         probs[0] += probs[number]
         probs[number] = 0
-    if config.probabilities:
+    if maker.config.probabilities:
         for name, values in zip(labels.foreground, probs[1:], strict=True):
             write_probability(out / f"{case}__{name}.nii.gz", values, grid)
-    if config.uncertainty:
+    if maker.config.uncertainty:
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
-    classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts(case))
+    classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)
     write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
-
-
-def _probabilities(
-    model: Model, volumes: Mapping[str, Volume], config: PredictConfig
-) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
-    """Return class probabilities on the first channel's own grid."""
-    prepared, working = prepare_image(volumes, model.plan)
-    with model.fabric.autocast():
-        tiled = predict_tiles(
-            model.net,
-            prepared,
-            patch=model.plan.patch,
-            overlap=config.overlap,
-            device=model.fabric.device,
-        )
-    grid = next(iter(volumes.values())).grid
-    return restore(tiled, working, grid), grid
 
 
 def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:
