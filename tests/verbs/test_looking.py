@@ -49,7 +49,7 @@ CPU = Fabric(accelerator="cpu", devices=1)
 class Darker(Flow):
     """Told "absent", every voxel is darker by 0.5."""
 
-    def velocity(self, label: str, state: State) -> Velocity:
+    def velocity(self, label: str, state: State) -> Velocity:  # type: ignore[explicit-override]
         assert label == LABEL
 
         def velocity(z: Tensor, _: Tensor, /) -> Tensor:
