@@ -26,22 +26,22 @@ def back(field: Tensor) -> Tensor:
     return waves.real
 
 
-def _distance() -> Tensor:
+def _distance(side: int) -> Tensor:
     """Return the distance of each voxel from voxel 0, around the edges."""
-    steps = torch.arange(SIDE, dtype=torch.float64)
-    squares = torch.minimum(steps, SIDE - steps) ** 2
+    steps = torch.arange(side, dtype=torch.float64)
+    squares = torch.minimum(steps, side - steps) ** 2
     return (squares[:, None, None] + squares[:, None] + squares).sqrt()
 
 
-def balls() -> Tensor:
+def balls(side: int = SIDE) -> Tensor:
     """Return a soft ball around voxel 0 for each radius."""
     radii = torch.tensor(RADII, dtype=torch.float64)[:, None, None, None]
-    return BRIGHT * torch.sigmoid((radii - _distance()) / 0.5)
+    return BRIGHT * torch.sigmoid((radii - _distance(side)) / 0.5)
 
 
-def spectrum() -> Tensor:
+def spectrum(side: int = SIDE) -> Tensor:
     """Return the variance of each wave of the background: sd 0.10, smooth, and 0.02, white."""
-    waves = torch.fft.fftfreq(SIDE, dtype=torch.float64) ** 2
+    waves = torch.fft.fftfreq(side, dtype=torch.float64) ** 2
     smooth = torch.exp(-60 * (waves[:, None, None] + waves[:, None] + waves))
     return 0.01 * smooth / smooth.mean() + 0.02**2
 
@@ -58,17 +58,17 @@ class Beliefs:
 class AnalyticFlow:
     """The velocity of that law; with a label, that of images with (1) or without (0) a ball."""
 
-    def __init__(self, label: int | None = None) -> None:
+    def __init__(self, label: int | None = None, side: int = SIDE) -> None:
         self.label = label
-        self.spectrum = spectrum()
-        self.balls = fourier(balls())
+        self.spectrum = spectrum(side)
+        self.balls = fourier(balls(side))
 
     def beliefs(self, z: Tensor, s: Tensor) -> Beliefs:
         s = s[:, None, None, None, None]
         variance = (1 - s) ** 2 * self.spectrum + s**2
         match = back(self.balls.conj() * fourier(z) / variance)
         size = (self.balls.abs() ** 2 / variance).mean(_AXES, keepdim=True)
-        prior = -np.log(len(RADII) * SIDE**3)  # half of the images have a ball
+        prior = -np.log(self.balls.numel())  # half of the images have a ball
         odds = (1 - s) * match - (1 - s) ** 2 * size / 2 + prior
         return Beliefs(odds, variance, (1 - s) * self.spectrum / variance)
 
@@ -111,12 +111,12 @@ class Without:
         return back(waves.sum(1, keepdim=True))
 
 
-def background(count: int, rng: np.random.Generator) -> Tensor:
+def background(count: int, rng: np.random.Generator, side: int = SIDE) -> Tensor:
     """Draw images without a ball, shape (count, 1, side, side, side)."""
-    white = torch.from_numpy(rng.standard_normal((count, 1, SIDE, SIDE, SIDE)))
-    return back(fourier(white) * spectrum().sqrt())
+    white = torch.from_numpy(rng.standard_normal((count, 1, side, side, side)))
+    return back(fourier(white) * spectrum(side).sqrt())
 
 
-def ball_at(place: tuple[int, int, int], radius: int) -> Tensor:
+def ball_at(place: tuple[int, int, int], radius: int, side: int = SIDE) -> Tensor:
     """Return one ball, shape (1, 1, side, side, side); radius is an index of `RADII`."""
-    return torch.roll(balls()[radius], place, (0, 1, 2))[None, None]
+    return torch.roll(balls(side)[radius], place, (0, 1, 2))[None, None]

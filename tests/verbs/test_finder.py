@@ -118,7 +118,7 @@ def found(study: Study, **knobs: Any) -> SoftLabel:
     verifier = predictor((2.0, 2.0, 2.0)) if config.verify == "on" else None
     finder = Finder.of(predictor(), study, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
-    return soft_label(study, files, dict.fromkeys(LABELS.names, 5.0), config, finder)
+    return soft_label(study, files, dict.fromkeys(LABELS.names, 5.0), config, finder).soft
 
 
 def believed(study: Study, **knobs: Any) -> tuple[bool, ...]:

@@ -19,6 +19,14 @@ TagMethod = Literal[
     "input-x-gradient",
     "integrated-gradients",
     "occlusion",
+    "guided-flow",
+    "guided-flow-paired",
+    "label-flow",
+    "edit-flow",
+    "flow-contrast",
+    "inpaint",
+    "pixel-counterfactual",
+    "reconstruction-error",
 ]
 
 
@@ -52,7 +60,11 @@ class LabelConfig:
     """Least trust, per lead over the second class, far from hints where cases teach each other."""
 
     tag_method: TagMethod = "smooth-grad"
-    """Map of evidence that shows where an image-level predictor saw what a tag names."""
+    """Map of evidence that shows where a tag's label lies: from an image-level predictor alone, or
+    by what goes away as an image is changed into one without it."""
+
+    counterfactuals: bool = False
+    """Also write the images as they would be without what tags name."""
 
     tag_fused: tuple[TagMethod, ...] = ()
     """Further maps, joined with that of tag_method on the scale of healthy images."""
@@ -87,6 +99,89 @@ class LabelConfig:
 
     bag_voxels: Count = 60_000
     """Voxels of an image as the predictor sees it at most; larger ones are made coarser."""
+
+    flow_steps: Count = 6000
+    """Optimiser steps of the flow, which learns what images with and without a label look like."""
+
+    flow_width: Count = 32
+    """Its feature maps at the first level."""
+
+    flow_voxels: Count = 20_000
+    """Voxels of an image as the flow sees it at most; larger ones are made coarser."""
+
+    flow_times: Literal["uniform", "middle", "noisy"] = "noisy"
+    """Noise levels the flow learns most: all alike, those around one half, or the high ones."""
+
+    flow_contrast: Weight = 0.1
+    """Weight of telling a label's states apart, beside the flow's error; 0 is the error alone."""
+
+    flow_mirror: bool = True
+    """Flips of images for the flow; not for labels of left and right."""
+
+    edit_init: Literal["noise", "inversion"] | None = None
+    """What an image is changed from: itself mixed with noise, or the noise the flow makes of it.
+    This and each further `edit` or `guide` knob is the method's own if not given."""
+
+    edit_start: Share | None = None
+    """Noise level to change images from; higher lets larger things go."""
+
+    edit_steps: Count | None = None
+    """Steps from there to the image."""
+
+    edit_scheme: Literal["euler", "heun", "midpoint", "fireflow"] | None = None
+    """Solver of inversion, and of ways back without guidance."""
+
+    edit_weight: Weight | None = None
+    """How far beyond "present" the way back leads: 1 is "absent", more exaggerates."""
+
+    edit_repeats: Count | None = None
+    """Draws of noise that are averaged."""
+
+    edit_difference: Literal["absolute", "positive"] | None = None
+    """Map of all that changed, or of what the label's kind of tissue lost."""
+
+    edit_reference: Literal["original", "paired"] | None = None
+    """What a changed image is compared with: the original, or its twin made without a change."""
+
+    edit_block_mm: Positive | None = None
+    """Edge of the blocks that inpainting fills in."""
+
+    edit_smooth_mm: Weight | None = None
+    """Last blur of the map."""
+
+    edit_windows: Count = 4
+    """Windows of the flow's patch that are looked at in images of more than four times its size:
+    the predictor's strongest places. Elsewhere there is no evidence."""
+
+    guide_first: Count | None = None
+    """Steps that the predictor guides."""
+
+    guide_rho: Weight | None = None
+    """Variance guidance: RMS length of a step of the noisy image."""
+
+    guide_mu: Weight | None = None
+    """Mean guidance: RMS length of a step of the image estimate."""
+
+    guide_iterations: Count | None = None
+    """Steps of mean guidance."""
+
+    guide_recurrences: Count | None = None
+    """Times each guided step is taken, with fresh noise in between."""
+
+    guide_draws: Count | None = None
+    """Noisy copies of the image estimate that the predictor's answer is averaged over."""
+
+    guide_sigma: Weight | None = None
+    """Standard deviation of their noise."""
+
+    guide_schedule: Literal["constant", "noise", "image", "ratio"] | None = None
+    """Strength of guidance at noise level s: 1, s, 1 - s or s / (1 - s)."""
+
+    guide_gradient: Literal["through", "skipped"] | None = None
+    """Take the gradient through the flow, or skip it."""
+
+    guide_gate: Share | None = None
+    """Scale guidance by the probability that the label is there, and stop below this one."""
 
     tag_threshold: Literal["quantile", "fdr", "cluster"] = "quantile"
     """What counts as seen: voxels above a quantile of images tagged absent, voxels of a bounded

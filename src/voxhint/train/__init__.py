@@ -1,6 +1,7 @@
 """How a network learns."""
 
 from voxhint.train.batches import Example
+from voxhint.train.flows import FlowTask
 from voxhint.train.loop import Progress, Result, Settings, Task, train
 from voxhint.train.schedule import step_seconds
 from voxhint.train.tags import Bag, TaggedImage, TagTask
@@ -9,6 +10,7 @@ from voxhint.train.voxels import VoxelTask
 __all__ = [
     "Bag",
     "Example",
+    "FlowTask",
     "Progress",
     "Result",
     "Settings",

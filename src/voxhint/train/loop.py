@@ -16,7 +16,6 @@ from torch.utils.tensorboard import SummaryWriter
 from voxhint.train.resume import load_state, save_state
 
 _WARM_UP = 50  # steps until the full step size
-_EMA = 0.99
 _CLIP = 5.0  # gradient norm
 _CHECKS = 20  # looks at the held-out hints
 _SAVE_SECONDS = 10.0
@@ -67,6 +66,9 @@ class Settings:
 
     log: Path
     """Folder of TensorBoard's events."""
+
+    keep: float = 0.99
+    """Share of the averaged weights that one step leaves as it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +122,7 @@ def train(
             fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
             optimizer.step()
             run.add(float(loss.detach()))
-            _average(run.averaged, net, run.step)
+            _average(run.averaged, net, run.step, settings.keep)
             run.step += 1
             run.seconds = time.monotonic() - began
             if run.step % every == 0 or run.step == settings.steps:
@@ -139,9 +141,9 @@ def _rate(step: int, steps: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / _WARM_UP) * float((1 - step / steps) ** 0.9)
 
 
-def _average(averaged: dict[str, Tensor], net: nn.Module, step: int) -> None:
+def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float) -> None:
     """Move the running average of the weights; early on it forgets faster."""
-    keep = min(_EMA, (1 + step) / (10 + step))
+    keep = min(most, (1 + step) / (10 + step))
     with torch.no_grad():
         for name, value in net.state_dict().items():
             if value.is_floating_point():

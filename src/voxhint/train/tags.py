@@ -12,6 +12,8 @@ from torch.nn import functional
 from voxhint.prepare import Draw, cut
 
 Triple = tuple[int, int, int]
+Places = Mapping[int, Mapping[bool, Sequence[tuple[int, "Bag"]]]]
+"""For each label that can be learnt, the bags of both states by number of image."""
 
 _SMOOTH = 0.02  # of the tags: no window deserves an endless logit
 _COLOUR = 0.1  # standard deviation of changes of contrast and brightness
@@ -56,8 +58,7 @@ class TagTask:
 
     fit: Sequence[TaggedImage]
     held_out: Sequence[TaggedImage]
-    places: Sequence[Mapping[bool, Sequence[tuple[int, Bag]]]]
-    """For each label that can be learnt, the bags of both states by number of image."""
+    places: Places
 
     patch: Triple
     batch: int
@@ -73,23 +74,13 @@ class TagTask:
         mirror: bool,
     ) -> "TagTask":
         """Return the task of some images; the tags of those held out choose the checkpoint."""
-        count = max(len(bag.states) for image in fit for bag in image.bags)
-        places = []
-        for label in range(count):
-            sides: dict[bool, list[tuple[int, Bag]]] = {True: [], False: []}
-            for number, image in enumerate(fit):
-                for bag in image.bags:
-                    if not np.isnan(bag.states[label]):
-                        sides[bag.states[label] > 0].append((number, bag))
-            if sides[True] and sides[False]:
-                places.append(sides)
-        return TagTask(fit, held_out, places, patch, batch, mirror)
+        return TagTask(fit, held_out, places_of(fit), patch, batch, mirror)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return binary cross-entropy over the known tags of a varied batch."""
         images, insides, states = [], [], []
         for turn in range(self.batch):
-            sides = self.places[int(rng.integers(len(self.places)))]
+            sides = self.places[int(rng.choice(list(self.places)))]
             bags = sides[turn % 2 == 0]
             number, bag = bags[int(rng.integers(len(bags)))]
             patch, counts = self._draw(self.fit[number], bag, rng)
@@ -133,6 +124,21 @@ class TagTask:
                 if not wanted.isnan().all():
                     losses.append(float(_entropy(net(image, inside), wanted)))
         return float(np.mean(losses)) if losses else None
+
+
+def places_of(images: Sequence[TaggedImage]) -> Places:
+    """Return the bags of both states for each label that has both, by number of image."""
+    count = max(len(bag.states) for image in images for bag in image.bags)
+    places = {}
+    for label in range(count):
+        sides: dict[bool, list[tuple[int, Bag]]] = {True: [], False: []}
+        for number, image in enumerate(images):
+            for bag in image.bags:
+                if not np.isnan(bag.states[label]):
+                    sides[bag.states[label] > 0].append((number, bag))
+        if sides[True] and sides[False]:
+            places[label] = sides
+    return places
 
 
 def _entropy(

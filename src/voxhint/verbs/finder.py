@@ -1,14 +1,15 @@
 """Regions of labels that only tags name: evidence of the predictor, refined, and verified."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from voxhint.config import LabelConfig
-from voxhint.core import Case, Grid, SoftLabel, Tag
+from voxhint.core import Case, Grid, SoftLabel, Tag, Volume
 from voxhint.files.study import Study
 from voxhint.label import Evidence
 from voxhint.label.candidates import candidates
@@ -16,14 +17,24 @@ from voxhint.label.regions import Region, with_regions
 from voxhint.label.verify import swap_test
 from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
+from voxhint.verbs.looking import Attributions, Eye, Sight, without
 from voxhint.verbs.presence import Presence, image_of
 from voxhint.verbs.tagging import needs_place
 from voxhint.verbs.tell import Tell
-from voxhint.verbs.witness import Witness, within
+from voxhint.verbs.witness import Source, Witness, within
 
 _SPARE = 3  # places more than wanted that are tried where a verifier chooses
 
 Mask = Bool[np.ndarray, "i j k"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What hints and evidence imply for a case."""
+
+    soft: SoftLabel
+    without: Mapping[str, Volume] = field(default_factory=dict)
+    """The channels as they would be without what tags name, if the first map can tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,42 +50,62 @@ class Finder:
     """Another predictor of the same tags, which a region must convince."""
 
     @staticmethod
-    def of(
+    def of(  # noqa: PLR0913  # all that a search rests on
         presence: Presence,
         study: Study,
         config: LabelConfig,
         seed: int,
         tell: Tell,
         verifier: Presence | None = None,
+        eyes: Sequence[Eye] = (),
     ) -> "Finder":
-        """Return a finder that has looked at the training images tagged absent."""
+        """Return a finder that has looked at the training images tagged absent.
+
+        Without eyes there is the predictor's own map.
+        """
+        eyes = eyes or (Attributions(presence, config),)
         witnesses = {}
         for number, label in enumerate(presence.labels):
             tell("look at healthy images", number, len(presence.labels), label)
-            witnesses[label] = Witness.of(presence, study, label, config, [seed, number])
+            source = Source(presence, label, eyes)
+            witnesses[label] = Witness.of(source, study, config, [seed, number])
         return Finder(presence, study, config, seed, witnesses, verifier)
 
-    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> SoftLabel:
-        """Return the soft label of a case with the regions of its tags laid over it."""
-        regions = {}
-        for label in self.presence.labels:
-            if needs_place(self.study, case.name, label):
-                region = self._region(evidence, case, label)
-                if region is not None:
-                    regions[self.study.labels.number(label)] = region
-        if not regions:
-            return soft
-        return with_regions(soft, evidence, regions, trust=self.config.tag_trust)
+    def told(self) -> list[dict[str, Any]]:
+        """Return what each map is, for `made.json`."""
+        witness = next(iter(self.witnesses.values()))
+        return [eye.told() for eye in witness.source.eyes]
 
-    def _region(self, evidence: Evidence, case: Case, label: str) -> Region | None:
+    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> Found:
+        """Return the soft label of a case with the regions of its tags laid over it."""
+        sights = {
+            label: self._sights(case, label)
+            for label in self.presence.labels
+            if needs_place(self.study, case.name, label)
+        }
+        regions = {}
+        for label, seen in sights.items():
+            region = self._region(evidence, case, label, seen)
+            if region is not None:
+                regions[self.study.labels.number(label)] = region
+        if regions:
+            soft = with_regions(soft, evidence, regions, trust=self.config.tag_trust)
+        return Found(soft, without(case, [seen[0] for seen in sights.values()]))
+
+    def _sights(self, case: Case, label: str) -> list[Sight]:
+        number = self.presence.labels.index(label)
+        rng = np.random.default_rng([self.seed, number, *case.name.encode()])
+        return self.witnesses[label].source.sights(case, rng)
+
+    def _region(
+        self, evidence: Evidence, case: Case, label: str, sights: Sequence[Sight]
+    ) -> Region | None:
         """Return where a label lies, None if no place can be believed.
 
         Each range of slices that is tagged present has regions of its own.
         """
-        number = self.presence.labels.index(label)
-        rng = np.random.default_rng([self.seed, number, *case.name.encode()])
         witness = self.witnesses[label]
-        found = witness.source.evidence(case, rng)
+        found = witness.source.evidence(sights)
         allowed = evidence.possible[self.study.labels.number(label)] > 0
         found = np.where(allowed, found, min(0.0, float(found.min())))
         seen = witness.rule(witness.source.look(case, found, allowed))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes
+from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Volume
 from voxhint.core.errors import BadStudyError, about
-from voxhint.files.images import read_probability, write_probability
+from voxhint.files.images import read_probability, write_image, write_probability
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
@@ -18,14 +18,16 @@ from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.label.across import Across, learn_across, lesson_of
 from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
-from voxhint.verbs.finder import Finder
+from voxhint.verbs.finder import Finder, Found
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
+from voxhint.verbs.looking import eyes_of, require_method
 from voxhint.verbs.presence import PREDICTOR, Presence
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"
 VERIFIER = "verifier"
+COUNTERFACTUALS = "counterfactuals"
 _MEASURED = 200  # cases that decide the reach, and teach the others
 _LEAN = 2.0  # natural logarithm of odds
 _NEAR = 2.0  # voxels that a drawn slice leans the balance of
@@ -61,6 +63,7 @@ def label(
     Returns:
         The output folder.
     """
+    require_method(config)
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
     learning_cases(opened)
@@ -106,8 +109,10 @@ def label_cases(
         tell("label", number, len(hinted), files.name)
         if not all(path.exists() for path in _paths(out, files.name, study.labels)):
             with about(f"case {files.name}"):
-                soft = soft_label(study, files, spread, config, finder)
-                _write(out, files.name, soft, study.labels)
+                found = soft_label(study, files, spread, config, finder)
+                if config.counterfactuals:
+                    _write_without(out, files.name, found.without, study.channels)
+                _write(out, files.name, found.soft, study.labels)  # last: then a case is done
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if finder is None else _of_predictor(finder)),
@@ -124,10 +129,10 @@ def label_cases(
 
 
 def _of_predictor(finder: Finder) -> dict[str, object]:
-    """Return how good the predictor is, and whose terms its weights come with."""
+    """Return how good the predictor is, whose terms its weights come with, and what it shows."""
     presence = finder.presence
     public = {} if presence.weights is None else {"weights": [presence.weights]}
-    return {"predictor": presence.told(), **public}
+    return {"predictor": presence.told(), "evidence": finder.told(), **public}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
@@ -240,7 +245,8 @@ def _finder(
 
     presence = taught(PREDICTOR, machine.seed)
     verifier = taught(VERIFIER, machine.seed + 1) if config.verify == "on" else None
-    return Finder.of(presence, study, config, machine.seed, tell, verifier)
+    eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
+    return Finder.of(presence, study, config, machine.seed, tell, verifier, eyes)
 
 
 def soft_label(
@@ -249,8 +255,8 @@ def soft_label(
     spread: Spread,
     config: LabelConfig,
     finder: Finder | None = None,
-) -> SoftLabel:
-    """Return the soft label of one case."""
+) -> Found:
+    """Return what is known of one case."""
     case = evidence_case(study, files)
     evidence = gather_evidence(case.grid, case.hints, study.labels)
     images = tuple(case.images.values())
@@ -259,7 +265,7 @@ def soft_label(
         taught = Taught(spread.across.log_probs(case.images, case.grid), spread.lean)
     reach = spread.reach_mm
     soft = soften(evidence, images, study.labels, reach_mm=reach, config=config, taught=taught)
-    return soft if finder is None else finder.add_regions(soft, evidence, case)
+    return Found(soft) if finder is None else finder.add_regions(soft, evidence, case)
 
 
 def _paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
@@ -272,6 +278,14 @@ def _write(folder: Path, case: str, soft: SoftLabel, labels: LabelSet) -> None:
     arrays = [values for pair in zip(soft.probs, soft.trust, strict=True) for values in pair]
     for path, values in zip(_paths(folder, case, labels), arrays, strict=True):
         write_probability(path, values, soft.grid)
+
+
+def _write_without(
+    folder: Path, case: str, images: Mapping[str, Volume], channels: Sequence[str]
+) -> None:
+    for channel, volume in images.items():
+        name = f"{case}_{channels.index(channel):04d}.nii.gz"
+        write_image(folder / COUNTERFACTUALS / name, volume)
 
 
 def read_soft_label(folder: Path, case: str, labels: LabelSet) -> SoftLabel | None:

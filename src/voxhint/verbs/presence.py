@@ -19,8 +19,8 @@ from voxhint.core import Case
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.atomic import write_text
 from voxhint.files.images import read_volume
+from voxhint.label.attribution import METHODS, attribute
 from voxhint.label.attribution import Settings as MapSettings
-from voxhint.label.attribution import attribute
 from voxhint.label.calibrate import Calibration
 from voxhint.label.refine import Contrast
 from voxhint.nets import Predictor, load_weights
@@ -36,6 +36,7 @@ PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
 _ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
 _FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 _SMOOTH_MM = 2.0  # gradients at single voxels are noise
+_ALONE = "smooth-grad"  # the predictor's own map where another method makes the evidence
 _NOISY = 8  # copies for SmoothGrad
 _DEVIATIONS = 3.0  # that a channel without a unit is shown up to
 
@@ -88,13 +89,14 @@ class Presence:
         config: LabelConfig,
         rng: np.random.Generator,
     ) -> Float32[np.ndarray, "i j k"]:
-        """Return the map of evidence for a label of a prepared image."""
+        """Return the map of evidence for a label of a prepared image, by the predictor alone."""
         settings = MapSettings(
             spacing_mm=self.plan.spacing_mm, smooth_mm=_SMOOTH_MM, samples=_NOISY, batch=_NOISY
         )
         image = torch.from_numpy(prepared).to(self.fabric.device)
         number = self.labels.index(label)
-        return attribute(config.tag_method, self.net, image, number, rng=rng, settings=settings)
+        method = config.tag_method if config.tag_method in METHODS else _ALONE
+        return attribute(method, self.net, image, number, rng=rng, settings=settings)
 
 
 def image_of(case: Case, plan: Plan) -> Float32[np.ndarray, "i j k"]:

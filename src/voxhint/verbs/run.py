@@ -17,6 +17,7 @@ from voxhint.nets import build_trunk
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, alone, begun, finish, read_made, start, study_inputs
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
+from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
@@ -113,6 +114,7 @@ def _require_possible(recipe: Recipe, machine: Machine) -> None:
         BadRecipeError: The parts of the recipe contradict each other.
     """
     open_fabric(machine)
+    require_method(recipe.label)
     train = recipe.train
     if train.budget is not None:
         seconds_of(train.budget)

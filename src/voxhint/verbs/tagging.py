@@ -116,11 +116,18 @@ def fit_presence(
     start = start_of(study, config)
     folder.mkdir(parents=True, exist_ok=True)
     files = tuple(f for f in study.training if bags_of(study, f.name, labels))
-    plan = _plan(folder, study, files, labels, config, (machine, tell))
+    wishes = Wishes(
+        network="predictor",
+        width=config.predictor_width,
+        patch_voxels=config.bag_voxels,
+        batch=_BATCH,
+        whole=True,
+    )
+    plan = tag_plan(folder, study, labels, wishes, (machine, tell))
     images = []
     for number, case in enumerate(files):
         tell("prepare for the predictor", number, len(files), case.name)
-        images.append(_prepared(folder / ".prepared", study, case, plan))
+        images.append(prepared_image(folder / ".prepared", study, case, plan))
     tagged = list(zip(files, images, strict=True))
     fit, held_out = parted(files, tagged, _HELD_OUT, machine.seed)
     torch.manual_seed(machine.seed)
@@ -161,30 +168,19 @@ def fit_presence(
     return open_presence(folder, fabric)
 
 
-def _plan(
-    folder: Path,
-    study: Study,
-    files: Sequence[CaseFiles],
-    labels: tuple[str, ...],
-    config: LabelConfig,
-    how: tuple[Machine, Tell],
+def tag_plan(
+    folder: Path, study: Study, labels: tuple[str, ...], wishes: Wishes, how: tuple[Machine, Tell]
 ) -> Plan:
+    """Return the plan of a network that learns tags, made once from the cases they speak of."""
     machine, tell = how
     path = folder / "plan.json"
     if path.exists():
         return read_plan(path)
-    wishes = Wishes(
-        network="predictor",
-        width=config.predictor_width,
-        patch_voxels=config.bag_voxels,
-        batch=_BATCH,
-        whole=True,
-    )
-    named = LabelSet(("background", *labels), tuple(range(len(labels) + 1)))
+    files = tuple(f for f in study.training if bags_of(study, f.name, labels))
     plan = make_plan(
         measure_images(study, files, machine.seed, tell),
         study.channels,
-        named,
+        LabelSet(("background", *labels), tuple(range(len(labels) + 1))),
         wishes=wishes,
         optional_channels=study.optional_channels,
     )
@@ -192,8 +188,8 @@ def _plan(
     return plan
 
 
-def _prepared(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> TaggedImage:
-    """Return a case ready for the predictor, memory-mapped from a file written once."""
+def prepared_image(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> TaggedImage:
+    """Return a case ready for learning tags, memory-mapped from a file written once."""
     path = folder / f"{files.name}.npy"
     rise = folder / f"{files.name}.rise.npy"
     if not (path.exists() and rise.exists()):

@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 from voxhint.config import LabelConfig
-from voxhint.config.labelling import TagMethod
 from voxhint.core import Case, Grid
 from voxhint.core.errors import about
 from voxhint.files.study import Study, load_case
@@ -17,12 +16,12 @@ from voxhint.label.refine import weigh
 from voxhint.label.seeds import places_mm
 from voxhint.label.significance import Null
 from voxhint.label.threshold import Look, Rule, rule_of
+from voxhint.verbs.looking import Eye, Sight
 from voxhint.verbs.presence import Presence, image_of
 from voxhint.verbs.tagging import bags_of
 
 Map = Float32[np.ndarray, "i j k"]
 
-_NULLS = 150  # images tagged absent that decide what evidence shows by chance
 _CONTEXT_MM = 4.0  # of smoothing: how dense the tissue around a voxel is
 
 
@@ -32,23 +31,21 @@ class Source:
 
     presence: Presence
     label: str
-    config: LabelConfig
+    eyes: Sequence[Eye]
+    """What makes each map."""
+
     nulls: Sequence[Null] = ()
     """What each map shows in images tagged absent, if several are fused."""
 
-    @property
-    def methods(self) -> tuple[TagMethod, ...]:
-        """Return the names of the maps."""
-        return (self.config.tag_method, *self.config.tag_fused)
+    def sights(
+        self, case: Case, rng: np.random.Generator, *, calibrating: bool = False
+    ) -> list[Sight]:
+        """Return what each map shows of a case."""
+        return [eye.look(case, self.label, rng, calibrating=calibrating) for eye in self.eyes]
 
-    def map_of(self, case: Case, number: int, rng: np.random.Generator) -> Map:
-        """Return one of the maps on the grid of a case."""
-        config = replace(self.config, tag_method=self.methods[number])
-        return self.presence.evidence(case, self.label, config, rng)
-
-    def evidence(self, case: Case, rng: np.random.Generator) -> Map:
-        """Return the evidence on the grid of a case."""
-        maps = [self.map_of(case, number, rng) for number in range(len(self.methods))]
+    def evidence(self, sights: Sequence[Sight]) -> Map:
+        """Return the evidence of all maps of a case."""
+        maps = [sight.evidence for sight in sights]
         return fuse(maps, self.nulls) if self.nulls else maps[0]
 
     def look(self, case: Case, evidence: Map, counts: Bool[np.ndarray, "i j k"]) -> Look:
@@ -66,25 +63,22 @@ class Witness:
     rule: Rule
 
     @staticmethod
-    def of(
-        presence: Presence, study: Study, label: str, config: LabelConfig, seed: Sequence[int]
-    ) -> "Witness":
+    def of(source: Source, study: Study, config: LabelConfig, seed: Sequence[int]) -> "Witness":
         """Return a witness that has looked at the training images tagged absent.
 
         Args:
-            presence: The predictor whose evidence is taken.
+            source: Makes the evidence.
             study: With tags.
-            label: One of the predictor's.
-            config: Which maps, and by which rule they are cut.
+            config: By which rule the evidence is cut.
             seed: Of the noise that maps may draw, and of the voxels that are looked at.
         """
         healthy = [
             (files, bag)
             for files in study.training
-            for bag in bags_of(study, files.name, [label])
+            for bag in bags_of(study, files.name, [source.label])
             if bag.states[0] == 0
         ]
-        healthy = healthy[:: max(1, -(-len(healthy) // _NULLS))]
+        healthy = healthy[:: max(1, -(-len(healthy) // min(eye.healthy for eye in source.eyes)))]
         rng = np.random.default_rng(seed)
 
         def cases() -> Iterator[tuple[Case, Bool[np.ndarray, "i j k"]]]:
@@ -93,19 +87,22 @@ class Witness:
                     case = load_case(study, files, hints=False)
                     yield case, within(case.grid, bag.z_range_mm)
 
-        source = Source(presence, label, config)
-        if config.tag_fused:
+        if len(source.eyes) > 1:
             nulls = []
-            for number in range(len(source.methods)):
+            for eye in source.eyes:
                 shown = (
-                    source.map_of(case, number, rng)[counts].ravel() for case, counts in cases()
+                    sight.evidence[counts & sight.looked]
+                    for case, counts in cases()
+                    for sight in [eye.look(case, source.label, rng, calibrating=True)]
                 )
                 nulls.append(Null.of(((values, values) for values in shown), rng=rng))
             source = replace(source, nulls=nulls)
 
         def looks() -> Iterator[Look]:
             for case, counts in cases():
-                yield source.look(case, source.evidence(case, rng), counts)
+                sights = source.sights(case, rng, calibrating=True)
+                looked = np.logical_or.reduce([sight.looked for sight in sights])
+                yield source.look(case, source.evidence(sights), counts & looked)
 
         return Witness(source, rule_of(config, looks, rng=rng))
 
