@@ -19,6 +19,7 @@ from voxhint.prepare import common_grid, resample
 from voxhint.verbs.finder import Finder
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
 from voxhint.verbs.presence import PREDICTOR
+from voxhint.verbs.shipped import origins
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
@@ -92,6 +93,7 @@ def label_cases(
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if finder is None else {"predictor": finder.presence.told()}),
+        "weights": origins(out / NETS),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in reach.items()},
         "cases": len(hinted),
