@@ -1,13 +1,13 @@
 """What a flow has learnt of its label: how well it tells the tags of windows it has not seen.
 
-usage: flow_contrast.py STUDY OUT [--run NAME [KNOB=VALUE ...]] [--every STEPS] [--threads N]
+usage: flow_contrast.py STUDY OUT NAME [KNOB=VALUE ...] [--every STEPS] [--threads N] [--seed N]
 
-STUDY holds tags, and splits.json names its `fit` and `design` cases; no mask is read. Each --run
-trains a flow on the `fit` cases in OUT/NAME with knobs of its own, and keeps the averaged weights
-every so many steps. All weights kept in OUT are then asked of each `design` window how much better
-"present" explains it than "absent", at each noise level with the same noise, and the area under
-the curve against its tag is printed and written to OUT/table.md, every number to OUT/rows.json.
-Runs go on where an earlier call stopped, and rows made earlier are kept.
+STUDY holds tags, and splits.json names its `fit` and `design` cases; no mask is read. A flow learns
+the `fit` cases in OUT/NAME, with knobs of its own such as flow_width=16, and its averaged weights
+are kept every so many steps. Each of them is asked of every `design` window how much better
+"present" explains it than "absent", at each noise level with the same noise, and what it sees
+without being told. The areas under the curves against the tags of all runs in OUT are printed and
+written to OUT/table.md, every number to OUT/rows.json. A run goes on where an earlier call stopped.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from voxhint.config import LabelConfig, Machine
-from voxhint.files import Study, load_case
+from voxhint.config import LabelConfig, Machine, checked
+from voxhint.files import load_case, open_study
 from voxhint.measure.detection import ranking
 from voxhint.nets import load_weights, weights_bytes
 from voxhint.prepare import prepare_image
@@ -31,17 +31,18 @@ from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan
 from voxhint.verbs.tagging import bags_of
 
-KNOBS = ("flow_width", "flow_voxels", "flow_times", "flow_contrast", "flow_rate")
-COLUMNS = ("run", "weights (M)", "step", "error held out", "AUC", *(f"s {s}" for s in LEVELS))
+COLUMNS = ("run", "weights (M)", "step", "contrast", *(f"s = {s}" for s in LEVELS), "seen")
+Asked = tuple[list[np.ndarray], np.ndarray, list[str]]
+"""Prepared windows, whether they are tagged present, and whose they are."""
 
 
-def trainer(out: Path, every: int) -> Callable[[str, int, int, str], None]:
-    """Return a listener that tells progress and keeps the averaged weights along the way."""
+def listener(out: Path, every: int) -> Callable[[str, int, int, str], None]:
+    """Return what tells progress and keeps the averaged weights along the way."""
 
     def tell(what: str, done: int, total: int, note: str) -> None:
         if done % 50 == 0:
             print(f"{out.name}: {what}: {done} of {total} {note}", file=sys.stderr, flush=True)
-        if what == "train the flow" and done % every == 0 and (out / ".state.ckpt").exists():
+        if what == "train the flow" and (done % every == 0 or done == total):
             state = load_state(out / ".state.ckpt")
             if state is not None:  # as fresh as the last checkpoint
                 path = out / "kept" / f"{state['step']:06d}.safetensors"
@@ -55,48 +56,90 @@ def config_of(words: Sequence[str]) -> LabelConfig:
     """Return the knobs of words such as flow_width=16."""
     kinds = {field.name: type(field.default) for field in dataclasses.fields(LabelConfig)}
     pairs = [word.split("=") for word in words]
-    return LabelConfig(**{name: kinds[name](value) for name, value in pairs})
+    values: dict[str, Any] = {name: kinds[name](value) for name, value in pairs}
+    return checked(LabelConfig(**{"weights": "none", **values}))
 
 
-def rows_of(out: Path, name: str, design: Study, machine: Machine) -> list[dict[str, Any]]:
-    """Return a row for all weights kept of a run, but those that have one."""
-    folder, fabric = out / name, open_fabric(machine)
-    plan = read_plan(folder / "plan.json")
-    label = plan.labels.foreground[0]
-    flow = Flow(flow_network(plan, (label,)), plan, (label,), fabric)
-    flow.net.to(memory_format=torch.channels_last_3d).eval()
+def design_windows(study: Path, flow: Flow) -> Asked:
+    """Return the windows set aside for design, prepared for a flow."""
+    opened, _ = open_study(study)
+    names = set(json.loads((study / "splits.json").read_text("utf-8"))["design"])
+    cases = [files for files in opened.training if files.name in names]
+    images = [
+        prepare_image(load_case(opened, files, hints=False).images, flow.plan)[0] for files in cases
+    ]
+    present = [bags_of(opened, files.name, flow.labels)[0].states[0] > 0 for files in cases]
+    return images, np.array(present), [files.subject for files in cases]
+
+
+def row_of(flow: Flow, asked: Asked) -> dict[str, Any]:
+    """Return how well a flow tells the tags of windows."""
+    images, present, subjects = asked
+    (label,) = flow.labels
+    each = np.stack([flow.contrasts(image, label) for image in images])
+    seen = np.array([flow.presence(image, label) for image in images])
+    scores = {"contrast": each.sum(1), "seen": seen}
+    scores |= {f"s = {s}": each[:, n] for n, s in enumerate(LEVELS)}
+    rng = np.random.default_rng
+    return {
+        name: dataclasses.asdict(ranking(values, present, subjects, rng=rng(0)))
+        for name, values in scores.items()
+    }
+
+
+def add_rows(study: Path, out: Path, name: str, machine: Machine) -> list[dict[str, Any]]:
+    """Return the rows of all runs, with one for each of the weights kept of this run."""
     known = out / "rows.json"
-    rows = json.loads(known.read_text("utf-8")) if known.exists() else []
+    rows: list[dict[str, Any]] = json.loads(known.read_text("utf-8")) if known.exists() else []
     done = {(row["run"], row["step"]) for row in rows}
-    for path in sorted((folder / "kept").glob("*.safetensors")):
+    plan = read_plan(out / name / "plan.json")
+    labels = plan.labels.foreground
+    flow = Flow(flow_network(plan, labels), plan, labels, open_fabric(machine))
+    flow.net.to(memory_format=torch.channels_last_3d).eval()
+    asked = design_windows(study, flow)
+    for path in sorted((out / name / "kept").glob("*.safetensors")):
         if (name, int(path.stem)) not in done:
             load_weights(flow.net, path)
-            rows.append(row_of(flow, design, name, int(path.stem)))
+            weights = sum(weight.numel() for weight in flow.net.parameters())
+            shown = {"run": name, "step": int(path.stem), "weights (M)": weights / 1e6}
+            rows.append({**shown, **row_of(flow, asked)})
             known.write_text(json.dumps(rows, indent=1), "utf-8")
     return rows
 
 
-def row_of(flow: Flow, design: Study, name: str, step: int) -> dict[str, Any]:
-    """Return how well the flow tells the tags of the windows."""
-    label = flow.labels[0]
-    found, truth, subjects = [], [], []
-    for files in design.training:
-        image = prepare_image(load_case(design, files, hints=False).images, flow.plan)[0]
-        found.append(flow.contrasts(image, label))
-        truth.append(bags_of(design, files.name, [label])[0].states[0] > 0)
-        subjects.append(files.subject)
-    scores, present = np.array(found), np.array(truth)
-    one = ranking(scores.sum(1), present, subjects, rng=np.random.default_rng(0))
-    each = [
-        ranking(level, present, subjects, rng=np.random.default_rng(0)).auc for level in scores.T
-    ]
-    weights = sum(weight.numel() for weight in flow.net.parameters())
-    return {
-        "run": name,
-        "step": step,
-        "weights": weights,
-        "auc": dataclasses.asdict(one),
-        "levels": each,
-        "scores": scores.tolist(),
-        "present": present.tolist(),
-    }
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the areas under the curves as a table."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    for row in rows:
+        cells = [
+            row["run"], f"{row['weights (M)']:.2f}", str(row["step"]),
+            f"{row['contrast']['auc']:.3f} [{row['contrast']['low']:.3f}, "
+            f"{row['contrast']['high']:.3f}]",
+            *(f"{row[name]['auc']:.3f}" for name in COLUMNS[4:]),
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(usage=(__doc__ or "").split("usage: ")[1].split("\n\n")[0])
+    parser.add_argument("study", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("knobs", nargs="*")
+    parser.add_argument("--every", type=int, default=500)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    machine = Machine(seed=args.seed, threads=args.threads)
+    config, folder = config_of(args.knobs), args.out / args.name
+    fit, _ = open_study(fit_study(args.study, args.out / "fit-study", shuffled=False))
+    tell = listener(folder, args.every)
+    fit_flow(folder, fit, fit.labels.foreground, config=config, machine=machine, tell=tell)
+    text = table(add_rows(args.study, args.out, args.name, machine))
+    (args.out / "table.md").write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

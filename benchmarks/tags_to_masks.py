@@ -44,7 +44,7 @@ from voxhint.verbs.presence import Presence, image_of, network_for
 from voxhint.verbs.tagging import fit_presence
 
 METHODS = {**attribution.METHODS, **counterfactual.METHODS}
-CONFIG = LabelConfig()
+CONFIG = LabelConfig(weights="none")  # those that come with voxhint know the design tags
 DEFAULT = CONFIG.tag_method
 SHUFFLED_STEPS = 200  # of the predictor that learns shuffled tags: there is nothing to learn
 HEALTHY = 150  # windows tagged absent that decide a threshold, at most
@@ -111,7 +111,7 @@ def trained(study: Path, out: Path, machine: Machine, *, shuffled: bool) -> tupl
     """Return the predictor of the `fit` cases, trained where no earlier call has, and its study."""
     name = "shuffled" if shuffled else "fit"
     opened, _ = open_study(fit_study(study, out / f"{name}-study", shuffled=shuffled))
-    config = LabelConfig(predictor_steps=SHUFFLED_STEPS) if shuffled else CONFIG
+    config = LabelConfig(predictor_steps=SHUFFLED_STEPS, weights="none") if shuffled else CONFIG
     labels = opened.labels.foreground
     presence = fit_presence(out / name, opened, labels, config=config, machine=machine, tell=tell)
     return presence, opened

@@ -11,7 +11,7 @@ from tests.stories.commands import command, plain, tree, voxhint
 from voxhint.verbs.phantom_study import Kind, write_phantom_study
 
 KNOBS = ("--steps", "60", "--width", "4", "--patch-voxels", "30000", "--threads", "1")
-TAGS = ("--predictor-steps", "40")
+TAGS = ("--weights", "none", "--predictor-steps", "40")
 DRAWN = ("--network", "probabilistic", "--teacher-weight", "0.2", "--noise", "correlated")
 
 

@@ -17,7 +17,7 @@ from voxhint.verbs.phantom_study import write_phantom_study
 
 SMALL = (
     "--predictor-steps", "4", "--steps", "3", "--width", "4", "--patch-voxels", "8000",
-    "--threads", "1",
+    "--threads", "1", "--weights", "none",
 )  # fmt: skip
 PREDICTOR = ("plan.json", "weights.safetensors", "presence.json")
 

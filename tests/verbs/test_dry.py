@@ -27,10 +27,16 @@ def told_of(study: Path, label: LabelConfig | None = None) -> str:
 
 def test_a_study_of_tags_alone_is_told_that_a_predictor_comes_first(tagged: Path) -> None:
     before = sorted(tagged.parent.rglob("*"))
-    told = told_of(tagged, LabelConfig(predictor_steps=7))
+    told = told_of(tagged, LabelConfig(predictor_steps=7, weights="none"))
     assert "4 cases to learn from, 2 to predict" in told
     assert "a predictor of nodule is trained before labelling, 7 steps" in told
     assert sorted(tagged.parent.rglob("*")) == before
+
+
+def test_a_label_that_voxhint_knows_is_told_to_need_no_training(tagged: Path) -> None:
+    told = told_of(tagged)
+    assert "the predictor of nodule comes with voxhint" in told
+    assert "is trained before labelling" not in told
 
 
 def test_without_tags_there_is_no_word_of_a_predictor(tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ class LabelConfig:
     tag_fused: tuple[TagMethod, ...] = ()
     """Further maps, joined with that of tag_method on the scale of healthy images."""
 
+    weights: Literal["auto", "none"] = "auto"
+    """Take networks that come with voxhint where they know the label and the kind of image, or
+    train on the study whatever it holds."""
+
     refine: Literal["half-maximum", "random-walker", "active-contour", "none"] = "half-maximum"
     """How the region around the strongest evidence finds its border; none cuts the map at what
     images tagged absent show by chance."""
@@ -106,14 +110,18 @@ class LabelConfig:
     flow_width: Count = 32
     """Its feature maps at the first level."""
 
-    flow_voxels: Count = 20_000
+    flow_voxels: Count = 8_000
     """Voxels of an image as the flow sees it at most; larger ones are made coarser."""
 
     flow_times: Literal["uniform", "middle", "noisy"] = "noisy"
     """Noise levels the flow learns most: all alike, those around one half, or the high ones."""
 
-    flow_contrast: Weight = 0.1
-    """Weight of telling a label's states apart, beside the flow's error; 0 is the error alone."""
+    flow_seen: Weight = 0.3
+    """Weight of naming the labels that the flow sees through the noise, beside its error."""
+
+    flow_tags: Literal["seen", "told"] = "seen"
+    """How the flow goes to an image with or without a label: by Bayes' rule from what it sees
+    itself in the noise, or by what it answers when told a tag."""
 
     flow_mirror: bool = True
     """Flips of images for the flow; not for labels of left and right."""

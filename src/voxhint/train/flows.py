@@ -21,7 +21,6 @@ _UNKNOWN = 2  # a tag nobody gave, as the network hears of it
 _FORGET = 0.15  # share of the tags kept from the network, which so learns the flow without them
 _SHIFT = 3.0  # of high noise levels: their median is 3/4
 _COLOUR = 0.05  # standard deviation of changes of contrast and brightness
-_TWINS = 2  # samples of a batch, one of each state, that are also told the other state
 _LOOKS = 8  # noise levels at which images held out are looked at, one each
 
 
@@ -47,28 +46,21 @@ class FlowTask:
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the mean squared error of the velocity over the voxels of a varied batch."""
-        images, counts, states, other = [], [], [], []
+        images, counts, states = [], [], []
         for turn in range(self.plan.batch):
-            label = int(rng.choice(list(self.places)))
-            bags = self.places[label][turn % 2 == 0]
+            sides = self.places[int(rng.choice(list(self.places)))]
+            bags = sides[turn % 2 == 0]
             number, bag = bags[int(rng.integers(len(bags)))]
             patch, inside, share = self._draw(self.fit[number], bag, rng)
             images.append(patch)
             counts.append(inside)
             states.append([_told(state, share, rng) for state in bag.states])
-            other.append(_turned(states[-1], label))
         s = drawn_times(self.config.flow_times, len(images), rng)
         noise = rng.standard_normal(np.shape(images), np.float32)
         batch = _Batch.of((images, noise, s, counts), states, device)
-        twins = [turn for turn, tags in enumerate(other) if tags is not None][:_TWINS]
-        twins = twins if self.config.flow_contrast else []
-        told = torch.tensor([*states, *(other[turn] for turn in twins)], device=device)
-        answer = model(
-            torch.cat([batch.z, batch.z[twins]]), torch.cat([batch.s, batch.s[twins]]), told
-        )
-        right, wrong = answer.velocity[: len(images)], answer.velocity[len(images) :]
-        apart = batch.apart(right, wrong, twins) + batch.unseen(answer.presence[: len(images)])
-        return batch.error(right).mean() + self.config.flow_contrast * apart
+        answer = model(batch.z, batch.s, batch.states)
+        unseen = batch.unseen(answer.presence)
+        return batch.error(answer.velocity).mean() + self.config.flow_seen * unseen
 
     def _draw(
         self, example: TaggedImage, bag: Bag, rng: np.random.Generator
@@ -135,13 +127,6 @@ def _told(state: float, share: float, rng: np.random.Generator | None) -> int:
     return int(state > 0)
 
 
-def _turned(states: Sequence[int], label: int) -> list[int] | None:
-    """Return the states with that of a label turned into the other, None if it is unknown."""
-    if states[label] == _UNKNOWN:
-        return None
-    return [1 - state if number == label else state for number, state in enumerate(states)]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
     """Points between images and noise, the velocity there, and what is known of the images."""
@@ -168,26 +153,6 @@ class _Batch:
         """Return the mean squared error of a velocity for each sample."""
         error: Tensor = (answer.float() - self.velocity) ** 2 * self.counts
         return error.mean((1, 2, 3, 4)) / self.counts.mean((1, 2, 3, 4))
-
-    def apart(
-        self,
-        right: Float[Tensor, "batch channel i j k"],
-        wrong: Float[Tensor, "twin channel i j k"],
-        twins: Sequence[int],
-    ) -> Float[Tensor, ""]:
-        """Return how badly some samples show which of two states of a label is theirs.
-
-        A label changes few voxels a little, so the error alone teaches it slowly. The velocity
-        told the right state is to differ from that told the wrong one along what their mean has
-        missed; summed over voxels with the weight (1 - s) / s, this is the log-likelihood ratio
-        of both states, whose logistic loss is taken.
-        """
-        if not twins:
-            return right.new_zeros(())
-        mine, theirs, s = right[twins].float(), wrong.float(), self.s[twins]
-        missed = (self.velocity[twins] - (mine + theirs).detach() / 2) * self.counts[twins]
-        ratio = 2 * ((mine - theirs) * missed).sum((1, 2, 3, 4)) * ((1 - s) / s).clamp(max=1)
-        return functional.softplus(-ratio).mean()
 
     def unseen(self, presence: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
         """Return the binary cross-entropy of the labels seen without being told."""

@@ -9,6 +9,7 @@ import torch
 
 from voxhint.config import Machine, Recipe, seconds_of
 from voxhint.files.inspection import open_study
+from voxhint.files.study import Study
 from voxhint.prepare import make_plan
 from voxhint.train import step_seconds
 from voxhint.verbs.forecast import training_bytes
@@ -16,6 +17,7 @@ from voxhint.verbs.label import Spread, learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
 from voxhint.verbs.planning import measure_images, trunk_wishes
+from voxhint.verbs.shipped import shipped
 from voxhint.verbs.tagging import sought
 from voxhint.verbs.tell import silent
 
@@ -65,8 +67,17 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
         labels = sought(opened)
         if labels:
-            twice = ", and one to verify" if recipe.label.verify == "on" else ""
-            yield (
-                f"tags: a predictor of {', '.join(labels)}{twice} is trained before labelling, "
-                f"{recipe.label.predictor_steps} steps; the times above leave it out"
-            )
+            yield _of_tags(opened, labels, recipe, machine)
+
+
+def _of_tags(study: Study, labels: tuple[str, ...], recipe: Recipe, machine: Machine) -> str:
+    """Return what labels need that tags alone name."""
+    if recipe.label.weights == "auto":
+        known = shipped(study, labels, seed=machine.seed)
+        if known is not None:
+            return f"tags: the predictor of {labels[0]} comes with voxhint ({known.name})"
+    twice = ", and one to verify" if recipe.label.verify == "on" else ""
+    return (
+        f"tags: a predictor of {', '.join(labels)}{twice} is trained before labelling, "
+        f"{recipe.label.predictor_steps} steps; the times above leave it out"
+    )

@@ -22,6 +22,7 @@ from voxhint.verbs.finder import Finder, Found
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
 from voxhint.verbs.looking import eyes_of, require_method
 from voxhint.verbs.presence import PREDICTOR, Presence
+from voxhint.verbs.shipped import origins
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
@@ -115,7 +116,7 @@ def label_cases(
                 _write(out, files.name, found.soft, study.labels)  # last: then a case is done
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else _of_predictor(finder)),
+        **({} if finder is None else _of_predictor(finder, out / NETS)),
         **({} if spread.across is None else {"across_cases": spread.across.told()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in spread.reach_mm.items()},
@@ -128,11 +129,12 @@ def label_cases(
     return out
 
 
-def _of_predictor(finder: Finder) -> dict[str, object]:
+def _of_predictor(finder: Finder, nets: Path) -> dict[str, object]:
     """Return how good the predictor is, whose terms its weights come with, and what it shows."""
     presence = finder.presence
-    public = {} if presence.weights is None else {"weights": [presence.weights]}
-    return {"predictor": presence.told(), "evidence": finder.told(), **public}
+    public = {} if presence.weights is None else {"public": presence.weights}
+    weights = {**origins(nets), **public}
+    return {"predictor": presence.told(), "evidence": finder.told(), "weights": weights}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
@@ -239,12 +241,14 @@ def _finder(
     if not labels:
         return None
 
-    def taught(name: str, seed: int) -> Presence:
-        using = dataclasses.replace(machine, seed=seed)
-        return fit_presence(folder / name, study, labels, config=config, machine=using, tell=tell)
+    def taught(name: str, config: LabelConfig, machine: Machine) -> Presence:
+        return fit_presence(folder / name, study, labels, config=config, machine=machine, tell=tell)
 
-    presence = taught(PREDICTOR, machine.seed)
-    verifier = taught(VERIFIER, machine.seed + 1) if config.verify == "on" else None
+    presence = taught(PREDICTOR, config, machine)
+    verifier = None
+    if config.verify == "on":  # one of its own: what comes with voxhint would agree with itself
+        alone = dataclasses.replace(config, weights="none")
+        verifier = taught(VERIFIER, alone, dataclasses.replace(machine, seed=machine.seed + 1))
     eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
     return Finder.of(presence, study, config, machine.seed, tell, verifier, eyes)
 

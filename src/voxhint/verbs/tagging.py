@@ -27,6 +27,7 @@ from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan, write_history
 from voxhint.verbs.planning import measure_images
 from voxhint.verbs.presence import FACTS, Presence, network_for, open_presence
+from voxhint.verbs.shipped import take_shipped
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell
 
@@ -99,6 +100,8 @@ def fit_presence(
 ) -> Presence:
     """Train the predictor of a study, going on where an earlier call stopped.
 
+    One that comes with voxhint is taken instead, where there is one and the knobs allow it.
+
     Args:
         folder: Where plan.json, weights.safetensors and presence.json go.
         study: With tags of both states.
@@ -111,10 +114,10 @@ def fit_presence(
         The predictor, calibrated.
     """
     fabric = open_fabric(machine)
-    if (folder / FACTS).exists():
+    how = (machine, tell)
+    if (folder / FACTS).exists() or take_shipped("predictor", folder, study, labels, config, how):
         return open_presence(folder, fabric)
     start = start_of(study, config)
-    folder.mkdir(parents=True, exist_ok=True)
     files = tuple(f for f in study.training if bags_of(study, f.name, labels))
     wishes = Wishes(
         network="predictor",
@@ -123,7 +126,7 @@ def fit_presence(
         batch=_BATCH,
         whole=True,
     )
-    plan = tag_plan(folder, study, labels, wishes, (machine, tell))
+    plan = tag_plan(folder, study, labels, wishes, how)
     images = []
     for number, case in enumerate(files):
         tell("prepare for the predictor", number, len(files), case.name)
@@ -173,6 +176,7 @@ def tag_plan(
 ) -> Plan:
     """Return the plan of a network that learns tags, made once from the cases they speak of."""
     machine, tell = how
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "plan.json"
     if path.exists():
         return read_plan(path)

@@ -34,6 +34,7 @@ from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import CALIBRATION, network_of, read_plan, write_history
 from voxhint.verbs.planning import measure_images, trunk_wishes
 from voxhint.verbs.presence import FACTS, PREDICTOR, PREDICTOR_FILES
+from voxhint.verbs.shipped import ORIGIN
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
@@ -287,9 +288,10 @@ def _take_predictor(labels: Path | None, out: Path) -> None:
     if labels is None or not (labels / NETS / PREDICTOR).exists():
         return
     (out / PREDICTOR).mkdir(exist_ok=True)
-    for name in PREDICTOR_FILES:
+    source = labels / NETS / PREDICTOR
+    for name in (*PREDICTOR_FILES, *(path.name for path in source.glob(ORIGIN))):
         with replacing(out / PREDICTOR / name) as partial:
-            shutil.copyfile(labels / NETS / PREDICTOR / name, partial)
+            shutil.copyfile(source / name, partial)
 
 
 def _write(out: Path, result: Result, labels: Path | None, warmth: Temperature | None) -> None:
