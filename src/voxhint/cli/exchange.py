@@ -76,3 +76,27 @@ class Export:
         from voxhint.verbs.export import export
 
         yield str(export(self.folder, to=self.to, out=self.out, overwrite=self.overwrite))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Move the other channels of every case onto the first: a new study, where they lie right."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    out: Path
+    """The new study."""
+
+    how: Literal["rigid", "deformable"] = "rigid"
+    """Turn and shift; or also bend."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was moved, and how far."""
+        from voxhint.verbs.register import register
+
+        moves = register(self.study, self.out, how=self.how, overwrite=self.overwrite, tell=tell)
+        yield f"{self.out}: {len(moves)} channels registered; registration.csv tells how far"

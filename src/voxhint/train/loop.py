@@ -1,7 +1,7 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.tensorboard import SummaryWriter
 
 from voxhint.train.resume import load_state, save_state
@@ -38,6 +39,25 @@ class Task(Protocol):
 
     def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return how much held-out hints surprise a network, None if none are held out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """Where a training is."""
+
+    share: float
+    """Of all steps that are done."""
+
+    teacher: Callable[..., Any]
+    """The network with the averaged weights; it learns nothing from being asked."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A task that changes while it is learnt; all it knows of before comes from the checkpoint."""
+
+    def at(self, moment: Moment, /) -> Task:
+        """Return the task of a moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +117,7 @@ def train(
             rate = _rate(run.step, settings.steps, settings.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = task.loss(model, rng, fabric.device)
+            loss = _now(task, net, run, settings, fabric).loss(model, rng, fabric.device)
             optimizer.zero_grad()
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
@@ -115,6 +135,19 @@ def train(
                 saved = time.monotonic()
             progress(run.step, settings.steps, f"loss {run.recent:.3f}")
     return Result(run.best, run.history)
+
+
+def _now(task: Task, net: nn.Module, run: "_Run", settings: Settings, fabric: Fabric) -> Task:
+    """Return the task of this step."""
+    if not isinstance(task, Staged):
+        return task
+
+    def teacher(*args: Any, **named: Any) -> Any:  # noqa: ANN401
+        with torch.no_grad(), fabric.autocast():
+            # weights of one tensor may have several names, and each has an average of its own
+            return functional_call(net, run.averaged, args, named, tie_weights=False)
+
+    return task.at(Moment(run.step / settings.steps, teacher))
 
 
 def _rate(step: int, steps: int, peak: float) -> float:

@@ -1,15 +1,16 @@
 """Learning voxels from soft labels: the task of the trunk."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from voxhint.config import TrainConfig
+from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
-from voxhint.prepare.augment import augment
+from voxhint.prepare.augment import augment, jitter, restyle
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
 from voxhint.train.losses import hint_loss, partial_cross_entropy
 from voxhint.train.regularise import gated_crf, mumford_shah, total_variation
@@ -39,9 +40,19 @@ class VoxelTask:
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return partial cross-entropy, trusted Dice and the regularisers of a varied batch."""
-        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng).to(device)
-        batch = self._varied(batch, rng)
+        batch = self.drawn(rng, device)
         logits = model(batch.image.contiguous(memory_format=torch.channels_last_3d)).float()
+        return self.score(logits, batch)
+
+    def drawn(self, rng: np.random.Generator, device: torch.device) -> Batch:
+        """Return a batch drawn at random, varied; a channel that a case lacks stays 0."""
+        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng).to(device)
+        present = shown(batch.image)[:, :, None, None, None]
+        varied = self._varied(batch, rng)
+        return replace(varied, image=varied.image * present)
+
+    def score(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of logits; the regularisers look at the images of the batch."""
         weight = self.config.dice_weight
         weight = _DICE[self.config.supervision] if weight is None else weight
         loss = hint_loss(logits, batch.belief, batch.plausible, dice_weight=weight)
@@ -54,8 +65,9 @@ class VoxelTask:
 
     def _varied(self, batch: Batch, rng: np.random.Generator) -> Batch:
         classes = batch.belief.shape[1]
-        # where the case ends moves with the claims, as one more class; only the gate asks for it
-        extent = [batch.inside] if self.config.crf_weight else []
+        # where the case ends moves with the claims, as one more class, for those who ask for it
+        asked = self.config.crf_weight or self.config.network == "crossmodal"
+        extent = [batch.inside] if asked else []
         image, belief, plausible = augment(
             batch.image,
             torch.cat([batch.belief, *extent], 1),
@@ -65,6 +77,13 @@ class VoxelTask:
             mirror=self.config.mirror,
         )
         inside = belief[:, classes:] if extent else batch.inside
+        styled = [number for number, view in enumerate(self.plan.views) if view == "style"]
+        if styled:
+            image[:, styled] = restyle(image[:, styled], rng)
+        if self.config.jitter_mm:
+            image = jitter(
+                image, rng, spacing_mm=self.plan.spacing_mm, most_mm=self.config.jitter_mm
+            )
         return Batch(image, belief[:, :classes], plausible[:, :classes], inside)
 
     def _regularisers(self, logits: Tensor, batch: Batch) -> Iterator[Tensor]:

@@ -1,6 +1,7 @@
 """Measuring the images of a study, and wishing for what the data leave open: what plans rest on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,5 +46,21 @@ def trunk_wishes(config: TrainConfig, machine: Machine) -> Wishes:
     if machine.max_ram is not None:
         voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
     return Wishes(
-        network=config.network, width=config.width, patch_voxels=voxels, batch=config.batch
+        network=config.network,
+        width=config.width,
+        patch_voxels=voxels,
+        batch=config.batch,
+        options=_options(config),
+        views=config.pseudo_modalities,
     )
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """Return what the chosen network alone wants to know."""
+    if config.network != "crossmodal":
+        return {}
+    return {
+        "fusion": config.fusion,
+        "shared": config.shared_encoder,
+        "output": config.joint_output,
+    }

@@ -96,7 +96,7 @@ def _run(
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
         "weights": {"model/weights.safetensors": read_made(model)["weights"]},
-        "warnings": [str(p) for p in problems if p.severity == "warning"],
+        "warnings": [*(str(p) for p in problems if p.severity == "warning"), *_warned(out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
     finish(out, ticket, facts)
@@ -142,6 +142,12 @@ def _predict(
             predict_cases(
                 opened, part, out / name, config=recipe.predict, machine=machine, tell=tell
             )
+
+
+def _warned(out: Path) -> Iterator[str]:
+    """Yield what predicting found that a person should know, each once."""
+    parts = [out / name for name in ("masks", "masksTr") if (out / name).exists()]
+    yield from dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
 
 
 class _Clock:

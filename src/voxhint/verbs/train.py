@@ -25,7 +25,8 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
-from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
+from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
+from voxhint.train.branches import BranchTask
 from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
 from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
@@ -125,7 +126,7 @@ def train_on(
     result = train(
         fabric,
         net,
-        VoxelTask.of(fit, held_out, plan, config),
+        _task(VoxelTask.of(fit, held_out, plan, config)),
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
@@ -141,6 +142,11 @@ def train_on(
     finish(out, ticket, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _task(voxels: VoxelTask) -> Task:
+    """Return the task as the network of the plan wants it."""
+    return BranchTask(voxels) if voxels.plan.network == "crossmodal" else voxels
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:
