@@ -95,13 +95,16 @@ def test_predicting_again_gives_the_very_same_masks(
 def test_views_of_an_only_channel_are_trained_on_and_predicted_with(tmp_path: Path) -> None:
     study, out = tmp_path / "study", tmp_path / "run"
     write_phantom_study(study, kind="two-modality", cases=2, test_cases=1, channels=("CT",))
-    views = ("soft-tissue", "style")
     train = TrainConfig(
-        network="crossmodal", steps=2, width=4, patch_voxels=4000, pseudo_modalities=views
+        network="crossmodal",
+        steps=2,
+        width=4,
+        patch_voxels=4000,
+        pseudo_modalities=("soft-tissue", "style"),
     )
     run(study, out, recipe=Recipe(train=train), machine=CPU)
     model = open_model(out, open_fabric(CPU))
-    assert model.plan.views == views
+    assert model.plan.views == train.pseudo_modalities
     assert (out / "masks" / "neck_003.nii.gz").exists()
     assert json.loads((out / "made.json").read_text())["warnings"] == []
 

@@ -14,31 +14,57 @@ Lines = Iterator[str]
 
 @dataclass(frozen=True, kw_only=True)
 class Import:
-    """Sort the DICOM export of a hospital into the cases of a new study, without names."""
+    """Make a study of a DICOM export, without names, or of a Decathlon-like data set."""
 
-    kind: Positional[Literal["dicom"]]
+    kind: Positional[Literal["dicom", "msd"]]
     """What is imported."""
 
     folder: Positional[Path]
-    """The export: any folders, any file names."""
+    """The export: any folders, any file names; or the folder that holds dataset.json."""
 
     out: Path
     """The study to make."""
 
     labels: Annotated[tuple[str, ...], arg(name="label")] = ("lesion",)
-    """What hints will speak of."""
+    """What hints will speak of (dicom)."""
 
     modality: str | None = None
-    """CT, MR, PT, ...: needed where the export holds several."""
+    """CT, MR, PT, ...: needed where the export holds several (dicom)."""
 
     keep_identifiers: bool = False
-    """Write patient IDs, series numbers and folders into series.csv."""
+    """Write patient IDs, series numbers and folders into series.csv (dicom)."""
+
+    scribbles: str = "scribblesTr"
+    """The folder of the data set with label maps of strokes, if there is one (msd)."""
+
+    undrawn: int | None = None
+    """Their id of voxels that are not drawn on; the only id that is no label if not given (msd)."""
 
     overwrite: bool = False
     """Replace an earlier import."""
 
     def run(self, tell: Tell, /) -> Lines:
         """Yield what was odd, then what was made."""
+        yield from self._dicom(tell) if self.kind == "dicom" else self._msd(tell)
+
+    def _msd(self, tell: Tell) -> Lines:
+        from voxhint.verbs.import_msd import import_msd
+
+        made = import_msd(
+            self.folder,
+            self.out,
+            scribbles=self.scribbles,
+            undrawn=self.undrawn,
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield (
+            f"{made.out}: {made.training} training cases ({made.design} for design), "
+            f"{made.test} test cases, scribbles for {made.scribbled}; "
+            f"run voxhint check {made.out}"
+        )
+
+    def _dicom(self, tell: Tell) -> Lines:
         from voxhint.verbs.import_dicom import ImportRequest, import_dicom
 
         made = import_dicom(

@@ -40,11 +40,11 @@ def measure_images(
     return prints
 
 
-def trunk_wishes(config: TrainConfig, machine: Machine) -> Wishes:
+def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
     voxels = config.patch_voxels
     if machine.max_ram is not None:
-        voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
+        voxels = patch_voxels_within(bytes_of(machine.max_ram), config, channels)
     return Wishes(
         network=config.network,
         width=config.width,
