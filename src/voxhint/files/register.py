@@ -18,6 +18,7 @@ _COARSE_MM = 3.0  # voxels are at least about this large where movements are sou
 _LEVELS = (4, 2, 1)  # times coarser still, one after the other
 _SMALLEST = 8  # voxels an axis keeps
 _BINS = 32
+_SAMPLES = 50_000  # voxels that are compared, evenly spread
 _STEPS = 100
 _BENDS = 15
 _KNOTS_MM = 40.0  # between the control points of a deformation
@@ -96,9 +97,11 @@ def _coarse(image: Any) -> Any:  # noqa: ANN401
     return _itk.BinShrink(image, factors)
 
 
-def _method() -> Any:  # noqa: ANN401
+def _method(still: Any) -> Any:  # noqa: ANN401
     method = _itk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=_BINS)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / still.GetNumberOfPixels()))
     method.SetInterpolator(_itk.sitkLinear)
     method.SetNumberOfThreads(1)  # sums in one order: the same images give the same numbers
     return method
@@ -114,7 +117,7 @@ def _centred(still: Any) -> Any:  # noqa: ANN401
 
 def _rigid(still: Any, image: Any) -> tuple[Any, float]:  # noqa: ANN401
     """Return the best transform found and what it gains; the one that moves nothing if it loses."""
-    method = _method()
+    method = _method(still)
     levels = [level for level in _LEVELS if min(still.GetSize()) >= _SMALLEST * level] or [1]
     method.SetShrinkFactorsPerLevel(levels)
     method.SetSmoothingSigmasPerLevel([level / 2 for level in levels])
@@ -131,14 +134,14 @@ def _rigid(still: Any, image: Any) -> tuple[Any, float]:  # noqa: ANN401
 
 def _information(still: Any, image: Any, transform: Any) -> float:  # noqa: ANN401
     """Return the mutual information of two images, in nats."""
-    method = _method()
+    method = _method(still)
     method.SetInitialTransform(transform, inPlace=False)
     return -float(method.MetricEvaluate(still, image))
 
 
 def _bent(still: Any, image: Any, rigid: Any) -> Any:  # noqa: ANN401
     """Return a deformation that comes before a rigid transform."""
-    method = _method()
+    method = _method(still)
     meshes = [
         max(1, round(count * step / _KNOTS_MM))
         for count, step in zip(still.GetSize(), still.GetSpacing(), strict=True)

@@ -181,8 +181,7 @@ def make_plan(
         Isensee et al. 2021, "nnU-Net", Nature Methods 18, supplementary note 2 (the idea of
         halving axes by spacing, and of median spacing and shape).
     """
-    if wishes.views:
-        require_views(wishes.views, channels, hu={name for p in prints for name in p.samples})
+    require_views(wishes.views, channels, hu={name for p in prints for name in p.samples})
     spacing = np.median([p.spacing_mm for p in prints], axis=0)
     fields = [np.array(p.shape) * p.spacing_mm for p in prints]
     field = np.median(fields, axis=0)

@@ -42,7 +42,7 @@ def require_views(names: Sequence[str], channels: Sequence[str], hu: Collection[
     if strange or len(set(names)) < len(names):
         msg = f"pseudo_modalities are '{', '.join(names)}'; name some of {', '.join(VIEWS)} once"
         raise BadRecipeError(msg)
-    if len(channels) > 1:
+    if names and len(channels) > 1:
         msg = (
             f"pseudo_modalities are views of an only channel, and the study has {len(channels)}; "
             "leave them out"

@@ -7,8 +7,10 @@ import numpy as np
 
 from voxhint.config import Machine, TrainConfig, bytes_of
 from voxhint.core.errors import about
+from voxhint.files.images import unit_of
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.prepare import Fingerprint, Wishes, fingerprint
+from voxhint.prepare.pseudo import require_views
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.tell import Tell
 
@@ -53,6 +55,12 @@ def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes
         options=_options(config),
         views=config.pseudo_modalities,
     )
+
+
+def require_views_of(study: Study, config: TrainConfig) -> None:
+    """Refuse pseudo-modalities that cannot be made of a study, before any work is done."""
+    hu = {channel for channel in study.channels if unit_of(channel) == "HU"}
+    require_views(config.pseudo_modalities, study.channels, hu)
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:

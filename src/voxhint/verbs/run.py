@@ -19,6 +19,7 @@ from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
+from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
@@ -45,6 +46,7 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
     learning_cases(opened, dense=dense)
+    require_views_of(opened, recipe.train)
     with alone(out, source=study):
         return _run(opened, problems, out, (recipe, machine, tell))
 
