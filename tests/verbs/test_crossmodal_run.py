@@ -22,12 +22,18 @@ SMALL = TrainConfig(
     network="crossmodal",
     steps=2,
     width=4,
-    patch_voxels=4000,
+    patch_voxels=12_000,
     shared_encoder=True,
     fusion="gated",
     consistency_weight=0.5,
     mixed_weight=0.5,
 )
+FEW = PredictConfig(overlap=0.0)
+
+
+def quick(train: TrainConfig) -> Recipe:
+    """Return a recipe whose every step is short."""
+    return Recipe(label=LabelConfig(method="none"), train=train, predict=FEW)
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(study: Path) -> Path:
     out = study.parent / "run"
-    recipe = Recipe(label=LabelConfig(method="none"), train=SMALL)
-    run(study, out, recipe=recipe, machine=CPU)
+    run(study, out, recipe=quick(SMALL), machine=CPU)
     return out
 
 
@@ -82,7 +87,7 @@ def test_predicting_again_gives_the_very_same_masks(
         done,
         study / "imagesTs",
         tmp_path / "again",
-        config=PredictConfig(),
+        config=FEW,
         machine=CPU,
         tell=lambda what, n, total, note: told.append(note),
     )
@@ -99,10 +104,10 @@ def test_views_of_an_only_channel_are_trained_on_and_predicted_with(tmp_path: Pa
         network="crossmodal",
         steps=2,
         width=4,
-        patch_voxels=4000,
+        patch_voxels=12_000,
         pseudo_modalities=("soft-tissue", "style"),
     )
-    run(study, out, recipe=Recipe(label=LabelConfig(method="none"), train=train), machine=CPU)
+    run(study, out, recipe=quick(train), machine=CPU)
     model = open_model(out, open_fabric(CPU))
     assert model.plan.views == train.pseudo_modalities
     assert (out / "masks" / "neck_003.nii.gz").exists()
@@ -110,6 +115,6 @@ def test_views_of_an_only_channel_are_trained_on_and_predicted_with(tmp_path: Pa
 
 
 def test_views_of_several_channels_are_refused_in_a_line(study: Path, tmp_path: Path) -> None:
-    train = TrainConfig(steps=1, width=4, patch_voxels=4000, pseudo_modalities=("plain", "style"))
+    train = TrainConfig(steps=1, width=4, patch_voxels=12_000, pseudo_modalities=("plain", "style"))
     with pytest.raises(BadRecipeError, match="views of an only channel, and the study has 2"):
         run(study, tmp_path / "run", recipe=Recipe(train=train), machine=CPU)
