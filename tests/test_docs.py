@@ -23,6 +23,7 @@ from voxhint.verbs.train import train_on
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+RECIPES = sorted(ROOT.glob("recipes/*.toml"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -67,6 +68,11 @@ def test_a_command_in_the_docs_is_one_that_voxhint_takes(tmp_path: Path) -> None
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_is_read_and_changes_something(recipe: Path) -> None:
+    assert config.read_recipe(recipe) != config.Recipe()
 
 
 def test_the_recipe_in_the_docs_is_read() -> None:

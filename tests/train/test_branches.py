@@ -15,7 +15,6 @@ from voxhint.nets import build_trunk
 from voxhint.nets.crossmodal import CrossModal
 from voxhint.train import Example, Progress, Result, VoxelTask, train
 from voxhint.train.branches import BranchTask
-from voxhint.train.loop import Moment
 
 CPU = torch.device("cpu")
 ALL = TrainConfig(
@@ -54,8 +53,9 @@ def network(seed: int = 0) -> nn.Module:
 
 
 def loss(config: TrainConfig, net: nn.Module, share: float = 1.0) -> Tensor:
-    moment = Moment(share, network(seed=5))
-    return task(config).at(moment).loss(net, np.random.default_rng(0), CPU)
+    now = task(config)
+    now.attend(share, network(seed=5))
+    return now.loss(net, np.random.default_rng(0), CPU)
 
 
 def learn(folder: Path, *, steps: int, progress: Progress = silent, seed: int = 0) -> Result:
@@ -116,10 +116,12 @@ def test_the_teacher_is_not_asked_unless_labels_are_mixed() -> None:
     def refuse(*_: object, **__: object) -> None:
         raise Interruption
 
-    now = task(replace(ALL, mixed_weight=0.0)).at(Moment(1.0, refuse))
-    now.loss(network(), np.random.default_rng(0), CPU)
+    calm, asking = task(replace(ALL, mixed_weight=0.0)), task(ALL)
+    for each in (calm, asking):
+        each.attend(1.0, refuse)
+    calm.loss(network(), np.random.default_rng(0), CPU)
     with pytest.raises(Interruption):
-        task(ALL).at(Moment(1.0, refuse)).loss(network(), np.random.default_rng(0), CPU)
+        asking.loss(network(), np.random.default_rng(0), CPU)
 
 
 def test_a_branch_learns_nothing_from_cases_that_lack_its_modality() -> None:

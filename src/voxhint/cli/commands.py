@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from tyro.conf import OmitArgPrefixes, Positional
 
 from voxhint.cli.exchange import Export, Import, Register
+from voxhint.cli.weights import Models
 from voxhint.config import (
     LabelConfig,
     Machine,
@@ -240,6 +241,9 @@ class Measure:
     compare: Path | None = None
     """Other masks of the same cases, for a paired test."""
 
+    probabilities: Path | None = None
+    """A folder of CASE__LABEL.nii.gz: can they be believed?"""
+
     seed: int = 0
     """Of the resampling."""
 
@@ -260,6 +264,17 @@ class Measure:
             seed=self.seed,
             tell=tell,
         )
+        if self.probabilities is not None:
+            from voxhint.verbs.trust import measure_trust
+
+            trust = measure_trust(
+                self.probabilities,
+                self.truth,
+                config=checked(self.measure),
+                seed=self.seed,
+                tell=tell,
+            )
+            table = dataclasses.replace(table, trust=trust)
         if self.out is not None:
             write_scores(table, self.out, overwrite=self.overwrite)
         yield from summary_lines(table)
@@ -327,16 +342,6 @@ class Serve:
         """
         msg = "serve is not available in this version; look at the page of voxhint report"
         raise NotAvailableError(msg)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Models:
-    """List the weights voxhint knows, and whether they are here."""
-
-    def run(self, _tell: Tell, /) -> Lines:
-        """Yield that there are none yet."""
-        yield "no pretrained weights are needed or known in this version;"
-        yield "voxhint train and voxhint run make models from your own study"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from voxhint.verbs.tell import Tell
 
@@ -13,41 +13,115 @@ Lines = Iterator[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
-    """Make a study of a DICOM export, without names, or of a Decathlon-like data set."""
-
-    kind: Positional[Literal["dicom", "msd"]]
-    """What is imported."""
+class ImportDicom:
+    """Sort the DICOM export of a hospital into the cases of a new study, without names."""
 
     folder: Positional[Path]
-    """The export: any folders, any file names; or the folder that holds dataset.json."""
+    """The export: any folders, any file names."""
 
     out: Path
     """The study to make."""
 
     labels: Annotated[tuple[str, ...], arg(name="label")] = ("lesion",)
-    """What hints will speak of (dicom)."""
+    """What hints will speak of."""
 
     modality: str | None = None
-    """CT, MR, PT, ...: needed where the export holds several (dicom)."""
+    """CT, MR, PT, ...: needed where the export holds several."""
 
     keep_identifiers: bool = False
-    """Write patient IDs, series numbers and folders into series.csv (dicom)."""
-
-    scribbles: str = "scribblesTr"
-    """The folder of the data set with label maps of strokes, if there is one (msd)."""
-
-    undrawn: int | None = None
-    """Their id of voxels that are not drawn on; the only id that is no label if not given (msd)."""
+    """Write patient IDs, series numbers and folders into series.csv."""
 
     overwrite: bool = False
     """Replace an earlier import."""
 
     def run(self, tell: Tell, /) -> Lines:
         """Yield what was odd, then what was made."""
-        yield from self._dicom(tell) if self.kind == "dicom" else self._msd(tell)
+        from voxhint.verbs.import_dicom import ImportRequest, import_dicom
 
-    def _msd(self, tell: Tell) -> Lines:
+        made = import_dicom(
+            self.folder,
+            self.out,
+            request=ImportRequest(self.labels, self.modality, self.keep_identifiers),
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {made.cases} {made.modality} cases of {made.subjects} subjects; "
+            f"add hints to {made.out / 'hints'}, then run voxhint check {made.out}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportLuna16:
+    """Cut the scans of LUNA16 into windows tagged with or without a nodule: a new study."""
+
+    folder: Positional[Path]
+    """LUNA16 as it is given out: annotations.csv, and subset0 to subset9 unpacked beside it."""
+
+    out: Path
+    """The study to make."""
+
+    xml: Path | None = None
+    """LIDC-IDRI's XML files: truth of the test windows, for scoring alone."""
+
+    test_subsets: tuple[int, ...] = (9,)
+    """Subsets to test on; the others are learnt from."""
+
+    window_mm: float = 64.0
+    """Edge of a window."""
+
+    windows: int = 8
+    """Windows of a scan at most, half of them with a nodule if there are so many."""
+
+    seed: int = 0
+    """Same seed, same windows."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        from voxhint.verbs.import_luna16 import Luna16Request, import_luna16
+
+        request = Luna16Request(
+            xml=self.xml,
+            test_subsets=self.test_subsets,
+            window_mm=self.window_mm,
+            windows=self.windows,
+            seed=self.seed,
+        )
+        made = import_luna16(
+            self.folder, self.out, request=request, overwrite=self.overwrite, tell=tell
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {made.training} windows to learn from and {made.test} to predict, "
+            f"of {made.scans} scans; now run voxhint run {made.out} --out RUN"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportMsd:
+    """Link a data set laid out as in the Decathlon, with scribbles if it has them: a new study."""
+
+    folder: Positional[Path]
+    """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
+
+    out: Path
+    """The study to make."""
+
+    scribbles: str = "scribblesTr"
+    """The folder in it with label maps of strokes."""
+
+    undrawn: int | None = None
+    """Their id of voxels that are not drawn on; the only id that is no label if not given."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was made."""
         from voxhint.verbs.import_msd import import_msd
 
         made = import_msd(
@@ -64,21 +138,22 @@ class Import:
             f"run voxhint check {made.out}"
         )
 
-    def _dicom(self, tell: Tell) -> Lines:
-        from voxhint.verbs.import_dicom import ImportRequest, import_dicom
 
-        made = import_dicom(
-            self.folder,
-            self.out,
-            request=ImportRequest(self.labels, self.modality, self.keep_identifiers),
-            overwrite=self.overwrite,
-            tell=tell,
-        )
-        yield from (f"warning: {warning}" for warning in made.warnings)
-        yield (
-            f"{made.out}: {made.cases} {made.modality} cases of {made.subjects} subjects; "
-            f"add hints to {made.out / 'hints'}, then run voxhint check {made.out}"
-        )
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Make a study of other data: a DICOM export, LUNA16, or a Decathlon-like data set."""
+
+    source: OmitSubcommandPrefixes[
+        OmitArgPrefixes[
+            Annotated[ImportDicom, subcommand(name="dicom")]
+            | Annotated[ImportLuna16, subcommand(name="luna16")]
+            | Annotated[ImportMsd, subcommand(name="msd")]
+        ]
+    ]
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        yield from self.source.run(tell)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,9 @@ class Wishes:
     whole: bool = False
     """Coarsen the spacing until a patch holds a whole median image, instead of cutting it."""
 
+    attention: str = ""
+    """Kind of attention, for a network that has it."""
+
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this network alone wants to know."""
 
@@ -88,6 +91,9 @@ class Plan:
     network: str
     intensity: Mapping[str, Intensity]
     """For channels in HU; other channels are scaled image by image."""
+
+    attention: str = ""
+    """Kind of attention, for a network that has it."""
 
     options: Mapping[str, Any] = field(default_factory=dict)
     """What this network alone wants to know."""
@@ -120,6 +126,7 @@ class Plan:
             features=tuple(values["features"]),
             network=values["network"],
             intensity={name: Intensity(**v) for name, v in values["intensity"].items()},
+            attention=values.get("attention", ""),
             options=dict(values.get("options", {})),
             views=tuple(values.get("views", ())),
         )
@@ -205,6 +212,7 @@ def make_plan(
         features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
         network=wishes.network,
         intensity=_intensity(prints),
+        attention=wishes.attention,
         options=dict(wishes.options),
         views=wishes.views,
     )

@@ -6,7 +6,7 @@ Source:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,22 +22,25 @@ from voxhint.train.between import (
     mixed_labels,
     ramp,
 )
-from voxhint.train.loop import Moment
+from voxhint.train.loop import Teacher
 from voxhint.train.losses import trusted_dice
 from voxhint.train.voxels import VoxelTask
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class BranchTask:
     """The voxel task for a network of branches."""
 
     voxels: VoxelTask
-    moment: Moment | None = None
-    """Where the training is; None before it."""
+    _done: float = field(default=1.0, init=False)
+    """Share of the training; it and the teacher are told anew before each step."""
 
-    def at(self, moment: Moment, /) -> "BranchTask":
-        """Return the task of a moment."""
-        return replace(self, moment=moment)
+    _teacher: Teacher | None = field(default=None, init=False)
+
+    def attend(self, done: float, teacher: Teacher, /) -> None:
+        """Take note of how far training is, and of the averaged network."""
+        self._done, self._teacher = done, teacher
+        self.voxels.attend(done, teacher)
 
     def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
@@ -51,10 +54,10 @@ class BranchTask:
         present = shown(batch.image)
         joined = drop_modalities(present, config.modality_dropout, rng)
         if not self._between and not config.branch_weight:
-            return self.voxels.score(model(image, joined).float(), batch)
+            return self._joint_loss(model(image, joined).float(), image, batch)
         said: Branches = model(image, joined, every=True)
         said = Branches(said.logits.float(), said.features.float())
-        loss = self.voxels.score(said.logits[-1], batch)
+        loss = self._joint_loss(said.logits[-1], image, batch)
         if config.branch_weight:
             own = [
                 self.voxels.score(said.logits[m][rows], part)
@@ -62,8 +65,12 @@ class BranchTask:
             ]
             loss = loss + config.branch_weight * _mean(own, loss)
         lessons = self._lessons(said, batch, present, rng) if self._between else ()
-        rise = ramp(self.moment.share, config.ramp) if self.moment else 1.0
+        rise = ramp(self._done, config.ramp)
         return sum((rise * lesson for lesson in lessons), start=loss)
+
+    def _joint_loss(self, logits: Tensor, image: Tensor, batch: Batch) -> Tensor:
+        lessons = self.voxels.lessons(logits, image, batch)
+        return sum(lessons, start=self.voxels.score(logits, batch))
 
     @property
     def _between(self) -> bool:
@@ -92,17 +99,17 @@ class BranchTask:
                 for m, rows, part in parts
             ]
             yield config.prototype_weight * _mean(terms, joint)
-        if config.mixed_weight and self.moment is not None:
-            wanted = self._mixture(self.moment, batch, present, rng)
+        if config.mixed_weight and self._teacher is not None:
+            wanted = self._mixture(self._teacher, batch, present, rng)
             terms = [trusted_dice(said.logits[m][rows], wanted[rows]) for m, rows, _ in parts]
             yield config.mixed_weight * _mean([*terms, trusted_dice(joint, wanted)], joint)
 
     def _mixture(
-        self, moment: Moment, batch: Batch, present: Present, rng: np.random.Generator
+        self, teacher: Teacher, batch: Batch, present: Present, rng: np.random.Generator
     ) -> Tensor:
         """Return the beliefs of the hints, and what a mixture of the teacher's branches adds."""
         config = self.voxels.config
-        taught: Branches = moment.teacher(batch.image, present, every=True)
+        taught: Branches = teacher(batch.image, present, every=True)
         mixed = mixed_labels(
             taught.logits.float(),
             present,
@@ -119,8 +126,9 @@ def _parts(batch: Batch, present: Present) -> Iterator[tuple[int, Tensor, Batch]
     for m, there in enumerate(present.unbind(1)):
         rows = there.nonzero()[:, 0]
         if len(rows):
-            part = (batch.belief[rows], batch.plausible[rows], batch.inside[rows])
-            yield m, rows, Batch(batch.image[rows, m : m + 1], *part)
+            claims = batch.belief[rows], batch.plausible[rows]
+            image = batch.image[rows, m : m + 1]
+            yield m, rows, Batch(image, *claims, batch.inside[rows], batch.hull_share[rows])
 
 
 def _mean(terms: list[Tensor], like: Tensor) -> Tensor:

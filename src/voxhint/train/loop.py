@@ -41,23 +41,17 @@ class Task(Protocol):
         """Return how much held-out hints surprise a network, None if none are held out."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Moment:
-    """Where a training is."""
-
-    share: float
-    """Of all steps that are done."""
-
-    teacher: Callable[..., Any]
-    """The network with the averaged weights; it learns nothing from being asked."""
+Teacher = Callable[..., Any]
+"""The averaged network in evaluation mode: from images to logits, without their graph; what else it
+is told goes to the network, which may then answer otherwise."""
 
 
 @runtime_checkable
-class Staged(Protocol):
-    """A task that changes while it is learnt; all it knows of before comes from the checkpoint."""
+class Taught(Protocol):
+    """A task that asks how far training is, or what the averaged network says."""
 
-    def at(self, moment: Moment, /) -> Task:
-        """Return the task of a moment."""
+    def attend(self, done: float, teacher: Teacher, /) -> None:
+        """Take note, before each step, of the share of steps done and of the teacher of now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +99,9 @@ def train(
     Returns:
         The chosen weights and the history.
     """
-    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    for weight in net.parameters():
+        if weight.dim() == 5:  # those of pictures have four axes, and no such format
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     run = _Run.start(net, optimizer, settings.state)
@@ -117,7 +113,9 @@ def train(
             rate = _rate(run.step, settings.steps, settings.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss = _now(task, net, run, settings, fabric).loss(model, rng, fabric.device)
+            if isinstance(task, Taught):
+                task.attend(run.step / settings.steps, _teacher(net, run.averaged, fabric))
+            loss = task.loss(model, rng, fabric.device)
             optimizer.zero_grad()
             fabric.backward(loss)
             fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
@@ -137,19 +135,6 @@ def train(
     return Result(run.best, run.history)
 
 
-def _now(task: Task, net: nn.Module, run: "_Run", settings: Settings, fabric: Fabric) -> Task:
-    """Return the task of this step."""
-    if not isinstance(task, Staged):
-        return task
-
-    def teacher(*args: Any, **named: Any) -> Any:  # noqa: ANN401
-        with torch.no_grad(), fabric.autocast():
-            # weights of one tensor may have several names, and each has an average of its own
-            return functional_call(net, run.averaged, args, named, tie_weights=False)
-
-    return task.at(Moment(run.step / settings.steps, teacher))
-
-
 def _rate(step: int, steps: int, peak: float) -> float:
     """Return the step size: a short rise, then a polynomial fall."""
     return peak * min(1.0, (step + 1) / _WARM_UP) * float((1 - step / steps) ** 0.9)
@@ -164,6 +149,20 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int) -> None:
                 averaged[name].lerp_(value, 1 - keep)
             else:
                 averaged[name].copy_(value)
+
+
+def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: Fabric) -> Teacher:
+    """Return the averaged network; it is made of what a checkpoint holds."""
+
+    def ask(*told: Any, **named: Any) -> Any:  # noqa: ANN401
+        net.eval()
+        with torch.no_grad(), fabric.autocast():
+            # some networks know a weight by two names, each with an average of its own
+            said = functional_call(net, dict(averaged), told, named, tie_weights=False)
+        net.train()
+        return said.float() if isinstance(said, Tensor) else said
+
+    return ask
 
 
 def _score(

@@ -65,7 +65,8 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
         labels = sought(opened)
         if labels:
+            twice = ", and one to verify" if recipe.label.verify == "on" else ""
             yield (
-                f"tags: a predictor of {', '.join(labels)} is trained before labelling, "
+                f"tags: a predictor of {', '.join(labels)}{twice} is trained before labelling, "
                 f"{recipe.label.predictor_steps} steps; the times above leave it out"
             )

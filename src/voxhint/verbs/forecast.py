@@ -5,6 +5,9 @@ from voxhint.core.errors import BadRecipeError
 
 _BASE = 900 * 2**20  # bytes: Python, torch and the libraries, before any patch
 _FLOATS = 36.0  # stored for each voxel and feature map of the first level, all levels counted
+_WEIGHTS = 24 * 362_000  # bytes of the transformer's weights at width 1, with all their copies
+_PAIRS = 32 * 12 * 12 * 216**2  # bytes of a patch of 216 tokens in 12 layers with 12 heads
+_FLOATS_BESIDE = 80.0  # as _FLOATS, of the convolutions beside the transformer
 _SMALLEST = 16**3
 _PATCHES = 2  # a step, where patches are as large as they may be
 _BRANCH = 0.75  # of the trunk's memory that each branch of the cross-modal network adds
@@ -21,14 +24,7 @@ def training_bytes(config: TrainConfig, patch_voxels: int, channels: int = 1) ->
     Returns:
         Bytes, from figures measured on the trunk; see `benchmarks/`.
     """
-    return int(_BASE + _each(config, channels) * patch_voxels)
-
-
-def _each(config: TrainConfig, channels: int) -> float:
-    """Return the bytes that a voxel of a patch takes."""
-    inputs = len(config.pseudo_modalities) or channels
-    networks = 1 + _BRANCH * inputs if config.network == "crossmodal" else 1.0
-    return 4 * _FLOATS * config.width * (config.batch or _PATCHES) * networks
+    return int(_fixed_bytes(config) + _voxel_bytes(config, channels) * patch_voxels)
 
 
 def patch_voxels_within(limit: int, config: TrainConfig, channels: int = 1) -> int:
@@ -45,9 +41,23 @@ def patch_voxels_within(limit: int, config: TrainConfig, channels: int = 1) -> i
     Raises:
         BadRecipeError: Not even a patch of 16 x 16 x 16 voxels fits.
     """
-    room = int((limit - _BASE) / _each(config, channels))
+    room = int((limit - _fixed_bytes(config)) / _voxel_bytes(config, channels))
     if room < _SMALLEST:
         needed = training_bytes(config, _SMALLEST, channels) / 2**30
         msg = f"max-ram is too small for training; allow {needed:.1f}G, or lower width or batch"
         raise BadRecipeError(msg)
     return min(config.patch_voxels, room)
+
+
+def _fixed_bytes(config: TrainConfig) -> int:
+    """Return what any patch needs; weights of tokens grow with the square of the width."""
+    if config.network != "probabilistic":
+        return _BASE
+    return _BASE + _WEIGHTS * config.width**2 + _PAIRS * (config.batch or _PATCHES)
+
+
+def _voxel_bytes(config: TrainConfig, channels: int) -> float:
+    floats = _FLOATS_BESIDE if config.network == "probabilistic" else _FLOATS
+    if config.network == "crossmodal":
+        floats *= 1 + _BRANCH * (len(config.pseudo_modalities) or channels)
+    return 4 * floats * config.width * (config.batch or _PATCHES)

@@ -18,11 +18,12 @@ from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.prepare import common_grid, resample
 from voxhint.verbs.finder import Finder
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
-from voxhint.verbs.presence import PREDICTOR
+from voxhint.verbs.presence import PREDICTOR, Presence
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"
+VERIFIER = "verifier"
 _MEASURED = 100  # cases that decide the reach
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
@@ -82,7 +83,7 @@ def label_cases(
         return out
     hinted = hinted_cases(study)
     reach = _reach(study, hinted, config, tell)
-    finder = _finder(study, out / NETS / PREDICTOR, config, machine, tell)
+    finder = _finder(study, out / NETS, config, machine, tell)
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
         if not all(path.exists() for path in _paths(out, files.name, study.labels)):
@@ -91,7 +92,7 @@ def label_cases(
                 _write(out, files.name, soft, study.labels)
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else {"predictor": finder.presence.told()}),
+        **({} if finder is None else _of_predictor(finder)),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in reach.items()},
         "cases": len(hinted),
@@ -101,6 +102,13 @@ def label_cases(
     }
     finish(out, ticket, facts)
     return out
+
+
+def _of_predictor(finder: Finder) -> dict[str, object]:
+    """Return how good the predictor is, and whose terms its weights come with."""
+    presence = finder.presence
+    public = {} if presence.weights is None else {"weights": [presence.weights]}
+    return {"predictor": presence.told(), **public}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
@@ -175,8 +183,14 @@ def _finder(
     labels = sought(study)
     if not labels:
         return None
-    presence = fit_presence(folder, study, labels, config=config, machine=machine, tell=tell)
-    return Finder.of(presence, study, config, machine.seed, tell)
+
+    def taught(name: str, seed: int) -> Presence:
+        using = dataclasses.replace(machine, seed=seed)
+        return fit_presence(folder / name, study, labels, config=config, machine=using, tell=tell)
+
+    presence = taught(PREDICTOR, machine.seed)
+    verifier = taught(VERIFIER, machine.seed + 1) if config.verify == "on" else None
+    return Finder.of(presence, study, config, machine.seed, tell, verifier)
 
 
 def soft_label(

@@ -52,6 +52,7 @@ def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes
         width=config.width,
         patch_voxels=voxels,
         batch=config.batch,
+        attention=config.attention if config.network == "probabilistic" else "",
         options=_options(config),
         views=config.pseudo_modalities,
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.config import Machine, Recipe, bytes_of, seconds_of
+from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
@@ -23,7 +24,7 @@ from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
-from voxhint.verbs.train import train_on
+from voxhint.verbs.train import require_sensible, train_on
 
 _SECONDS = ".seconds.json"
 
@@ -108,13 +109,23 @@ def _run(
 
 
 def _require_possible(recipe: Recipe, machine: Machine) -> None:
-    """Refuse before any work what training would only refuse after all cases are labelled."""
+    """Refuse before any work what steps would only refuse after all cases are labelled.
+
+    Raises:
+        BadRecipeError: The parts of the recipe contradict each other.
+    """
     open_fabric(machine)
     train = recipe.train
     if train.budget is not None:
         seconds_of(train.budget)
     if machine.max_ram is not None:
         patch_voxels_within(bytes_of(machine.max_ram), train)
+    require_sensible(train)
+    if train.network == "probabilistic":
+        return
+    if recipe.predict.passes > 1:
+        msg = f"passes of {train.network} are all alike; leave passes at 1"
+        raise BadRecipeError(msg)
     flat = (((1, 1, 1),), ((3, 3, 3),))
     build_trunk(
         train.network,

@@ -22,6 +22,7 @@ from voxhint.measure.detection import ranking
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan, Wishes, make_plan, prepare_image
 from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
+from voxhint.verbs.backbone import start_of
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan, write_history
 from voxhint.verbs.planning import measure_images
@@ -30,7 +31,6 @@ from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell
 
 _BATCH = 12
-_RATE = 3e-3
 _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
 _SAMPLES = 400  # voxels of each image that decide what is dense
 _LOOKS = 40  # images that decide whether a label is bright or dark
@@ -113,6 +113,7 @@ def fit_presence(
     fabric = open_fabric(machine)
     if (folder / FACTS).exists():
         return open_presence(folder, fabric)
+    start = start_of(study, config)
     folder.mkdir(parents=True, exist_ok=True)
     files = tuple(f for f in study.training if bags_of(study, f.name, labels))
     plan = _plan(folder, study, files, labels, config, (machine, tell))
@@ -123,7 +124,7 @@ def fit_presence(
     tagged = list(zip(files, images, strict=True))
     fit, held_out = parted(files, tagged, _HELD_OUT, machine.seed)
     torch.manual_seed(machine.seed)
-    net = network_for(plan, labels, config.pooling, flat=config.predictor_flat)
+    net = network_for(plan, labels, **start.network, backbone=start.backbone)
     task = TagTask.of(
         [image for _, image in fit],
         [image for _, image in held_out],
@@ -138,7 +139,7 @@ def fit_presence(
         task,
         settings=Settings(
             steps=config.predictor_steps,
-            learning_rate=_RATE,
+            learning_rate=start.learning_rate,
             seed=machine.seed,
             state=state,
             log=folder / "tensorboard",
@@ -153,9 +154,8 @@ def fit_presence(
     presence = Presence(net, plan, labels, {}, fabric, config.predictor_mirror)
     rng = np.random.default_rng(machine.seed)
     facts = {name: _facts(presence, name, (tagged, held_out), config, rng) for name in labels}
-    how = {"pooling": config.pooling, "flat": config.predictor_flat}
-    told = {"labels": labels, "mirror": config.predictor_mirror, "network": how, "facts": facts}
-    write_json(folder / FACTS, told)
+    told = {"labels": labels, "mirror": config.predictor_mirror, "network": start.network}
+    write_json(folder / FACTS, {**told, "weights": start.weights, "facts": facts})
     state.unlink(missing_ok=True)
     shutil.rmtree(folder / ".prepared", ignore_errors=True)
     return open_presence(folder, fabric)
