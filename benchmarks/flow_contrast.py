@@ -10,6 +10,7 @@ without being told. The areas under the curves against the tags of all runs in O
 written to OUT/table.md, every number to OUT/rows.json. A run goes on where an earlier call stopped.
 """
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -19,14 +20,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from tags_to_masks import fit_study
 
 from voxhint.config import LabelConfig, Machine, checked
-from voxhint.files import load_case, open_study
+from voxhint.files import open_study
+from voxhint.files.study import load_case
 from voxhint.measure.detection import ranking
 from voxhint.nets import load_weights, weights_bytes
 from voxhint.prepare import prepare_image
 from voxhint.train.resume import load_state
-from voxhint.verbs.flows import LEVELS, Flow, flow_network
+from voxhint.verbs.flows import LEVELS, Flow, fit_flow, flow_network
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan
 from voxhint.verbs.tagging import bags_of

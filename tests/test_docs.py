@@ -127,6 +127,7 @@ def test_the_page_of_knobs_has_every_knob_with_its_flag_and_its_meaning(hook: Mo
         assert f"`--{name.replace('_', '-')}`" in row
         assert len(row.split("|")[-2].strip()) > 10
     assert "0 to 0.5" in rows["held_out"]
+    assert "any of `plain`" in rows["pseudo_modalities"]
 
 
 def test_other_pages_pass_the_hook_unchanged(hook: ModuleType) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from voxhint.cli.exchange import Export, Import
+from voxhint.cli.exchange import Export, Import, Register
 from voxhint.cli.weights import Models
 from voxhint.config import (
     LabelConfig,
@@ -70,6 +70,9 @@ class Check:
     supervision: Literal["weak", "dense"] = "weak"
     """Dense: hints may be missing, `denseTr` must be there."""
 
+    registration_mm: float | None = None
+    """Also tell which channels seem to lie further than this from the first."""
+
     def run(self, _tell: Tell, /) -> Lines:
         """Yield problems, then what the study holds.
 
@@ -78,7 +81,8 @@ class Check:
         """
         from voxhint.verbs.check import check
 
-        problems, told = check(self.study, dense=self.supervision == "dense")
+        dense = self.supervision == "dense"
+        problems, told = check(self.study, dense=dense, registration_mm=self.registration_mm)
         for problem in problems:
             yield f"{problem.severity}: {problem}"
         errors = sum(problem.severity == "error" for problem in problems)
@@ -356,6 +360,7 @@ COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "check": Check,
     "import": Import,
+    "register": Register,
     "simulate": Simulate,
     "run": Run,
     "label": Label,

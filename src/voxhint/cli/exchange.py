@@ -102,13 +102,52 @@ class ImportLuna16:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportMsd:
+    """Link a data set laid out as in the Decathlon, with scribbles if it has them: a new study."""
+
+    folder: Positional[Path]
+    """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
+
+    out: Path
+    """The study to make."""
+
+    scribbles: str = "scribblesTr"
+    """The folder in it with label maps of strokes."""
+
+    undrawn: int | None = None
+    """Their id of voxels that are not drawn on; the only id that is no label if not given."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was made."""
+        from voxhint.verbs.import_msd import import_msd
+
+        made = import_msd(
+            self.folder,
+            self.out,
+            scribbles=self.scribbles,
+            undrawn=self.undrawn,
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield (
+            f"{made.out}: {made.training} training cases ({made.design} for design), "
+            f"{made.test} test cases, scribbles for {made.scribbled}; "
+            f"run voxhint check {made.out}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Import:
-    """Make a study of other data: the DICOM export of a hospital, or LUNA16."""
+    """Make a study of other data: a DICOM export, LUNA16, or a Decathlon-like data set."""
 
     source: OmitSubcommandPrefixes[
         OmitArgPrefixes[
             Annotated[ImportDicom, subcommand(name="dicom")]
             | Annotated[ImportLuna16, subcommand(name="luna16")]
+            | Annotated[ImportMsd, subcommand(name="msd")]
         ]
     ]
 
@@ -138,3 +177,27 @@ class Export:
         from voxhint.verbs.export import export
 
         yield str(export(self.folder, to=self.to, out=self.out, overwrite=self.overwrite))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Move the other channels of every case onto the first: a new study, where they lie right."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    out: Path
+    """The new study."""
+
+    how: Literal["rigid", "deformable"] = "rigid"
+    """Turn and shift; or also bend."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was moved, and how far."""
+        from voxhint.verbs.register import register
+
+        moves = register(self.study, self.out, how=self.how, overwrite=self.overwrite, tell=tell)
+        yield f"{self.out}: {len(moves)} channels registered; registration.csv tells how far"

@@ -7,6 +7,8 @@ from annotated_types import Ge, Le
 
 from voxhint.config.ranges import STRICT, Count, Positive, Share, Weight
 
+View = Literal["plain", "soft-tissue", "wide", "gradient", "smooth", "style"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
@@ -17,8 +19,9 @@ class TrainConfig:
     supervision: Literal["weak", "dense"] = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
 
-    network: Literal["dynunet", "segresnet", "probabilistic"] = "dynunet"
-    """The trunk: a network of MONAI's, or a transformer with random attention."""
+    network: Literal["dynunet", "segresnet", "probabilistic", "crossmodal"] = "dynunet"
+    """The trunk: a network of MONAI's, a transformer with random attention, or a network for each
+    channel and one that joins them."""
 
     width: Count = 16
     """Feature maps at full resolution; doubled at each level, at most 20 times as many. Tokens of
@@ -84,3 +87,47 @@ class TrainConfig:
     mirror: bool | None = None
     """Flip patches at random; if not given, where the predictor of tags did. Not for labels of left
     and right."""
+
+    pseudo_modalities: tuple[View, ...] = ()
+    """Views of an only channel that the network sees instead of it, each as a channel: itself, two
+    windows in HU, steepness, smoothed between edges, repainted at every step."""
+
+    jitter_mm: Weight = 0.0
+    """Shift the channels after the first by up to this much: registration is never perfect."""
+
+    fusion: Literal["squeeze", "gated", "attention"] = "squeeze"
+    """How `crossmodal` joins features: squeeze and excite, gated sum, or cross-attention at the
+    coarsest level."""
+
+    shared_encoder: bool = False
+    """All channels of `crossmodal` share convolutions, and have norms of their own."""
+
+    joint_output: Literal["joint", "mean"] = "joint"
+    """What `crossmodal` predicts: the joint branch, or the mean of all branches."""
+
+    modality_dropout: Share = 0.3
+    """Chance that `crossmodal` leaves a channel out of a training patch; one always stays."""
+
+    branch_weight: Weight = 1.0
+    """Weight of what the hints say to the branches of `crossmodal`, beside the joint one."""
+
+    consistency_weight: Weight = 0.0
+    """Weight of the divergence of the branches from the joint one, where that is sure."""
+
+    consistency_back: Weight = 0.5
+    """Share of that weight for the divergence of the joint branch from the others."""
+
+    consistency_sure: Share = 0.8
+    """Probability from which a branch is sure enough to teach another."""
+
+    prototype_weight: Weight = 0.0
+    """Weight of the angle between what the branches make of a class."""
+
+    mixed_weight: Weight = 0.0
+    """Weight of Dice against random mixtures of what all branches of the averaged network say."""
+
+    mixed_agreed: bool = False
+    """Take from such a mixture only voxels on which all branches agree."""
+
+    ramp: Share = 0.4
+    """Share of the training in which the weights between branches rise."""

@@ -8,6 +8,7 @@ from jaxtyping import Float32
 
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.prepare.plan import Intensity, Plan
+from voxhint.prepare.pseudo import view
 from voxhint.prepare.resample import resample
 
 
@@ -60,9 +61,16 @@ def prepare_image(
         plan: What was measured on the training images.
 
     Returns:
-        One array with a channel for each of the plan's (0 where it is missing), and its grid.
+        One array with a channel for each of the plan's (0 where it is missing), or for each view
+        of the only one, and its grid.
     """
-    grid = working_grid(next(iter(images.values())).grid, plan)
+    first = next(iter(images.values()))
+    grid = working_grid(first.grid, plan)
+    if plan.views:
+        raw = onto(first.voxels, first.grid, grid)
+        plain = normalised(raw, plan.channels[0], plan)
+        i, j, k = grid.spacing_mm.tolist()
+        return np.stack([view(name, raw, plain, (i, j, k)) for name in plan.views]), grid
     stack = np.zeros((len(plan.channels), *grid.shape), np.float32)
     for number, channel in enumerate(plan.channels):
         if channel in images:

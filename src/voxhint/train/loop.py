@@ -40,8 +40,9 @@ class Task(Protocol):
         """Return how much held-out hints surprise a network, None if none are held out."""
 
 
-Teacher = Callable[[Tensor], Tensor]
-"""The averaged network in evaluation mode: from images to logits, without their graph."""
+Teacher = Callable[..., Any]
+"""The averaged network in evaluation mode: from images to logits, without their graph; what else it
+is told goes to the network, which may then answer otherwise."""
 
 
 @runtime_checkable
@@ -155,13 +156,13 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float
 def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: Fabric) -> Teacher:
     """Return the averaged network; it is made of what a checkpoint holds."""
 
-    def ask(image: Tensor) -> Tensor:
+    def ask(*told: Any, **named: Any) -> Any:  # noqa: ANN401
         net.eval()
         with torch.no_grad(), fabric.autocast():
             # some networks know a weight by two names, each with an average of its own
-            logits: Tensor = functional_call(net, dict(averaged), image, tie_weights=False)
+            said = functional_call(net, dict(averaged), told, named, tie_weights=False)
         net.train()
-        return logits.float()
+        return said.float() if isinstance(said, Tensor) else said
 
     return ask
 

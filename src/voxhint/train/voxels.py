@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from voxhint.config import TrainConfig
+from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
-from voxhint.prepare.augment import augment
+from voxhint.prepare.augment import augment, jitter, restyle
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
 from voxhint.train.grafts import Grafts
 from voxhint.train.loop import Teacher
@@ -68,23 +69,33 @@ class VoxelTask:
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the losses and regularisers that the config asks for, of a varied batch."""
-        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
-        if self.grafts is not None:
-            batch = self.grafts.into(batch, rng)
-        batch = self._varied(batch.to(device), rng)
+        batch = self.drawn(rng, device)
         net = getattr(model, "module", model)
         if isinstance(net, Probabilistic):
             net.chance = Generator(device).manual_seed(int(rng.integers(2**63)))
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
         logits = model(image).float()
+        loss = self.score(logits, batch)
+        if isinstance(net, Probabilistic):
+            loss = loss + self.config.kl_weight * net.penalty()
+        return sum(self.lessons(logits, image, batch), start=loss)
+
+    def drawn(self, rng: np.random.Generator, device: torch.device) -> Batch:
+        """Return a batch drawn at random, varied; a channel that a case lacks stays 0."""
+        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
+        present = shown(batch.image)[:, :, None, None, None].to(device)
+        if self.grafts is not None:
+            batch = self.grafts.into(batch, rng)
+        varied = self._varied(batch.to(device), rng)
+        return replace(varied, image=varied.image * present)
+
+    def score(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Return what the claims and the images of a batch say of logits."""
         claims = batch.belief, batch.plausible
         if self.config.noise == "correlated" and self._done >= _RIPE:
             q, spacing_mm = logits.softmax(1), self.plan.spacing_mm
             claims = corrected_claims(q, *claims, spacing_mm=spacing_mm)
         loss = claims_loss(logits, *claims, self.config)
-        if isinstance(net, Probabilistic):
-            loss = loss + self.config.kl_weight * net.penalty()
-        loss = sum(self._lessons(logits, image, batch), start=loss)
         return sum(self._regularisers(logits, batch), start=loss)
 
     def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
@@ -94,8 +105,9 @@ class VoxelTask:
 
     def _varied(self, batch: Batch, rng: np.random.Generator) -> Batch:
         classes = batch.belief.shape[1]
-        # where the case ends moves with the claims, as one more class; only the gate asks for it
-        extent = [batch.inside] if self.config.crf_weight else []
+        # where the case ends moves with the claims, as one more class, for those who ask for it
+        asked = self.config.crf_weight or self.config.network == "crossmodal"
+        extent = [batch.inside] if asked else []
         image, belief, plausible = augment(
             batch.image,
             torch.cat([batch.belief, *extent], 1),
@@ -105,10 +117,17 @@ class VoxelTask:
             mirror=bool(self.config.mirror),
         )
         inside = belief[:, classes:] if extent else batch.inside
+        styled = [number for number, view in enumerate(self.plan.views) if view == "style"]
+        if styled:
+            image[:, styled] = restyle(image[:, styled], rng)
+        if self.config.jitter_mm:
+            image = jitter(
+                image, rng, spacing_mm=self.plan.spacing_mm, most_mm=self.config.jitter_mm
+            )
         belief, plausible = belief[:, :classes], plausible[:, :classes]
         return Batch(image, belief, plausible, inside, batch.hull_share)
 
-    def _lessons(self, logits: Tensor, image: Tensor, batch: Batch) -> Iterator[Tensor]:
+    def lessons(self, logits: Tensor, image: Tensor, batch: Batch) -> Iterator[Tensor]:
         """Yield what the teacher and the expected size add to the loss."""
         config = self.config
         if config.teacher_weight and self._teacher is not None and self._done >= _RIPE:

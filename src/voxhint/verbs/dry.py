@@ -44,7 +44,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
         opened.channels,
         opened.labels,
-        wishes=trunk_wishes(recipe.train, machine),
+        wishes=trunk_wishes(recipe.train, machine, len(opened.channels)),
         optional_channels=opened.optional_channels,
     )
     torch.manual_seed(machine.seed)
@@ -56,7 +56,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     count = sum(p.numel() for p in net.parameters()) / 1e6
     voxels = int(np.prod(plan.patch))
     yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"
-    memory = training_bytes(recipe.train, voxels) / 2**30
+    memory = training_bytes(recipe.train, voxels, len(opened.channels)) / 2**30
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"
     if not dense:

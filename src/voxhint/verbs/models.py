@@ -64,11 +64,12 @@ def network_of(plan: Plan) -> nn.Module:
         )
     return build_trunk(
         plan.network,
-        channels=len(plan.channels),
+        channels=len(plan.inputs),
         classes=len(plan.labels.names),
         strides=plan.strides,
         kernels=plan.kernels,
         features=plan.features,
+        options=plan.options,
     )
 
 

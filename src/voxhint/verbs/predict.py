@@ -14,7 +14,7 @@ from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.description import NAME, Description
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
-from voxhint.files.layout import find_cases
+from voxhint.files.layout import find_cases, some
 from voxhint.files.study import CaseFiles, Study
 from voxhint.label import facts_of, gather_evidence
 from voxhint.label.firm import firm
@@ -112,6 +112,17 @@ def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
     return tuple(f"{path.name}: {told}" for path in paths for told in image_warnings(path))
 
 
+def _missing(plan: Plan, cases: Mapping[str, Mapping[str, Path]]) -> Iterator[str]:
+    """Yield which channels the model knows and some cases lack."""
+    for channel in plan.channels:
+        lacking = [case for case, images in cases.items() if channel not in images]
+        if lacking:
+            yield (
+                f"channel {channel} is missing in {len(lacking)} of {len(cases)} cases "
+                f"({some(lacking)}); their masks rest on the other channels"
+            )
+
+
 def predict_cases(
     model: Model,
     work: Work,
@@ -143,6 +154,9 @@ def predict_cases(
     if start(out, ticket, overwrite=machine.overwrite):
         return out
     began = time.monotonic()
+    missing = tuple(_missing(model.plan, work.cases))
+    for warning in missing:
+        tell("look at images", 1, 1, warning)
     maker = MaskMaker.of(model, config, machine.seed)
     chances: Mapping[str, Mapping[str, float]] = {}
     if work.facts is None and maker.presence is not None:  # hinted images have their own tags
@@ -155,7 +169,11 @@ def predict_cases(
                 _write_case(maker, case, images, (out, proven, chances.get(case, {})))
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
-    facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
+    facts = {
+        "seconds": seconds,
+        "peak_ram_mb": peak_ram_mb(),
+        "warnings": [*work.warnings, *missing],
+    }
     finish(out, ticket, facts)
     return out
 

@@ -21,6 +21,7 @@ from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
+from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
@@ -47,6 +48,7 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
     learning_cases(opened, dense=dense)
+    require_views_of(opened, recipe.train)
     with alone(out, source=study):
         return _run(opened, problems, out, (recipe, machine, tell))
 
@@ -98,7 +100,7 @@ def _run(
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
         "weights": {"model/weights.safetensors": read_made(model)["weights"]},
-        "warnings": [str(p) for p in problems if p.severity == "warning"],
+        "warnings": [*(str(p) for p in problems if p.severity == "warning"), *_warned(out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
     finish(out, ticket, facts)
@@ -155,6 +157,12 @@ def _predict(
             predict_cases(
                 opened, part, out / name, config=recipe.predict, machine=machine, tell=tell
             )
+
+
+def _warned(out: Path) -> Iterator[str]:
+    """Yield what predicting found that a person should know, each once."""
+    parts = [out / name for name in ("masks", "masksTr") if (out / name).exists()]
+    yield from dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
 
 
 class _Clock:

@@ -26,7 +26,8 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
-from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
+from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
+from voxhint.train.branches import BranchTask
 from voxhint.train.temperature import Temperature, fit_temperature
 from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
 from voxhint.verbs.label import NETS, learning_cases, read_soft_label
@@ -132,7 +133,7 @@ def train_on(
     result = train(
         fabric,
         net,
-        task,
+        _task(task),
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
@@ -150,6 +151,11 @@ def train_on(
     finish(out, ticket, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _task(voxels: VoxelTask) -> Task:
+    """Return the task as the network of the plan wants it."""
+    return BranchTask(voxels) if voxels.plan.network == "crossmodal" else voxels
 
 
 def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
@@ -202,7 +208,7 @@ def _plan(
         measure_images(study, files, machine.seed, tell),
         study.channels,
         study.labels,
-        wishes=trunk_wishes(config, machine),
+        wishes=trunk_wishes(config, machine, len(study.channels)),
         optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())
