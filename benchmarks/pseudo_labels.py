@@ -107,7 +107,9 @@ def scores(study: Study, truth: Path, design: set[str], config: LabelConfig) -> 
     rows = []
     for files in (files for files in hinted if files.name in design):
         soft = soft_label(study, files, spread, config)
-        found = np.where(soft.trust.any(0), (soft.probs * (soft.trust > 0)).argmax(0), 0)
+        chances = soft.probs * (soft.trust > 0)
+        chances[0] = 1 - chances[1:].sum(0)  # whatever it is rather than these labels
+        found = chances.argmax(0)
         there = study.labels.to_classes(read_ids(truth / f"{files.name}.nii.gz")[0])
         row = []
         for number in range(1, len(study.labels.names)):

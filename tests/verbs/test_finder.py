@@ -19,7 +19,7 @@ from voxhint.files.study import Study
 from voxhint.prepare import Plan
 from voxhint.prepare.plan import Intensity
 from voxhint.verbs.finder import Finder
-from voxhint.verbs.label import soft_label
+from voxhint.verbs.label import Spread, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.presence import Presence, network_for
 from voxhint.verbs.tell import silent
@@ -114,11 +114,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def found(study: Study, **knobs: Any) -> SoftLabel:
-    config = LabelConfig(**knobs)
+    config = LabelConfig(**{"tag_fused": (), **knobs})
     verifier = predictor((2.0, 2.0, 2.0)) if config.verify == "on" else None
     finder = Finder.of(predictor(), study, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
-    return soft_label(study, files, dict.fromkeys(LABELS.names, 5.0), config, finder).soft
+    return soft_label(study, files, Spread(dict.fromkeys(LABELS.names, 5.0)), config, finder).soft
 
 
 def believed(study: Study, **knobs: Any) -> tuple[bool, ...]:

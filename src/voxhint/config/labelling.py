@@ -66,8 +66,9 @@ class LabelConfig:
     counterfactuals: bool = False
     """Also write the images as they would be without what tags name."""
 
-    tag_fused: tuple[TagMethod, ...] = ()
-    """Further maps, joined with that of tag_method on the scale of healthy images."""
+    tag_fused: tuple[TagMethod, ...] | None = None
+    """Further maps, joined with that of tag_method on the scale of healthy images; if not given,
+    grad-cam++ beside smooth-grad and none beside others."""
 
     weights: Literal["auto", "none"] = "auto"
     """Take networks that come with voxhint where they know the label and the kind of image, or

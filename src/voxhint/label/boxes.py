@@ -43,12 +43,22 @@ def fill_boxes(
         core = evidence.likely[number] > 0
         inside = np.asarray(evidence.possible[number] > 0)
         if core.any():
-            part = ndimage.find_objects(ndimage.binary_dilation(inside, iterations=_RING))[0]
+            part = _around(inside)
             cut = quiet[part], core[part], inside[part]
             probs = np.zeros(inside.shape, np.float32)
             probs[part] = _walk(*cut) if method == "random-walker" else _split(*cut, method)
             found[number] = np.where(inside, probs, 0).astype(np.float32)
     return found
+
+
+def _around(inside: Bool[np.ndarray, "i j k"]) -> tuple[slice, slice, slice]:
+    """Return the part of the image that holds the boxes and a ring around them."""
+    found = []
+    for axis in range(3):
+        rest = tuple(other for other in range(3) if other != axis)
+        along = np.flatnonzero(inside.any(rest))
+        found.append(slice(max(0, int(along[0]) - _RING), int(along[-1]) + 1 + _RING))
+    return found[0], found[1], found[2]
 
 
 def _split(

@@ -29,7 +29,8 @@ class Taught:
     """Log probability of each class, from `Across`."""
 
     lean: float = np.inf
-    """Most that distance may speak against a class, as a logarithm of odds."""
+    """Most that distance may speak against a class, as a logarithm of odds; if it is finite, that
+    much also against a class that the case does not show at all."""
 
     def cropped(self, part: tuple[slice, slice, slice]) -> "Taught":
         """Return what is said of a box of voxels."""
@@ -128,6 +129,8 @@ def _spread(
         trust *= config.guess_trust
     trust[trust < _LEAST] = 0
     unseen = open_ & claims.unseen
+    if claims.taught is not None and np.isfinite(claims.taught.lean):
+        unseen[:] = False  # other cases tell of it
     unseen[0] = False
     return _with_facts(probs, trust, evidence, unseen=unseen)
 
@@ -148,6 +151,8 @@ def _scores(
             away = _distance(seeds[number], evidence, steep, claims.reach_mm[name], config)
             scores[number] = np.maximum(-0.5 * away**2, -lean)
             near = np.minimum(near, away)
+        elif np.isfinite(lean):
+            scores[number] = -lean
     if taught is not None:
         scores += taught.logs
     elif edges:

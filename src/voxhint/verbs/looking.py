@@ -23,6 +23,7 @@ from voxhint.verbs.presence import Presence
 from voxhint.verbs.tell import Tell
 
 _FLIPS = ((), (1, 2, 3))
+_FUSED = {"smooth-grad": ("grad-cam++",)}  # a map of voxels and one of places err differently
 _ROOM = 4  # times the voxels of a patch: up to here an image is one window
 _SETTINGS = ("init", "start", "steps", "scheme", "weight", "repeats", "difference", "reference",
              "block_mm", "smooth_mm")  # fmt: skip
@@ -239,7 +240,8 @@ def eyes_of(
         machine: Device, threads, seed.
         tell: Hears of progress.
     """
-    methods = (config.tag_method, *config.tag_fused)
+    fused = _FUSED.get(config.tag_method, ()) if config.tag_fused is None else config.tag_fused
+    methods = (config.tag_method, *fused)
     flow = None
     if any(method in METHODS and METHODS[method].needs_flow for method in methods):
         flow = fit_flow(
