@@ -20,6 +20,7 @@ from voxhint.prepare import Plan
 from voxhint.prepare.plan import Intensity
 from voxhint.verbs.finder import Finder
 from voxhint.verbs.label import Spread, soft_label
+from voxhint.verbs.looking import eyes_of
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.presence import Presence, network_for
 from voxhint.verbs.tell import silent
@@ -116,7 +117,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def found(study: Study, **knobs: Any) -> SoftLabel:
     config = LabelConfig(**{"tag_fused": (), **knobs})
     verifier = predictor((2.0, 2.0, 2.0)) if config.verify == "on" else None
-    finder = Finder.of(predictor(), study, config, 0, silent, verifier)
+    eyes = eyes_of(predictor(), study, study.root, config, Machine(), tell=silent)
+    finder = Finder.of(predictor(), study, eyes, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
     return soft_label(study, files, Spread(dict.fromkeys(LABELS.names, 5.0)), config, finder).soft
 

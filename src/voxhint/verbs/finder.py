@@ -17,7 +17,7 @@ from voxhint.label.regions import Region, with_regions
 from voxhint.label.verify import swap_test
 from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
-from voxhint.verbs.looking import Attributions, Eye, Sight, without
+from voxhint.verbs.looking import Eye, Sight, without
 from voxhint.verbs.presence import Presence, image_of
 from voxhint.verbs.tagging import needs_place
 from voxhint.verbs.tell import Tell
@@ -53,17 +53,13 @@ class Finder:
     def of(  # noqa: PLR0913  # all that a search rests on
         presence: Presence,
         study: Study,
+        eyes: Sequence[Eye],
         config: LabelConfig,
         seed: int,
         tell: Tell,
         verifier: Presence | None = None,
-        eyes: Sequence[Eye] = (),
     ) -> "Finder":
-        """Return a finder that has looked at the training images tagged absent.
-
-        Without eyes there is the predictor's own map.
-        """
-        eyes = eyes or (Attributions(presence, config),)
+        """Return a finder that has looked at the training images tagged absent."""
         witnesses = {}
         for number, label in enumerate(presence.labels):
             tell("look at healthy images", number, len(presence.labels), label)

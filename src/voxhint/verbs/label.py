@@ -250,7 +250,7 @@ def _finder(
         alone = dataclasses.replace(config, weights="none")
         verifier = taught(VERIFIER, alone, dataclasses.replace(machine, seed=machine.seed + 1))
     eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
-    return Finder.of(presence, study, config, machine.seed, tell, verifier, eyes)
+    return Finder.of(presence, study, eyes, config, machine.seed, tell, verifier)
 
 
 def soft_label(
