@@ -1,6 +1,7 @@
 """A probabilistic network from training to masks: kept, opened, drawn, calibrated, measured."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.phantoms import make_study
 from voxhint.config import Machine, MeasureConfig, PredictConfig, TrainConfig
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files.images import read_probability
+from voxhint.verbs.measure import measure, summary_lines
 from voxhint.verbs.predict import predict
 from voxhint.verbs.train import train_model
 from voxhint.verbs.trust import measure_trust
@@ -110,6 +112,11 @@ def test_probabilities_are_held_against_truth(model: Path, study: Path, tmp_path
     table = measure_trust(tmp_path, study / "labelsTs", config=config)
     assert table.ece.n == 1
     assert 0 <= (table.ece.mean or 0) <= 1
+    scores = measure(tmp_path, study / "labelsTs", config=config)
+    lines = summary_lines(replace(scores, trust=table))
+    assert lines[:-2] == summary_lines(scores)
+    assert re.match(r"expected calibration error: 0\.\d{3}", lines[-2])
+    assert re.search(r"0\.\d{3} in the surest 80%", lines[-1])
     (tmp_path / "t0__ball.nii.gz").unlink()
     with pytest.raises(BadFileError, match=r"has no t0__ball\.nii\.gz; write it with"):
         measure_trust(tmp_path, study / "labelsTs", config=config)

@@ -168,11 +168,12 @@ def summary_lines(table: ScoreTable) -> list[str]:
     trust = table.trust
     if trust is not None:
         risks = ", ".join(
-            f"{_told(risk)} in the surest {share:.0%}"
+            f"{risk.mean:.3f} in the surest {share:.0%}"
             for share, risk in zip(trust.coverages, trust.risks, strict=True)
+            if risk.mean is not None
         )
         lines.append(f"expected calibration error: {_told(trust.ece)}")
-        lines.append(f"share of mistakes: {risks}; area under the curve {_told(trust.aurc)}")
+        lines.append(f"share of mistakes: {risks or 'none'}")
     return lines
 
 
