@@ -186,7 +186,7 @@ def fit_flow(
     fabric = open_fabric(machine)
     made = (folder / FLOW_FACTS).exists()
     if made or take_shipped(FLOW, folder, study, labels, config, (machine, tell)):
-        return open_flow(folder, fabric)
+        return open_flow(folder, fabric, tags=config.flow_tags)
     folder.mkdir(parents=True, exist_ok=True)
     wishes = Wishes(
         network=FLOW,
