@@ -93,5 +93,5 @@ def _walk(
     marks = np.where(core, 1, np.where(inside, 0, 2))
     if (marks == 2).sum() == 0 or (marks == 0).sum() == 0:
         return inside.astype(np.float32)
-    walked = random_walker(values, marks, beta=_BETA, mode="cg_j", return_full_prob=True)
-    return np.asarray(walked[0], np.float32)
+    walked = random_walker(values, marks, beta=_BETA, mode="cg_j", tol=1e-6, return_full_prob=True)
+    return np.clip(walked[0], 0, 1).astype(np.float32)
