@@ -17,7 +17,7 @@ from voxhint.label.regions import Region, with_regions
 from voxhint.label.verify import swap_test
 from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
-from voxhint.verbs.looking import Attributions, Eye, Sight, without
+from voxhint.verbs.looking import Eye, Sight, attributions, without
 from voxhint.verbs.presence import Presence, image_of
 from voxhint.verbs.tagging import needs_place
 from voxhint.verbs.tell import Tell
@@ -61,9 +61,9 @@ class Finder:
     ) -> "Finder":
         """Return a finder that has looked at the training images tagged absent.
 
-        Without eyes there is the predictor's own map.
+        Without eyes there are the predictor's own maps.
         """
-        eyes = eyes or (Attributions(presence, config),)
+        eyes = eyes or attributions(presence, config)
         witnesses = {}
         for number, label in enumerate(presence.labels):
             tell("look at healthy images", number, len(presence.labels), label)

@@ -220,6 +220,14 @@ def require_method(config: LabelConfig) -> None:
         raise BadRecipeError(msg)
 
 
+def attributions(presence: Presence, config: LabelConfig) -> tuple[Attributions, ...]:
+    """Return what looks by each map wanted, all of them maps of the predictor alone."""
+    methods = (config.tag_method, *config.tag_fused)
+    return tuple(
+        Attributions(presence, dataclasses.replace(config, tag_method=method)) for method in methods
+    )
+
+
 def eyes_of(
     presence: Presence,
     study: Study,
