@@ -18,7 +18,7 @@ STEPS = 60
 
 def away() -> Float32[np.ndarray, "i j k"]:
     gap = places(GRID) - MIDDLE[:, None, None, None]
-    return np.linalg.norm(gap, axis=0).astype(np.float32)
+    return np.asarray(np.linalg.norm(gap, axis=0), np.float32)
 
 
 def image_of(seed: int, contrast: float = 100.0) -> Volume:

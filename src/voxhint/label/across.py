@@ -75,7 +75,7 @@ class Across:
         looks = looks_of(images, grid, self.channels)
         flat = torch.from_numpy(_seen(looks.reshape(-1, looks.shape[-1]), self.place))
         with torch.no_grad():
-            told = [functional.log_softmax(self.net(part), 1) for part in flat.split(_CHUNK)]
+            told = [functional.log_softmax(self.net(part), 1) for part in torch.split(flat, _CHUNK)]
         logs = self.sharpness * torch.cat(told).T.reshape(-1, *grid.shape)
         return np.ascontiguousarray(logs.numpy())
 

@@ -72,16 +72,17 @@ def _split(
     if np.ptp(held) == 0:
         return inside.astype(np.float32)
     if method == "otsu":
-        bright = (values > threshold_otsu(held)).astype(np.float32)
+        border = float(threshold_otsu(held))  # type: ignore[no-untyped-call]
+        bright = (values > border).astype(np.float32)
     else:
         step = max(1, held.size // _SAMPLE)
         mixture = GaussianMixture(2, random_state=0).fit(held[::step, None])
         column = int(np.argmax(mixture.means_[:, 0]))
         told = mixture.predict_proba(values.reshape(-1, 1).astype(np.float64))[:, column]
-        bright = told.reshape(values.shape).astype(np.float32)
+        bright = np.asarray(told.reshape(values.shape), np.float32)
     around = ~inside
     outer = float(bright[around].mean()) if around.any() else float(bright[inside & ~core].mean())
-    return bright if float(bright[core].mean()) >= outer else 1 - bright
+    return bright if float(bright[core].mean()) >= outer else np.float32(1) - bright
 
 
 def _walk(
@@ -94,4 +95,4 @@ def _walk(
     if (marks == 2).sum() == 0 or (marks == 0).sum() == 0:
         return inside.astype(np.float32)
     walked = random_walker(values, marks, beta=_BETA, mode="cg_j", tol=1e-6, return_full_prob=True)
-    return np.clip(walked[0], 0, 1).astype(np.float32)
+    return np.asarray(np.clip(walked[0], 0, 1), np.float32)

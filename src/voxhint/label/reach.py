@@ -90,7 +90,7 @@ def spread_mm(seeds: Bool[np.ndarray, "i j k"], grid: Grid) -> float | None:
     places = grid.to_world(np.argwhere(seeds).astype(np.float64))
     if len(places) < 2:
         return None
-    away, _ = cKDTree(places).query(places, 2)
+    away = np.asarray(cKDTree(places).query(places, 2)[0])
     return 1.5 * float(np.median(away[:, 1]))
 
 

@@ -134,7 +134,8 @@ def bells_mm(
 
 def _profile(away: Float64[np.ndarray, "a b"]) -> Float32[np.ndarray, "a b"]:
     """Return half of a bell of width 1: smoothed by itself on the nodes it gives the bell."""
-    return (np.sqrt(_NODE * np.sqrt(2 / np.pi)) * np.exp(-(away**2))).astype(np.float32)
+    height = np.sqrt(_NODE * np.sqrt(2 / np.pi))
+    return np.asarray(height * np.exp(-(away**2)), np.float32)
 
 
 def heat_mm(
