@@ -87,7 +87,7 @@ def test_masks_follow_and_the_licence_of_the_weights_is_kept(labels: Path) -> No
     facts = json.loads((labels / "nets" / "predictor" / "presence.json").read_text())
     assert facts["weights"]["licence"].startswith("Apache-2.0")
     assert facts["network"]["kind"] == "medsam-tinyvit"
-    assert json.loads((labels / "made.json").read_text())["weights"] == [facts["weights"]]
+    assert json.loads((labels / "made.json").read_text())["weights"] == {"public": facts["weights"]}
 
 
 def test_the_predictor_is_whole_without_the_public_file(study: Path, labels: Path) -> None:

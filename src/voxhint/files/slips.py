@@ -24,12 +24,12 @@ def double_clicks(placed: Sequence[Placed], grid: Grid) -> Iterator[Problem]:
     Yields:
         One warning for the case; labelling shares the voxel between the labels.
     """
-    clicked: dict[tuple[int, ...], set[str]] = {}
+    clicked: dict[tuple[float, ...], set[str]] = {}
     where = ""
     for item in placed:
         if isinstance(item.hint, Points):
             where = item.where
-            for index in np.round(grid.to_index(item.hint.positions_mm)).astype(int):
+            for index in np.round(grid.to_index(item.hint.positions_mm)):
                 clicked.setdefault(tuple(index.tolist()), set()).add(item.hint.label)
     torn = [labels for labels in clicked.values() if len(labels) > 1]
     if torn:

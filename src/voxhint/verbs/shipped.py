@@ -153,7 +153,8 @@ def take_shipped(
     """
     machine, tell = how
     begun = (folder / "plan.json").exists() and not (folder / ORIGIN).exists()  # a training
-    other = part == "predictor" and config.predictor_backbone != "own"
+    named = config.predictor_backbone != "own" or config.predictor_weights is not None
+    other = part == "predictor" and named
     if config.weights == "none" or begun or other:
         return False
     found = shipped(study, labels, seed=machine.seed, tell=tell)
