@@ -1,11 +1,14 @@
 """Where a predictor trained on tags looked: every map of evidence, raw and refined, with controls.
 
-usage: tags_to_masks.py STUDY OUT [--methods ...] [--limit N] [--test] [--seed N] [--threads N]
+usage: tags_to_masks.py STUDY OUT [--methods NAME[:KNOB=VALUE,...] ...] [--limit N] [--test]
+       [--seed N] [--device D] [--threads N]
 
 STUDY holds tags and denseTr, and splits.json names its `fit` and `design` cases. A predictor learns
 the tags of the `fit` cases in OUT. Maps of `design` cases are held against denseTr, with --test
 those of the test cases against labelsTs, for the record. Thresholds follow from `fit` cases tagged
-absent; only what is called oracle has seen masks. --limit bounds the windows of each kind. Rows of
+absent; only what is called oracle has seen masks. Methods that take the label out of the image ask
+a flow, which learns the same tags in OUT/flow unless it is there; the knobs of a method may be told
+behind its name, for a row of their own. --limit bounds the windows of each kind. Rows of
 an earlier call are kept, so slow methods can be added with fewer windows. The tables are printed
 and written to OUT/table.md, every number to OUT/rows.json.
 """
@@ -20,24 +23,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
+from _board import Board
 
-from voxhint.config import LabelConfig, Machine
+from voxhint.config import LabelConfig, Machine, checked
 from voxhint.core import Case
 from voxhint.files import CaseFiles, Study, load_case, open_study, read_ids
-from voxhint.label.attribution import METHODS
+from voxhint.label import attribution, counterfactual
 from voxhint.label.calibrate import null_threshold
 from voxhint.label.refine import Refinement, refine
 from voxhint.measure.detection import ranking
 from voxhint.measure.estimate import estimate
 from voxhint.measure.overlap import volume_ml
 from voxhint.prepare import prepare_image
+from voxhint.verbs.looking import Eye, eyes_of
 from voxhint.verbs.presence import Presence, image_of, network_for
 from voxhint.verbs.tagging import fit_presence
 
+METHODS = {**attribution.METHODS, **counterfactual.METHODS}
 CONFIG = LabelConfig(weights="none")  # those that come with voxhint know the design tags
 DEFAULT = CONFIG.tag_method
 SHUFFLED_STEPS = 200  # of the predictor that learns shuffled tags: there is nothing to learn
@@ -45,11 +51,6 @@ HEALTHY = 150  # windows tagged absent that decide a threshold, at most
 BLOB_MM = 5.0  # standard deviation of the blob at a random place
 FLAT = 0.01  # weight of millimetres along z in a cylinder: the middle slice is its peak
 SHARES = np.geomspace(0.5, 0.0005, 60)  # of all voxels, above the thresholds the oracle tries
-SCORED = ("what scores a window", "AUC", "passes with the label", "passes without")
-COLUMNS = (
-    "map|windows with, without|peak inside|raw|raw, oracle|refined|median"
-    f"|refined minus {DEFAULT}|raw mL|refined mL, gated|seconds"
-).split("|")
 STATISTICS = {
     "highest HU": np.max,
     "99th percentile of HU": functools.partial(np.percentile, q=99),
@@ -147,16 +148,56 @@ def windows_of(study: Study, limit: int, *, test: bool) -> list[Window]:
     return [window(study, files) for part in parts for files in part]
 
 
-def looked(presence: Presence, method: str) -> Map:
-    """Return the map that a method makes of a predictor."""
-    config = dataclasses.replace(CONFIG, tag_method=method)
-    label = presence.labels[0]
+class Looked:
+    """The maps that a method makes, and what they cost."""
 
-    def of(seen: Window) -> np.ndarray:
+    def __init__(self, eye: Eye, label: str) -> None:
+        self.eye, self.label = eye, label
+        self.asks: list[tuple[int, int]] = []
+
+    def __call__(self, seen: Window, *, calibrating: bool = False) -> np.ndarray:
+        """Return the map of a window."""
         rng = np.random.default_rng([0, *seen.case.name.encode()])
-        return presence.evidence(seen.case, label, config, rng)
+        found = self.eye.look(seen.case, self.label, rng, calibrating=calibrating)
+        self.asks.append((found.flow_evaluations, found.predictor_evaluations))
+        return found.evidence
 
-    return of
+    def calibrating(self, seen: Window) -> np.ndarray:
+        """Return the map of a window whose label is known to be absent."""
+        return self(seen, calibrating=True)
+
+
+def knobs_of(name: str) -> dict[str, Any]:
+    """Return the knobs behind the name of a method."""
+    method, _, text = name.partition(":")
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    kinds = get_type_hints(LabelConfig)
+    return {"tag_method": method} | {
+        knob: value if "Literal" in str(kinds[knob]) else json.loads(value)
+        for knob, _, value in pairs
+    }
+
+
+def looked(presence: Presence, fitted: Study, out: Path, machine: Machine, name: str) -> Looked:
+    """Return the map that a method makes of a predictor, and of a flow if it asks one."""
+    config = checked(dataclasses.replace(CONFIG, **knobs_of(name)))
+    (eye,) = eyes_of(presence, fitted, out, config, machine, tell=tell)
+    return Looked(eye, presence.labels[0])
+
+
+def peak_mb(*, anew: bool = False) -> float | None:
+    """Return the most memory this process has held since it was last asked anew, where known."""
+    if torch.cuda.is_available():
+        if anew:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        if anew:
+            Path("/proc/self/clear_refs").write_text("5", "utf-8")
+        told = Path("/proc/self/status").read_text("utf-8")
+    except OSError:
+        return None
+    return int(told.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def away_mm(seen: Window, place: np.ndarray, *, along_z: float) -> np.ndarray:
@@ -242,10 +283,13 @@ def measured(
     absent = [w for w in windows if not w.truth.any()]
     if healthy and threshold is None:
         rng = np.random.default_rng(0)
-        threshold = null_threshold(map(of, healthy), CONFIG.null_quantile, rng=rng)
-    began = time.process_time()
+        calibrating = of.calibrating if isinstance(of, Looked) else of
+        threshold = null_threshold(map(calibrating, healthy), CONFIG.null_quantile, rng=rng)
+    peak_mb(anew=True)
+    began = time.perf_counter()
     maps = [of(w) for w in shown]
-    seconds = (time.process_time() - began) / len(shown)
+    seconds = (time.perf_counter() - began) / len(shown)
+    asks = np.mean(of.asks[-len(shown) :], 0).tolist() if isinstance(of, Looked) else [None]
 
     def refined(found: np.ndarray, seen: Window) -> np.ndarray:
         i, j, k = (float(s) for s in seen.case.grid.spacing_mm)
@@ -271,6 +315,8 @@ def measured(
         "oracle": summed(overlaps([m > best for m in maps], shown), shown),
         "refined": summed(regions, shown),
         "seconds": seconds,
+        "asks": asks,
+        "peak_mb": peak_mb(),
         "dice": dict(zip([w.case.name for w in shown], regions.tolist(), strict=True)),
         "subjects": [w.subject for w in shown],
     }
@@ -318,87 +364,6 @@ def ranked(predictors: dict[str, Presence], windows: Sequence[Window]) -> dict[s
     return rows
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number, or a dash for none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def spread(found: dict[str, Any] | None) -> str:
-    """Return a mean and its interval."""
-    if found is None:
-        return "-"
-    return f"{found['mean']:.3f} ({number(found['low'])} to {number(found['high'])})"
-
-
-def gained(row: dict[str, Any], base: dict[str, Any] | None) -> str:
-    """Return how much larger the refined Dice is than that of the default, window by window."""
-    if base is None or row is base:
-        return "-"
-    pairs = [
-        (value - base["dice"][name], subject)
-        for (name, value), subject in zip(row["dice"].items(), row["subjects"], strict=True)
-        if name in base["dice"]
-    ]
-    values, subjects = zip(*pairs, strict=True)
-    found = estimate(np.array(values)[:, None], subjects, rng=np.random.default_rng(0))
-    return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def tables(areas: dict[str, Any], rows: dict[str, Any]) -> str:
-    """Return what was measured so far."""
-    scores = [
-        [name, spread({"mean": area["auc"], **area}), *(number(x, 2) for x in area["passed"])]
-        for name, area in areas.items()
-    ]
-    lines = []
-    places = {name: place for place, name in enumerate(METHODS)}
-    for name in sorted(rows, key=lambda name: places.get(name.partition(",")[0], len(places))):
-        row = rows[name]
-        cells = [name, f"{row['present']}, {row['absent']}", number(row["hit"], 2)]
-        cells += [spread(row.get("raw")), number(row["oracle"]["mean"]), spread(row["refined"])]
-        cells += [number(row["refined"]["median"]), gained(row, rows.get(DEFAULT))]
-        cells += [number(row.get(key), 2) for key in ("raw_ml", "refined_ml", "seconds")]
-        lines.append(cells)
-    return table(SCORED, scores) + "\n\n" + table(COLUMNS, lines) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """What was measured so far, kept in a file."""
-
-    folder: Path
-    ending: str
-    areas: dict[str, Any]
-    rows: dict[str, Any]
-
-    @staticmethod
-    def of(folder: Path, ending: str) -> "Board":
-        """Return what an earlier call left, or nothing."""
-        path = folder / f"rows{ending}.json"
-        kept = json.loads(path.read_text("utf-8")) if path.exists() else {"areas": {}, "rows": {}}
-        return Board(folder, ending, kept["areas"], kept["rows"])
-
-    def add(self, name: str, row: Callable[[], dict[str, Any]]) -> None:
-        """Measure a row, unless it is there."""
-        if name not in self.rows:
-            tell("measure", 0, 1, name)
-            self.rows[name] = row()
-            self.save()
-
-    def save(self) -> None:
-        """Write numbers and tables."""
-        told = json.dumps({"areas": self.areas, "rows": self.rows}, indent=1)
-        (self.folder / f"rows{self.ending}.json").write_text(told, "utf-8")
-        text = tables(self.areas, self.rows)
-        (self.folder / f"table{self.ending}.md").write_text(text, "utf-8")
-
-
 def parsed() -> argparse.Namespace:
     """Return the words of the command line."""
     parser = argparse.ArgumentParser(
@@ -406,10 +371,11 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=list(attribution.METHODS))
     parser.add_argument("--limit", type=int, default=10_000)
     parser.add_argument("--test", action="store_true")
     parser.add_argument("--seed", type=int, default=0, help="of the predictors; another OUT each")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -417,7 +383,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Make the table."""
     args = parsed()
-    machine = Machine(device="cpu", threads=args.threads, seed=args.seed)
+    machine = Machine(device=args.device, threads=args.threads, seed=args.seed)
     presence, fitted = trained(args.study, args.out, machine, shuffled=False)
     misled, _ = trained(args.study, args.out, machine, shuffled=True)
     without = tagged(fitted, fitted.training, "absent")
@@ -425,27 +391,30 @@ def main() -> None:
     opened, _ = open_study(args.study)
     windows = windows_of(opened, args.limit, test=args.test)
     unlearnt = fresh(presence, healthy)
-    board = Board.of(args.out, "-test" if args.test else "")
+    board = Board.of(args.out, "-test" if args.test else "", list(METHODS), DEFAULT)
     if not board.areas:
         named = {"predictor": presence, "shuffled tags": misled, "random weights": unlearnt}
         board.areas.update(ranked(named, windows))
     row = functools.partial(measured, presence=presence, windows=windows, healthy=healthy)
-    for method in args.methods:
-        board.add(method, functools.partial(row, looked(presence, method)))
+    view = functools.partial(looked, fitted=fitted, out=args.out, machine=machine)
+    for name in args.methods:
+        board.add(name, functools.partial(row, view(presence, name=name)))
     for name, other in (("shuffled tags", misled), ("random weights", unlearnt)):
-        of = looked(other, DEFAULT)
-        board.add(f"control: {name}", functools.partial(row, of, presence=other))
+        default = view(other, name=DEFAULT)
+        board.add(f"control: {name}", functools.partial(row, default, presence=other))
     density = functools.partial(intensity, presence)
     for name, of in (("intensity", density), ("random place", anywhere), ("middle", at_middle)):
         board.add(f"control: {name}", functools.partial(row, of))
     board.add("control: true middle", functools.partial(row, at_truth, healthy=()))
     rows = board.rows
-    best = max(METHODS.keys() & rows.keys(), key=lambda name: rows[name]["refined"]["mean"])
-    again = functools.partial(row, looked(presence, best), threshold=rows[best]["threshold"])
+    best = max(
+        attribution.METHODS.keys() & rows.keys(), key=lambda name: rows[name]["refined"]["mean"]
+    )
+    again = functools.partial(row, view(presence, name=best), threshold=rows[best]["threshold"])
     for way in ("random-walker", "active-contour"):
         board.add(f"{best}, {way}", functools.partial(again, refinement=way))
     board.save()
-    print(tables(board.areas, rows))
+    print(board.text())
 
 
 if __name__ == "__main__":

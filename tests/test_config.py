@@ -57,6 +57,12 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
         ("label", "edge_weight = -1", "label.edge_weight"),
         ("label", "guess_trust = 1.1", "label.guess_trust"),
         ("label", "background_trust = -0.1", "label.background_trust"),
+        ("label", 'tag_fused = ["cam", "magic"]', "label.tag_fused.1"),
+        ("label", "tag_error = 2", "label.tag_error"),
+        ("label", "regions = 0", "label.regions"),
+        ("label", "largest_mm = 0", "label.largest_mm"),
+        ("label", 'verify = "perhaps"', "label.verify"),
+        ("train", "paste = 1.5", "train.paste"),
         ("train", "width = 0", "train.width"),
         ("train", "steps = 2.5", "train.steps"),
         ("train", "batch = 0", "train.batch"),
@@ -71,6 +77,10 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
         ("train", "mumford_shah_weight = -0.1", "train.mumford_shah_weight"),
         ("train", 'network = "unet"', "train.network"),
         ("train", 'mirror = "perhaps"', "train.mirror"),
+        ("train", 'fusion = "magic"', "train.fusion"),
+        ("train", 'pseudo_modalities = ["magic"]', "train.pseudo_modalities.0"),
+        ("train", "modality_dropout = 1.1", "train.modality_dropout"),
+        ("train", "consistency_weight = -1", "train.consistency_weight"),
         ("predict", "overlap = 0.95", "predict.overlap"),
         ("measure", "tolerance_mm = 0", "measure.tolerance_mm"),
         ("measure", "resamples = 0", "measure.resamples"),
@@ -82,6 +92,11 @@ def test_a_typo_or_a_value_out_of_range_is_refused_by_its_name(
     with pytest.raises(BadRecipeError, match=rf"recipe\.toml: {knob}: .*--help") as caught:
         recipe_of(tmp_path, f"[{table}]\n{line}\n")
     assert "\n" not in str(caught.value)
+
+
+def test_views_are_named_in_a_list(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, '[train]\npseudo_modalities = ["plain", "style"]\n')
+    assert recipe.train.pseudo_modalities == ("plain", "style")
 
 
 @pytest.mark.parametrize("text", ["[train", "steps", "a = 1\na = 2"])

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from voxhint.verbs.train import train_on
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+RECIPES = sorted(ROOT.glob("recipes/*.toml"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -57,6 +59,7 @@ for page, words in json.loads(sys.argv[1]):
 def test_a_command_in_the_docs_is_one_that_voxhint_takes(tmp_path: Path) -> None:
     assert len(commands()) > 5
     (tmp_path / "recipe.toml").write_text((ROOT / "examples" / "recipe.toml").read_text())
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
     done = subprocess.run(
         [sys.executable, "-c", PARSE, json.dumps(commands())],
         capture_output=True,
@@ -65,6 +68,11 @@ def test_a_command_in_the_docs_is_one_that_voxhint_takes(tmp_path: Path) -> None
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_is_read_and_changes_something(recipe: Path) -> None:
+    assert config.read_recipe(recipe) != config.Recipe()
 
 
 def test_the_recipe_in_the_docs_is_read() -> None:
@@ -119,6 +127,7 @@ def test_the_page_of_knobs_has_every_knob_with_its_flag_and_its_meaning(hook: Mo
         assert f"`--{name.replace('_', '-')}`" in row
         assert len(row.split("|")[-2].strip()) > 10
     assert "0 to 0.5" in rows["held_out"]
+    assert "any of `plain`" in rows["pseudo_modalities"]
 
 
 def test_other_pages_pass_the_hook_unchanged(hook: ModuleType) -> None:

@@ -58,6 +58,8 @@ def _takes(hint: Any) -> str:  # noqa: ANN401
     """Return in words what a knob may be set to."""
     if get_origin(hint) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"any of {_takes(get_args(hint)[0])}"
     choices = [part for part in get_args(hint) if part is not NoneType]
     if NoneType in get_args(hint):
         return _takes(choices[0])
@@ -79,7 +81,7 @@ def _bound(mark: object) -> str:
 
 def _default(value: object) -> str:
     match value:
-        case None:
+        case None | ():
             return ""
         case bool():
             return "on" if value else "off"

@@ -209,13 +209,13 @@ def test_a_gate_leaves_an_image_alone_that_hardly_holds_the_label(method: str) -
     ("method", "flow", "predictor"),
     [
         ("guided-flow", 5, 3 * 2),
-        ("guided-flow-paired", 2 * 5 + 5 + 5, 1 + 3 * 2),
-        ("label-flow", 3 * 2 * 5, 0),
+        ("guided-flow-paired", 6 + 5 + 5, 1 + 3 * 2),
+        ("label-flow", 3 * 6, 0),
         ("edit-flow", 5 * 2 * 2, 0),
         ("flow-contrast", 5 * 2 * 2, 0),
         ("inpaint", 5 * 2 * 8, 0),
         ("pixel-counterfactual", 0, 1 + 5),
-        ("reconstruction-error", 2 * 5 * 2, 0),
+        ("reconstruction-error", 2 * 6, 0),
     ],
 )
 def test_evaluations_are_counted_image_by_image(method: str, flow: int, predictor: int) -> None:

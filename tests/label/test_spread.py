@@ -10,7 +10,7 @@ from tests.poses import SOME_TURNS
 
 from voxhint.core import Grid, Turn, Volume
 from voxhint.label import gaussian_mm, geodesic_mm
-from voxhint.label.spread import edge_cost
+from voxhint.label.spread import bells_mm, edge_cost, heat_mm
 
 GRID = plain_grid((14, 12, 9), (1.0, 1.5, 2.5))
 
@@ -151,3 +151,39 @@ def test_a_flat_image_and_a_single_slice_have_no_edges() -> None:
     assert (
         edge_cost([Volume(steps, slice_)])[3:5].min() > edge_cost([Volume(steps, slice_)])[0].max()
     )
+
+
+@pytest.mark.parametrize("reach_mm", [0.8, 3.0, 20.0])
+def test_bells_at_points_are_the_direct_sum_wherever_the_points_lie(reach_mm: float) -> None:
+    points = np.random.default_rng(0).uniform(-3, 20, (30, 3))
+    away = places(GRID)[:, None] - points.T[:, :, None, None, None]
+    total = np.exp(-0.5 * (away**2).sum(0) / reach_mm**2).sum(0)
+    assert np.abs(bells_mm(points, GRID, reach_mm=reach_mm) - total).max() < 1e-5
+
+
+def test_heat_gets_as_far_as_a_straight_line_where_no_edge_is() -> None:
+    grid = plain_grid((21, 21, 21))
+    plain = np.zeros(grid.shape, np.float32)
+    found = heat_mm(seed_at(grid, (10, 10, 10)), plain, grid, reach_mm=6.0, edge_weight=2.0)
+    assert found[10, 10, 10] == 0
+    line = found[10:17, 10, 10]
+    assert (np.diff(line) > 0).all()
+    assert found[16, 10, 10] == pytest.approx(found[10, 10, 4], rel=1e-4)
+
+
+def test_heat_takes_longer_through_a_wall() -> None:
+    grid = plain_grid((15, 9, 9))
+    wall = np.zeros(grid.shape, np.float32)
+    wall[7] = 20
+    seeds = seed_at(grid, (3, 4, 4))
+    one, two = (
+        heat_mm(seeds, steep, grid, reach_mm=6.0, edge_weight=2.0)
+        for steep in (np.zeros(grid.shape, np.float32), wall)
+    )
+    assert (two[9:] > one[9:] + 1).all()
+
+
+def test_heat_without_a_seed_gets_nowhere() -> None:
+    nothing = np.zeros(GRID.shape, np.bool_)
+    found = heat_mm(nothing, noise(GRID), GRID, reach_mm=3.0, edge_weight=1.0)
+    assert found.min() >= 1e6

@@ -77,7 +77,8 @@ def test_the_file_gives_back_an_equal_table() -> None:
 def test_the_file_holds_the_promised_keys_the_policy_and_no_nan() -> None:
     text = table(*MIXED).to_json()
     told = json.loads(text)
-    assert list(told) == ["policy", "tolerance_mm", "cases", "labels", "overall", "compare"]
+    keys = ["policy", "tolerance_mm", "cases", "labels", "overall", "compare", "trust"]
+    assert list(told) == keys
     assert "NaN" not in text
     assert "diagonal" in told["policy"]
     assert told["compare"] is None

@@ -66,7 +66,9 @@ def test_one_seed_gives_one_network(network: str) -> None:
 
 
 def test_an_unknown_network_is_refused_with_the_known_ones_named() -> None:
-    with pytest.raises(BadRecipeError, match="'unet' is unknown; use dynunet or segresnet"):
+    with pytest.raises(
+        BadRecipeError, match="'unet' is unknown; use dynunet, segresnet or crossmodal"
+    ):
         trunk("unet", (ONE, TWO))
 
 

@@ -6,8 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxhint.prepare import Draw, cut, draw_patch
+from voxhint.prepare.patches import known_places
 
 Triple = tuple[int, int, int]
+
+
+def drawn(
+    belief: np.ndarray, patch: Triple, rng: np.random.Generator, *, centred: float = 0.67
+) -> Draw:
+    _, i, j, k = belief.shape
+    return draw_patch(known_places(belief), (i, j, k), patch, rng, centred=centred)
+
+
 sizes = st.tuples(*[st.integers(1, 9)] * 3)
 
 
@@ -17,7 +27,7 @@ def test_a_patch_lies_inside_the_case_or_holds_all_of_an_axis(
     shape: Triple, patch: Triple, seed: int
 ) -> None:
     belief = np.zeros((2, *shape), np.float32)
-    corner = draw_patch(belief, patch, np.random.default_rng(seed)).corner
+    corner = drawn(belief, patch, np.random.default_rng(seed)).corner
     for start, length, size in zip(corner, shape, patch, strict=True):
         if length > size:
             assert 0 <= start <= length - size
@@ -54,7 +64,7 @@ def test_a_centred_patch_holds_a_known_voxel(patch: Triple) -> None:
     belief[1, 0, 19, 10] = belief[2, 12, 3, 5] = 0.9
     rng, seen = np.random.default_rng(0), set()
     for _ in range(30):
-        piece = cut(belief, draw_patch(belief, patch, rng, centred=1.0), patch, fill=0.0)
+        piece = cut(belief, drawn(belief, patch, rng, centred=1.0), patch, fill=0.0)
         assert piece.any()
         seen |= set(np.flatnonzero(piece.max((1, 2, 3))).tolist())
     assert seen == {1, 2}
@@ -65,7 +75,7 @@ def test_a_rare_class_is_looked_at_as_often_as_a_common_one() -> None:
     belief[0] = 1
     belief[:, 3, 3, 3] = [0, 1]
     rng = np.random.default_rng(1)
-    draws = [draw_patch(belief, (3, 3, 3), rng, centred=1.0) for _ in range(200)]
+    draws = [drawn(belief, (3, 3, 3), rng, centred=1.0) for _ in range(200)]
     share = np.mean([cut(belief, d, (3, 3, 3), fill=0.0)[1].any() for d in draws])
     assert 0.35 < share < 0.65
 
@@ -74,12 +84,12 @@ def test_patches_that_are_not_centred_reach_every_place() -> None:
     belief = np.zeros((1, 6, 6, 1), np.float32)
     rng, seen = np.random.default_rng(2), np.zeros((6, 6), np.bool_)
     for _ in range(200):
-        i, j, _ = draw_patch(belief, (2, 2, 1), rng, centred=0.0).corner
+        i, j, _ = drawn(belief, (2, 2, 1), rng, centred=0.0).corner
         seen[i : i + 2, j : j + 2] = True
     assert seen.all()
 
 
 def test_the_same_chance_draws_the_same_patch() -> None:
     belief = np.random.default_rng(0).random((2, 9, 9, 9), np.float32)
-    one, two = (draw_patch(belief, (4, 4, 4), np.random.default_rng(5)) for _ in range(2))
+    one, two = (drawn(belief, (4, 4, 4), np.random.default_rng(5)) for _ in range(2))
     assert one == two

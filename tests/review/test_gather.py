@@ -96,6 +96,20 @@ def test_a_whole_run_gives_pictures_scores_plan_history_and_predictor(run: Path)
     assert "data:image/png" in write_report(facts)
 
 
+def test_images_without_a_label_are_shown_beside_the_scan(run: Path) -> None:
+    plain = write_report(gather(run))
+    assert "Without what tags name" not in plain
+    voxels = np.zeros(GRID.shape, np.float32)
+    write_image(run / "labels" / "counterfactuals" / "b_0000.nii.gz", Volume(voxels, GRID))
+    facts = gather(run)
+    assert [one.caption for one in facts.counterfactual_pictures] == ["b"]
+    assert "image without the label, difference" in facts.counterfactual_pictures[0].alt
+    assert "Without what tags name" in write_report(facts)
+    moved = Grid(GRID.shape, np.eye(4))
+    write_image(run / "labels" / "counterfactuals" / "a_0000.nii.gz", Volume(voxels, moved))
+    assert any("corners differ" in problem for problem in gather(run).problems)
+
+
 def test_without_scores_an_even_choice_of_test_cases_is_shown(run: Path) -> None:
     (run / "scores.json").unlink()
     facts = gather(run, each=2)

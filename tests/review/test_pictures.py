@@ -101,3 +101,22 @@ def test_labels_have_distinct_colours_and_more_labels_start_over() -> None:
     assert len(set(COLOURS)) == len(COLOURS)
     assert colour_of(1) == colour_of(1 + len(COLOURS))
     assert colour_of(0) not in COLOURS
+
+
+def test_what_went_away_is_orange_and_what_came_is_blue() -> None:
+    grid = Grid((40, 40, 40), np.eye(4))
+    image = np.tile(np.linspace(0, 100, 40, dtype=np.float32)[:, None, None], (1, 40, 40))
+    changed = image.copy()
+    changed[:, :20] -= 60
+    changed[:, 20:] += 60
+    shown = Scene(Volume(image, grid), NAMES, without=Volume(changed, grid))
+    same = replace(shown, without=shown.image)
+    picture, bare = (seen(draw_case(one, views=["axial"])) for one in (shown, same))
+    assert picture.shape == bare.shape
+    assert picture.shape[1] > 2.5 * seen(draw_case(Scene(shown.image, NAMES))).shape[1]
+    third = picture.shape[1] // 3
+    red, _, blue, _ = picture[40:-45, 2 * third + 20 : -20].transpose(2, 0, 1)
+    middle = len(red) // 2
+    assert (blue > red)[: middle - 15].mean() > 0.9  # what came is in front, so above
+    assert (red > blue)[middle + 15 :].mean() > 0.9
+    assert bare[40:-45, 2 * third + 20 : -20, :3].mean() < 0.1

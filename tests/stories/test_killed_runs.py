@@ -12,10 +12,23 @@ from voxhint.verbs.phantom_study import Kind, write_phantom_study
 
 KNOBS = ("--steps", "60", "--width", "4", "--patch-voxels", "30000", "--threads", "1")
 TAGS = ("--weights", "none", "--predictor-steps", "40")
+BRANCHES = (
+    *("--network", "crossmodal", "--shared-encoder", "--consistency-weight", "0.5"),
+    *("--mixed-weight", "0.5", "--jitter-mm", "1"),
+)
+DRAWN = ("--network", "probabilistic", "--teacher-weight", "0.2", "--noise", "correlated")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "times", "knobs"), [("organs", 10, ()), ("lung", 4, TAGS)])
+@pytest.mark.parametrize(
+    ("kind", "times", "knobs"),
+    [
+        ("organs", 10, ()),
+        ("organs", 4, DRAWN),
+        ("lung", 4, TAGS),
+        ("two-modality", 4, BRANCHES),
+    ],
+)
 def test_a_killed_run_ends_with_the_very_same_masks(
     tmp_path: Path, kind: Kind, times: int, knobs: tuple[str, ...]
 ) -> None:

@@ -36,6 +36,18 @@ def test_simulated_hints_are_labelled_and_trained_on_step_by_step(tmp_path: Path
     assert "--labels" in untold.stderr
 
 
+def test_channels_are_registered_into_a_study_that_passes_the_check(tmp_path: Path) -> None:
+    study, out = make_study(tmp_path / "study", channels=("CT", "MR")), tmp_path / "registered"
+    done = voxhint("register", study, "--out", out, "--how", "rigid")
+    assert done.returncode == 0, done.stderr
+    assert "3 channels registered" in done.stdout
+    assert (out / "registration.csv").read_text().splitlines()[0].startswith("case,channel")
+    assert voxhint("check", out, "--registration-mm", "3").returncode == 0
+    again = voxhint("register", study, "--out", out)
+    assert again.returncode == 1
+    assert "--overwrite" in again.stderr
+
+
 def test_an_export_becomes_a_study_that_waits_for_hints(tmp_path: Path) -> None:
     Series(aside=0.3).write(tmp_path / "export" / "deep" / "down", suffix="")
     study = tmp_path / "study"

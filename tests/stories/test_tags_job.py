@@ -33,7 +33,7 @@ def write_tags(study: Path, *rows: str) -> None:
     (study / "hints" / "tags.csv").write_text("\n".join(lines) + "\n")
 
 
-def run(study: Path, out: Path) -> tuple[object, str, str]:
+def run(study: Path, out: Path, *knobs: str) -> tuple[object, str, str]:
     """Run the main job in this process, with every shape checked.
 
     Returns:
@@ -41,7 +41,7 @@ def run(study: Path, out: Path) -> tuple[object, str, str]:
     """
     told, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(told), redirect_stderr(errors), pytest.raises(SystemExit) as end:
-        main(["run", str(study), "--out", str(out), *SMALL])
+        main(["run", str(study), "--out", str(out), *SMALL, *knobs])
     return end.value.code, told.getvalue(), errors.getvalue()
 
 
@@ -155,3 +155,18 @@ def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path)
         assert not read_ids(tmp_path / "run" / "masksTr" / f"{case}.nii.gz")[0][..., half:].any()
     facts = json.loads((tmp_path / "run/model/predictor/presence.json").read_text())["facts"]
     assert facts["nodule"]["auc"] is None  # no image is tagged as a whole
+
+
+def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    write_phantom_study(study, kind="lung", cases=4, test_cases=1)
+    maps = ("--tag-fused", "cam", "grad-cam++", "--tag-threshold", "cluster")
+    choice = ("--verify", "on", "--regions", "2", "--largest-mm", "40", "--paste", "1")
+    code, _, errors = run(study, tmp_path / "run", *maps, *choice)
+    if "no hint shows where" not in errors:  # a predictor of four steps may convince nobody
+        assert code == 0, errors
+    nets = tmp_path / "run" / "labels" / "nets"
+    first, second = (
+        (nets / name / PREDICTOR[1]).read_bytes() for name in ("predictor", "verifier")
+    )
+    assert first != second

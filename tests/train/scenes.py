@@ -28,7 +28,7 @@ def ball(name: str, seed: int) -> Example:
     inside = (apart < 3).astype(np.float32)
     image = 2 * inside[None] + rng.normal(0, 0.2, (1, SIZE, SIZE, SIZE)).astype(np.float32)
     known = np.stack([1 - inside, inside])
-    return Example(name, image.astype(np.float32), np.stack([known, known]))
+    return Example.of(name, image.astype(np.float32), np.stack([known, known]))
 
 
 def balls(count: int, first: int = 0) -> list[Example]:
@@ -65,9 +65,11 @@ def settings(folder: Path, *, steps: int, seed: int = 0) -> Settings:
     return Settings(steps=steps, learning_rate=0.05, seed=seed, state=state, log=log)
 
 
-def task(fit: list[Example], held_out: list[Example]) -> VoxelTask:
+def task(
+    fit: list[Example], held_out: list[Example], config: TrainConfig | None = None
+) -> VoxelTask:
     """Return the task of learning balls."""
-    return VoxelTask.of(fit, held_out, plan(), TrainConfig())
+    return VoxelTask.of(fit, held_out, plan(), config or TrainConfig())
 
 
 def silent(done: int, total: int, note: str, /) -> None:
@@ -80,13 +82,14 @@ def learn(
     held_out: int = 1,
     progress: Progress = silent,
     net: nn.Module | None = None,
+    config: TrainConfig | None = None,
 ) -> Result:
     """Train a small network on two balls."""
     torch.set_num_threads(1)
     return train(
         Fabric(accelerator="cpu", devices=1),
         small_net() if net is None else net,
-        task(balls(2), balls(held_out, first=10)),
+        task(balls(2), balls(held_out, first=10), config),
         settings=how,
         progress=progress,
     )

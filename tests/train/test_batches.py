@@ -5,7 +5,7 @@ import torch
 from tests.train.scenes import PATCH, SIZE, balls
 
 from voxhint.train import Example
-from voxhint.train.batches import Batch, draw_batch, fixed_batches
+from voxhint.train.batches import Batch, Examples, draw_batch, fixed_batches
 
 
 def equal(first: Batch, second: Batch) -> bool:
@@ -22,14 +22,15 @@ def equal(first: Batch, second: Batch) -> bool:
 
 def test_a_batch_has_the_size_of_the_patch_whatever_the_case() -> None:
     for patch in (PATCH, (4, 12, 16)):
-        batch = draw_batch(balls(2), patch, 3, np.random.default_rng(0))
+        batch = draw_batch(Examples.of(balls(2)), patch, 3, np.random.default_rng(0))
         assert tuple(batch.image.shape) == (3, 1, *patch)
         assert tuple(batch.belief.shape) == tuple(batch.plausible.shape) == (3, 2, *patch)
 
 
 def test_the_same_chance_gives_the_same_batch_and_another_another() -> None:
     first, again, other = (
-        draw_batch(balls(4), PATCH, 4, np.random.default_rng(seed)) for seed in (3, 3, 4)
+        draw_batch(Examples.of(balls(4)), PATCH, 4, np.random.default_rng(seed))
+        for seed in (3, 3, 4)
     )
     assert equal(first, again)
     assert not equal(first, other)
@@ -37,7 +38,7 @@ def test_the_same_chance_gives_the_same_batch_and_another_another() -> None:
 
 def test_beyond_the_case_nothing_is_known() -> None:
     wide = (SIZE + 6, SIZE, SIZE)
-    batch = draw_batch(balls(1), wide, 1, np.random.default_rng(0))
+    batch = draw_batch(Examples.of(balls(1)), wide, 1, np.random.default_rng(0))
     assert not batch.belief[:, :, :3].any()
     assert not batch.belief[:, :, -3:].any()
     assert (batch.plausible[:, :, :3] == 1).all()
@@ -57,7 +58,7 @@ def test_fixed_batches_hold_what_is_known() -> None:
     claims = np.zeros((2, 2, 30, 30, 30), np.float32)
     claims[1] = 1
     claims[0, 1, 24:27, 2:5, 20:23] = 1
-    example = Example("corner", np.zeros((1, 30, 30, 30), np.float32), claims)
+    example = Example.of("corner", np.zeros((1, 30, 30, 30), np.float32), claims)
     (batch,) = fixed_batches([example], PATCH, 2)
     assert float(batch.belief.sum()) == 27
 
@@ -66,7 +67,7 @@ def test_fixed_batches_of_a_case_without_knowledge_look_at_its_middle() -> None:
     claims = np.stack([np.zeros((2, 20, 20, 20)), np.ones((2, 20, 20, 20))]).astype(np.float32)
     image = np.zeros((1, 20, 20, 20), np.float32)
     image[0, 9:11, 9:11, 9:11] = 1
-    (batch,) = fixed_batches([Example("dark", image, claims)], PATCH, 2)
+    (batch,) = fixed_batches([Example.of("dark", image, claims)], PATCH, 2)
     assert float(batch.image.sum()) == 8
 
 
@@ -77,3 +78,23 @@ def test_many_held_out_cases_are_thinned_to_a_bounded_number_of_looks() -> None:
 
 def test_no_held_out_case_gives_no_batch() -> None:
     assert fixed_batches([], PATCH, 2) == []
+
+
+def test_a_label_that_few_cases_show_is_in_half_of_the_patches_drawn() -> None:
+    shown, *others = balls(10)
+    hidden = [Example.of(o.name, o.image, np.stack([o.claims[0] * 0, o.claims[1]])) for o in others]
+    examples = Examples.of([shown, *hidden])
+    drawn = [one.name for one in examples.draw(400, np.random.default_rng(0))]
+    assert drawn.count(shown.name) == 200
+    assert set(drawn) == {one.name for one in (shown, *hidden)}
+
+
+def test_each_label_that_some_cases_lack_gets_its_turn() -> None:
+    def with_(name: str, *labels: int) -> Example:
+        claims = np.zeros((2, 4, 2, 2, 2), np.float32)
+        claims[0, list(labels), 0, 0, 0] = 1
+        return Example.of(name, np.zeros((1, 2, 2, 2), np.float32), claims)
+
+    # every case shows 1, none shows 3: only 2 tells cases apart
+    examples = Examples.of([with_("one", 1), with_("two", 1, 2), with_("three", 1)])
+    assert list(examples.sides) == [([1], [0, 2])]

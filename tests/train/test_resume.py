@@ -1,12 +1,16 @@
 """A killed training goes on to the very same end."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from tests.train.scenes import Interruption, learn, same, settings, small_net
+from tests.train.scenes import PATCH, Interruption, learn, same, settings, small_net
+from torch import nn
 
+from voxhint.config import TrainConfig
 from voxhint.core.errors import BadFileError
+from voxhint.nets import ProbabilisticTransformer
 from voxhint.train.resume import load_state, save_state
 
 
@@ -35,6 +39,31 @@ def test_an_interrupted_training_ends_with_the_same_weights(
     assert same(calm, ended)
     for one, two in zip(calm.history, ended.history, strict=True):
         assert {**one, "seconds": 0} == {**two, "seconds": 0}
+
+
+def transformer(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return ProbabilisticTransformer(
+        channels=1,
+        classes=2,
+        patch=PATCH,
+        strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
+        kernels=((3, 3, 3),) * 3,
+        features=(1, 2, 4),
+    )
+
+
+@pytest.mark.parametrize("network", [small_net, transformer])
+def test_what_is_drawn_and_who_teaches_is_the_same_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Callable[..., nn.Module]
+) -> None:
+    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 0.0)
+    config = TrainConfig(noise="correlated", teacher_weight=1.0, size_weight=1.0, kl_weight=0.1)
+    calm = learn(settings(tmp_path / "calm", steps=5), net=network(), config=config)
+    how = settings(tmp_path / "killed", steps=5)
+    with pytest.raises(Interruption):
+        learn(how, net=network(), config=config, progress=stop_after(3))  # type: ignore[arg-type]
+    assert same(calm, learn(how, net=network(seed=9), config=config))
 
 
 def test_work_since_the_last_checkpoint_is_only_done_again(

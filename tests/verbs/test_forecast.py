@@ -16,6 +16,19 @@ def test_more_of_anything_needs_more_memory() -> None:
     assert training_bytes(CONFIG, 20_000) > least
     assert training_bytes(replace(CONFIG, width=2 * CONFIG.width), 10_000) > least
     assert training_bytes(replace(CONFIG, batch=4), 10_000) > least
+    joined = replace(CONFIG, network="crossmodal")
+    assert training_bytes(joined, 10_000, 3) > training_bytes(joined, 10_000, 1) > least
+    assert patch_voxels_within(2**31, joined, 3) < patch_voxels_within(2**31, CONFIG, 3)
+
+
+def test_tokens_need_memory_of_their_own_whatever_the_patch() -> None:
+    for width in (4, 16):
+        config = replace(CONFIG, width=width)
+        tokens = replace(config, network="probabilistic")
+        for voxels in (4096, 50_000):
+            needed = training_bytes(tokens, voxels)
+            assert needed > training_bytes(config, voxels) + 2**28
+            assert patch_voxels_within(needed, tokens) == pytest.approx(voxels, abs=1)
 
 
 @pytest.mark.parametrize("gib", [1.5, 2.0, 4.0, 8.0])

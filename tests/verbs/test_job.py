@@ -309,3 +309,21 @@ def test_missing_paths_count_for_nothing(tmp_path: Path) -> None:
     assert hash_of([tmp_path / "nowhere"]) == hash_of([])
     (tmp_path / "cases.csv").write_text("case,subject\n", "utf-8")
     assert set(study_inputs(tmp_path, ("dataset.json", "cases.csv"))) == {"cases.csv"}
+
+
+def test_the_scans_of_luna16_are_its_images(tmp_path: Path) -> None:
+    (tmp_path / "subset3").mkdir()
+    (tmp_path / "seg-lungs-LUNA16").mkdir()
+    (tmp_path / "annotations.csv").write_text("seriesuid\n")
+    parts = ("imagesTr", "annotations.csv")
+    hashes = []
+    for name in ("subset3/1.mhd", "subset3/1.raw", "2.mhd"):
+        (tmp_path / name).write_text("a")
+        hashes.append(study_inputs(tmp_path, parts)["imagesTr"])
+    (tmp_path / "subset3" / "1.raw").write_text("b")
+    hashes.append(study_inputs(tmp_path, parts)["imagesTr"])
+    assert len(set(hashes)) == len(hashes)
+    (tmp_path / "seg-lungs-LUNA16" / "1.mhd").write_text("a")
+    (tmp_path / "subset3" / "notes.txt").write_text("a")
+    assert study_inputs(tmp_path, parts)["imagesTr"] == hashes[-1]
+    assert "imagesTr" not in study_inputs(tmp_path, ("annotations.csv",))

@@ -163,3 +163,17 @@ def test_every_case_is_told(tmp_path: Path) -> None:
 
     measure(truth, truth, config=CONFIG, tell=tell)
     assert told == [("measure", 0, 2, "a"), ("measure", 1, 2, "b")]
+
+
+def test_the_median_distance_counts_a_missed_label_as_the_whole_image(tmp_path: Path) -> None:
+    """Cases without the label count in neither mean nor median."""
+    empty = np.zeros_like(TRUE)
+    truth = masks_in(tmp_path / "truth", a=TRUE, b=TRUE, c=TRUE, d=empty)
+    masks = masks_in(tmp_path / "masks", a=TRUE, b=empty, c=empty, d=TRUE)
+    table = score(masks, truth)
+    (row,) = table.labels.values()
+    diagonal_mm = float(np.linalg.norm(np.array(GRID.shape) * GRID.spacing_mm))
+    assert row.assd_mm.n == 3
+    assert row.assd_mm.median == pytest.approx(diagonal_mm)
+    assert row.assd_mm.mean == pytest.approx(2 / 3 * diagonal_mm)
+    assert f"its median {diagonal_mm:.3f} mm, 3 cases" in summary_lines(table)[0]

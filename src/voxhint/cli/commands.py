@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from voxhint.cli.exchange import Export, Import
+from voxhint.cli.exchange import Export, Import, Register
+from voxhint.cli.weights import Models
 from voxhint.config import (
     LabelConfig,
     Machine,
@@ -69,6 +70,9 @@ class Check:
     supervision: Literal["weak", "dense"] = "weak"
     """Dense: hints may be missing, `denseTr` must be there."""
 
+    registration_mm: float | None = None
+    """Also tell which channels seem to lie further than this from the first."""
+
     def run(self, _tell: Tell, /) -> Lines:
         """Yield problems, then what the study holds.
 
@@ -77,7 +81,8 @@ class Check:
         """
         from voxhint.verbs.check import check
 
-        problems, told = check(self.study, dense=self.supervision == "dense")
+        dense = self.supervision == "dense"
+        problems, told = check(self.study, dense=dense, registration_mm=self.registration_mm)
         for problem in problems:
             yield f"{problem.severity}: {problem}"
         errors = sum(problem.severity == "error" for problem in problems)
@@ -236,6 +241,9 @@ class Measure:
     compare: Path | None = None
     """Other masks of the same cases, for a paired test."""
 
+    probabilities: Path | None = None
+    """A folder of CASE__LABEL.nii.gz: can they be believed?"""
+
     seed: int = 0
     """Of the resampling."""
 
@@ -256,6 +264,17 @@ class Measure:
             seed=self.seed,
             tell=tell,
         )
+        if self.probabilities is not None:
+            from voxhint.verbs.trust import measure_trust
+
+            trust = measure_trust(
+                self.probabilities,
+                self.truth,
+                config=checked(self.measure),
+                seed=self.seed,
+                tell=tell,
+            )
+            table = dataclasses.replace(table, trust=trust)
         if self.out is not None:
             write_scores(table, self.out, overwrite=self.overwrite)
         yield from summary_lines(table)
@@ -326,16 +345,6 @@ class Serve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Models:
-    """List the weights voxhint knows, and whether they are here."""
-
-    def run(self, _tell: Tell, /) -> Lines:
-        """Yield that there are none yet."""
-        yield "no pretrained weights are needed or known in this version;"
-        yield "voxhint train and voxhint run make models from your own study"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Doctor:
     """Say what this machine can do."""
 
@@ -351,6 +360,7 @@ COMMANDS: dict[str, type[Command]] = {
     "demo": Demo,
     "check": Check,
     "import": Import,
+    "register": Register,
     "simulate": Simulate,
     "run": Run,
     "label": Label,

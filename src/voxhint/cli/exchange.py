@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from voxhint.verbs.tell import Tell
 
@@ -13,11 +13,8 @@ Lines = Iterator[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Import:
+class ImportDicom:
     """Sort the DICOM export of a hospital into the cases of a new study, without names."""
-
-    kind: Positional[Literal["dicom"]]
-    """What is imported."""
 
     folder: Positional[Path]
     """The export: any folders, any file names."""
@@ -56,6 +53,110 @@ class Import:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ImportLuna16:
+    """Cut the scans of LUNA16 into windows tagged with or without a nodule: a new study."""
+
+    folder: Positional[Path]
+    """LUNA16 as it is given out: annotations.csv, and subset0 to subset9 unpacked beside it."""
+
+    out: Path
+    """The study to make."""
+
+    xml: Path | None = None
+    """LIDC-IDRI's XML files: truth of the test windows, for scoring alone."""
+
+    test_subsets: tuple[int, ...] = (9,)
+    """Subsets to test on; the others are learnt from."""
+
+    window_mm: float = 64.0
+    """Edge of a window."""
+
+    windows: int = 8
+    """Windows of a scan at most, half of them with a nodule if there are so many."""
+
+    seed: int = 0
+    """Same seed, same windows."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        from voxhint.verbs.import_luna16 import Luna16Request, import_luna16
+
+        request = Luna16Request(
+            xml=self.xml,
+            test_subsets=self.test_subsets,
+            window_mm=self.window_mm,
+            windows=self.windows,
+            seed=self.seed,
+        )
+        made = import_luna16(
+            self.folder, self.out, request=request, overwrite=self.overwrite, tell=tell
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {made.training} windows to learn from and {made.test} to predict, "
+            f"of {made.scans} scans; now run voxhint run {made.out} --out RUN"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportMsd:
+    """Link a data set laid out as in the Decathlon, with scribbles if it has them: a new study."""
+
+    folder: Positional[Path]
+    """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
+
+    out: Path
+    """The study to make."""
+
+    scribbles: str = "scribblesTr"
+    """The folder in it with label maps of strokes."""
+
+    undrawn: int | None = None
+    """Their id of voxels that are not drawn on; the only id that is no label if not given."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was made."""
+        from voxhint.verbs.import_msd import import_msd
+
+        made = import_msd(
+            self.folder,
+            self.out,
+            scribbles=self.scribbles,
+            undrawn=self.undrawn,
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield (
+            f"{made.out}: {made.training} training cases ({made.design} for design), "
+            f"{made.test} test cases, scribbles for {made.scribbled}; "
+            f"run voxhint check {made.out}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Import:
+    """Make a study of other data: a DICOM export, LUNA16, or a Decathlon-like data set."""
+
+    source: OmitSubcommandPrefixes[
+        OmitArgPrefixes[
+            Annotated[ImportDicom, subcommand(name="dicom")]
+            | Annotated[ImportLuna16, subcommand(name="luna16")]
+            | Annotated[ImportMsd, subcommand(name="msd")]
+        ]
+    ]
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        yield from self.source.run(tell)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """Hand the result of a run to other tools."""
 
@@ -76,3 +177,27 @@ class Export:
         from voxhint.verbs.export import export
 
         yield str(export(self.folder, to=self.to, out=self.out, overwrite=self.overwrite))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Move the other channels of every case onto the first: a new study, where they lie right."""
+
+    study: Positional[Path]
+    """The study folder."""
+
+    out: Path
+    """The new study."""
+
+    how: Literal["rigid", "deformable"] = "rigid"
+    """Turn and shift; or also bend."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was moved, and how far."""
+        from voxhint.verbs.register import register
+
+        moves = register(self.study, self.out, how=self.how, overwrite=self.overwrite, tell=tell)
+        yield f"{self.out}: {len(moves)} channels registered; registration.csv tells how far"

@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.config.labelling import LabelConfig
-from voxhint.config.ranges import STRICT, Count, Positive
+from voxhint.config.ranges import STRICT, Count, Positive, Share
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError
 
@@ -25,6 +25,19 @@ class PredictConfig:
 
     overlap: Annotated[float, Ge(0), Le(0.9)] = 0.5
     """Share of a tile that its neighbour covers again."""
+
+    border_gain: Share = 0.45
+    """Probability that voxels gain within borders that the image shows around a place of a label
+    which only tags taught, less where the predictor doubts it; 0 takes the network's word."""
+
+    flips: bool | None = None
+    """Average over four flips of the image; if not given, where the predictor of tags did."""
+
+    passes: Count = 1
+    """Passes of a probabilistic network that are averaged; a single one draws nothing."""
+
+    calibrated: bool = False
+    """Divide logits by the temperature that held-out hints chose; needs a model with such hints."""
 
     probabilities: bool = False
     """Also write CASE__LABEL.nii.gz, the probability of each label."""

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from voxhint.config.ranges import STRICT, Count, Positive, Weight
+from voxhint.config.ranges import STRICT, Count, Positive, Share, Weight
+
+View = Literal["plain", "soft-tissue", "wide", "gradient", "smooth", "style"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +19,19 @@ class TrainConfig:
     supervision: Literal["weak", "dense"] = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
 
-    network: Literal["dynunet", "segresnet"] = "dynunet"
-    """The trunk, a network of MONAI's."""
+    network: Literal["dynunet", "segresnet", "probabilistic", "crossmodal"] = "dynunet"
+    """The trunk: a network of MONAI's, a transformer with random attention, or a network for each
+    channel and one that joins them."""
 
     width: Count = 16
-    """Feature maps at full resolution; doubled at each level, at most 20 times as many."""
+    """Feature maps at full resolution; doubled at each level, at most 20 times as many. Tokens of
+    the probabilistic network have 48 times as many, so that 16 is its published size."""
+
+    attention: Literal["bilinear", "additive"] = "bilinear"
+    """Of the probabilistic network: repaired, or as published, where every query sees the same."""
+
+    kl_weight: Weight = 0.003
+    """Weight of the divergence of random attention from the usual one, summed over the layers."""
 
     steps: Count = 1000
     """Optimiser steps."""
@@ -39,8 +49,24 @@ class TrainConfig:
     """Peak of AdamW's step size."""
 
     dice_weight: Weight | None = None
-    """Weight of the Dice loss beside cross-entropy; 0.3 for hints and 1 for dense masks if not
-    given, because Dice swells what is in doubt."""
+    """Weight of the Dice loss beside cross-entropy; if not given 1 for dense masks, 0.5 where tags
+    alone taught a label, and else 0.3, because Dice swells what is in doubt."""
+
+    loss: Literal["hints", "probability", "published"] = "hints"
+    """What soft labels ask for: what they say, only what they say with confidence, or the
+    probability-informed loss of PW4MedSeg."""
+
+    noise: Literal["none", "dice", "gce", "correlated"] = "none"
+    """For labels with errors: noise-robust Dice, generalised cross-entropy, or labels corrected
+    by a posterior of errors that come in blobs."""
+
+    teacher_weight: Weight = 0.0
+    """Weight of what the averaged network says with confidence where hints say nothing, after a
+    fifth of the training."""
+
+    size_weight: Weight = 0.0
+    """Weight of the size prior: a label should fill the convex hull of its hints, give or take
+    40 %; for points spread over a whole organ."""
 
     crf_weight: Weight = 0.0
     """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
@@ -51,8 +77,57 @@ class TrainConfig:
     mumford_shah_weight: Weight = 0.0
     """Weight of the Mumford-Shah loss: the voxels of a class should look alike."""
 
+    paste: Share = 0.0
+    """Share of the patches without a label that get a lesion of it, lifted from cases that show
+    one."""
+
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""
 
-    mirror: bool = False
-    """Flip patches at random; leave off where left and right are different labels."""
+    mirror: bool | None = None
+    """Flip patches at random; if not given, where the predictor of tags did. Not for labels of left
+    and right."""
+
+    pseudo_modalities: tuple[View, ...] = ()
+    """Views of an only channel that the network sees instead of it, each as a channel: itself, two
+    windows in HU, steepness, smoothed between edges, repainted at every step."""
+
+    jitter_mm: Weight = 0.0
+    """Shift the channels after the first by up to this much: registration is never perfect."""
+
+    fusion: Literal["squeeze", "gated", "attention"] = "squeeze"
+    """How `crossmodal` joins features: squeeze and excite, gated sum, or cross-attention at the
+    coarsest level."""
+
+    shared_encoder: bool = False
+    """All channels of `crossmodal` share convolutions, and have norms of their own."""
+
+    joint_output: Literal["joint", "mean"] = "joint"
+    """What `crossmodal` predicts: the joint branch, or the mean of all branches."""
+
+    modality_dropout: Share = 0.3
+    """Chance that `crossmodal` leaves a channel out of a training patch; one always stays."""
+
+    branch_weight: Weight = 1.0
+    """Weight of what the hints say to the branches of `crossmodal`, beside the joint one."""
+
+    consistency_weight: Weight = 0.0
+    """Weight of the divergence of the branches from the joint one, where that is sure."""
+
+    consistency_back: Weight = 0.5
+    """Share of that weight for the divergence of the joint branch from the others."""
+
+    consistency_sure: Share = 0.8
+    """Probability from which a branch is sure enough to teach another."""
+
+    prototype_weight: Weight = 0.0
+    """Weight of the angle between what the branches make of a class."""
+
+    mixed_weight: Weight = 0.0
+    """Weight of Dice against random mixtures of what all branches of the averaged network say."""
+
+    mixed_agreed: bool = False
+    """Take from such a mixture only voxels on which all branches agree."""
+
+    ramp: Share = 0.4
+    """Share of the training in which the weights between branches rise."""

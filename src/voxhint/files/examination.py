@@ -14,6 +14,7 @@ from voxhint.files.checks import channel_problems, contradictions, drawn_problem
 from voxhint.files.hints import Placed
 from voxhint.files.images import image_warnings, read_grid, read_ids, read_volume
 from voxhint.files.problems import Problem, problem_of
+from voxhint.files.slips import double_clicks
 from voxhint.files.strokes import VoxelFile, matching_grid, read_voxel_hint
 from voxhint.files.study import CaseFiles, Study
 
@@ -141,6 +142,7 @@ def examine_training(
     if known:
         problems += place_problems(placed, known)
         problems += contradictions(placed, known)
+        problems += double_clicks(placed, known[0])
     labels = {label for item in placed if (label := _hinted(item.hint))}
     for file in drawn:
         told = _drawn(study, file, placed, known)

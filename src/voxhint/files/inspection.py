@@ -13,6 +13,7 @@ from voxhint.files.layout import listing, read_layout, some
 from voxhint.files.luna16 import NAME as LUNA16
 from voxhint.files.luna16 import read_luna16
 from voxhint.files.problems import Problem, problem_of
+from voxhint.files.slips import forgotten
 from voxhint.files.strokes import VoxelFile
 from voxhint.files.study import Draft, Study
 
@@ -130,6 +131,8 @@ def _unsaid(study: Study, seen: dict[str, Examined]) -> Iterator[Problem]:
         if label not in told_of:
             finding = f"no hint tells of label '{label}'"
             yield Problem("hints", finding, "add one, or remove the label", "warning")
+    told = {case: examined.labels for case, examined in seen.items()}
+    yield from forgotten(told, study.labels.foreground)
 
 
 def _usable(draft: Draft, problems: Iterable[Problem]) -> Study:

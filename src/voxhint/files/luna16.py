@@ -21,13 +21,37 @@ _LABEL = "nodule"
 _PLACE = ("coordx", "coordy", "coordz")
 
 
+def _folders(root: Path) -> list[Path]:
+    """Return the folder itself and its subset folders: where scans may lie."""
+    below = [path for path in listing(root) if path.name.startswith("subset")]
+    return [folder for folder in (root, *below) if folder.is_dir()]
+
+
+def subset_of(image: Path) -> str:
+    """Return the subset a scan belongs to, such as subset3: the folder it lies in."""
+    return image.parent.name
+
+
+def image_files(root: Path) -> list[Path]:
+    """Return the files that hold the scans: headers, and voxels beside them.
+
+    Args:
+        root: A folder as LUNA16 gives it out.
+
+    Returns:
+        Sorted by folder and name.
+    """
+    suffixes = (".mhd", ".raw", ".zraw")
+    files = [path for folder in _folders(root) for path in listing(folder)]
+    return [path for path in files if path.suffix.lower() in suffixes]
+
+
 def _series(root: Path) -> tuple[dict[str, Path], list[Problem]]:
     """Return the .mhd files of the folder and its subset folders, by series."""
-    folders = [root, *(path for path in listing(root) if path.name.startswith("subset"))]
     found: dict[str, Path] = {}
     problems = []
-    for folder in folders:
-        for path in listing(folder) if folder.is_dir() else ():
+    for folder in _folders(root):
+        for path in listing(folder):
             if path.suffix.lower() != ".mhd":
                 continue
             if image_stem(path) in found:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float32, Shaped
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
@@ -18,6 +18,7 @@ from voxhint.files.sane import require_sane, spatial_shape
 _MILLIMETRES = ("mm", "unknown")
 _new_image: Any = nib.Nifti1Image
 _CHUNK = 1 << 20
+_INT16 = np.iinfo(np.int16)
 _SHEAR_MM = 1e-2  # a quaternion cannot say a shear, so a qform further off than this is left out
 
 
@@ -115,6 +116,14 @@ def read_nifti(path: Path, *, single: bool) -> tuple[Shaped[np.ndarray, "i j k"]
             else np.asanyarray(image.dataobj)
         )
     return np.array(values.reshape(grid.shape), order="C"), grid
+
+
+def narrowed(voxels: Float32[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
+    """Return voxels as 16-bit whole numbers where that changes none: half the size on disk."""
+    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
+        return voxels
+    whole = voxels.astype(np.int16)
+    return whole if np.array_equal(whole, voxels) else voxels
 
 
 def write_nifti(

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,3 +152,12 @@ def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[
             finding = f"has {len(cells)} cells where the header has {len(names)}"
             problems.append(Problem(place, finding, "fill in or remove cells"))
         return Table(tuple(rows), tuple(problems))
+
+
+def table_text(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:
+    """Return the text of a CSV file: a header and some columns of rows."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

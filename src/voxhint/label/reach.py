@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from voxhint.core import Grid, LabelSet
@@ -28,12 +29,14 @@ def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
 
     Returns:
         Millimetres for each class with at least four seeds that span a volume, or with a box or
-        ball.
+        ball. Between drawn slices one for all classes: the typical distance to the nearest slice.
 
     Source:
         Chandrasekhar 1943, "Stochastic problems in physics and astronomy", appendix VII: the mean
         distance 0.554 n^(-1/3) to the nearest of random points.
     """
+    if evidence.drawn_whole:
+        return dict.fromkeys(labels.names, _slice_gap(evidence))
     found = {}
     for number, name in enumerate(labels.names):
         index = np.argwhere(evidence.proven[number] > 0.5)
@@ -61,11 +64,34 @@ def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
     return found
 
 
+def _slice_gap(evidence: Evidence) -> float:
+    """Return how far voxels lie from drawn slices; one for all classes, so that outlines meet."""
+    away = ndimage.distance_transform_edt(~evidence.settled, evidence.grid.spacing_mm)
+    return max(float(np.sqrt(np.mean(away**2))), float(evidence.grid.spacing_mm.max()))
+
+
 def _gap(some: Float64[np.ndarray, "n 3"], seeds: Float64[np.ndarray, "m 3"]) -> float:
     """Return the mean distance from the midpoints of pairs to the nearest seed."""
     one, two = np.triu_indices(len(some), 1)
     away, _ = cKDTree(seeds).query((some[one] + some[two]) / 2)
     return float(np.mean(away))
+
+
+def spread_mm(seeds: Bool[np.ndarray, "i j k"], grid: Grid) -> float | None:
+    """Return a width of bells that just join: 1.5 times the usual distance to the nearest seed.
+
+    Args:
+        seeds: Voxels of one class.
+        grid: Their grid.
+
+    Returns:
+        1.5 times the median distance in millimetres; None for a single seed.
+    """
+    places = grid.to_world(np.argwhere(seeds).astype(np.float64))
+    if len(places) < 2:
+        return None
+    away = np.asarray(cKDTree(places).query(places, 2)[0])
+    return 1.5 * float(np.median(away[:, 1]))
 
 
 def plan_reach(

@@ -43,6 +43,9 @@ class Evidence:
 
     grid: Grid
 
+    drawn_whole: bool = False
+    """Whether whole slices were drawn: their gaps, not their voxels, say how far they speak."""
+
     @property
     def settled(self) -> Bool[np.ndarray, "i j k"]:
         """Return the voxels of which every class is decided, with nothing left to spread."""
@@ -55,7 +58,7 @@ class Evidence:
         low = (part[0].start, part[1].start, part[2].start)
         shape = (proven.shape[1], proven.shape[2], proven.shape[3])
         grid = self.grid.cropped(low, shape)
-        return Evidence(proven, self.possible[inner], self.likely[inner], grid)
+        return Evidence(proven, self.possible[inner], self.likely[inner], grid, self.drawn_whole)
 
     def open_box(self, *, margin: int) -> tuple[slice, slice, slice] | None:
         """Return the box around all voxels that are not settled, None if there is none."""
@@ -100,7 +103,8 @@ def gather_evidence(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Evid
             likely[number], reached = _lay_shapes(shaped, grid)
             possible[number] = np.minimum(possible[number], reached)
     _close(proven, possible)
-    return Evidence(proven, possible, likely, grid)
+    drawn_whole = any(isinstance(h, Strokes) and h.complete for h in hints)
+    return Evidence(proven, possible, likely, grid, drawn_whole)
 
 
 def _lay(

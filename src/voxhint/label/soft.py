@@ -1,20 +1,40 @@
 """From the hints of one case to its soft label: gather, let the classes compete, weigh."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, LabelSet, SoftLabel, Volume
+from voxhint.label.boxes import BoxMethod, fill_boxes
 from voxhint.label.likelihood import log_likelihood
+from voxhint.label.published import point_labels
+from voxhint.label.reach import spread_mm
 from voxhint.label.seeds import Evidence
-from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm
+from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm, heat_mm
 
 _FADE = 2.0  # reaches after which trust has fallen to 0.6
 _NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
 _RIM = 2  # settled voxels around the open ones, from which distances start
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What the hints of other cases say of the voxels of one."""
+
+    logs: Float32[np.ndarray, "class i j k"]
+    """Log probability of each class, from `Across`."""
+
+    lean: float = np.inf
+    """Most that distance may speak against a class, as a logarithm of odds; if it is finite, that
+    much also against a class that the case does not show at all."""
+
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Taught":
+        """Return what is said of a box of voxels."""
+        return Taught(self.logs[(slice(None), *part)], self.lean)
 
 
 def soften(
@@ -24,13 +44,15 @@ def soften(
     *,
     reach_mm: Mapping[str, float],
     config: LabelConfig,
+    taught: Taught | None = None,
 ) -> SoftLabel:
     """Spread the evidence of one case over its voxels.
 
     Every class that was shown competes for a voxel with the distance to its nearest seed,
     measured in its own reach: twenty clicks spread over a wide background speak for more space
     than twenty clicks in a small organ. The image joins in twice, by edges that lengthen ways and
-    by how often an intensity was clicked for each class. Trust is the lead of the winner over the
+    by what other cases taught; if they taught nothing, by how often an intensity was clicked for
+    each class. Trust is the lead of the winner over the
     second, and fades with distance. What the hints prove stays as it is.
 
     A class that nobody showed and nothing rules out stays unknown; background claims then only say
@@ -42,6 +64,7 @@ def soften(
         labels: Names of the classes.
         reach_mm: Reach of each class, from `plan_reach`.
         config: Method and strengths.
+        taught: What the other cases say of this one, if they say anything.
 
     Returns:
         Probability and trust of every class.
@@ -49,10 +72,16 @@ def soften(
     part = evidence.open_box(margin=_RIM)
     if part is None or config.method == "none":
         return facts_of(evidence)
+    if config.method == "pw4medseg":
+        bells = point_labels(evidence, bell_mm=config.bell_mm)
+        nobody = np.zeros(len(labels.names), np.bool_)
+        claims = _with_facts(bells.probs, bells.trust[0], evidence, unseen=nobody)
+        return from_claims(*claims, evidence)
     inner = evidence.cropped(part)
     crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
     unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
-    belief, plausible = _spread(inner, crops, labels, reach_mm, config, unseen=unseen)
+    told = None if taught is None else taught.cropped(part)
+    belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told))
     whole_belief = evidence.proven.copy()
     whole_plausible = np.maximum(evidence.possible, evidence.proven)
     whole_belief[(slice(None), *part)] = belief
@@ -60,43 +89,90 @@ def soften(
     return from_claims(whole_belief, whole_plausible, evidence)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Claims:
+    """What the classes of one case compete with."""
+
+    evidence: Evidence
+    images: Sequence[Volume]
+    labels: LabelSet
+    reach_mm: Mapping[str, float]
+    config: LabelConfig
+    unseen: Bool[np.ndarray, " class"]
+    """Classes that have no seed in the whole case."""
+
+    taught: Taught | None
+
+
 def _spread(
-    evidence: Evidence,
-    images: Sequence[Volume],
-    labels: LabelSet,
-    reach_mm: Mapping[str, float],
-    config: LabelConfig,
-    *,
-    unseen: Bool[np.ndarray, " class"],
+    claims: _Claims,
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
-    """Return belief and plausibility after spreading; `unseen` classes have no seed in the case."""
-    seeds = _seeds(evidence)
-    shown = np.asarray(seeds.any((1, 2, 3)))
+    """Return belief and plausibility after spreading."""
+    evidence, config = claims.evidence, claims.config
+    shown = np.asarray(_seeds(evidence).any((1, 2, 3)))
     open_ = np.asarray(evidence.possible.any((1, 2, 3)))
-    scores = np.full(evidence.proven.shape, -np.inf, np.float32)
-    near = np.full(evidence.grid.shape, np.inf, np.float32)
-    steep = edge_cost(images) if config.method == "geodesic" else None
-    for number, name in enumerate(labels.names):
-        if shown[number]:
-            away = _distance(seeds[number], evidence, steep, reach_mm[name], config.edge_weight)
-            scores[number] = -0.5 * away**2
-            near = np.minimum(near, away)
-    if config.method == "geodesic":
-        scores += log_likelihood(images, seeds)
+    scores, near = _scores(claims)
     if not shown[0] and open_[0]:
         scores[0] = -0.5 * _NEVER**2
+        if claims.taught is not None:
+            scores[0] += claims.taught.logs[0]
+    if config.box_method != "competition":
+        _fill(scores, evidence, claims.images[0], config.box_method)
     probs, lead = _compete(scores, evidence.possible)
-    trust = lead * np.exp(-0.5 * (near / _FADE) ** 2)
-    if not shown[0] and shown.any():
+    least = 0.0 if claims.taught is None else config.across_trust
+    trust = lead * np.maximum(np.exp(-0.5 * (near / _FADE) ** 2), np.float32(least))
+    if not shown[0] and shown.any() and claims.taught is None:
         presumed = probs[0] > 0.5  # nobody showed it: never more than a weak presumption
         trust[presumed] = np.minimum(trust[presumed], config.background_trust)
         trust[presumed & (near > 2 * _NEVER)] = config.background_trust
     if evidence.likely.any():
         trust *= config.guess_trust
     trust[trust < _LEAST] = 0
-    unseen = open_ & unseen
+    unseen = open_ & claims.unseen
+    if claims.taught is not None and np.isfinite(claims.taught.lean):
+        unseen[:] = False  # other cases tell of it
     unseen[0] = False
     return _with_facts(probs, trust, evidence, unseen=unseen)
+
+
+def _scores(
+    claims: _Claims,
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return how well each class that was shown fits each voxel, and how near its seeds are."""
+    evidence, config, taught = claims.evidence, claims.config, claims.taught
+    seeds = _seeds(evidence)
+    scores = np.full(evidence.proven.shape, -np.inf, np.float32)
+    near = np.full(evidence.grid.shape, np.inf, np.float32)
+    lean = np.inf if taught is None else taught.lean
+    edges = config.method in ("geodesic", "heat")
+    steep = edge_cost(claims.images) if edges else None
+    for number, name in enumerate(claims.labels.names):
+        if seeds[number].any():
+            away = _distance(seeds[number], evidence, steep, claims.reach_mm[name], config)
+            scores[number] = np.maximum(-0.5 * away**2, -lean)
+            near = np.minimum(near, away)
+        elif np.isfinite(lean):
+            scores[number] = -lean
+    if taught is not None:
+        scores += taught.logs
+    elif edges:
+        scores += log_likelihood(claims.images, seeds)
+    return scores, near
+
+
+def _fill(
+    scores: Float32[np.ndarray, "class i j k"],
+    evidence: Evidence,
+    image: Volume,
+    method: BoxMethod,
+) -> None:
+    """Let a classical method say what fills the boxes, and leave the rest to the background."""
+    filled = fill_boxes(evidence, image, method)
+    for number, probs in filled.items():
+        scores[number] = np.log(np.clip(probs, _LEAST, 1 - _LEAST))
+    if filled:
+        most = np.max(list(filled.values()), axis=0)
+        scores[0] = np.log(1 - np.clip(most, _LEAST, 1 - _LEAST))
 
 
 def _seeds(evidence: Evidence) -> Bool[np.ndarray, "class i j k"]:
@@ -109,13 +185,19 @@ def _distance(
     evidence: Evidence,
     steep: Float32[np.ndarray, "i j k"] | None,
     reach_mm: float,
-    edge_weight: float,
+    config: LabelConfig,
 ) -> Float32[np.ndarray, "i j k"]:
     """Return the distance to the nearest seed in reaches."""
-    if steep is not None:
-        away = geodesic_mm(seeds, steep, evidence.grid, edge_weight=edge_weight)
+    grid = evidence.grid
+    if steep is not None and config.method == "heat":
+        away = heat_mm(seeds, steep, grid, reach_mm=reach_mm, edge_weight=config.edge_weight)
         return np.asarray(away / reach_mm, np.float32)
-    bell = gaussian_mm(seeds.astype(np.float32), evidence.grid, reach_mm=reach_mm)
+    if steep is not None:
+        away = geodesic_mm(seeds, steep, grid, edge_weight=config.edge_weight)
+        return np.asarray(away / reach_mm, np.float32)
+    if config.method == "organ-gaussian":
+        reach_mm = spread_mm(seeds, grid) or reach_mm
+    bell = gaussian_mm(seeds.astype(np.float32), grid, reach_mm=reach_mm)
     return np.asarray(np.sqrt(-2 * np.log(np.clip(bell, 1e-30, 1))), np.float32)
 
 

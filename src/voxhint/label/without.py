@@ -49,7 +49,7 @@ class Settings:
     steps: int = 10
     """Steps from there to the image."""
 
-    scheme: str = "heun"
+    scheme: str = "fireflow"
     """A name of `voxhint.flow.solve.Scheme`, for inversion and for ways without guidance."""
 
     guidance: Guidance = field(default_factory=Guidance)

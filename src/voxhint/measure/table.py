@@ -10,6 +10,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.measure.compare import Comparison
 from voxhint.measure.estimate import RESAMPLES, Estimate, estimate
 from voxhint.measure.score import CaseScore
+from voxhint.measure.trust import TrustTable
 
 _POLICY = (
     "A case whose truth has the label counts, whatever the mask holds: if the mask lacks the "
@@ -19,10 +20,11 @@ _POLICY = (
     "whose mask is not empty. 'dice_with_absent' is the mean over both kinds of case: where the "
     "truth lacks the label, 1 if the mask is empty and 0 if not. Volume errors are mask minus "
     "truth over cases whose truth has the label. Surfaces are voxel corners weighed by area, the "
-    "border of the image included; hd95_mm is the larger of the two directions. Intervals are "
-    "95 % percentile intervals from {resamples} resamplings of subjects, all cases of a subject "
-    "together, null with fewer than two subjects. 'overall' is the mean over labels of the labels' "
-    "means."
+    "border of the image included; hd95_mm is the larger of the two directions, assd_mm the mean "
+    "over both surfaces. A median is over the same cases as the mean, missed ones included. "
+    "Intervals are of means: 95 % percentile intervals from {resamples} resamplings of subjects, "
+    "all cases of a subject together, null with fewer than two subjects. 'overall' is the mean "
+    "over labels of the labels' means and medians."
 )
 
 
@@ -76,6 +78,8 @@ class ScoreTable:
     labels: Mapping[str, LabelSummary]
     overall: OverallSummary
     compare: Comparison | None = None
+    trust: TrustTable | None = None
+    """Of the probabilities, where they were measured too."""
 
     def with_comparison(self, comparison: Comparison) -> "ScoreTable":
         """Return the table with a comparison to other masks of the same cases."""

@@ -17,39 +17,25 @@ _ASIDE = -1e4  # logit of a place that does not count
 _QUERY = 16  # features that attention looks at
 
 
-class Predictor(nn.Module):
-    """Scores every place by what lies a centimetre or so around it, and pools the places.
-
-    A short network on purpose: a place that sees far learns the training windows by heart, and its
-    score no longer says where. Batch normalisation, because a small bright thing must stay bright
-    beside images without one; each image scaled by itself would look like any other.
+class PlacePredictor(nn.Module):
+    """Scores every place of a body's feature maps, and pools the places.
 
     Source:
         Log-sum-exp pooling of places: Wang et al. 2017, "ChestX-ray8", section 4.2; attention:
         Ilse et al. 2018, "Attention-based deep multiple instance learning".
     """
 
-    def __init__(  # noqa: PLR0913  # a network is its numbers
-        self,
-        *,
-        channels: int,
-        labels: int,
-        stride: Triple,
-        kernel: Triple,
-        width: int,
-        pooling: str = "lse",
-        flat: bool = False,
+    def __init__(
+        self, body: nn.Module, *, features: int, labels: int, strides: Triple, pooling: str = "lse"
     ) -> None:
-        """Build the network with fresh weights from torch's generator.
+        """Put fresh heads on a body.
 
         Args:
-            channels: Input channels.
+            body: Turns images (batch, channel, i, j, k) into maps (batch, feature, a, b, c).
+            features: Feature maps of the body.
             labels: Foreground labels, each with its own logit.
-            stride: Voxels from one place to the next.
-            kernel: Of every convolution.
-            width: Features after the first convolution; the later ones have twice as many.
+            strides: Voxels from one place of the body's maps to the next.
             pooling: How the scores of places become one: lse, max, mean or attention.
-            flat: See slice by slice after a first look at the neighbouring slices (2.5D).
 
         Raises:
             BadRecipeError: The pooling is unknown.
@@ -59,19 +45,11 @@ class Predictor(nn.Module):
             msg = f"pooling '{pooling}' is unknown; use {', '.join(get_args(Pooling))}"
             raise BadRecipeError(msg)
         self.pooling = pooling
-        inner = (*kernel[:2], 1) if flat else kernel
-        first = (*kernel[:2], 3) if flat else kernel
-        self.strides = (*stride[:2], 1) if flat else stride
-        self.body = nn.Sequential(
-            _conv(channels, width, first, self.strides),
-            _conv(width, width, inner),
-            _conv(width, 2 * width, (1, 1, 1)),
-            _conv(2 * width, 2 * width, inner),
-            _conv(2 * width, 2 * width, inner),
-        )
-        self.score = nn.Conv3d(2 * width, labels, 1)
+        self.strides = strides
+        self.body = body
+        self.score = nn.Conv3d(features, labels, 1)
         self.query = nn.Sequential(
-            nn.Conv3d(2 * width, _QUERY, 1), nn.Tanh(), nn.Conv3d(_QUERY, labels, 1)
+            nn.Conv3d(features, _QUERY, 1), nn.Tanh(), nn.Conv3d(_QUERY, labels, 1)
         )
 
     def features(
@@ -127,6 +105,49 @@ class Predictor(nn.Module):
         if inside is None:
             return self.pool(evidence)
         return self.pool(evidence, functional.max_pool3d(inside, self.strides, ceil_mode=True))
+
+
+class Predictor(PlacePredictor):
+    """Scores every place by what lies a centimetre or so around it.
+
+    A short network on purpose: a place that sees far learns the training windows by heart, and its
+    score no longer says where. Batch normalisation, because a small bright thing must stay bright
+    beside images without one; each image scaled by itself would look like any other.
+    """
+
+    def __init__(  # noqa: PLR0913  # a network is its numbers
+        self,
+        *,
+        channels: int,
+        labels: int,
+        stride: Triple,
+        kernel: Triple,
+        width: int,
+        pooling: str = "lse",
+        flat: bool = False,
+    ) -> None:
+        """Build the network with fresh weights from torch's generator.
+
+        Args:
+            channels: Input channels.
+            labels: Foreground labels, each with its own logit.
+            stride: Voxels from one place to the next.
+            kernel: Of every convolution.
+            width: Features after the first convolution; the later ones have twice as many.
+            pooling: How the scores of places become one: lse, max, mean or attention.
+            flat: See slice by slice after a first look at the neighbouring slices (2.5D).
+        """
+        inner = (*kernel[:2], 1) if flat else kernel
+        first = (*kernel[:2], 3) if flat else kernel
+        strides = (*stride[:2], 1) if flat else stride
+        body = nn.Sequential(
+            _conv(channels, width, first, strides),
+            _conv(width, width, inner),
+            _conv(width, 2 * width, (1, 1, 1)),
+            _conv(2 * width, 2 * width, inner),
+            _conv(2 * width, 2 * width, inner),
+        )
+        super().__init__(body, features=2 * width, labels=labels, strides=strides, pooling=pooling)
 
 
 def _conv(inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """The segmentation trunk: a network of MONAI's, shaped by the plan."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jaxtyping import Float
 from monai.networks.nets.dynunet import DynUNet
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core.errors import BadRecipeError
+from voxhint.nets.crossmodal import CrossModal
 
 Triple = tuple[int, int, int]
 
@@ -16,7 +18,7 @@ _LEVELS = 3  # DynUNet has no fewer
 _GROUPS = 8  # of feature maps that SegResNet normalises together
 
 
-def build_trunk(
+def build_trunk(  # noqa: PLR0913  # a network is its numbers
     network: str,
     *,
     channels: int,
@@ -24,16 +26,18 @@ def build_trunk(
     strides: Sequence[Triple],
     kernels: Sequence[Triple],
     features: Sequence[int],
+    options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build the network of a plan, with fresh weights from torch's generator.
 
     Args:
-        network: `dynunet` or `segresnet`.
+        network: `dynunet`, `segresnet` or `crossmodal`.
         channels: Input channels.
         classes: Output classes, background included.
         strides: Down-sampling of each level, the first 1.
         kernels: Kernel of each level.
         features: Feature maps of each level.
+        options: What this network alone wants to know.
 
     Returns:
         A module from (batch, channel, i, j, k) to logits of the same size.
@@ -72,8 +76,17 @@ def build_trunk(
                 blocks_up=(1,) * (levels - 1),
             )
             return _AnySize(inner, 2 ** (levels - 1))
+        case "crossmodal":
+            return CrossModal(
+                modalities=channels,
+                classes=classes,
+                strides=strides,
+                kernels=kernels,
+                features=features,
+                **(options or {}),
+            )
         case _:
-            msg = f"network '{network}' is unknown; use dynunet or segresnet"
+            msg = f"network '{network}' is unknown; use dynunet, segresnet or crossmodal"
             raise BadRecipeError(msg)
 
 

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 _KNOWN = 0.1  # belief from which a voxel counts as a place to look at
+_PLACES = 20_000  # of each class that are remembered; more of them would not be drawn anyway
+
+Places = tuple[Int[np.ndarray, " _"], ...]
+"""For each class the flat indices of voxels where it is known to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +30,15 @@ class Draw:
         return Draw((i, j, k))
 
 
+def known_places(belief: Float[np.ndarray, "class i j k"]) -> Places:
+    """Return where each class is known to be: all voxels, or evenly spread ones of too many."""
+    found = [np.flatnonzero(one > _KNOWN) for one in belief]
+    return tuple(flat[:: max(1, -(-flat.size // _PLACES))].copy() for flat in found)
+
+
 def draw_patch(
-    belief: Float[np.ndarray, "class i j k"],
+    places: Places,
+    shape: tuple[int, int, int],
     patch: tuple[int, int, int],
     rng: np.random.Generator,
     *,
@@ -36,7 +47,8 @@ def draw_patch(
     """Draw where to cut.
 
     Args:
-        belief: What is known of the case; decides where it is worth looking.
+        places: What is known of the case; decides where it is worth looking.
+        shape: Size of the case.
         patch: Size wanted.
         rng: Source of chance.
         centred: Share of patches placed around a known voxel of a class drawn at random; the
@@ -45,13 +57,11 @@ def draw_patch(
     Returns:
         The corner. An axis the case does not fill is centred.
     """
-    shape = belief.shape[1:]
     middle = [rng.integers(0, n) for n in shape]
-    if rng.random() < centred:
-        known = [c for c in range(len(belief)) if belief[c].max() > _KNOWN]
-        if known:
-            flat = np.flatnonzero(belief[known[rng.integers(len(known))]] > _KNOWN)
-            middle = list(np.unravel_index(flat[rng.integers(flat.size)], shape))
+    known = [flat for flat in places if flat.size]
+    if rng.random() < centred and known:
+        flat = known[rng.integers(len(known))]
+        middle = list(np.unravel_index(flat[rng.integers(flat.size)], shape))
     return Draw.around(middle, shape, patch)
 
 

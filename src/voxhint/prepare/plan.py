@@ -3,12 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
 from voxhint.core import Case, LabelSet
+from voxhint.prepare.pseudo import require_views
 
 V = TypeVar("V")
 
@@ -58,6 +59,15 @@ class Wishes:
     whole: bool = False
     """Coarsen the spacing until a patch holds a whole median image, instead of cutting it."""
 
+    attention: str = ""
+    """Kind of attention, for a network that has it."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What this network alone wants to know."""
+
+    views: tuple[str, ...] = ()
+    """Pseudo-modalities that the network sees instead of the only channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -82,6 +92,20 @@ class Plan:
     intensity: Mapping[str, Intensity]
     """For channels in HU; other channels are scaled image by image."""
 
+    attention: str = ""
+    """Kind of attention, for a network that has it."""
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What this network alone wants to know."""
+
+    views: tuple[str, ...] = ()
+    """Pseudo-modalities that the network sees instead of the only channel."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of what the network sees, in order."""
+        return self.views or self.channels
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `plan.json`."""
         return dataclasses.asdict(self)
@@ -102,6 +126,9 @@ class Plan:
             features=tuple(values["features"]),
             network=values["network"],
             intensity={name: Intensity(**v) for name, v in values["intensity"].items()},
+            attention=values.get("attention", ""),
+            options=dict(values.get("options", {})),
+            views=tuple(values.get("views", ())),
         )
 
 
@@ -154,10 +181,14 @@ def make_plan(
     Returns:
         The plan.
 
+    Raises:
+        BadRecipeError: The views wished for cannot be made of these channels.
+
     Source:
         Isensee et al. 2021, "nnU-Net", Nature Methods 18, supplementary note 2 (the idea of
         halving axes by spacing, and of median spacing and shape).
     """
+    require_views(wishes.views, channels, hu={name for p in prints for name in p.samples})
     spacing = np.median([p.spacing_mm for p in prints], axis=0)
     fields = [np.array(p.shape) * p.spacing_mm for p in prints]
     field = np.median(fields, axis=0)
@@ -181,6 +212,9 @@ def make_plan(
         features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
         network=wishes.network,
         intensity=_intensity(prints),
+        attention=wishes.attention,
+        options=dict(wishes.options),
+        views=wishes.views,
     )
 
 

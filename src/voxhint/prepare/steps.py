@@ -1,12 +1,14 @@
 """One case made like all others: turned, resampled, normalised; hints carried along."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32
 
 from voxhint.core import Grid, SoftLabel, Volume
-from voxhint.prepare.plan import Plan
+from voxhint.prepare.plan import Intensity, Plan
+from voxhint.prepare.pseudo import view
 from voxhint.prepare.resample import resample
 
 
@@ -59,9 +61,16 @@ def prepare_image(
         plan: What was measured on the training images.
 
     Returns:
-        One array with a channel for each of the plan's (0 where it is missing), and its grid.
+        One array with a channel for each of the plan's (0 where it is missing), or for each view
+        of the only one, and its grid.
     """
-    grid = working_grid(next(iter(images.values())).grid, plan)
+    first = next(iter(images.values()))
+    grid = working_grid(first.grid, plan)
+    if plan.views:
+        raw = onto(first.voxels, first.grid, grid)
+        plain = normalised(raw, plan.channels[0], plan)
+        i, j, k = grid.spacing_mm.tolist()
+        return np.stack([view(name, raw, plain, (i, j, k)) for name in plan.views]), grid
     stack = np.zeros((len(plan.channels), *grid.shape), np.float32)
     for number, channel in enumerate(plan.channels):
         if channel in images:
@@ -74,15 +83,19 @@ def normalised(
     voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan
 ) -> Float32[np.ndarray, "i j k"]:
     """Return one channel clipped, centred and scaled as the plan says, on any grid."""
+    scale = scale_of(voxels, channel, plan)
+    clipped = np.clip(voxels, scale.low, scale.high)
+    return np.asarray((clipped - scale.mean) / scale.std, np.float32)
+
+
+def scale_of(voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan) -> Intensity:
+    """Return how one channel is clipped, centred and scaled: as planned, or by its own voxels."""
     fixed = plan.intensity.get(channel)
     if fixed is None:  # no unit: every image by its own statistics
-        low, high = np.percentile(voxels, [0.5, 99.5])
+        low, high = (float(value) for value in np.percentile(voxels, [0.5, 99.5]))
         clipped = np.clip(voxels, low, high)
-        middle, scale = float(clipped.mean()), float(clipped.std())
-    else:
-        clipped = np.clip(voxels, fixed.low, fixed.high)
-        middle, scale = fixed.mean, fixed.std
-    return np.asarray((clipped - middle) / max(scale, 1e-6), np.float32)
+        fixed = Intensity(low, high, float(clipped.mean()), float(clipped.std()))
+    return replace(fixed, std=max(fixed.std, 1e-6))
 
 
 def claims_on(grid: Grid, soft: SoftLabel) -> Float32[np.ndarray, "two class a b c"]:

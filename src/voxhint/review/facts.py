@@ -40,6 +40,7 @@ class RunFacts:
     scores: ScoreTable | None = None
     test_pictures: tuple[Picture, ...] = ()
     training_pictures: tuple[Picture, ...] = ()
+    counterfactual_pictures: tuple[Picture, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     """Cases by what they are: training, test, masks of each."""
 

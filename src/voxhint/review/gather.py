@@ -12,7 +12,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import LabelSet
 from voxhint.core.volume import Mask, SoftLabel
-from voxhint.files.images import read_ids, read_probability
+from voxhint.files.images import read_ids, read_probability, read_volume
 from voxhint.files.inspection import survey
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.measure.table import ScoreTable
@@ -55,11 +55,14 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
     study = _open_study(made, problems)
     test: list[Picture] = []
     training: list[Picture] = []
+    removed: list[Picture] = []
     if study is not None:
         shown = _shown_tests(run_folder, study, scores, each)
         test = _draw(study.test, shown, _test_scene(run_folder, study), problems)
         hinted = _shown_training(run_folder, study, each)
         training = _draw(study.training, hinted, _training_scene(run_folder, study), problems)
+        changed = _shown_without(run_folder, study, each)
+        removed = _draw(study.training, changed, _without_scene(run_folder, study), problems)
     return RunFacts(
         name=run_folder.absolute().name,
         made=made,
@@ -69,6 +72,7 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
         scores=scores,
         test_pictures=tuple(test),
         training_pictures=tuple(training),
+        counterfactual_pictures=tuple(removed),
         counts=_count(study),
         problems=tuple(problems),
     )
@@ -134,6 +138,12 @@ def _shown_training(run_folder: Path, study: Study, each: int) -> list[Choice]:
     return choose_evenly(shown, count=each)
 
 
+def _shown_without(run_folder: Path, study: Study, each: int) -> list[Choice]:
+    """Return an even choice of the cases whose image was changed into one without a label."""
+    kept = [files.name for files in study.training if _without(run_folder, files.name).exists()]
+    return choose_evenly(kept, count=each)
+
+
 def _draw(
     cases: Sequence[CaseFiles],
     choices: Sequence[Choice],
@@ -151,6 +161,7 @@ def _draw(
 
 def _picture(scene: Scene, choice: Choice) -> Picture:
     parts = ["image"]
+    parts += ["image without the label", "difference"] if scene.without is not None else []
     parts += [f"hints ({_tell_hints(scene.hints)})"] if scene.hints else []
     named = {"soft label": scene.soft, "mask": scene.mask, "truth": scene.truth}
     parts += [name for name, part in named.items() if part is not None]
@@ -205,6 +216,23 @@ def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Sce
         return Scene(image, study.labels, hints=case.hints, soft=soft, mask=mask)
 
     return scene_of
+
+
+def _without_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
+    def scene_of(files: CaseFiles) -> Scene:
+        case = load_case(study, files, hints=False)
+        soft = _soft(run_folder / "labels", files.name, case.grid, study.labels)
+        name, image = next(iter(case.images.items()))
+        without = read_volume(_without(run_folder, files.name), channel=name)
+        image.grid.require_same(without.grid)
+        return Scene(image, study.labels, soft=soft, without=without)
+
+    return scene_of
+
+
+def _without(run_folder: Path, case: str) -> Path:
+    """Return where the first channel of a case lies, as it would be without a label."""
+    return run_folder / "labels" / "counterfactuals" / f"{case}_0000{_ENDING}"
 
 
 def _mask(path: Path, grid: Grid, names: LabelSet) -> Mask:

@@ -29,7 +29,7 @@ def tell_scores(scores: ScoreTable) -> str:
     tolerance = f"{scores.tolerance_mm:g} mm"
     head = [
         "label", "Dice", f"surface Dice at {tolerance}", "HD95 (mm)", "mean surface distance (mm)",
-        "volume error (mL)", "missed", "cases (subjects)",
+        "its median (mm)", "volume error (mL)", "missed", "cases (subjects)",
     ]  # fmt: skip
     rows = [_label_row(name, summary) for name, summary in scores.labels.items()]
     if len(scores.labels) > 1:
@@ -118,15 +118,16 @@ def _label_row(name: str, summary: LabelSummary) -> list[object]:
     return [
         name, with_interval(summary.dice, 3), with_interval(summary.nsd, 3),
         with_interval(summary.hd95_mm, 1), with_interval(summary.assd_mm, 2),
-        with_interval(summary.volume_error_ml, 2), share(summary.missed),
-        f"{summary.dice.n} ({summary.dice.subjects})",
+        number(summary.assd_mm.median, 2), with_interval(summary.volume_error_ml, 2),
+        share(summary.missed), f"{summary.dice.n} ({summary.dice.subjects})",
     ]  # fmt: skip
 
 
 def _overall_row(overall: OverallSummary) -> list[object]:
     return [
         "mean over labels", with_interval(overall.dice, 3), with_interval(overall.nsd, 3),
-        with_interval(overall.hd95_mm, 1), with_interval(overall.assd_mm, 2), None, None,
+        with_interval(overall.hd95_mm, 1), with_interval(overall.assd_mm, 2),
+        number(overall.assd_mm.median, 2), None, None,
         f"{overall.dice.n} ({overall.dice.subjects})",
     ]  # fmt: skip
 

@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
@@ -31,6 +31,8 @@ _DARK = "#15181c"
 _LUNG_HU = (-1000.0, 300.0)
 _SOFT_TISSUE_HU = (-160.0, 240.0)
 _AIRY_HU = -400.0
+_GONE = LinearSegmentedColormap.from_list("gone", ["#58b4ff", "#000000", "#ff7a45"])
+_FULL = 0.5  # of the grey range: a difference of this size has the strongest colour
 _RULERS_MM = (100, 50, 20, 10, 5, 2, 1)
 
 
@@ -106,6 +108,12 @@ def _panels(scene: Scene) -> list[tuple[str, Painter]]:
     """Return what is shown of a scene: titles, and what is painted over the image."""
     panels: list[tuple[str, Painter]] = [("image", _draw_nothing)]
     hints, soft, mask, truth = scene.hints, scene.soft, scene.mask, scene.truth
+    if scene.without is not None:
+        without = scene.without
+        panels += [
+            ("without", lambda axes, plane: _draw_without(axes, plane, scene.image, without)),
+            ("difference", lambda axes, plane: _draw_difference(axes, plane, scene.image, without)),
+        ]
     if hints:
         panels.append(
             ("hints", lambda axes, plane: draw_hints(axes, plane, hints, scene.names)),
@@ -145,6 +153,28 @@ def _draw_panel(axes: Axes, plane: Plane, image: Volume, paint: Painter) -> None
 
 def _draw_nothing(_axes: Axes, _plane: Plane) -> None:
     """Leave the image bare."""
+
+
+def _draw_without(axes: Axes, plane: Plane, image: Volume, without: Volume) -> None:
+    """Lay one image over another, in the greys of the first."""
+    low, high = grey_range(image, plane.sample(image.voxels, image.grid, outside=0))
+    shown = plane.sample(without.voxels, without.grid, outside=float(without.voxels.min()))
+    axes.imshow(
+        shown, cmap="gray", vmin=low, vmax=high, extent=plane.extent_mm, origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
+
+
+def _draw_difference(axes: Axes, plane: Plane, image: Volume, without: Volume) -> None:
+    """Paint what went away orange, and what came blue."""
+    there = plane.sample(image.voxels, image.grid, outside=0)
+    low, high = grey_range(image, there)
+    gone = there - plane.sample(without.voxels, without.grid, outside=0)
+    full = _FULL * (high - low)
+    axes.imshow(
+        gone, cmap=_GONE, vmin=-full, vmax=full, extent=plane.extent_mm, origin="lower",
+        interpolation="nearest",
+    )  # fmt: skip
 
 
 def _draw_soft(axes: Axes, plane: Plane, soft: SoftLabel) -> None:

@@ -26,6 +26,10 @@ RESEARCH_ONLY = (
 _TEST_GUIDE = (
     "The patient's right is at the left of each picture. Masks are filled, the truth is dashed."
 )
+_WITHOUT_GUIDE = (
+    "Each image beside what it would be without the label, as networks see it: no scan of a "
+    "patient. In the difference, orange is what went away, and blue is what came."
+)
 _TRAINING_GUIDE = (
     "The patient's right is at the left of each picture. Points drawn small and hollow, and boxes "
     "and circles drawn dotted, lie beside the layer shown. In the soft label, colour is a likely "
@@ -50,6 +54,9 @@ def write_report(run: RunFacts) -> str:
         _scores(run),
         _pictures("Test cases", _TEST_GUIDE, run.test_pictures),
         _pictures("From hints to masks: training cases", _TRAINING_GUIDE, run.training_pictures),
+        _pictures(
+            "Without what tags name: training cases", _WITHOUT_GUIDE, run.counterfactual_pictures
+        ),
         _predictor(run),
         _learning(run),
         _warnings(run),

@@ -40,6 +40,8 @@ class Scene:
 
     mask: Mask | None = None
     truth: Mask | None = None
+    without: Volume | None = None
+    """The image as it would be without what tags name, on the same grid."""
 
 
 def choose_plane(scene: Scene, view: View) -> Plane:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from voxhint.prepare import Draw, cut, draw_patch
+from voxhint.prepare.patches import Places, known_places
 
 Triple = tuple[int, int, int]
 
@@ -24,6 +25,55 @@ class Example:
     claims: Float[np.ndarray, "two class i j k"]
     """Belief and plausibility of each class."""
 
+    places: Places
+    """For each class the flat indices of voxels where it is believed to be."""
+
+    hull_share: Float[np.ndarray, " class"] | None = None
+    """Voxels of the convex hull for each voxel of belief; None where nobody asks."""
+
+    @staticmethod
+    def of(
+        name: str,
+        image: Float[np.ndarray, "channel i j k"],
+        claims: Float[np.ndarray, "two class i j k"],
+    ) -> "Example":
+        """Return a case, having looked once where its classes are."""
+        return Example(name, image, claims, known_places(claims[0]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Cases to draw from."""
+
+    every: Sequence[Example]
+    sides: Sequence[tuple[Sequence[int], Sequence[int]]]
+    """For each label that only some cases show, the numbers of those that do and do not."""
+
+    @staticmethod
+    def of(every: Sequence[Example]) -> "Examples":
+        """Return cases sorted by what they show."""
+        sides = []
+        for label in range(1, len(every[0].places)):
+            shown = [number for number, one in enumerate(every) if one.places[label].size]
+            if 0 < len(shown) < len(every):
+                sides.append((shown, sorted(set(range(len(every))) - set(shown))))
+        return Examples(every, sides)
+
+    def draw(self, size: int, rng: np.random.Generator) -> list[Example]:
+        """Return cases drawn at random.
+
+        Every case is as likely, but where a label is shown by some only, those that show it and
+        those that do not take turns: a rare finding is not drowned by images without it.
+        """
+        if not self.sides:
+            return [self.every[i] for i in rng.integers(0, len(self.every), size)]
+        drawn = []
+        for turn in range(size):
+            shown, hidden = self.sides[int(rng.integers(len(self.sides)))]
+            numbers = hidden if turn % 2 else shown
+            drawn.append(self.every[numbers[int(rng.integers(len(numbers)))]])
+        return drawn
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -35,18 +85,22 @@ class Batch:
     inside: Float[Tensor, "batch 1 i j k"]
     """1 in the case, 0 beyond it."""
 
+    hull_share: Float[Tensor, "batch class"]
+    """Of the case of each patch; nan where it is not known."""
+
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        parts = (self.image, self.belief, self.plausible, self.inside)
+        parts = (self.image, self.belief, self.plausible, self.inside, self.hull_share)
         return Batch(*(part.to(device) for part in parts))
 
 
-def draw_batch(
-    examples: Sequence[Example], patch: Triple, size: int, rng: np.random.Generator
-) -> Batch:
-    """Return patches of cases drawn at random, every case as likely."""
-    chosen = [examples[i] for i in rng.integers(0, len(examples), size)]
-    return _stack([(e, draw_patch(e.claims[0], patch, rng)) for e in chosen], patch)
+def draw_batch(examples: Examples, patch: Triple, size: int, rng: np.random.Generator) -> Batch:
+    """Return patches of cases drawn at random."""
+    places = []
+    for example in examples.draw(size, rng):
+        i, j, k = example.claims.shape[2:]
+        places.append((example, draw_patch(example.places, (i, j, k), patch, rng)))
+    return _stack(places, patch)
 
 
 def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list[Batch]:
@@ -70,4 +124,11 @@ def _stack(places: Sequence[tuple[Example, Draw]], patch: Triple) -> Batch:
         pieces([e.claims[0] for e, _ in places], 0.0),
         pieces([e.claims[1] for e, _ in places], 1.0),
         pieces([np.broadcast_to(1.0, (1, *e.image.shape[1:])) for e, _ in places], 0.0),
+        torch.from_numpy(np.stack([_hull_share(e) for e, _ in places])),
     )
+
+
+def _hull_share(example: Example) -> Float[np.ndarray, " class"]:
+    if example.hull_share is None:
+        return np.full(example.claims.shape[1], np.nan, np.float32)
+    return example.hull_share

@@ -1,7 +1,7 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.tensorboard import SummaryWriter
 
 from voxhint.train.resume import load_state, save_state
@@ -37,6 +38,19 @@ class Task(Protocol):
 
     def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return how much held-out hints surprise a network, None if none are held out."""
+
+
+Teacher = Callable[..., Any]
+"""The averaged network in evaluation mode: from images to logits, without their graph; what else it
+is told goes to the network, which may then answer otherwise."""
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """A task that asks how far training is, or what the averaged network says."""
+
+    def attend(self, done: float, teacher: Teacher, /) -> None:
+        """Take note, before each step, of the share of steps done and of the teacher of now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +101,9 @@ def train(
     Returns:
         The chosen weights and the history.
     """
-    net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    for weight in net.parameters():
+        if weight.dim() == 5:  # those of pictures have four axes, and no such format
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     run = _Run.start(net, optimizer, settings.state)
@@ -99,6 +115,8 @@ def train(
             rate = _rate(run.step, settings.steps, settings.learning_rate)
             for group in optimizer.param_groups:
                 group["lr"] = rate
+            if isinstance(task, Taught):
+                task.attend(run.step / settings.steps, _teacher(net, run.averaged, fabric))
             loss = task.loss(model, rng, fabric.device)
             optimizer.zero_grad()
             fabric.backward(loss)
@@ -133,6 +151,20 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float
                 averaged[name].lerp_(value, 1 - keep)
             else:
                 averaged[name].copy_(value)
+
+
+def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: Fabric) -> Teacher:
+    """Return the averaged network; it is made of what a checkpoint holds."""
+
+    def ask(*told: Any, **named: Any) -> Any:  # noqa: ANN401
+        net.eval()
+        with torch.no_grad(), fabric.autocast():
+            # some networks know a weight by two names, each with an average of its own
+            said = functional_call(net, dict(averaged), told, named, tie_weights=False)
+        net.train()
+        return said.float() if isinstance(said, Tensor) else said
+
+    return ask
 
 
 def _score(

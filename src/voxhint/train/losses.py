@@ -1,5 +1,7 @@
 """What training minimises: surprise at what is known, and Dice where it is known."""
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,9 +36,13 @@ def partial_cross_entropy(logits: Classes, belief: Classes, plausible: Classes) 
     # both sums are one number where every class is possible, so their difference is exactly 0
     still = (logits + plausible.clamp(min=1e-6).log()).logsumexp(1) - logits.logsumexp(1)
     surprise = -(belief * logq).sum(1) - left * still
-    # how much a voxel is known: its beliefs, or else the share of classes ruled out
-    known = belief.sum(1) + left * (1 - plausible).mean(1)
-    return surprise.sum() / known.sum().clamp(min=1.0)
+    return surprise.sum() / known_mass(belief, plausible).sum().clamp(min=1.0)
+
+
+def known_mass(belief: Classes, plausible: Classes) -> Float[Tensor, "batch i j k"]:
+    """Return how much each voxel is known: its beliefs, or else the share of classes ruled out."""
+    left = (1 - belief.sum(1)).clamp(min=0)
+    return belief.sum(1) + left * (1 - plausible).mean(1)
 
 
 def trusted_dice(logits: Classes, belief: Classes) -> Scalar:
@@ -61,8 +67,13 @@ def trusted_dice(logits: Classes, belief: Classes) -> Scalar:
 
 
 def hint_loss(
-    logits: Classes, belief: Classes, plausible: Classes, *, dice_weight: float
+    logits: Classes,
+    belief: Classes,
+    plausible: Classes,
+    *,
+    dice_weight: float,
+    entropy: Callable[[Classes, Classes, Classes], Scalar] = partial_cross_entropy,
+    dice: Callable[[Classes, Classes], Scalar] = trusted_dice,
 ) -> Scalar:
-    """Return partial cross-entropy plus `dice_weight` times the trusted Dice loss."""
-    surprise = partial_cross_entropy(logits, belief, plausible)
-    return surprise + dice_weight * trusted_dice(logits, belief)
+    """Return partial cross-entropy, or a robust form, plus `dice_weight` times a Dice loss."""
+    return entropy(logits, belief, plausible) + dice_weight * dice(logits, belief)

@@ -23,7 +23,7 @@ def step_seconds(fabric: Fabric, net: nn.Module, plan: Plan) -> float:
     """
     trial = copy.deepcopy(net).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model = fabric.setup_module(trial)
-    shape = (plan.batch, len(plan.channels), *plan.patch)
+    shape = (plan.batch, len(plan.inputs), *plan.patch)
     seconds = []
     for _ in range(3):
         began = time.monotonic()

@@ -1,18 +1,27 @@
 """`voxhint check`: every problem of a study at once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from voxhint.files.images import read_volume
 from voxhint.files.inspection import survey
 from voxhint.files.problems import Problem
-from voxhint.files.study import hint_kinds
+from voxhint.files.register import offset
+from voxhint.files.study import Study, hint_kinds
+
+_GAIN = 0.03  # nats: what registering channels that lie right gains by chance
 
 
-def check(study: Path, *, dense: bool = False) -> tuple[tuple[Problem, ...], str]:
+def check(
+    study: Path, *, dense: bool = False, registration_mm: float | None = None
+) -> tuple[tuple[Problem, ...], str]:
     """Look a study over, every voxel included.
 
     Args:
         study: The study folder.
         dense: Whether dense masks stand in for hints.
+        registration_mm: Also tell which channels lie further than this from the first; None does
+            not look.
 
     Returns:
         The problems found, and one line that says what the study holds.
@@ -25,4 +34,23 @@ def check(study: Path, *, dense: bool = False) -> tuple[tuple[Problem, ...], str
         f"{len(seen.study.training)} training and {len(seen.study.test)} test cases; "
         f"labels {', '.join(seen.study.labels.foreground)}; hints: {kinds or 'none'}"
     )
-    return seen.problems, told
+    apart = () if registration_mm is None else tuple(_apart(seen.study, registration_mm))
+    return (*seen.problems, *apart), told
+
+
+def _apart(study: Study, most_mm: float) -> Iterator[Problem]:
+    """Yield a warning for each channel that a registration would move too far."""
+    for files in (*study.training, *study.test):
+        (first, path), *others = files.images.items()
+        if not others:
+            continue
+        fixed = read_volume(path, channel=first)
+        for channel, other in others:
+            found = offset(fixed, read_volume(other, channel=channel))
+            if found.residual_mm > most_mm and found.gain > _GAIN:
+                finding = (
+                    f"case '{files.name}': {channel} lies about {found.residual_mm:.1f} mm from "
+                    f"{first}"
+                )
+                advice = "look at both, or move it with voxhint register"
+                yield Problem(other.parent.name, finding, advice, "warning", files.name)

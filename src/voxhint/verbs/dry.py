@@ -13,7 +13,7 @@ from voxhint.files.study import Study
 from voxhint.prepare import make_plan
 from voxhint.train import step_seconds
 from voxhint.verbs.forecast import training_bytes
-from voxhint.verbs.label import learning_cases, soft_label
+from voxhint.verbs.label import Spread, learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
 from voxhint.verbs.planning import measure_images, trunk_wishes
@@ -44,7 +44,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
         opened.channels,
         opened.labels,
-        wishes=trunk_wishes(recipe.train, machine),
+        wishes=trunk_wishes(recipe.train, machine, len(opened.channels)),
         optional_channels=opened.optional_channels,
     )
     torch.manual_seed(machine.seed)
@@ -56,13 +56,13 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     count = sum(p.numel() for p in net.parameters()) / 1e6
     voxels = int(np.prod(plan.patch))
     yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"
-    memory = training_bytes(recipe.train, voxels) / 2**30
+    memory = training_bytes(recipe.train, voxels, len(opened.channels)) / 2**30
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"
     if not dense:
         began = time.monotonic()
         reach = dict.fromkeys(opened.labels.names, recipe.label.reach_mm or 10.0)
-        soft_label(opened, cases[0], reach, recipe.label)
+        soft_label(opened, cases[0], Spread(reach), recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
         labels = sought(opened)
@@ -76,7 +76,8 @@ def _of_tags(study: Study, labels: tuple[str, ...], recipe: Recipe, machine: Mac
         known = shipped(study, labels, seed=machine.seed)
         if known is not None:
             return f"tags: the predictor of {labels[0]} comes with voxhint ({known.name})"
+    twice = ", and one to verify" if recipe.label.verify == "on" else ""
     return (
-        f"tags: a predictor of {', '.join(labels)} is trained before labelling, "
+        f"tags: a predictor of {', '.join(labels)}{twice} is trained before labelling, "
         f"{recipe.label.predictor_steps} steps; the times above leave it out"
     )

@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError, NotAvailableError
+from voxhint.files.images import read_volume, write_image
 from voxhint.files.inspection import open_study
 from voxhint.verbs.folders import MADE, building
 from voxhint.verbs.job import read_made
 
+_ENDING = ".nii.gz"
 LATER = ("dicom-seg", "rtstruct", "monai-bundle")
 
 
@@ -49,13 +51,16 @@ def export(run: Path, *, to: str, out: Path, overwrite: bool = False) -> Path:
                 shutil.copyfile(mask, folder / "labelsTr" / mask.name)
                 for channel, path in case.images.items():
                     number = study.channels.index(channel)
-                    name = f"{case.name}_{number:04d}{''.join(path.suffixes[-2:])}"
-                    shutil.copyfile(path, folder / "imagesTr" / name)
+                    target = folder / "imagesTr" / f"{case.name}_{number:04d}{_ENDING}"
+                    if path.name.endswith(_ENDING):
+                        shutil.copyfile(path, target)
+                    else:  # a DICOM series, MetaImage and others: one data set has one ending
+                        write_image(target, read_volume(path, channel=channel))
         description = {
             "channel_names": {str(n): name for n, name in enumerate(study.channels)},
             "labels": dict(zip(study.labels.names, study.labels.ids, strict=True)),
             "numTraining": count,
-            "file_ending": ".nii.gz",
+            "file_ending": _ENDING,
         }
         (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", "utf-8")
         (folder / MADE).write_text(

@@ -1,14 +1,11 @@
 """`voxhint import dicom`: a DICOM export becomes a study, without what names its patients."""
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files.atomic import write_json, write_text
@@ -16,7 +13,8 @@ from voxhint.files.description import read_description
 from voxhint.files.dicom_scan import Identity, Scan, identity_of, scan_export
 from voxhint.files.dicom_sort import Pile
 from voxhint.files.dicom_stack import build_stack, read_stack
-from voxhint.files.nifti import write_nifti
+from voxhint.files.nifti import narrowed, write_nifti
+from voxhint.files.tables import table_text
 from voxhint.verbs.folders import MADE, building
 from voxhint.verbs.simulate import made_by
 from voxhint.verbs.tell import Tell, silent
@@ -26,7 +24,6 @@ _ONE_SUBJECT = (
     "all cases carry one patient ID and count as one subject; mend cases.csv if an anonymiser "
     "wrote it"
 )
-_INT16 = np.iinfo(np.int16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +182,7 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
     except BadFileError as error:
         book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
         return
-    write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", _narrowed(voxels), stack.grid)
+    write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
     odd = [*pile.warnings, *stack.warnings]
     book.lines += [f"{case}: {warning}" for warning in odd]
     book.rows.append(
@@ -200,14 +197,6 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
             **(asdict(who) if keep else {}),
         }
     )
-
-
-def _narrowed(voxels: Float32[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
-    """Return voxels as 16-bit whole numbers where that changes none: half the size on disk."""
-    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
-        return voxels
-    whole = voxels.astype(np.int16)
-    return whole if np.array_equal(whole, voxels) else voxels
 
 
 def _describe(folder: Path, labels: Sequence[str], modality: str, cases: int) -> None:
@@ -234,14 +223,6 @@ def _describe(folder: Path, labels: Sequence[str], modality: str, cases: int) ->
 
 def _write_tables(folder: Path, book: _Book) -> None:
     """Write cases.csv, series.csv, and the folder that waits for hints."""
-    write_text(folder / "series.csv", _table(book.rows, list(book.rows[0])))
-    write_text(folder / "cases.csv", _table(book.rows, ["case", "subject"]))
+    write_text(folder / "series.csv", table_text(book.rows, list(book.rows[0])))
+    write_text(folder / "cases.csv", table_text(book.rows, ["case", "subject"]))
     (folder / "hints").mkdir()
-
-
-def _table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

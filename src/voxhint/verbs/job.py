@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from voxhint.core.errors import BadFileError, OutputError
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.description import NAME, read_object
+from voxhint.files.luna16 import image_files
 from voxhint.verbs.folders import MADE, require_apart
 
 _STARTED = ".job.json"
@@ -263,5 +264,13 @@ def _content(file: Path) -> bytes:
 
 
 def study_inputs(study: Path, parts: Iterable[str]) -> dict[str, str]:
-    """Return a hash for each named part of a study that is there."""
-    return {part: hash_of([study / part]) for part in parts if (study / part).exists()}
+    """Return a hash for each named part of a study that is there.
+
+    Args:
+        study: The study folder; in LUNA16's layout its scans stand for `imagesTr`.
+        parts: Files and folders in it.
+    """
+    found = {part: hash_of([study / part]) for part in parts if (study / part).exists()}
+    if "imagesTr" in parts and not (study / NAME).exists():
+        found["imagesTr"] = hash_of(image_files(study))
+    return found

@@ -2,30 +2,51 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes
+from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Volume
 from voxhint.core.errors import BadStudyError, about
-from voxhint.files.images import read_probability, write_probability
+from voxhint.files.images import read_probability, write_image, write_probability
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
+from voxhint.label.across import Across, learn_across, lesson_of
+from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
-from voxhint.verbs.finder import Finder
+from voxhint.verbs.finder import Finder, Found
 from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
-from voxhint.verbs.presence import PREDICTOR
+from voxhint.verbs.looking import eyes_of, require_method
+from voxhint.verbs.presence import PREDICTOR, Presence
 from voxhint.verbs.shipped import origins
 from voxhint.verbs.tagging import fit_presence, sought
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 NETS = "nets"
-_MEASURED = 100  # cases that decide the reach
+VERIFIER = "verifier"
+COUNTERFACTUALS = "counterfactuals"
+_MEASURED = 200  # cases that decide the reach, and teach the others
+_LEAN = 2.0  # natural logarithm of odds
+_NEAR = 2.0  # voxels that a drawn slice leans the balance of
+_ALONE = ("pw4medseg", "none")  # methods that look at each case alone
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """What the hints of a whole study say about spreading those of one case."""
+
+    reach_mm: Mapping[str, float]
+    across: Across | None = None
+    """What the cases teach each other; None where nothing is to be learnt."""
+
+    lean: float = np.inf
+    """Most that distance may speak against a class. Where the cases teach each other, lone clicks
+    and drawn slices only lean the balance nearby."""
 
 
 def label(
@@ -43,6 +64,7 @@ def label(
     Returns:
         The output folder.
     """
+    require_method(config)
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
     learning_cases(opened)
@@ -82,20 +104,22 @@ def label_cases(
     if start(out, ticket, overwrite=machine.overwrite):
         return out
     hinted = hinted_cases(study)
-    reach = _reach(study, hinted, config, tell)
-    finder = _finder(study, out / NETS / PREDICTOR, config, machine, tell)
+    spread = plan_spread(study, hinted, config=config, machine=machine, tell=tell)
+    finder = _finder(study, out / NETS, config, machine, tell)
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
         if not all(path.exists() for path in _paths(out, files.name, study.labels)):
             with about(f"case {files.name}"):
-                soft = soft_label(study, files, reach, config, finder)
-                _write(out, files.name, soft, study.labels)
+                found = soft_label(study, files, spread, config, finder)
+                if config.counterfactuals:
+                    _write_without(out, files.name, found.without, study.channels)
+                _write(out, files.name, found.soft, study.labels)  # last: then a case is done
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else {"predictor": finder.presence.told()}),
-        "weights": origins(out / NETS),
+        **({} if finder is None else _of_predictor(finder, out / NETS)),
+        **({} if spread.across is None else {"across_cases": spread.across.told()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
-        "reach_mm": {name: round(value, 3) for name, value in reach.items()},
+        "reach_mm": {name: round(value, 3) for name, value in spread.reach_mm.items()},
         "cases": len(hinted),
         "peak_ram_mb": peak_ram_mb(),
         "warnings": [str(p) for p in problems if p.severity == "warning"],
@@ -103,6 +127,14 @@ def label_cases(
     }
     finish(out, ticket, facts)
     return out
+
+
+def _of_predictor(finder: Finder, nets: Path) -> dict[str, object]:
+    """Return how good the predictor is, whose terms its weights come with, and what it shows."""
+    presence = finder.presence
+    public = {} if presence.weights is None else {"public": presence.weights}
+    weights = {**origins(nets), **public}
+    return {"predictor": presence.told(), "evidence": finder.told(), "weights": weights}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
@@ -153,21 +185,52 @@ def _on_first(hint: Hint, case: Case) -> Hint:
     return Soft(hint.label, moved, case.grid)
 
 
-def _reach(
-    study: Study, hinted: Sequence[CaseFiles], config: LabelConfig, tell: Tell
-) -> dict[str, float]:
-    if config.reach_mm is not None:
-        return dict.fromkeys(study.labels.names, config.reach_mm)
+def plan_spread(
+    study: Study,
+    hinted: Sequence[CaseFiles],
+    *,
+    config: LabelConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> Spread:
+    """Learn from the hints of all cases how far they speak and what they have in common.
+
+    Args:
+        study: Where the cases belong.
+        hinted: Cases with hints; where there are very many, some of them are looked at.
+        config: Method and strengths.
+        machine: Seed.
+        tell: Hears of progress.
+
+    Returns:
+        What `soft_label` needs to know beyond its case.
+    """
+    together = config.across_cases and config.method not in _ALONE
+    if config.reach_mm is not None and not together:
+        return Spread(dict.fromkeys(study.labels.names, config.reach_mm))
+    rng = np.random.default_rng(machine.seed)
     chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
-    measured, grids = [], []
+    measured, grids, lessons, drawn = [], [], [], False
     for number, files in enumerate(chosen):
-        tell("plan the reach of hints", number, len(chosen), files.name)
+        tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
             case = evidence_case(study, files)
             evidence = gather_evidence(case.grid, case.hints, study.labels)
             measured.append(case_reach(evidence, study.labels))
             grids.append(case.grid)
-    return plan_reach(measured, grids, study.labels)
+            drawn |= evidence.drawn_whole
+            if together:
+                lessons.append(lesson_of(evidence, case.images, study.channels, rng))
+    across = learn_across(lessons, study.channels, steps=config.across_steps, rng=rng)
+    reach = plan_reach(measured, grids, study.labels)
+    lone = any(all(name not in case for case in measured) for name in study.labels.names)
+    if across is not None and drawn:
+        near = _NEAR * float(np.median([grid.spacing_mm.max() for grid in grids]))
+        reach = {name: min(value, near) for name, value in reach.items()}
+    if config.reach_mm is not None:
+        reach = dict.fromkeys(reach, config.reach_mm)
+    nearby = across is not None and (lone or drawn)
+    return Spread(reach, across, _LEAN if nearby else np.inf)
 
 
 def _finder(
@@ -177,23 +240,36 @@ def _finder(
     labels = sought(study)
     if not labels:
         return None
-    presence = fit_presence(folder, study, labels, config=config, machine=machine, tell=tell)
-    return Finder.of(presence, study, config, machine.seed, tell)
+
+    def taught(name: str, config: LabelConfig, machine: Machine) -> Presence:
+        return fit_presence(folder / name, study, labels, config=config, machine=machine, tell=tell)
+
+    presence = taught(PREDICTOR, config, machine)
+    verifier = None
+    if config.verify == "on":  # one of its own: what comes with voxhint would agree with itself
+        alone = dataclasses.replace(config, weights="none")
+        verifier = taught(VERIFIER, alone, dataclasses.replace(machine, seed=machine.seed + 1))
+    eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
+    return Finder.of(presence, study, eyes, config, machine.seed, tell, verifier)
 
 
 def soft_label(
     study: Study,
     files: CaseFiles,
-    reach: dict[str, float],
+    spread: Spread,
     config: LabelConfig,
     finder: Finder | None = None,
-) -> SoftLabel:
-    """Return the soft label of one case."""
+) -> Found:
+    """Return what is known of one case."""
     case = evidence_case(study, files)
     evidence = gather_evidence(case.grid, case.hints, study.labels)
     images = tuple(case.images.values())
-    soft = soften(evidence, images, study.labels, reach_mm=reach, config=config)
-    return soft if finder is None else finder.add_regions(soft, evidence, case)
+    taught = None
+    if spread.across is not None:
+        taught = Taught(spread.across.log_probs(case.images, case.grid), spread.lean)
+    reach = spread.reach_mm
+    soft = soften(evidence, images, study.labels, reach_mm=reach, config=config, taught=taught)
+    return Found(soft) if finder is None else finder.add_regions(soft, evidence, case)
 
 
 def _paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
@@ -206,6 +282,14 @@ def _write(folder: Path, case: str, soft: SoftLabel, labels: LabelSet) -> None:
     arrays = [values for pair in zip(soft.probs, soft.trust, strict=True) for values in pair]
     for path, values in zip(_paths(folder, case, labels), arrays, strict=True):
         write_probability(path, values, soft.grid)
+
+
+def _write_without(
+    folder: Path, case: str, images: Mapping[str, Volume], channels: Sequence[str]
+) -> None:
+    for channel, volume in images.items():
+        name = f"{case}_{channels.index(channel):04d}.nii.gz"
+        write_image(folder / COUNTERFACTUALS / name, volume)
 
 
 def read_soft_label(folder: Path, case: str, labels: LabelSet) -> SoftLabel | None:

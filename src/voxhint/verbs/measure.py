@@ -58,7 +58,7 @@ def measure(
     Returns:
         The table.
     """
-    told = truth if isinstance(truth, Truth) else _read_truth(truth)
+    told = truth if isinstance(truth, Truth) else read_truth(truth)
     rows = _rows(masks, told, config, tell)
     rng = np.random.default_rng(seed)
     table = tabulate(
@@ -94,7 +94,18 @@ def write_scores(table: ScoreTable, path: Path, *, overwrite: bool) -> None:
     write_text(path, table.to_json())
 
 
-def _read_truth(folder: Path) -> Truth:
+def read_truth(folder: Path) -> Truth:
+    """Return what masks are held against, with the labels and subjects of the study beside it.
+
+    Args:
+        folder: Of CASE.nii.gz drawn by people.
+
+    Returns:
+        The truth.
+
+    Raises:
+        BadFileError: The folder holds no mask.
+    """
     masks = images_in(folder)
     if not masks:
         msg = f"{folder}: holds no mask; name a folder of CASE.nii.gz"
@@ -149,10 +160,21 @@ def summary_lines(table: ScoreTable) -> list[str]:
     """Return one line of numbers for each label, and the mean over labels."""
     lines = [
         f"{name}: Dice {_told(row.dice)}, surface Dice {_told(row.nsd)}, "
-        f"HD95 {_told(row.hd95_mm)} mm, {row.dice.n} cases"
+        f"HD95 {_told(row.hd95_mm)} mm, mean surface distance {_told(row.assd_mm)} mm"
+        f"{_told_median(row.assd_mm)}, {row.dice.n} cases"
         for name, row in table.labels.items()
     ]
-    return [*lines, f"mean over labels: Dice {_told(table.overall.dice)}"]
+    lines.append(f"mean over labels: Dice {_told(table.overall.dice)}")
+    trust = table.trust
+    if trust is not None:
+        risks = ", ".join(
+            f"{risk.mean:.3f} in the surest {share:.0%}"
+            for share, risk in zip(trust.coverages, trust.risks, strict=True)
+            if risk.mean is not None
+        )
+        lines.append(f"expected calibration error: {_told(trust.ece)}")
+        lines.append(f"share of mistakes: {risks or 'none'}")
+    return lines
 
 
 def _told(value: Estimate) -> str:
@@ -160,3 +182,7 @@ def _told(value: Estimate) -> str:
         return "none"
     between = "" if value.low is None else f" ({value.low:.3f} to {value.high:.3f})"
     return f"{value.mean:.3f}{between}"
+
+
+def _told_median(value: Estimate) -> str:
+    return "" if value.median is None else f", its median {value.median:.3f} mm"

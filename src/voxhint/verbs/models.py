@@ -10,11 +10,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from voxhint.core.errors import BadFileError
+from voxhint.config import PredictConfig
+from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
-from voxhint.nets import build_trunk, load_weights
+from voxhint.nets import ProbabilisticTransformer, build_trunk, load_weights
+from voxhint.predict import Segmenter
 from voxhint.prepare import Plan
+
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,13 +52,24 @@ def read_plan(path: Path) -> Plan:
 
 def network_of(plan: Plan) -> nn.Module:
     """Return the network of a plan with fresh weights."""
+    if plan.network == "probabilistic":
+        return ProbabilisticTransformer(
+            channels=len(plan.channels),
+            classes=len(plan.labels.names),
+            patch=plan.patch,
+            strides=plan.strides,
+            kernels=plan.kernels,
+            features=plan.features,
+            attention=plan.attention,
+        )
     return build_trunk(
         plan.network,
-        channels=len(plan.channels),
+        channels=len(plan.inputs),
         classes=len(plan.labels.names),
         strides=plan.strides,
         kernels=plan.kernels,
         features=plan.features,
+        options=plan.options,
     )
 
 
@@ -82,6 +97,37 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
     load_weights(net, path)
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     return Model(plan, net, path, fabric)
+
+
+def segmenter_of(model: Model, config: PredictConfig, seed: int) -> Segmenter:
+    """Return the network as a prediction is to ask it; each call starts from the same chance.
+
+    Args:
+        model: Opened for prediction.
+        config: Passes, and whether they are calibrated.
+        seed: Of what a probabilistic network draws.
+
+    Returns:
+        The network, its logits divided by a temperature if that is wanted.
+
+    Raises:
+        BadRecipeError: This model cannot be asked so.
+    """
+    net = model.net
+    if isinstance(net, ProbabilisticTransformer):
+        net.passes = config.passes
+        net.chance = torch.Generator(model.fabric.device).manual_seed(seed)
+    elif config.passes > 1:
+        msg = f"{config.passes} passes of {model.plan.network} are all alike; leave passes at 1"
+        raise BadRecipeError(msg)
+    if not config.calibrated:
+        return net
+    path = model.weights.with_name(CALIBRATION)
+    if not path.exists():
+        msg = f"{path.parent}: no hints were held out to calibrate with; leave calibrated off"
+        raise BadRecipeError(msg)
+    temperature = float(read_object(path)["temperature"])
+    return lambda image: net(image) / temperature
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

@@ -15,14 +15,24 @@ from voxhint.files.images import write_ids, write_image
 from voxhint.simulate.hints import HintRequest, parse_request
 from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
 from voxhint.simulate.phantom import ORGANS, organ_case
+from voxhint.simulate.two_modality import TUMOUR, tumour_case
 from voxhint.verbs.folders import MADE, building
 from voxhint.verbs.simulate import HintWriter, SimulateSummary, made_by
 
 Channel = Literal["CT", "MR"]
-Kind = Literal["organs", "lung"]
+Kind = Literal["organs", "lung", "two-modality"]
 
-_LABELS: Mapping[Kind, LabelSet] = {"organs": ORGANS, "lung": NODULE}
-_HINTS: Mapping[Kind, tuple[str, ...]] = {"organs": ("points:20", "scribbles"), "lung": ("tags",)}
+_LABELS: Mapping[Kind, LabelSet] = {"organs": ORGANS, "lung": NODULE, "two-modality": TUMOUR}
+_HINTS: Mapping[Kind, tuple[str, ...]] = {
+    "organs": ("points:20", "scribbles"),
+    "lung": ("tags",),
+    "two-modality": ("scribbles",),
+}
+_CHANNELS: Mapping[Kind, tuple[Channel, ...]] = {
+    "organs": ("CT",),
+    "lung": ("CT",),
+    "two-modality": ("CT", "MR"),
+}
 _WINDOWS = 3  # of one patient's lung
 _THICK_MM = (0.625, 1.0, 1.25, 2.5)  # distances of slices in use
 _WINDOW_MM = 12.5  # height of a window
@@ -45,30 +55,33 @@ def write_phantom_study(  # noqa: PLR0913 - each is a choice of its own
     test_cases: int = 4,
     hints: tuple[str, ...] | None = None,
     seed: int = 0,
-    channels: tuple[Channel, ...] = ("CT",),
+    channels: tuple[Channel, ...] | None = None,
 ) -> SimulateSummary:
-    """Write a study folder of abdomens, or of windows of chest CTs.
+    """Write a study folder of abdomens, of windows of chest CTs, or of necks seen in two ways.
 
     Args:
         out: The new study; must not hold anything yet.
         kind: `organs`: abdomens with four labelled organs. `lung`: windows of a lung, two in five
             with a nodule, three of each patient; no patient is both trained on and tested on.
+            `two-modality`: necks with tumours of which CT and MR show different parts; either may
+            be missing.
         cases: Training cases: hints in `hints`, truths in `denseTr`.
         test_cases: Cases to predict: images in `imagesTs`, truths in `labelsTs`.
         hints: Kinds such as `points:20`; the training cases get them in turn. If None, points and
-            scribbles for organs, tags for the lung.
+            scribbles for organs, tags for the lung, scribbles for two modalities.
         seed: Same seed, same study.
-        channels: `CT`, `MR` or both, in the order of the channels; a lung has CT alone.
+        channels: `CT`, `MR` or both, in the order of the channels; a lung has CT alone. If None,
+            both for two modalities, else CT.
 
     Returns:
         What was written.
     """
     hints = _HINTS[kind] if hints is None else hints
+    channels = _CHANNELS[kind] if channels is None else channels
     requests = tuple(parse_request(hint) for hint in hints)
     _require_some(cases, test_cases, requests, channels)
     _require_channels(kind, channels)
-    plan = _organ_plan if kind == "organs" else _lung_plan
-    planned = plan(cases, test_cases, seed)
+    planned = _PLANS[kind](cases, test_cases, seed)
     with building(out) as folder:
         writer = HintWriter(folder, _LABELS[kind], seed)
         for number, each in enumerate(planned):
@@ -78,7 +91,8 @@ def write_phantom_study(  # noqa: PLR0913 - each is a choice of its own
             if number < cases and case.truth is not None:
                 writer.add(each.name, case.truth, requests[number % len(requests)])
         seconds, dense_seconds = writer.finish()
-        _describe(folder, planned, _LABELS[kind], cases, channels)
+        optional = channels if kind == "two-modality" and len(channels) > 1 else ()
+        _describe(folder, planned, (_LABELS[kind], optional), cases, channels)
         settings = {
             "kind": kind,
             "cases": cases,
@@ -97,6 +111,16 @@ def _organ_plan(cases: int, test_cases: int, seed: int) -> list[_Planned]:
     for number in range(cases + test_cases):
         name = f"organs_{number + 1:03d}"
         draw = partial(organ_case, np.random.default_rng([seed, number]), name=name)
+        planned.append(_Planned(name, f"patient_{number + 1:03d}", draw))
+    return planned
+
+
+def _tumour_plan(cases: int, test_cases: int, seed: int) -> list[_Planned]:
+    """Return necks, one of each patient."""
+    planned = []
+    for number in range(cases + test_cases):
+        name = f"neck_{number + 1:03d}"
+        draw = partial(tumour_case, np.random.default_rng([seed, number]), name=name)
         planned.append(_Planned(name, f"patient_{number + 1:03d}", draw))
     return planned
 
@@ -122,6 +146,13 @@ def _lung_plan(cases: int, test_cases: int, seed: int) -> list[_Planned]:
         )
         planned.append(_Planned(name, f"patient_{subject + 1:03d}", draw))
     return planned
+
+
+_PLANS: Mapping[Kind, Callable[[int, int, int], list[_Planned]]] = {
+    "organs": _organ_plan,
+    "lung": _lung_plan,
+    "two-modality": _tumour_plan,
+}
 
 
 def _require_channels(kind: Kind, channels: tuple[Channel, ...]) -> None:
@@ -169,16 +200,18 @@ def _write_case(folder: Path, case: Case, channels: tuple[Channel, ...], *, trai
 def _describe(
     folder: Path,
     planned: list[_Planned],
-    labels: LabelSet,
+    named: tuple[LabelSet, tuple[Channel, ...]],
     cases: int,
     channels: tuple[Channel, ...],
 ) -> None:
-    """Write dataset.json and cases.csv."""
+    """Write dataset.json and cases.csv; labels come with the channels that may be missing."""
+    labels, optional = named
     spec = {
         "channel_names": {str(number): channel for number, channel in enumerate(channels)},
         "labels": dict(zip(labels.names, labels.ids, strict=True)),
         "numTraining": cases,
         "file_ending": ".nii.gz",
+        **({"optional_channels": list(optional)} if optional else {}),
     }
     write_json(folder / "dataset.json", spec)
     rows = [f"{each.name},{each.subject}" for each in planned]

@@ -1,13 +1,16 @@
 """Measuring the images of a study, and wishing for what the data leave open: what plans rest on."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from voxhint.config import Machine, TrainConfig, bytes_of
 from voxhint.core.errors import about
+from voxhint.files.images import unit_of
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.prepare import Fingerprint, Wishes, fingerprint
+from voxhint.prepare.pseudo import require_views
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.tell import Tell
 
@@ -39,11 +42,34 @@ def measure_images(
     return prints
 
 
-def trunk_wishes(config: TrainConfig, machine: Machine) -> Wishes:
+def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
     voxels = config.patch_voxels
     if machine.max_ram is not None:
-        voxels = patch_voxels_within(bytes_of(machine.max_ram), config)
+        voxels = patch_voxels_within(bytes_of(machine.max_ram), config, channels)
     return Wishes(
-        network=config.network, width=config.width, patch_voxels=voxels, batch=config.batch
+        network=config.network,
+        width=config.width,
+        patch_voxels=voxels,
+        batch=config.batch,
+        attention=config.attention if config.network == "probabilistic" else "",
+        options=_options(config),
+        views=config.pseudo_modalities,
     )
+
+
+def require_views_of(study: Study, config: TrainConfig) -> None:
+    """Refuse pseudo-modalities that cannot be made of a study, before any work is done."""
+    hu = {channel for channel in study.channels if unit_of(channel) == "HU"}
+    require_views(config.pseudo_modalities, study.channels, hu)
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """Return what the chosen network alone wants to know."""
+    if config.network != "crossmodal":
+        return {}
+    return {
+        "fusion": config.fusion,
+        "shared": config.shared_encoder,
+        "output": config.joint_output,
+    }

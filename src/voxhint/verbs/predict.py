@@ -14,19 +14,22 @@ from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.description import NAME, Description
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
-from voxhint.files.layout import find_cases
+from voxhint.files.layout import find_cases, some
 from voxhint.files.study import CaseFiles, Study
 from voxhint.label import facts_of, gather_evidence
+from voxhint.label.firm import firm
 from voxhint.predict import entropy, predict_tiles, respect, restore
-from voxhint.prepare import Plan, prepare_image
+from voxhint.prepare import Plan, normalised, prepare_image
 from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import Model, open_model
-from voxhint.verbs.presence import PREDICTOR, ask_presence, open_presence
+from voxhint.verbs.models import Model, open_model, segmenter_of
+from voxhint.verbs.presence import PREDICTOR, Presence, ask_presence, open_presence
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 Facts = Callable[[str], SoftLabel]
+
+_FLIPS = ((), (1,), (2,), (1, 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -87,7 +90,7 @@ def forecast_prediction(
     began = time.monotonic()
     first = next(iter(cases.values()))
     volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-    _probabilities(opened, volumes, config)
+    MaskMaker.of(opened, config, machine.seed).probabilities(volumes, {})
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
@@ -107,6 +110,17 @@ def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
     """Return what a person should know of how images are read, such as on which grid masks lie."""
     paths = [path for images in cases.values() for path in images.values()]
     return tuple(f"{path.name}: {told}" for path in paths for told in image_warnings(path))
+
+
+def _missing(plan: Plan, cases: Mapping[str, Mapping[str, Path]]) -> Iterator[str]:
+    """Yield which channels the model knows and some cases lack."""
+    for channel in plan.channels:
+        lacking = [case for case, images in cases.items() if channel not in images]
+        if lacking:
+            yield (
+                f"channel {channel} is missing in {len(lacking)} of {len(cases)} cases "
+                f"({some(lacking)}); their masks rest on the other channels"
+            )
 
 
 def predict_cases(
@@ -140,62 +154,127 @@ def predict_cases(
     if start(out, ticket, overwrite=machine.overwrite):
         return out
     began = time.monotonic()
-    absent: Mapping[str, frozenset[str]] = {}
-    predictor = model.weights.parent / PREDICTOR
-    if work.facts is None and predictor.exists():  # hinted images have tags of their own
-        presence = open_presence(predictor, model.fabric)
-        absent = ask_presence(presence, work.cases, out / "presence.csv", tell)
+    missing = tuple(_missing(model.plan, work.cases))
+    for warning in missing:
+        tell("look at images", 1, 1, warning)
+    maker = MaskMaker.of(model, config, machine.seed)
+    chances: Mapping[str, Mapping[str, float]] = {}
+    if work.facts is None and maker.presence is not None:  # hinted images have their own tags
+        chances = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
             with about(f"case {case}"):
-                _write_case(
-                    model, case, images, (out, work.facts, absent.get(case, frozenset()), config)
-                )
+                proven = work.facts and work.facts(case)
+                _write_case(maker, case, images, (out, proven, chances.get(case, {})))
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
-    facts = {"seconds": seconds, "peak_ram_mb": peak_ram_mb(), "warnings": list(work.warnings)}
+    facts = {
+        "seconds": seconds,
+        "peak_ram_mb": peak_ram_mb(),
+        "warnings": [*work.warnings, *missing],
+    }
     finish(out, ticket, facts)
     return out
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskMaker:
+    """A trained network, and what tags taught of the labels that nothing else shows."""
+
+    model: Model
+    presence: Presence | None
+    config: PredictConfig
+    seed: int
+
+    @staticmethod
+    def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
+        """Return the maker of a model folder."""
+        predictor = model.weights.parent / PREDICTOR
+        presence = open_presence(predictor, model.fabric) if predictor.exists() else None
+        return MaskMaker(model, presence, config, seed)
+
+    def probabilities(
+        self, volumes: Mapping[str, Volume], chances: Mapping[str, float]
+    ) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
+        """Return class probabilities on the first channel's own grid.
+
+        Args:
+            volumes: The image by channel.
+            chances: Of labels that tags taught, what the predictor gives them; 0 rules one out.
+
+        Returns:
+            The probabilities and their grid.
+        """
+        plan, device = self.model.plan, self.model.fabric.device
+        prepared, working = prepare_image(volumes, plan)
+        mirrored = self.presence is not None and self.presence.mirror
+        flips = _FLIPS if (mirrored if self.config.flips is None else self.config.flips) else ((),)
+        total = np.zeros((len(plan.labels.names), *prepared.shape[1:]), np.float32)
+        segment = segmenter_of(self.model, self.config, self.seed)
+        for axes in flips:
+            with self.model.fabric.autocast():
+                tiled = predict_tiles(
+                    segment,
+                    np.ascontiguousarray(np.flip(prepared, axes)),
+                    patch=plan.patch,
+                    overlap=self.config.overlap,
+                    device=device,
+                )
+            total += np.flip(tiled, axes) / len(flips)
+        grid = next(iter(volumes.values())).grid
+        probs = restore(total, working, grid)
+        if self.presence is not None:
+            probs = self._firmed(probs, next(iter(volumes.items())), chances, self.presence)
+        for label in (label for label, chance in chances.items() if chance == 0):
+            number = plan.labels.number(label)
+            probs[0] += probs[number]
+            probs[number] = 0
+        return probs, grid
+
+    def _firmed(
+        self,
+        probs: Float32[np.ndarray, "class i j k"],
+        shown: tuple[str, Volume],
+        chances: Mapping[str, float],
+        presence: Presence,
+    ) -> Float32[np.ndarray, "class i j k"]:
+        """Return probabilities in which borders of labels that tags taught follow the image.
+
+        The image has its full say where the predictor thinks the label as likely as not, or more.
+        """
+        channel, volume = shown
+        image = normalised(volume.voxels, channel, presence.plan)
+        i, j, k = (float(s) for s in volume.grid.spacing_mm)
+        for label in presence.labels:
+            probs = firm(
+                probs,
+                self.model.plan.labels.number(label),
+                image,
+                spacing_mm=(i, j, k),
+                contrast=presence.contrast(label),
+                gain=self.config.border_gain * min(1.0, 2 * chances.get(label, 1.0)),
+            )
+        return probs
+
+
 def _write_case(
-    model: Model,
+    maker: MaskMaker,
     case: str,
     images: Mapping[str, Path],
-    how: tuple[Path, Facts | None, frozenset[str], PredictConfig],
+    how: tuple[Path, SoftLabel | None, Mapping[str, float]],
 ) -> None:
-    out, facts, absent, config = how
+    out, facts, chances = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-    probs, grid = _probabilities(model, volumes, config)
-    labels = model.plan.labels
-    for number in map(labels.number, absent):
-        probs[0] += probs[number]
-        probs[number] = 0
-    if config.probabilities:
+    probs, grid = maker.probabilities(volumes, chances)
+    labels = maker.model.plan.labels
+    if maker.config.probabilities:
         for name, values in zip(labels.foreground, probs[1:], strict=True):
             write_probability(out / f"{case}__{name}.nii.gz", values, grid)
-    if config.uncertainty:
+    if maker.config.uncertainty:
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
-    classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts(case))
+    classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)
     write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
-
-
-def _probabilities(
-    model: Model, volumes: Mapping[str, Volume], config: PredictConfig
-) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
-    """Return class probabilities on the first channel's own grid."""
-    prepared, working = prepare_image(volumes, model.plan)
-    with model.fabric.autocast():
-        tiled = predict_tiles(
-            model.net,
-            prepared,
-            patch=model.plan.patch,
-            overlap=config.overlap,
-            device=model.fabric.device,
-        )
-    grid = next(iter(volumes.values())).grid
-    return restore(tiled, working, grid), grid
 
 
 def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:

@@ -12,17 +12,20 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from lightning_fabric import Fabric
+from torch import nn
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.atomic import write_text
 from voxhint.files.images import read_volume
+from voxhint.label.attribution import METHODS, attribute
 from voxhint.label.attribution import Settings as MapSettings
-from voxhint.label.attribution import attribute
 from voxhint.label.calibrate import Calibration
 from voxhint.label.refine import Contrast
 from voxhint.nets import Predictor, load_weights
+from voxhint.nets.predictor import PlacePredictor
+from voxhint.nets.pretrained import KINDS, slice_predictor
 from voxhint.prepare import Plan, back_from, normalised, prepare_image
 from voxhint.verbs.models import read_plan
 from voxhint.verbs.tell import Tell
@@ -33,14 +36,16 @@ PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
 _ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
 _FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 _SMOOTH_MM = 2.0  # gradients at single voxels are noise
+_ALONE = "smooth-grad"  # the predictor's own map where another method makes the evidence
 _NOISY = 8  # copies for SmoothGrad
+_DEVIATIONS = 3.0  # that a channel without a unit is shown up to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Presence:
     """A trained predictor and what its scores mean."""
 
-    net: Predictor
+    net: PlacePredictor
     plan: Plan
     labels: tuple[str, ...]
     """Labels with a logit, in order; a subset of the study's."""
@@ -50,6 +55,8 @@ class Presence:
 
     fabric: Fabric
     mirror: bool
+    weights: Mapping[str, str] | None = None
+    """Name, licence and source of the public weights it started from."""
 
     def scores(self, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
         """Return the logit of each label in a prepared image, averaged over its flips."""
@@ -82,13 +89,14 @@ class Presence:
         config: LabelConfig,
         rng: np.random.Generator,
     ) -> Float32[np.ndarray, "i j k"]:
-        """Return the map of evidence for a label of a prepared image."""
+        """Return the map of evidence for a label of a prepared image, by the predictor alone."""
         settings = MapSettings(
             spacing_mm=self.plan.spacing_mm, smooth_mm=_SMOOTH_MM, samples=_NOISY, batch=_NOISY
         )
         image = torch.from_numpy(prepared).to(self.fabric.device)
         number = self.labels.index(label)
-        return attribute(config.tag_method, self.net, image, number, rng=rng, settings=settings)
+        method = config.tag_method if config.tag_method in METHODS else _ALONE
+        return attribute(method, self.net, image, number, rng=rng, settings=settings)
 
 
 def image_of(case: Case, plan: Plan) -> Float32[np.ndarray, "i j k"]:
@@ -116,16 +124,48 @@ def open_presence(folder: Path, fabric: Fabric) -> Presence:
         labels = tuple(told["labels"])
         net = network_for(plan, labels, **told["network"])
         facts = {name: told["facts"][name] for name in labels}
+        weights = told.get("weights")
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = f"{folder / FACTS}: damaged ({type(error).__name__}); label the study again"
         raise BadFileError(msg) from None
     load_weights(net, folder / "weights.safetensors")
     net.to(fabric.device).eval()
-    return Presence(net, plan, labels, facts, fabric, bool(told["mirror"]))
+    return Presence(net, plan, labels, facts, fabric, bool(told["mirror"]), weights)
 
 
-def network_for(plan: Plan, labels: Sequence[str], pooling: str, *, flat: bool) -> Predictor:
-    """Return the predictor of a plan with fresh weights."""
+def network_for(  # noqa: PLR0913  # what a saved predictor keeps, and a backbone with weights
+    plan: Plan,
+    labels: Sequence[str],
+    pooling: str,
+    *,
+    flat: bool = False,
+    kind: str | None = None,
+    tune: bool = False,
+    backbone: nn.Module | None = None,
+) -> PlacePredictor:
+    """Return the predictor of a plan with fresh weights.
+
+    Args:
+        plan: Decides the network's strides and kernels.
+        labels: Each gets a logit.
+        pooling: How the scores of places become one.
+        flat: See slice by slice.
+        kind: Of the public backbone; None is the network of our own.
+        tune: Let the backbone learn too.
+        backbone: The backbone with its weights; a fresh one if None.
+
+    Returns:
+        The predictor.
+    """
+    if kind is not None:
+        return slice_predictor(
+            KINDS[kind]() if backbone is None else backbone,
+            labels=labels,
+            patch=plan.patch,
+            window=_window(plan),
+            pooling=pooling,
+            tune=tune,
+        )
     fine = np.array(plan.spacing_mm) < _ALIKE * min(plan.spacing_mm)
     i, j, k = (2 if axis else 1 for axis in fine.tolist())
     return Predictor(
@@ -139,9 +179,18 @@ def network_for(plan: Plan, labels: Sequence[str], pooling: str, *, flat: bool) 
     )
 
 
+def _window(plan: Plan) -> tuple[float, float]:
+    """Return the range of the first channel's prepared values."""
+    fixed = plan.intensity.get(plan.channels[0])
+    if fixed is None:  # each image has a mean of 0 and a standard deviation of 1
+        return -_DEVIATIONS, _DEVIATIONS
+    scale = max(fixed.std, 1e-6)
+    return (fixed.low - fixed.mean) / scale, (fixed.high - fixed.mean) / scale
+
+
 def ask_presence(
     presence: Presence, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
-) -> Mapping[str, frozenset[str]]:
+) -> Mapping[str, Mapping[str, float]]:
     """Ask once what each image holds, and write the answers down.
 
     Args:
@@ -151,7 +200,8 @@ def ask_presence(
         tell: Hears of progress.
 
     Returns:
-        For each case the labels it does not hold, as far as the predictor can tell.
+        For each case the chance of each label: 0 where the predictor does not see it, and 1 where
+        it does but nothing calibrates it.
     """
     if not table.exists():
         rows = [("case", "label", "probability", "present")]
@@ -168,8 +218,8 @@ def ask_presence(
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_text(table, text.getvalue())
-    absent: dict[str, set[str]] = {case: set() for case in cases}
+    chances: dict[str, dict[str, float]] = {case: {} for case in cases}
     for row in csv.DictReader(io.StringIO(table.read_text("utf-8"))):
-        if row["present"] == "no":
-            absent[row["case"]].add(row["label"])
-    return {case: frozenset(names) for case, names in absent.items()}
+        known = float(row["probability"] or 1)
+        chances[row["case"]][row["label"]] = known if row["present"] == "yes" else 0.0
+    return chances

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.config import Machine, Recipe, bytes_of, seconds_of
+from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
@@ -16,13 +17,15 @@ from voxhint.nets import build_trunk
 from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.job import Ticket, alone, begun, finish, read_made, start, study_inputs
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
+from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
+from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
-from voxhint.verbs.train import train_on
+from voxhint.verbs.train import require_sensible, train_on
 
 _SECONDS = ".seconds.json"
 
@@ -45,6 +48,7 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     deep = machine.skip_bad or not begun(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
     learning_cases(opened, dense=dense)
+    require_views_of(opened, recipe.train)
     with alone(out, source=study):
         return _run(opened, problems, out, (recipe, machine, tell))
 
@@ -96,7 +100,7 @@ def _run(
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
         "weights": {"model/weights.safetensors": read_made(model)["weights"]},
-        "warnings": [str(p) for p in problems if p.severity == "warning"],
+        "warnings": [*(str(p) for p in problems if p.severity == "warning"), *_warned(out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
     finish(out, ticket, facts)
@@ -106,13 +110,24 @@ def _run(
 
 
 def _require_possible(recipe: Recipe, machine: Machine) -> None:
-    """Refuse before any work what training would only refuse after all cases are labelled."""
+    """Refuse before any work what steps would only refuse after all cases are labelled.
+
+    Raises:
+        BadRecipeError: The parts of the recipe contradict each other.
+    """
     open_fabric(machine)
+    require_method(recipe.label)
     train = recipe.train
     if train.budget is not None:
         seconds_of(train.budget)
     if machine.max_ram is not None:
         patch_voxels_within(bytes_of(machine.max_ram), train)
+    require_sensible(train)
+    if train.network == "probabilistic":
+        return
+    if recipe.predict.passes > 1:
+        msg = f"passes of {train.network} are all alike; leave passes at 1"
+        raise BadRecipeError(msg)
     flat = (((1, 1, 1),), ((3, 3, 3),))
     build_trunk(
         train.network,
@@ -142,6 +157,12 @@ def _predict(
             predict_cases(
                 opened, part, out / name, config=recipe.predict, machine=machine, tell=tell
             )
+
+
+def _warned(out: Path) -> Iterator[str]:
+    """Yield what predicting found that a person should know, each once."""
+    parts = [out / name for name in ("masks", "masksTr") if (out / name).exists()]
+    yield from dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
 
 
 class _Clock:

@@ -153,7 +153,8 @@ def take_shipped(
     """
     machine, tell = how
     begun = (folder / "plan.json").exists() and not (folder / ORIGIN).exists()  # a training
-    if config.weights == "none" or begun:
+    other = part == "predictor" and config.predictor_backbone != "own"
+    if config.weights == "none" or begun or other:
         return False
     found = shipped(study, labels, seed=machine.seed, tell=tell)
     if found is None:

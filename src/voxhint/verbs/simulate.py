@@ -201,20 +201,24 @@ def _carry_over(study: Path, folder: Path) -> None:
             shutil.copyfile(study / name, folder / name)
     for name in _LINKED:
         if (study / name).is_dir():
-            _link_all(study / name, folder / name)
+            link_all(study / name, folder / name)
     if (study / "labelsTr").is_dir():  # as a hint it would give away what is to be simulated
-        _link_all(study / "labelsTr", folder / "denseTr")
+        link_all(study / "labelsTr", folder / "denseTr")
 
 
-def _link_all(source: Path, target: Path) -> None:
+def link_all(source: Path, target: Path) -> None:
     """Link every image of a folder that the target does not hold yet; copy where links fail."""
     target.mkdir(exist_ok=True)
     for path in sorted(source.iterdir()):
         place = target / path.name
-        if path.name.startswith(".") or os.path.lexists(place):
-            continue
-        try:
-            place.symlink_to(path.resolve(), target_is_directory=path.is_dir())
-        except OSError:
-            copy = shutil.copytree if path.is_dir() else shutil.copyfile
-            copy(path, place)
+        if not path.name.startswith(".") and not os.path.lexists(place):
+            link(path, place)
+
+
+def link(path: Path, place: Path) -> None:
+    """Link an image, a file or a folder of DICOM; copy it where links fail."""
+    try:
+        place.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    except OSError:
+        copy = shutil.copytree if path.is_dir() else shutil.copyfile
+        copy(path, place)

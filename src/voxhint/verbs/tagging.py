@@ -22,6 +22,7 @@ from voxhint.measure.detection import ranking
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan, Wishes, make_plan, prepare_image
 from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
+from voxhint.verbs.backbone import start_of
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan, write_history
 from voxhint.verbs.planning import measure_images
@@ -31,7 +32,6 @@ from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell
 
 _BATCH = 12
-_RATE = 3e-3
 _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
 _SAMPLES = 400  # voxels of each image that decide what is dense
 _LOOKS = 40  # images that decide whether a label is bright or dark
@@ -117,6 +117,7 @@ def fit_presence(
     how = (machine, tell)
     if (folder / FACTS).exists() or take_shipped("predictor", folder, study, labels, config, how):
         return open_presence(folder, fabric)
+    start = start_of(study, config)
     files = tuple(f for f in study.training if bags_of(study, f.name, labels))
     wishes = Wishes(
         network="predictor",
@@ -133,7 +134,7 @@ def fit_presence(
     tagged = list(zip(files, images, strict=True))
     fit, held_out = parted(files, tagged, _HELD_OUT, machine.seed)
     torch.manual_seed(machine.seed)
-    net = network_for(plan, labels, config.pooling, flat=config.predictor_flat)
+    net = network_for(plan, labels, **start.network, backbone=start.backbone)
     task = TagTask.of(
         [image for _, image in fit],
         [image for _, image in held_out],
@@ -148,7 +149,7 @@ def fit_presence(
         task,
         settings=Settings(
             steps=config.predictor_steps,
-            learning_rate=_RATE,
+            learning_rate=start.learning_rate,
             seed=machine.seed,
             state=state,
             log=folder / "tensorboard",
@@ -163,9 +164,8 @@ def fit_presence(
     presence = Presence(net, plan, labels, {}, fabric, config.predictor_mirror)
     rng = np.random.default_rng(machine.seed)
     facts = {name: _facts(presence, name, (tagged, held_out), config, rng) for name in labels}
-    shape = {"pooling": config.pooling, "flat": config.predictor_flat}
-    told = {"labels": labels, "mirror": config.predictor_mirror, "network": shape}
-    write_json(folder / FACTS, {**told, "facts": facts})
+    told = {"labels": labels, "mirror": config.predictor_mirror, "network": start.network}
+    write_json(folder / FACTS, {**told, "weights": start.weights, "facts": facts})
     state.unlink(missing_ok=True)
     shutil.rmtree(folder / ".prepared", ignore_errors=True)
     return open_presence(folder, fabric)

@@ -13,8 +13,9 @@ from torch import nn
 
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
-from voxhint.core.errors import BadStudyError, about
+from voxhint.core.errors import BadRecipeError, BadStudyError, about
 from voxhint.files.atomic import replacing, write_json, write_text
+from voxhint.files.description import read_object
 from voxhint.files.inspection import open_study
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import dense_label
@@ -25,20 +26,24 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
-from voxhint.train import Example, Result, Settings, VoxelTask, step_seconds, train
+from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
+from voxhint.train.branches import BranchTask
+from voxhint.train.temperature import Temperature, fit_temperature
 from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
 from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import network_of, read_plan, write_history
+from voxhint.verbs.models import CALIBRATION, network_of, read_plan, write_history
 from voxhint.verbs.planning import measure_images, trunk_wishes
-from voxhint.verbs.presence import PREDICTOR, PREDICTOR_FILES
+from voxhint.verbs.presence import FACTS, PREDICTOR, PREDICTOR_FILES
 from voxhint.verbs.shipped import ORIGIN
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
+_TAG_DICE = 0.5  # regions found by tags are small, and cross-entropy alone shrinks them
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
+_TAUGHT = 1.3  # times as long a step takes with a teacher, which looks but does not learn
 
 
 def train_model(
@@ -63,6 +68,7 @@ def train_model(
     Returns:
         The output folder.
     """
+    require_sensible(config)
     dense = config.supervision == "dense"
     deep = machine.skip_bad or not begun(out)
     opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
@@ -123,14 +129,17 @@ def train_on(
         state=out / _STATE,
         log=out / "tensorboard",
     )
+    task = VoxelTask.of(fit, held_out, plan, _settled(config, labels))
     result = train(
         fabric,
         net,
-        VoxelTask.of(fit, held_out, plan, config),
+        _task(task),
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
-    _write(out, result, labels)
+    net.load_state_dict(result.weights)
+    warmth = fit_temperature(net.to(fabric.device).eval(), task.checks, fabric.device)
+    _write(out, result, labels, warmth)
     facts = {
         "seconds": {"train": round(time.monotonic() - began, 1)},
         "steps": steps,
@@ -142,6 +151,32 @@ def train_on(
     finish(out, ticket, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _task(voxels: VoxelTask) -> Task:
+    """Return the task as the network of the plan wants it."""
+    return BranchTask(voxels) if voxels.plan.network == "crossmodal" else voxels
+
+
+def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
+    """Return the knobs, those left open set by what taught the labels."""
+    mirror, weight = config.mirror, config.dice_weight
+    if labels is not None and (labels / NETS / PREDICTOR).exists():
+        told = read_object(labels / NETS / PREDICTOR / FACTS)
+        mirror = bool(told.get("mirror")) if mirror is None else mirror
+        weight = _TAG_DICE if weight is None else weight
+    return dataclasses.replace(config, mirror=bool(mirror), dice_weight=weight)
+
+
+def require_sensible(config: TrainConfig) -> None:
+    """Refuse knobs that contradict each other.
+
+    Raises:
+        BadRecipeError: They do.
+    """
+    if config.loss == "published" and config.noise in ("dice", "gce"):
+        msg = f"noise {config.noise} has no place in the published loss; use loss hints"
+        raise BadRecipeError(msg)
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:
@@ -173,7 +208,7 @@ def _plan(
         measure_images(study, files, machine.seed, tell),
         study.channels,
         study.labels,
-        wishes=trunk_wishes(config, machine),
+        wishes=trunk_wishes(config, machine, len(study.channels)),
         optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())
@@ -223,7 +258,7 @@ def _prepared(
             with replacing(path) as partial:
                 np.save(partial, array.astype(np.float16))
     image, claims = (np.load(path, mmap_mode="r") for path in paths)
-    return Example(files.name, image, claims)
+    return Example.of(files.name, image, claims)
 
 
 def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
@@ -249,7 +284,7 @@ def _steps(
         return config.steps
     path = out / "steps.txt"
     if not path.exists():
-        seconds = step_seconds(fabric, net, plan)
+        seconds = step_seconds(fabric, net, plan) * (_TAUGHT if config.teacher_weight else 1)
         write_text(path, f"{max(1, int(_SPARE * left / seconds))}\n")
     return int(path.read_text("utf-8"))
 
@@ -265,9 +300,11 @@ def _take_predictor(labels: Path | None, out: Path) -> None:
             shutil.copyfile(source / name, partial)
 
 
-def _write(out: Path, result: Result, labels: Path | None) -> None:
+def _write(out: Path, result: Result, labels: Path | None, warmth: Temperature | None) -> None:
     with replacing(out / "weights.safetensors") as partial:
         partial.write_bytes(weights_bytes(result.weights))
     write_history(out / "history.csv", result.history)
+    if warmth is not None:
+        write_json(out / CALIBRATION, dataclasses.asdict(warmth))
     _take_predictor(labels, out)
     shutil.rmtree(out / _PREPARED, ignore_errors=True)

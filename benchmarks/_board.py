@@ -1,0 +1,108 @@
+"""Tables of what was measured of maps, kept in a file so that rows can be added."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxhint.measure.estimate import estimate
+
+SCORED = ("what scores a window", "AUC", "passes with the label", "passes without")
+COLUMNS = (
+    "map|windows with, without|peak inside|raw|raw, oracle|refined|median"
+    "|refined minus {base}|raw mL|refined mL, gated|asks of flow, predictor|seconds|peak MB"
+)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number, or a dash for none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def spread(found: dict[str, Any] | None) -> str:
+    """Return a mean and its interval."""
+    if found is None:
+        return "-"
+    return f"{found['mean']:.3f} ({number(found['low'])} to {number(found['high'])})"
+
+
+def gained(row: dict[str, Any], base: dict[str, Any] | None) -> str:
+    """Return how much larger the refined Dice is than that of the default, window by window."""
+    if base is None or row is base:
+        return "-"
+    pairs = [
+        (value - base["dice"][name], subject)
+        for (name, value), subject in zip(row["dice"].items(), row["subjects"], strict=True)
+        if name in base["dice"]
+    ]
+    values, subjects = zip(*pairs, strict=True)
+    found = estimate(np.array(values)[:, None], subjects, rng=np.random.default_rng(0))
+    return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tables(areas: dict[str, Any], rows: dict[str, Any], names: Sequence[str], base: str) -> str:
+    """Return what was measured so far, rows in the order of names and compared with one of them."""
+    scores = [
+        [name, spread({"mean": area["auc"], **area}), *(number(x, 2) for x in area["passed"])]
+        for name, area in areas.items()
+    ]
+    lines = []
+    places = {name: place for place, name in enumerate(names)}
+    for name in sorted(rows, key=lambda name: places.get(re.split("[:,]", name)[0], len(places))):
+        row = rows[name]
+        cells = [name, f"{row['present']}, {row['absent']}", number(row["hit"], 2)]
+        cells += [spread(row.get("raw")), number(row["oracle"]["mean"]), spread(row["refined"])]
+        cells += [number(row["refined"]["median"]), gained(row, rows.get(base))]
+        cells += [number(row.get(key), 2) for key in ("raw_ml", "refined_ml")]
+        cells += [", ".join(number(ask, 0) for ask in row.get("asks", [None]))]
+        cells += [number(row["seconds"], 2), number(row.get("peak_mb"), 0)]
+        lines.append(cells)
+    heads = COLUMNS.format(base=base).split("|")
+    return table(SCORED, scores) + "\n\n" + table(heads, lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What was measured so far, kept in a file."""
+
+    folder: Path
+    ending: str
+    areas: dict[str, Any]
+    rows: dict[str, Any]
+    names: Sequence[str]
+    base: str
+
+    @staticmethod
+    def of(folder: Path, ending: str, names: Sequence[str], base: str) -> "Board":
+        """Return what an earlier call left, or nothing; rows in the order of names."""
+        path = folder / f"rows{ending}.json"
+        kept = json.loads(path.read_text("utf-8")) if path.exists() else {"areas": {}, "rows": {}}
+        return Board(folder, ending, kept["areas"], kept["rows"], names, base)
+
+    def add(self, name: str, row: Callable[[], dict[str, Any]]) -> None:
+        """Measure a row, unless it is there."""
+        if name not in self.rows:
+            print(f"measure {name}", file=sys.stderr, flush=True)
+            self.rows[name] = row()
+            self.save()
+
+    def save(self) -> None:
+        """Write numbers and tables."""
+        told = json.dumps({"areas": self.areas, "rows": self.rows}, indent=1)
+        (self.folder / f"rows{self.ending}.json").write_text(told, "utf-8")
+        (self.folder / f"table{self.ending}.md").write_text(self.text(), "utf-8")
+
+    def text(self) -> str:
+        """Return the tables."""
+        return tables(self.areas, self.rows, self.names, self.base)

@@ -1,0 +1,164 @@
+"""How good soft labels are before any network is trained, for each kind of hint and each method.
+
+usage: pseudo_labels.py STUDY OUT --kinds points:5 boxes --methods standing geodesic pw4medseg
+
+STUDY holds denseTr and a part `design` in splits.json: the hints of all training cases are looked
+at, those of `design` are labelled and scored. A voxel belongs to its most probable class; where
+nothing is trusted, to the background. `points:20~3` moves each click by a Gaussian of 3 mm,
+`points:20-posterior` forgets that label in every fourth case, `points:20*` tells every tenth
+foreground click also as another label. Methods are values of --method or --box-method; `+alone`
+switches off learning across cases. With
+--simulator hints come from a program with the words `STUDY KIND OUT`. Intervals come from
+resampling subjects.
+"""
+
+import argparse
+import csv
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import numpy as np
+
+from voxhint.config import LabelConfig, Machine
+from voxhint.files.images import read_ids
+from voxhint.files.inspection import open_study
+from voxhint.files.study import Study
+from voxhint.verbs.label import hinted_cases, plan_spread, soft_label
+
+KIND = re.compile(
+    r"(?P<plain>[a-z]+(:\d+)?)(~(?P<mm>[\d.]+))?(-(?P<forgotten>\w+))?(?P<double>\*)?"
+)
+RESAMPLES = 2000
+Clicks = list[dict[str, str]]
+
+
+def simulate(study: Path, kind: str, out: Path, simulator: Path | None) -> None:
+    """Write a study of hints of one kind, spoilt as its name says."""
+    if out.exists():
+        return
+    parts = KIND.fullmatch(kind)
+    if parts is None:
+        sys.exit(f"kind is '{kind}'; such as points:20, points:20~3 or boxes expected")
+    if simulator is None:
+        words = ["voxhint", "simulate", study, "--hint", parts["plain"], "--out", out]
+    else:
+        words = [sys.executable, simulator, study, parts["plain"], out]
+    subprocess.run(list(map(str, words)), check=True, stdout=sys.stderr)
+    table = out / "hints" / "points.csv"
+    if table.exists():
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        rows = list(
+            spoilt(rows, float(parts["mm"] or 0), parts["forgotten"], bool(parts["double"]))
+        )
+        with table.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def spoilt(rows: Clicks, parts: re.Match[str]) -> Iterator[dict[str, str]]:
+    """Yield clicks as a hasty person sets them; a click may leave its label, not its image."""
+    wander_mm = float(parts["mm"] or 0)
+    rng = np.random.default_rng(0)
+    cases = sorted({row["case"] for row in rows})
+    careless = set(cases[::4])
+    ends = {
+        case: (np.min(at, axis=0), np.max(at, axis=0))
+        for case in cases
+        for at in [[[float(r[a]) for a in "xyz"] for r in rows if r["case"] == case]]
+    }
+    names = sorted({row["label"] for row in rows} - {"background"})
+    for row in rows:
+        if row["label"] == parts["forgotten"] and row["case"] in careless:
+            continue
+        low, high = ends[row["case"]]
+        at = np.array([float(row[axis]) for axis in "xyz"])
+        if wander_mm:
+            at = np.clip(at + rng.normal(0, wander_mm, 3), low, high)
+        moved = {**row, **{axis: f"{v:.3f}" for axis, v in zip("xyz", at, strict=True)}}
+        yield moved
+        if parts["double"] and row["label"] != "background" and rng.random() < 0.1:
+            other = [name for name in (*names, "background") if name != row["label"]]
+            yield {**moved, "label": other[0]}
+
+
+def config_of(method: str) -> LabelConfig:
+    """Return the knobs that a name in the table stands for."""
+    name, _, alone = method.partition("+")
+    if name == "default":
+        return LabelConfig(across_cases=not alone)
+    spreads = name in get_args(get_type_hints(LabelConfig)["method"])
+    knob = "method" if spreads else "box_method"
+    return dataclasses.replace(LabelConfig(across_cases=not alone), **{knob: name})
+
+
+def scores(study: Study, truth: Path, design: set[str], config: LabelConfig) -> np.ndarray:
+    """Return Dice and volume over true volume of each label, a row for each design case."""
+    hinted = hinted_cases(study)
+    spread = plan_spread(study, hinted, config=config, machine=Machine())
+    rows = []
+    for files in (files for files in hinted if files.name in design):
+        soft = soft_label(study, files, spread, config)
+        chances = soft.probs * (soft.trust > 0)
+        chances[0] = 1 - chances[1:].sum(0)  # whatever it is rather than these labels
+        found = chances.argmax(0)
+        there = study.labels.to_classes(read_ids(truth / f"{files.name}.nii.gz")[0])
+        row = []
+        for number in range(1, len(study.labels.names)):
+            one, two = found == number, there == number
+            dice = 2 * (one & two).sum() / max(1, one.sum() + two.sum())
+            row += [dice, one.sum() / max(1, two.sum())]
+        rows.append(row)
+    return np.array(rows)
+
+
+def row(cells: list[str], found: np.ndarray, seconds: float) -> str:
+    """Return a row of the table from the scores of all cases."""
+    each = np.nanmean(found[:, ::2], axis=1)
+    drawn = np.random.default_rng(0).integers(0, len(each), (RESAMPLES, len(each)))
+    low, high = np.percentile(each[drawn].mean(1), [2.5, 97.5])
+    means = np.mean(found, axis=0)
+    pairs = [f"{d:.3f} ({v:.2f})" for d, v in zip(means[::2], means[1::2], strict=True)]
+    cells = [*cells, f"{each.mean():.3f} ({low:.3f} to {high:.3f})", *pairs, f"{seconds:.0f}"]
+    return "| " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    """Print the table while it grows; it is also written to OUT/table.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--kinds", nargs="+", required=True)
+    parser.add_argument("--methods", nargs="+", default=["default+alone", "default"])
+    parser.add_argument("--simulator", type=Path)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    table = args.out / "table.md"
+    design = set(json.loads((args.study / "splits.json").read_text())["design"])
+    for kind in args.kinds:
+        source = args.out / re.sub(r"\W", "_", kind)
+        simulate(args.study, kind, source, args.simulator)
+        study = open_study(source, skip_bad=True, deep=False)[0]
+        if not table.exists():
+            heads = [f"{name} (volume)" for name in study.labels.foreground]
+            line = " | ".join(["hints", "method", "mean Dice", *heads, "CPU s"])
+            table.write_text(f"| {line} |\n|" + "---|" * (len(heads) + 4) + "\n")
+        for method in args.methods:
+            began = time.process_time()
+            found = scores(study, args.study / "denseTr", design, config_of(method))
+            line = row([kind, method], found, time.process_time() - began)
+            with table.open("a") as file:
+                file.write(line + "\n")
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""From scribbles to scored masks: each term of the loss, each network, bounds and controls.
+
+usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M] [--design] [--seed N]
+
+Every row gets the same minutes of training. With --study (one channel, denseTr, imagesTs, labelsTs
+and splits.json) scribbles are simulated from denseTr; with --design the cases named `design` in
+splits.json are left out of the training and scored instead of the test set. Without --study it is
+a phantom of two modalities, scored with both, and with either missing in all test cases. Controls
+look at no image; they know the scribbles of a case, so they are held against the masks of hinted
+images. Rows of an earlier call are kept and a row that was interrupted goes on. The table is
+printed and written to OUT/table.md.
+"""
+
+import argparse
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from voxhint.core import UNDRAWN
+from voxhint.files import read_ids, write_ids
+from voxhint.verbs.phantom_study import write_phantom_study
+
+ROOT = Path(__file__).resolve().parents[1]
+CMFNET, OURS = (ROOT / "recipes" / f"{name}.toml" for name in ("cmfnet", "scribbles"))
+SMALL = ("--width", "12", "--patch-voxels", "60000", "--held-out", "0.1")
+DRAWN = (*SMALL, "--method", "none", "--dice-weight", "0")
+DENSE = (*SMALL, "--supervision", "dense")
+VIEWS = ("--pseudo-modalities", "plain", "gradient", "style")
+CROSS = ("--network", "crossmodal")
+ROWS: Mapping[str, tuple[str, ...]] = {
+    "partial cross-entropy": DRAWN,
+    "+ gated CRF": (*DRAWN, "--crf-weight", "0.1"),
+    "+ total variation": (*DRAWN, "--tv-weight", "0.3"),
+    "+ Mumford-Shah": (*DRAWN, "--mumford-shah-weight", "0.1"),
+    "geodesic labels": SMALL,
+    "CmFNet, reconstructed": ("--config", str(CMFNET), *SMALL),
+    "ours": ("--config", str(OURS), *SMALL),
+    "dense masks": DENSE,
+    "dense masks, cross-modal": (*DENSE, *CROSS),
+}
+"""Flags of `voxhint run` for each row."""
+
+VIEWED = ("CmFNet, reconstructed", "ours, with views", "dense masks, cross-modal")
+"""Rows that see views of an only channel."""
+
+PHANTOM = {"cases": 40, "test_cases": 30}
+LOST = {"Dice without CT": 0, "Dice without MR": 1}
+ONLY = {"dense masks, CT alone": 0, "dense masks, MR alone": 1}
+"""Rows of the phantom that know one channel."""
+
+
+def call(*words: object) -> None:
+    """Run a command; its words go to standard error, so that the table stays alone."""
+    line = list(map(str, words))
+    print("$", " ".join(line), file=sys.stderr, flush=True)
+    subprocess.run(line, check=True, stdout=sys.stderr)
+
+
+def linked(source: Path, target: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
+    """Link the files of a folder whose names are to be kept."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if keep(path.name) and not (target / path.name).exists():
+            (target / path.name).symlink_to(path.resolve())
+
+
+def case_of(name: str) -> str:
+    """Return the case a file belongs to, be it an image or a mask."""
+    return re.sub(r"(_\d{4})?\.nii\.gz$", "", name)
+
+
+def dense_study(study: Path, out: Path, *, design: bool) -> Path:
+    """Return a study with dense masks whose test cases are to be scored."""
+    if not design:
+        return study
+    splits = json.loads((study / "splits.json").read_text("utf-8"))
+    fit, left = set(splits["fit"]), set(splits["design"])
+    parts = (("imagesTr", "imagesTr", fit), ("denseTr", "denseTr", fit))
+    parts = (*parts, ("imagesTr", "imagesTs", left), ("denseTr", "labelsTs", left))
+    for source, target, cases in parts:
+        linked(study / source, out / target, lambda name, kept=cases: case_of(name) in kept)
+    described = json.loads((study / "dataset.json").read_text("utf-8"))
+    described["numTraining"] = len(fit)
+    (out / "dataset.json").write_text(json.dumps(described), "utf-8")
+    if (study / "cases.csv").exists():
+        with (study / "cases.csv").open(encoding="utf-8", newline="") as stream:
+            head, *rows = csv.reader(stream)
+        with (out / "cases.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([head, *(r for r in rows if r[0] in fit | left)])
+    return out
+
+
+def scribbled(args: argparse.Namespace) -> Path:
+    """Return the study of scribbles, made where no earlier call has."""
+    out: Path = args.out / "study"
+    if out.exists():
+        return out
+    if args.study is None:
+        write_phantom_study(out, kind="two-modality", seed=args.seed, **PHANTOM)
+        return out
+    dense = dense_study(args.study, args.out / "dense-study", design=args.design)
+    call("voxhint", "simulate", dense, "--hint", "scribbles", "--seed", args.seed, "--out", out)
+    return out
+
+
+def scores_of(masks: Path, truth: Path, out: Path) -> dict[str, Any]:
+    """Return the scores of a folder of masks, measured where no earlier call has."""
+    if not out.exists():
+        call("voxhint", "measure", masks, truth, "--out", out)
+    scores: dict[str, Any] = json.loads(out.read_text("utf-8"))
+    return scores
+
+
+def told(summary: Mapping[str, Any]) -> str:
+    """Return a mean with its interval over subjects."""
+    return f"{summary['mean']:.3f} ({summary['low']:.3f} to {summary['high']:.3f})"
+
+
+def cells(scores: Mapping[str, Any]) -> list[str]:
+    """Return Dice overall and by label, surface Dice and HD95."""
+    overall = scores["overall"]
+    dice = [told(each["dice"]) for each in (overall, *scores["labels"].values())]
+    return [*dice, f"{overall['nsd']['mean']:.3f}", f"{overall['hd95_mm']['mean']:.1f}"]
+
+
+def row(name: str, flags: Sequence[str], study: Path, args: argparse.Namespace) -> list[str]:
+    """Return the cells of a row, after running it."""
+    slug = "".join(c if c.isalnum() else "-" for c in name)
+    out: Path = args.out / "rows" / slug
+    budget = ("--budget", f"{args.minutes}m", "--seed", args.seed, *args.run)
+    call("voxhint", "run", study, "--out", out, *flags, *budget)
+    made = json.loads((out / "model" / "made.json").read_text("utf-8"))
+    found = [name, *cells(json.loads((out / "scores.json").read_text("utf-8")))]
+    for channel in LOST.values() if args.study is None else ():
+        scores = None if name in ONLY else lacking(study, out, channel)
+        found.append("-" if scores is None else told(scores["overall"]["dice"]))
+    hinted = "-"
+    if (out / "masksTr").exists():
+        own = scores_of(out / "masksTr", study / "denseTr", out / "scoresTr.json")
+        hinted = told(own["overall"]["dice"])
+    return [*found, hinted, f"{made['seconds']['train'] / 60:.1f}", str(made["steps"])]
+
+
+def lacking(study: Path, run: Path, channel: int) -> dict[str, Any]:
+    """Return the scores of a run's model on test images without a channel."""
+    images = run.parent / f"images-{channel}"
+    linked(study / "imagesTs", images, keep=lambda name: f"_{channel:04d}." not in name)
+    masks = run.parent / f"{run.name}-{channel}"
+    call("voxhint", "predict", run, images, "--out", masks)
+    return scores_of(masks, study / "labelsTs", run / f"scores-{channel}.json")
+
+
+def nearest(drawn: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Return the class of the nearest stroke."""
+    places = ndimage.distance_transform_edt(
+        drawn == UNDRAWN, sampling=spacing_mm, return_distances=False, return_indices=True
+    )
+    return drawn[tuple(places)]
+
+
+def filled(drawn: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
+    """Return the convex hull of each label's strokes in each slice, background elsewhere."""
+    axis = int(np.argmax(spacing_mm)) if np.ptp(spacing_mm) > 1e-3 else 2
+    classes = np.zeros_like(drawn)
+    for sheet, result in zip(
+        np.moveaxis(drawn, axis, 0), np.moveaxis(classes, axis, 0), strict=True
+    ):
+        for label in set(np.unique(sheet).tolist()) - {0, UNDRAWN}:
+            result[convex_hull_image(sheet == label)] = label
+    return classes
+
+
+CONTROLS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "control: nearest stroke": nearest,
+    "control: filled strokes": filled,
+}
+
+
+def control(name: str, study: Path, args: argparse.Namespace, blanks: int) -> list[str]:
+    """Return the cells of a control, on hinted images alone."""
+    out = args.out / "rows" / name.removeprefix("control: ").replace(" ", "-")
+    for path in sorted((study / "hints" / "scribbles").iterdir()):
+        if not (out / path.name).exists():
+            drawn, grid = read_ids(path)
+            write_ids(out / path.name, CONTROLS[name](drawn, grid.spacing_mm), grid)
+    scores = scores_of(out, study / "denseTr", out.with_suffix(".json"))
+    return [name, *["-"] * blanks, told(scores["overall"]["dice"]), "-", "-"]
+
+
+def drawn_share(study: Path) -> float:
+    """Return which share of the voxels is drawn on."""
+    masks = [read_ids(path)[0] for path in sorted((study / "hints" / "scribbles").iterdir())]
+    return float(np.mean([(mask != UNDRAWN).mean() for mask in masks]))
+
+
+def rows_of(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Return the flags of the rows that are asked for."""
+    rows = dict(ROWS)
+    if args.study is None:
+        rows |= dict.fromkeys(ONLY, DENSE)
+    else:
+        rows["ours, with views"] = rows["ours"]
+        rows = {name: (*f, *VIEWS) if name in VIEWED else f for name, f in rows.items()}
+    return {name: flags for name, flags in rows.items() if args.rows is None or name in args.rows}
+
+
+def alone(study: Path, out: Path, channel: int) -> Path:
+    """Return a study of one channel of the phantom."""
+    for part in ("denseTr", "labelsTs"):
+        linked(study / part, out / part)
+    for part in ("imagesTr", "imagesTs"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+        for path in (study / part).glob(f"*_{channel:04d}.nii.gz"):
+            place = out / part / f"{case_of(path.name)}_0000.nii.gz"
+            if not place.exists():
+                place.symlink_to(path.resolve())
+    described = json.loads((study / "dataset.json").read_text("utf-8"))
+    described["channel_names"] = {"0": described["channel_names"][str(channel)]}
+    del described["optional_channels"]
+    (out / "dataset.json").write_text(json.dumps(described), "utf-8")
+    shutil.copyfile(study / "cases.csv", out / "cases.csv")
+    return out
+
+
+def write(table: Sequence[Sequence[str]], path: Path) -> str:
+    """Return a table as text, having written it."""
+    lines = ["| " + " | ".join(line) + " |" for line in table]
+    lines.insert(1, "|" + "---|" * len(table[0]))
+    text = "\n".join(lines) + "\n"
+    path.write_text(text, "utf-8")
+    return text
+
+
+def main() -> None:
+    """Make the table."""
+    words, _, rest = "\0".join(sys.argv[1:]).partition("\0--\0")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--study", type=Path)
+    parser.add_argument("--rows", nargs="+")
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--design", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(words.split("\0"))
+    args.run = rest.split("\0") if rest else []
+    args.out.mkdir(parents=True, exist_ok=True)
+    study = scribbled(args)
+    labels = json.loads((study / "dataset.json").read_text("utf-8"))["labels"]
+    names = [name for name in labels if name not in ("background", "ignore")]
+    heads = ["row", "Dice", *names, "surface Dice 1 mm", "HD95 mm"]
+    heads += LOST if args.study is None else ()
+    heads += ["Dice, hinted images", "minutes", "steps"]
+    table = [heads]
+    for name in CONTROLS:
+        if args.rows is None or name in args.rows:
+            table.append(control(name, study, args, len(heads) - 4))
+    for name, flags in rows_of(args).items():
+        own = alone(study, args.out / name, ONLY[name]) if name in ONLY else study
+        table.append(row(name, flags, own, args))
+        write(table, args.out / "table.md")
+    share = f"Strokes cover {100 * drawn_share(study):.2f} % of the voxels.\n"
+    print(write(table, args.out / "table.md"), share, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

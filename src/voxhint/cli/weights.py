@@ -1,0 +1,30 @@
+"""The command about weights that others, or we, have trained."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxhint.verbs.tell import Tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """List the weights voxhint knows, their licences, and whether they are here."""
+
+    folder: Path | None = None
+    """Where public weights are looked for; ~/.voxhint/weights if not given."""
+
+    fetch: str | None = None
+    """Name of weights to fetch from the Hugging Face hub into that folder."""
+
+    def run(self, _tell: Tell, /) -> Iterator[str]:
+        """Yield lines about each, or the files that were fetched and their licence."""
+        from voxhint.verbs.catalogue import HOME, KNOWN, fetch, listing
+
+        folder = self.folder or HOME
+        if self.fetch is None:
+            yield from listing(folder)
+            return
+        for path in fetch(self.fetch, folder):
+            yield str(path)
+        yield f"licence: {KNOWN[self.fetch].licence}"

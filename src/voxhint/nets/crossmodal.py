@@ -1,0 +1,204 @@
+"""A network for each modality, and one that joins what they see: any of them may be missing."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
+from monai.networks.nets.dynunet import DynUNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxhint.core.errors import BadRecipeError
+from voxhint.nets.fusion import Attention, GatedSum, Squeeze
+
+Triple = tuple[int, int, int]
+Level = tuple[Triple, Triple, int]
+"""Stride, kernel and feature maps."""
+
+Fusion = Literal["squeeze", "gated", "attention"]
+Output = Literal["joint", "mean"]
+Images = Float[Tensor, "batch modality i j k"]
+Present = Bool[Tensor, "batch modality"]
+
+_NORM = ("INSTANCE", {"affine": True})
+_ACT = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
+
+
+class Branches(NamedTuple):
+    """What every branch says: the modalities in their order, then the joint one."""
+
+    logits: Float[Tensor, "branch batch class i j k"]
+    features: Float[Tensor, "branch batch feature i j k"]
+    """What the logits are made of."""
+
+
+class CrossModal(nn.Module):
+    """Modality-specific U-Nets, and a decoder that reads their encoders joined at every level.
+
+    A modality that is missing has no say in what is joined. Nobody needs to name it: a channel
+    that is 0 throughout is missing, as `prepare` writes it.
+
+    Source:
+        The three parts (modality-specific networks, a cross-modal network, hybrid supervision) are
+        those of CmFNet (2025, arXiv 2506.18042); the layers are a reconstruction of our own.
+    """
+
+    def __init__(  # noqa: PLR0913  # a network is its numbers
+        self,
+        *,
+        modalities: int,
+        classes: int,
+        strides: Sequence[Triple],
+        kernels: Sequence[Triple],
+        features: Sequence[int],
+        fusion: str = "squeeze",
+        shared: bool = False,
+        output: str = "joint",
+    ) -> None:
+        """Build the network with fresh weights from torch's generator.
+
+        Args:
+            modalities: Input channels, each a modality of its own.
+            classes: Output classes, background included.
+            strides: Down-sampling of each level, the first 1.
+            kernels: Kernel of each level.
+            features: Feature maps of each level.
+            fusion: How levels are joined: squeeze (and excite), gated (sum), or attention (squeeze,
+                and cross-attention at the coarsest level).
+            shared: Give all modalities the same convolutions; each keeps its own norms.
+            output: What a prediction is: the joint branch, or the mean of all branches.
+
+        Raises:
+            BadRecipeError: A word is unknown.
+        """
+        super().__init__()
+        _require_known("fusion", fusion, get_args(Fusion))
+        _require_known("output", output, get_args(Output))
+        self.output = output
+        shape = list(zip(strides, kernels, features, strict=True))
+        self.encoders = nn.ModuleList(_Encoder(shape) for _ in range(modalities))
+        # the last decoder and the last head are those of the joint branch
+        self.decoders = nn.ModuleList(_Decoder(shape) for _ in range(modalities + 1))
+        self.heads = nn.ModuleList(
+            nn.Conv3d(shape[0][2], classes, 1) for _ in range(modalities + 1)
+        )
+        if shared:
+            for encoder, decoder in zip(self.encoders, self.decoders[:-1], strict=True):
+                _share(encoder, self.encoders[0])
+                _share(decoder, self.decoders[0])
+        joins: list[nn.Module] = []
+        for level, (_, kernel, width) in enumerate(shape):
+            if fusion == "gated":
+                joins.append(GatedSum(modalities, width))
+            elif fusion == "attention" and level == len(shape) - 1:
+                joins.append(Attention(modalities, width))
+            else:
+                joins.append(Squeeze(modalities, width, kernel))
+        self.joins = nn.ModuleList(joins)
+        self.apply(DynUNet.initialize_weights)
+
+    def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        self, image: Images, present: Present | None = None, *, every: bool = False
+    ) -> Float[Tensor, "batch class i j k"] | Branches:
+        """Return the logits of a prediction, or what every branch says.
+
+        Args:
+            image: Prepared images, one modality a channel.
+            present: Which modalities are joined; those with a voxel other than 0 if None.
+            every: Return all branches. A branch always looks at its own channel, `present` or not.
+        """
+        joined = shown(image) if present is None else present
+        ones = torch.split(image, 1, dim=1)
+        levels = [encode(one) for encode, one in zip(self.encoders, ones, strict=True)]
+        fused = [
+            join(list(level), joined)
+            for join, level in zip(self.joins, zip(*levels, strict=True), strict=True)
+        ]
+        joint = self.decoders[-1](fused)
+        if not every and self.output == "joint":
+            logits: Tensor = self.heads[-1](joint)
+            return logits
+        features = [
+            *(decode(level) for decode, level in zip(self.decoders[:-1], levels, strict=True)),
+            joint,
+        ]
+        told = torch.stack([head(one) for head, one in zip(self.heads, features, strict=True)])
+        return Branches(told, torch.stack(features)) if every else _mean(told, joined)
+
+
+class _Encoder(nn.Module):
+    """From one modality to features of every level."""
+
+    def __init__(self, shape: Sequence[Level]) -> None:
+        super().__init__()
+        inputs = (1, *(width for _, _, width in shape))
+        self.blocks = nn.ModuleList(
+            UnetBasicBlock(3, above, width, kernel, stride, _NORM, _ACT)
+            for above, (stride, kernel, width) in zip(inputs, shape, strict=False)
+        )
+
+    def forward(  # type: ignore[explicit-override]
+        self, image: Float[Tensor, "batch 1 i j k"]
+    ) -> list[Tensor]:
+        """Return the features of every level."""
+        levels: list[Tensor] = []
+        for block in self.blocks:
+            levels.append(block(levels[-1] if levels else image))
+        return levels
+
+
+class _Decoder(nn.Module):
+    """From features of every level to features of the first."""
+
+    def __init__(self, shape: Sequence[Level]) -> None:
+        super().__init__()
+        self.ups = nn.ModuleList(
+            UnetUpBlock(3, below, width, kernel, 1, stride, _NORM, _ACT)
+            for (_, kernel, width), (stride, _, below) in pairwise(shape)
+        )
+
+    def forward(  # type: ignore[explicit-override]
+        self, levels: Sequence[Float[Tensor, "batch _ _ _ _"]]
+    ) -> Float[Tensor, "batch feature i j k"]:
+        """Return the features of the first level."""
+        found = levels[-1]
+        for up, skip in zip(reversed(self.ups), reversed(levels[:-1]), strict=True):
+            found = up(found, skip)
+        return found
+
+
+def shown(image: Images) -> Present:
+    """Return which modalities hold a voxel other than 0."""
+    return image.flatten(2).ne(0).any(2)
+
+
+def _require_known(knob: str, word: str, known: Sequence[str]) -> None:
+    """Refuse a word that is none of the known ones.
+
+    Raises:
+        BadRecipeError: It is not.
+    """
+    if word not in known:
+        msg = f"{knob} '{word}' is unknown; use {', '.join(known)}"
+        raise BadRecipeError(msg)
+
+
+def _share(own: nn.Module, first: nn.Module) -> None:
+    """Give a network the convolutions of another; its norms stay its own."""
+    for name, part in first.named_modules():
+        if isinstance(part, nn.Conv3d | nn.ConvTranspose3d):
+            parent, _, child = name.rpartition(".")
+            setattr(own.get_submodule(parent), child, part)
+
+
+def _mean(
+    logits: Float[Tensor, "branch batch class i j k"], present: Present
+) -> Float[Tensor, "batch class i j k"]:
+    """Return the logarithm of the mean probability of the joint branch and those present."""
+    counts = functional.pad(present.to(logits.dtype), (0, 1), value=1.0)
+    shares = (counts / counts.sum(1, keepdim=True)).T[:, :, None, None, None, None]
+    tiny = torch.finfo(logits.dtype).tiny
+    return (logits.softmax(2) * shares).sum(0).clamp(min=tiny).log()

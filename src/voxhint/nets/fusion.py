@@ -1,0 +1,118 @@
+"""Joining the features of several modalities, whichever are there.
+
+Every join treats the modalities alike but for weights of their own, and gives those that are
+missing a weight of exactly 0; without any it returns what it makes of nothing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+Triple = tuple[int, int, int]
+Features = Float[Tensor, "batch feature i j k"]
+Present = Bool[Tensor, "batch modality"]
+
+_SQUEEZED = 4  # times fewer features in the gate
+_ASIDE = -1e4  # score of a modality that is missing
+_TOKENS = 12  # a side of what attention looks at, at most
+_HEAD = 16  # features of an attention head, at least
+
+
+class Squeeze(nn.Module):
+    """A convolution over all modalities, gated feature by feature, beside their mean.
+
+    Source:
+        The gate: Hu et al. 2018, "Squeeze-and-excitation networks".
+    """
+
+    def __init__(self, modalities: int, width: int, kernel: Triple) -> None:
+        super().__init__()
+        # a convolution of the modalities side by side is a sum with a part for each of them
+        self.looks = nn.ModuleList(nn.Conv3d(width, width, 1) for _ in range(modalities))
+        pad = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+        self.join = nn.Sequential(
+            nn.Conv3d(width, width, kernel, padding=pad, bias=False),
+            nn.InstanceNorm3d(width, affine=True),
+            nn.LeakyReLU(0.01),
+        )
+        inner = max(4, width // _SQUEEZED)
+        self.gate = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
+
+    def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        self, features: Sequence[Features], present: Present
+    ) -> Features:
+        """Return features of the same shape."""
+        seen = _mean([look(one) for look, one in zip(self.looks, features, strict=True)], present)
+        joined: Tensor = self.join(seen)
+        gate: Tensor = self.gate(joined.mean((2, 3, 4))).sigmoid()[:, :, None, None, None]
+        return joined * gate + _mean(features, present)
+
+
+class GatedSum(nn.Module):
+    """A mean of the modalities that trusts one here and another there."""
+
+    def __init__(self, modalities: int, width: int) -> None:
+        super().__init__()
+        self.scores = nn.ModuleList(nn.Conv3d(width, 1, 1) for _ in range(modalities))
+
+    def forward(  # type: ignore[explicit-override]
+        self, features: Sequence[Features], present: Present
+    ) -> Features:
+        """Return features of the same shape."""
+        scores = torch.cat([s(one) for s, one in zip(self.scores, features, strict=True)], 1)
+        there = present[:, :, None, None, None]
+        weights = scores.masked_fill(~there, _ASIDE).softmax(1) * there
+        return _sum([weights[:, m : m + 1] * one for m, one in enumerate(features)])
+
+
+class Attention(nn.Module):
+    """Every place asks every place of every modality; meant for the coarsest level.
+
+    Source:
+        Vaswani et al. 2017, "Attention is all you need", section 3.2.
+    """
+
+    def __init__(self, modalities: int, width: int) -> None:
+        super().__init__()
+        self.looks = nn.ModuleList(nn.Linear(width, width) for _ in range(modalities))
+        heads = next(n for n in range(max(1, width // _HEAD), 0, -1) if width % n == 0)
+        self.norm = nn.LayerNorm(width)
+        self.ask = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(  # type: ignore[explicit-override]
+        self, features: Sequence[Features], present: Present
+    ) -> Features:
+        """Return features of the same shape."""
+        mean = _mean(features, present)
+        i, j, k = (min(_TOKENS, n) for n in mean.shape[2:])
+        tokens = [
+            self.norm(look(_tokens(functional.adaptive_avg_pool3d(one, (i, j, k)))))
+            for look, one in zip(self.looks, features, strict=True)
+        ]
+        each = tokens[0].shape[1]
+        aside = ~present.repeat_interleave(each, 1)
+        aside &= present.any(1, keepdim=True)  # without any modality the answer is dropped below
+        known = torch.cat(tokens, 1)
+        told, _ = self.ask(
+            self.norm(_tokens(mean)), known, known, key_padding_mask=aside, need_weights=False
+        )
+        answer: Tensor = told.transpose(1, 2).reshape(mean.shape)
+        return mean + answer * present.any(1)[:, None, None, None, None]
+
+
+def _tokens(features: Features) -> Float[Tensor, "batch token feature"]:
+    return features.flatten(2).transpose(1, 2)
+
+
+def _sum(parts: Sequence[Features]) -> Features:
+    return torch.stack(list(parts)).sum(0)
+
+
+def _mean(features: Sequence[Features], present: Present) -> Features:
+    """Return the mean of those present; 0 if none is."""
+    there = present.to(features[0].dtype)
+    shares = there / there.sum(1, keepdim=True).clamp(min=1)
+    return _sum([shares[:, m, None, None, None, None] * one for m, one in enumerate(features)])

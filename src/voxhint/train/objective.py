@@ -1,0 +1,43 @@
+"""Which losses a config asks for, as one number of logits and claims."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from voxhint.config import TrainConfig
+from voxhint.train.losses import hint_loss, partial_cross_entropy, trusted_dice
+from voxhint.train.noise import generalised_cross_entropy, noise_robust_dice
+from voxhint.train.probability import confident_claims, published_loss
+
+Classes = Float[Tensor, "batch class i j k"]
+Scalar = Float[Tensor, ""]
+
+_DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too much foreground
+
+
+def claims_loss(
+    logits: Classes, belief: Classes, plausible: Classes, config: TrainConfig
+) -> Scalar:
+    """Return what logits cost that are held against claims.
+
+    Args:
+        logits: Network output, before softmax.
+        belief: Least chance of each class.
+        plausible: Largest chance of each class.
+        config: Names the loss and its robust form.
+
+    Returns:
+        The loss of a batch.
+    """
+    if config.loss == "published":
+        return published_loss(logits, belief, plausible)
+    if config.loss == "probability":
+        belief, plausible = confident_claims(belief, plausible)
+    weight = config.dice_weight
+    return hint_loss(
+        logits,
+        belief,
+        plausible,
+        dice_weight=_DICE[config.supervision] if weight is None else weight,
+        entropy=generalised_cross_entropy if config.noise == "gce" else partial_cross_entropy,
+        dice=noise_robust_dice if config.noise == "dice" else trusted_dice,
+    )

@@ -1,0 +1,181 @@
+"""Weights that voxhint knows of: what they are for, whose terms they come with, where they are."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError
+from voxhint.files.description import read_object
+
+HOME = Path.home() / ".voxhint" / "weights"
+"""Where weights are looked for, and put, unless a folder is named."""
+
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+"""What comes with voxhint: a folder for each, with `card.json` beside the weights."""
+
+_TELLS = ("name", "licence", "data", "source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Trained weights: the facts a person needs before using them."""
+
+    name: str
+    use: str
+    licence: str
+    data: str
+    """What they learnt from."""
+
+    source: str
+    files: tuple[str, ...]
+    hub: str | None = None
+    """Repository on the Hugging Face hub, if they are there."""
+
+    def places(self, folder: Path) -> tuple[Path, ...]:
+        """Return where the files lie in a folder of weights."""
+        return tuple(folder / self.name / Path(file).name for file in self.files)
+
+    def here(self, folder: Path) -> bool:
+        """Return whether all files lie in a folder of weights."""
+        return all(path.is_file() for path in self.places(folder))
+
+
+KNOWN: Mapping[str, Weights] = {
+    one.name: one
+    for one in (
+        Weights(
+            name="maisi-v2",
+            use="flow of whole CT scans, from Python: voxhint.nets.maisi.load_maisi",
+            licence="NVIDIA Open Model License (read it before any use)",
+            data=(
+                "CT of 25 public sets; the flow saw 422 scans of LIDC and 3109 of NLST, the "
+                "autoencoder 450 and 31801, so LUNA16 and LIDC are no unseen test of it"
+            ),
+            source="huggingface.co/nvidia/NV-Generate-CT",
+            files=("models/autoencoder_v1.pt", "models/diff_unet_3d_rflow-ct.pt"),
+            hub="nvidia/NV-Generate-CT",
+        ),
+        Weights(
+            name="medsam-tinyvit",
+            use="predictor of tags: --predictor-backbone medsam-tinyvit",
+            licence="Apache-2.0, the licence of its repository",
+            data="public images with masks of many kinds, distilled from MedSAM",
+            source="github.com/bowang-lab/MedSAM, branch LiteMedSAM: link in its README",
+            files=("lite_medsam.pth",),
+        ),
+        Weights(
+            name="radimagenet-resnet50",
+            use="predictor of tags: --predictor-backbone radimagenet-resnet50",
+            licence="none told: research use only until its authors have cleared yours",
+            data="RadImageNet: 1.35 million CT, MR and ultrasound pictures, 165 classes",
+            source="github.com/BMEII-AI/RadImageNet: link in its README",
+            files=("ResNet50.pt",),
+        ),
+    )
+}
+"""Public weights that are not with voxhint."""
+
+
+def shipped(folder: Path = SHIPPED) -> Iterator[Mapping[str, str]]:
+    """Yield what the cards of the weights that come with voxhint tell.
+
+    Args:
+        folder: Holds a folder for each, with one `card.json`.
+
+    Yields:
+        name, licence, data and source of each; "not told" where a card is silent.
+    """
+    for path in sorted(folder.glob("*/card.json")):
+        card = read_object(path)
+        told = {"name": path.parent.name, **{key: card[key] for key in _TELLS if key in card}}
+        yield {key: _words(told.get(key, "not told")) for key in _TELLS}
+
+
+def _words(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def find_weights(name: str, given: str | None) -> Path:
+    """Return the file of public weights that consist of one.
+
+    Args:
+        name: A name of `KNOWN`.
+        given: The file, if the user named one.
+
+    Returns:
+        A file that exists.
+
+    Raises:
+        BadFileError: The named file is not there.
+        NotAvailableError: No file was named, and none lies in the usual folder.
+    """
+    if given is not None:
+        if not Path(given).is_file():
+            msg = f"{given}: no such file; name the weights of {name}, see `voxhint models`"
+            raise BadFileError(msg)
+        return Path(given)
+    (path,) = KNOWN[name].places(HOME)
+    if not path.is_file():
+        msg = f"weights of {name} are not here; name them with --predictor-weights, or put them"
+        msg += f" at {path} (see `voxhint models`)"
+        raise NotAvailableError(msg)
+    return path
+
+
+def fetch(name: str, folder: Path) -> tuple[Path, ...]:
+    """Fetch public weights from the Hugging Face hub.
+
+    Args:
+        name: A name of `KNOWN`.
+        folder: Where they go, in a folder of their name.
+
+    Returns:
+        The files.
+
+    Raises:
+        BadRecipeError: The weights are unknown, or not on the hub.
+        NotAvailableError: The extra is not installed, or the hub does not answer.
+    """
+    weights = KNOWN.get(name)
+    if weights is None or weights.hub is None:
+        there = ", ".join(one.name for one in KNOWN.values() if one.hub is not None)
+        why = "unknown" if weights is None else f"not on the hub; see {weights.source}"
+        msg = f"weights '{name}' are {why}; the hub has {there}"
+        raise BadRecipeError(msg)
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError:
+        msg = 'fetching needs an extra: pip install "voxhint[hub]", or fetch the files by hand'
+        raise NotAvailableError(msg) from None
+    for file, place in zip(weights.files, weights.places(folder), strict=True):
+        if not place.is_file():
+            try:
+                found = Path(hf_hub_download(weights.hub, file, local_dir=place.parent))
+            except (OSError, ValueError) as error:  # what its own errors derive from
+                msg = f"{weights.hub} does not give {file} ({type(error).__name__}); try again"
+                raise NotAvailableError(msg) from None
+            found.replace(place)
+    return weights.places(folder)
+
+
+def listing(folder: Path) -> Iterator[str]:
+    """Yield lines about all weights: those that come with voxhint, then the public ones.
+
+    Args:
+        folder: Where public weights are looked for.
+
+    Yields:
+        Lines for a person.
+    """
+    for card in shipped():
+        yield f"{card['name']}: weights that come with voxhint"
+        yield from (f"  {key}: {card[key]}" for key in _TELLS[1:])
+    for one in KNOWN.values():
+        found = "found" if one.here(folder) else "not here; they belong"
+        yield f"{one.name}: weights {found} in {folder / one.name}"
+        for key in ("use", "licence", "data", "source"):
+            yield f"  {key}: {getattr(one, key)}"
+        yield f"  files: {', '.join(path.name for path in one.places(folder))}"
+        if one.hub is not None:
+            yield f"  fetch: voxhint models --fetch {one.name}"

@@ -1,0 +1,123 @@
+"""`voxhint register`: a study whose channels lie on one another."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from voxhint.core.errors import BadStudyError, about
+from voxhint.files.atomic import write_json, write_text
+from voxhint.files.images import read_grid, read_volume, write_image
+from voxhint.files.inspection import survey
+from voxhint.files.register import offset, registered
+from voxhint.files.strokes import matching_grid
+from voxhint.files.study import CaseFiles, Study
+from voxhint.verbs.folders import MADE, building, require_apart
+from voxhint.verbs.job import study_inputs
+from voxhint.verbs.simulate import link, link_all
+from voxhint.verbs.tell import Tell, silent
+
+_COPIED = ("dataset.json", "cases.csv", "splits.json")
+_MASKS = ("labelsTr", "labelsTs", "denseTr")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How far a channel lay from the first, before and after."""
+
+    case: str
+    channel: str
+    before_mm: float
+    after_mm: float
+
+
+def register(
+    study: Path, out: Path, *, how: str, overwrite: bool = False, tell: Tell = silent
+) -> tuple[Move, ...]:
+    """Write a study in which every channel of a case lies on the grid and the body of the first.
+
+    Args:
+        study: The study folder; its hints and masks must lie on first channels.
+        out: The new study.
+        how: `rigid` or `deformable`.
+        overwrite: Whether an earlier result of ours may be replaced.
+        tell: Hears of progress.
+
+    Returns:
+        What was moved, as `registration.csv` has it.
+
+    Raises:
+        BadStudyError: The images cannot be read, or a mask lies on a channel that would move.
+    """
+    require_apart(study, out)
+    seen = survey(study)
+    errors = [str(problem) for problem in seen.errors if problem.case or seen.study is None]
+    if errors or seen.study is None:
+        raise BadStudyError("\n".join(errors))
+    opened = seen.study
+    cases = (*opened.training, *opened.test)
+    for files in cases:
+        with about(f"case {files.name}"):
+            _require_masks_on_first(opened, files)
+    with building(out, overwrite=overwrite) as folder:
+        _carry_over(study, folder)
+        moves: list[Move] = []
+        for number, files in enumerate(cases):
+            tell("register", number, len(cases), files.name)
+            target = folder / ("imagesTr" if number < len(opened.training) else "imagesTs")
+            with about(f"case {files.name}"):
+                moves += _case(opened, files, target, how)
+        rows = [f"{m.case},{m.channel},{m.before_mm:.2f},{m.after_mm:.2f}" for m in moves]
+        head = "case,channel,before_mm,after_mm"
+        write_text(folder / "registration.csv", "\n".join([head, *rows]) + "\n")
+        made: Mapping[str, object] = {
+            "verb": "register",
+            "settings": {"study": str(study.resolve()), "how": how},
+            "versions": {name: version(name) for name in ("voxhint", "SimpleITK")},
+            "inputs": study_inputs(study, ("dataset.json", "imagesTr", "imagesTs")),
+        }
+        write_json(folder / MADE, made)
+    return tuple(moves)
+
+
+def _case(study: Study, files: CaseFiles, target: Path, how: str) -> list[Move]:
+    """Return how far the channels of a case moved, having written them."""
+    target.mkdir(exist_ok=True)
+    (first, path), *others = files.images.items()
+    fixed = read_volume(path, channel=first)
+    link(path, target / path.name)
+    moves = []
+    for channel, other in others:
+        moving = read_volume(other, channel=channel)
+        moved = registered(fixed, moving, how)
+        write_image(target / f"{files.name}_{study.channels.index(channel):04d}.nii.gz", moved)
+        before, after = (offset(fixed, each).residual_mm for each in (moving, moved))
+        moves.append(Move(files.name, channel, before, after))
+    return moves
+
+
+def _require_masks_on_first(study: Study, files: CaseFiles) -> None:
+    """Refuse masks drawn on a channel that is to be moved: they would not move with it.
+
+    Raises:
+        BadStudyError: There is one.
+    """
+    first = read_grid(next(iter(files.images.values())))
+    drawn = [file.path for file in study.stroke_files.get(files.name, ())]
+    for path in (*drawn, *(mask for mask in (files.dense, files.truth) if mask)):
+        if matching_grid(read_grid(path), [first]) is None:
+            msg = f"{path.name}: lies on a channel that would move; resample it onto the first"
+            raise BadStudyError(msg)
+
+
+def _carry_over(study: Path, folder: Path) -> None:
+    """Copy hints and small files, and link masks."""
+    for name in _COPIED:
+        if (study / name).is_file():
+            shutil.copyfile(study / name, folder / name)
+    if (study / "hints").is_dir():
+        shutil.copytree(study / "hints", folder / "hints")
+    for name in _MASKS:
+        if (study / name).is_dir():
+            link_all(study / name, folder / name)

@@ -1,0 +1,64 @@
+"""Whether the probabilities of a model can be believed."""
+
+from pathlib import Path
+
+import numpy as np
+
+from voxhint.config import MeasureConfig
+from voxhint.core.errors import BadFileError, about
+from voxhint.files.images import read_ids, read_probability
+from voxhint.measure.trust import CaseTrust, TrustTable, score_trust, tabulate_trust
+from voxhint.verbs.measure import Truth, read_truth
+from voxhint.verbs.tell import Tell, silent
+
+
+def measure_trust(
+    folder: Path, truth: Path, *, config: MeasureConfig, seed: int = 0, tell: Tell = silent
+) -> TrustTable:
+    """Hold probabilities against truth.
+
+    Args:
+        folder: Of CASE__LABEL.nii.gz, as `predict` writes them.
+        truth: A folder of CASE.nii.gz drawn by people.
+        config: Resamplings.
+        seed: Of the bootstrap.
+        tell: Hears of progress.
+
+    Returns:
+        Calibration, and risk over coverage.
+    """
+    told = read_truth(truth)
+    rows = []
+    for number, case in enumerate(told.masks):
+        tell("measure probabilities", number, len(told.masks), case)
+        with about(f"case {case}"):
+            rows.append(_score(folder, told, case))
+    return tabulate_trust(rows, rng=np.random.default_rng(seed), resamples=config.resamples)
+
+
+def _score(folder: Path, truth: Truth, case: str) -> CaseTrust:
+    """Score the probabilities of a case; the background is what foreground labels leave.
+
+    Returns:
+        Calibration and risks of the case.
+
+    Raises:
+        BadFileError: There are no probabilities of it.
+    """
+    paths = [folder / f"{case}__{name}.nii.gz" for name in truth.labels.foreground]
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
+        msg = f"{folder}: has no {missing[0]}; write it with voxhint predict --probabilities"
+        raise BadFileError(msg)
+    ids, grid = read_ids(truth.masks[case])
+    found = [read_probability(path) for path in paths]
+    for _, where in found:
+        grid.require_same(where)
+    foreground = np.stack([values for values, _ in found])
+    rest = np.clip(1 - foreground.sum(0, keepdims=True), 0, 1)
+    return score_trust(
+        np.concatenate([rest, foreground]),
+        truth.labels.to_classes(ids),
+        case=case,
+        subject=truth.subjects.get(case, case),
+    )

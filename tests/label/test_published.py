@@ -1,0 +1,73 @@
+"""Point labels as published, and the classical ways to fill a box."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+from tests.label.grids import places, plain_grid
+
+from voxhint.core import Box, LabelSet, Points, Volume
+from voxhint.label import gather_evidence
+from voxhint.label.boxes import fill_boxes
+from voxhint.label.published import point_labels
+
+TWO = LabelSet(("background", "a", "b"), (0, 1, 2))
+GRID = plain_grid((20, 18, 10), (1.0, 1.0, 2.0))
+CENTRE = np.array([10.2, 9.3, 10.1])
+NEAR = np.linalg.norm(places(GRID) - CENTRE[:, None, None, None], axis=0)
+METHODS: tuple[Literal["otsu", "gaussian-mixture", "random-walker"], ...] = (
+    "otsu",
+    "gaussian-mixture",
+    "random-walker",
+)
+
+
+def test_a_label_is_the_half_height_of_its_stretched_bells_and_the_height_its_weight() -> None:
+    at = np.array([[6.5, 6.5, 9.0], [9.5, 7.5, 9.0]])
+    soft = point_labels(gather_evidence(GRID, [Points("a", at, np.ones(2))], TWO), bell_mm=3.0)
+    away = places(GRID)[:, None] - at.T[:, :, None, None, None]
+    bells = np.exp(-0.5 * (away**2).sum(0) / 9).sum(0)
+    height = (bells - bells.min()) / (bells.max() - bells.min())
+    assert np.allclose(soft.trust[1], np.where(height > 0.5, height, 1 - height), atol=1e-5)
+    assert np.array_equal(soft.probs[1] == 1, height > 0.5)
+    assert np.array_equal(soft.probs[0] == 1, height <= 0.5)
+
+
+def test_of_two_labels_the_higher_bell_has_the_voxel() -> None:
+    hints = [
+        Points(name, np.array([[x, 8.5, 9.0]]), np.ones(1)) for name, x in (("a", 5.5), ("b", 11.5))
+    ]
+    soft = point_labels(gather_evidence(GRID, hints, TWO), bell_mm=5.0)
+    assert soft.probs[1, 5, 8, 4] == 1
+    assert soft.probs[2, 11, 8, 4] == 1
+    assert (soft.probs.sum(0) == 1).all()
+
+
+def test_without_a_point_nothing_is_claimed() -> None:
+    assert not point_labels(gather_evidence(GRID, [], TWO), bell_mm=3.0).trust.any()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_ball_is_found_inside_its_box_be_it_bright_or_dark(
+    method: Literal["otsu", "gaussian-mixture", "random-walker"], sign: int
+) -> None:
+    ball = NEAR < 5
+    noise = np.random.default_rng(0).normal(0, 0.05, GRID.shape)
+    image = Volume((sign * (ball + noise)).astype(np.float32), GRID)
+    evidence = gather_evidence(GRID, [Box("a", CENTRE - 5, CENTRE + 5)], TWO)
+    probs = fill_boxes(evidence, image, method)[1]
+    found = probs > 0.5
+    assert 2 * (found & ball).sum() / (found.sum() + ball.sum()) > 0.8
+    assert not probs[evidence.possible[1] == 0].any()
+    assert probs.min() >= 0
+    assert probs.max() <= 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_box_around_the_whole_of_an_even_image_is_filled(
+    method: Literal["otsu", "gaussian-mixture", "random-walker"],
+) -> None:
+    even = Volume(np.zeros(GRID.shape, np.float32), GRID)
+    evidence = gather_evidence(GRID, [Box("a", np.full(3, -1.0), np.full(3, 40.0))], TWO)
+    assert (fill_boxes(evidence, even, method)[1] == 1).all()
