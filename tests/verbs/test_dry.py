@@ -27,7 +27,7 @@ def told_of(study: Path, label: LabelConfig | None = None) -> str:
 
 def test_a_study_of_tags_alone_is_told_that_a_predictor_comes_first(tagged: Path) -> None:
     before = sorted(tagged.parent.rglob("*"))
-    told = told_of(tagged, LabelConfig(predictor_steps=7, weights="none"))
+    told = told_of(tagged, LabelConfig(predictor_steps=7))
     assert "4 cases to learn from, 2 to predict" in told
     assert "a predictor of nodule is trained before labelling, 7 steps" in told
     assert sorted(tagged.parent.rglob("*")) == before

@@ -18,6 +18,7 @@ from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.shipped import shipped
 from voxhint.verbs.tagging import fit_presence
+from voxhint.verbs.tell import silent
 
 HERE = Machine(threads=1, device="cpu")
 CHEST = Path(str(files("voxhint"))) / "weights" / "chest"
@@ -105,6 +106,23 @@ def test_labelling_takes_them_and_says_so(folder: Path, tmp_path: Path) -> None:
     assert made["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert made["licence"] == json.loads((CHEST / "card.json").read_text())["licence"]
     assert "CC-BY-3.0" in made["data"]
+
+
+@pytest.mark.parametrize(
+    ("part", "config", "taken"),
+    [
+        ("predictor", LabelConfig(predictor_steps=7), False),
+        ("predictor", LabelConfig(pooling="max"), False),
+        ("predictor", LabelConfig(flow_steps=7), True),
+        ("flow", LabelConfig(flow_width=8), False),
+        ("flow", LabelConfig(flow_tags="told"), True),
+    ],
+)
+def test_a_knob_of_the_network_asks_for_another(
+    study: Study, tmp_path: Path, part: room.Part, config: LabelConfig, *, taken: bool
+) -> None:
+    how = (HERE, silent)
+    assert room.take_shipped(part, tmp_path, study, ("nodule",), config, how) is taken
 
 
 def test_a_begun_training_is_not_replaced(study: Study, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from voxhint.verbs.label import Spread, learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
 from voxhint.verbs.planning import measure_images, trunk_wishes
-from voxhint.verbs.shipped import shipped
+from voxhint.verbs.shipped import shipped, shipped_wanted
 from voxhint.verbs.tagging import sought
 from voxhint.verbs.tell import silent
 
@@ -72,7 +72,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
 
 def _of_tags(study: Study, labels: tuple[str, ...], recipe: Recipe, machine: Machine) -> str:
     """Return what labels need that tags alone name."""
-    if recipe.label.weights == "auto":
+    if shipped_wanted("predictor", recipe.label):
         known = shipped(study, labels, seed=machine.seed)
         if known is not None:
             return f"tags: the predictor of {labels[0]} comes with voxhint ({known.name})"

@@ -25,6 +25,8 @@ Part = Literal["predictor", "flow"]
 ORIGIN = "origin.json"
 """Beside networks that were not trained on the study: what they are, and under which licence."""
 
+_SHAPES: dict[Part, tuple[str, ...]] = {"predictor": ("pooling", "bag_voxels"), "flow": ()}
+_ASKING = ("flow_tags",)  # knobs of how a trained network is asked
 _CARD = "card.json"
 _LOOKS = 10  # images that decide whether the networks suit a study
 _MOST_VOXELS = 500_000  # of an image at the spacing of the networks: more takes too much memory
@@ -130,6 +132,23 @@ def _suits(weights: ShippedWeights, study: Study, seed: int, tell: Tell) -> bool
     return bool(np.mean(fine) > 0.5 and all(small) and np.mean(dark) > 0.5)
 
 
+def shipped_wanted(part: Part, config: LabelConfig) -> bool:
+    """Return whether the knobs leave room for a network that comes with voxhint.
+
+    Args:
+        part: Which network.
+        config: A knob of the network's own that is not at its default asks for another one.
+    """
+    defaults = LabelConfig()
+    names = [
+        field.name
+        for field in dataclasses.fields(LabelConfig)
+        if field.name.startswith(f"{part}_") or field.name in _SHAPES[part]
+    ]
+    alike = [getattr(config, n) == getattr(defaults, n) for n in names if n not in _ASKING]
+    return config.weights == "auto" and all(alike)
+
+
 def take_shipped(
     part: Part,
     folder: Path,
@@ -145,7 +164,7 @@ def take_shipped(
         folder: Where its files go.
         study: With images.
         labels: Those to find.
-        config: Says whether such networks are wanted.
+        config: Says whether such networks are wanted; a knob of the network's own asks for another.
         how: Seed, and who hears of it.
 
     Returns:
@@ -153,9 +172,7 @@ def take_shipped(
     """
     machine, tell = how
     begun = (folder / "plan.json").exists() and not (folder / ORIGIN).exists()  # a training
-    named = config.predictor_backbone != "own" or config.predictor_weights is not None
-    other = part == "predictor" and named
-    if config.weights == "none" or begun or other:
+    if begun or not shipped_wanted(part, config):
         return False
     found = shipped(study, labels, seed=machine.seed, tell=tell)
     if found is None:
