@@ -1,6 +1,7 @@
 """From scribbles to scored masks: each term of the loss, each network, bounds and controls.
 
-usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M] [--design] [--seed N]
+usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M] [--design]
+                             [--seed N] [--threads N] [-- FLAGS OF voxhint run]
 
 Every row gets the same minutes of training. With --study (one channel, denseTr, imagesTs, labelsTs
 and splits.json) scribbles are simulated from denseTr; with --design the cases named `design` in
@@ -137,12 +138,12 @@ def row(name: str, flags: Sequence[str], study: Path, args: argparse.Namespace) 
     """Return the cells of a row, after running it."""
     slug = "".join(c if c.isalnum() else "-" for c in name)
     out: Path = args.out / "rows" / slug
-    budget = ("--budget", f"{args.minutes}m", "--seed", args.seed, *args.run)
-    call("voxhint", "run", study, "--out", out, *flags, *budget)
+    budget = ("--budget", f"{args.minutes}m", "--seed", args.seed, "--threads", args.threads)
+    call("voxhint", "run", study, "--out", out, *flags, *budget, *args.run)
     made = json.loads((out / "model" / "made.json").read_text("utf-8"))
     found = [name, *cells(json.loads((out / "scores.json").read_text("utf-8")))]
     for channel in LOST.values() if args.study is None else ():
-        scores = None if name in ONLY else lacking(study, out, channel)
+        scores = None if name in ONLY else lacking(study, out, channel, args.threads)
         found.append("-" if scores is None else told(scores["overall"]["dice"]))
     hinted = "-"
     if (out / "masksTr").exists():
@@ -151,12 +152,12 @@ def row(name: str, flags: Sequence[str], study: Path, args: argparse.Namespace) 
     return [*found, hinted, f"{made['seconds']['train'] / 60:.1f}", str(made["steps"])]
 
 
-def lacking(study: Path, run: Path, channel: int) -> dict[str, Any]:
+def lacking(study: Path, run: Path, channel: int, threads: int) -> dict[str, Any]:
     """Return the scores of a run's model on test images without a channel."""
     images = run.parent / f"images-{channel}"
     linked(study / "imagesTs", images, keep=lambda name: f"_{channel:04d}." not in name)
     masks = run.parent / f"{run.name}-{channel}"
-    call("voxhint", "predict", run, images, "--out", masks)
+    call("voxhint", "predict", run, images, "--out", masks, "--threads", threads)
     return scores_of(masks, study / "labelsTs", run / f"scores-{channel}.json")
 
 
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--design", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args(words.split("\0"))
     args.run = rest.split("\0") if rest else []
     args.out.mkdir(parents=True, exist_ok=True)
