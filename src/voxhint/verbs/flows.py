@@ -27,7 +27,7 @@ from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import read_plan, write_history
 from voxhint.verbs.shipped import take_shipped
 from voxhint.verbs.split import parted
-from voxhint.verbs.tagging import bags_of, prepared_image, tag_plan
+from voxhint.verbs.tagging import prepared_images, tag_plan
 from voxhint.verbs.tell import Tell
 
 FLOW: Literal["flow"] = "flow"
@@ -187,7 +187,6 @@ def fit_flow(
     made = (folder / FLOW_FACTS).exists()
     if made or take_shipped(FLOW, folder, study, labels, config, (machine, tell)):
         return open_flow(folder, fabric, tags=config.flow_tags)
-    folder.mkdir(parents=True, exist_ok=True)
     wishes = Wishes(
         network=FLOW,
         width=config.flow_width,
@@ -196,11 +195,7 @@ def fit_flow(
         whole=True,
     )
     plan = tag_plan(folder, study, labels, wishes, (machine, tell))
-    files = tuple(f for f in study.training if bags_of(study, f.name, labels))
-    images = []
-    for number, case in enumerate(files):
-        tell("prepare for the flow", number, len(files), case.name)
-        images.append(prepared_image(folder / ".prepared", study, case, plan))
+    files, images = prepared_images(folder / ".prepared", study, plan, tell)
     fit, held_out = parted(files, images, _HELD_OUT, machine.seed)
     torch.manual_seed(machine.seed)
     net = flow_network(plan, labels)

@@ -118,7 +118,6 @@ def fit_presence(
     if (folder / FACTS).exists() or take_shipped("predictor", folder, study, labels, config, how):
         return open_presence(folder, fabric)
     start = start_of(study, config)
-    files = tuple(f for f in study.training if bags_of(study, f.name, labels))
     wishes = Wishes(
         network="predictor",
         width=config.predictor_width,
@@ -127,10 +126,7 @@ def fit_presence(
         whole=True,
     )
     plan = tag_plan(folder, study, labels, wishes, how)
-    images = []
-    for number, case in enumerate(files):
-        tell("prepare for the predictor", number, len(files), case.name)
-        images.append(prepared_image(folder / ".prepared", study, case, plan))
+    files, images = prepared_images(folder / ".prepared", study, plan, tell)
     tagged = list(zip(files, images, strict=True))
     fit, held_out = parted(files, tagged, _HELD_OUT, machine.seed)
     torch.manual_seed(machine.seed)
@@ -180,9 +176,8 @@ def tag_plan(
     path = folder / "plan.json"
     if path.exists():
         return read_plan(path)
-    files = tuple(f for f in study.training if bags_of(study, f.name, labels))
     plan = make_plan(
-        measure_images(study, files, machine.seed, tell),
+        measure_images(study, _spoken_of(study, labels), machine.seed, tell),
         study.channels,
         LabelSet(("background", *labels), tuple(range(len(labels) + 1))),
         wishes=wishes,
@@ -192,7 +187,24 @@ def tag_plan(
     return plan
 
 
-def prepared_image(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> TaggedImage:
+def _spoken_of(study: Study, labels: tuple[str, ...]) -> tuple[CaseFiles, ...]:
+    """Return the training cases of which something is said about the labels."""
+    return tuple(files for files in study.training if bags_of(study, files.name, labels))
+
+
+def prepared_images(
+    folder: Path, study: Study, plan: Plan, tell: Tell
+) -> tuple[tuple[CaseFiles, ...], list[TaggedImage]]:
+    """Return the cases to learn tags from, and each ready for the network of a plan."""
+    cases = _spoken_of(study, plan.labels.foreground)
+    images = []
+    for number, files in enumerate(cases):
+        tell(f"prepare for the {plan.network}", number, len(cases), files.name)
+        images.append(_prepared(folder, study, files, plan))
+    return cases, images
+
+
+def _prepared(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> TaggedImage:
     """Return a case ready for learning tags, memory-mapped from a file written once."""
     path = folder / f"{files.name}.npy"
     rise = folder / f"{files.name}.rise.npy"
