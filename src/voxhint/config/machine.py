@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
@@ -24,6 +24,9 @@ class Machine:
 
     threads: Annotated[int, Ge(0)] = 0
     """CPU threads; 0 takes all cores this process may use."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""
 
     max_ram: str | None = None
     """Memory the command may use, such as 8G: patches shrink to fit, or it is refused."""

@@ -1,6 +1,7 @@
 """What this machine offers a command: device, threads, memory."""
 
 import os
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -20,10 +21,10 @@ def open_fabric(machine: Machine) -> Fabric:
     """Set threads and give the device a command asked for.
 
     Args:
-        machine: Its device and threads.
+        machine: Its device, threads and precision.
 
     Returns:
-        Lightning Fabric: float32 on a CPU, bfloat16 mixed precision on a GPU.
+        Lightning Fabric, in float32 or in mixed precision with bfloat16.
 
     Raises:
         NotAvailableError: The device is not here.
@@ -37,6 +38,16 @@ def open_fabric(machine: Machine) -> Fabric:
     if kind == "cuda" and (not there or int(number or 0) >= torch.cuda.device_count()):
         msg = f"device '{machine.device}' is not here; use --device cpu, or see voxhint doctor"
         raise NotAvailableError(msg)
-    if kind == "cpu" or not there:
-        return Fabric(accelerator="cpu", devices=1)
-    return Fabric(accelerator="cuda", devices=[int(number or 0)], precision="bf16-mixed")
+    gpu = there and kind != "cpu"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    if machine.precision == "bfloat16" or (machine.precision == "auto" and _halves(gpu=gpu)):
+        precision = "bf16-mixed"
+    if not gpu:
+        return Fabric(accelerator="cpu", devices=1, precision=precision)
+    return Fabric(accelerator="cuda", devices=[int(number or 0)], precision=precision)
+
+
+def _halves(*, gpu: bool) -> bool:
+    """Return whether bfloat16 is the faster format; without instructions for it, it is slower."""
+    able = torch.cpu.get_capabilities()
+    return gpu or any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
