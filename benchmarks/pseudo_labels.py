@@ -55,9 +55,7 @@ def simulate(study: Path, kind: str, out: Path, simulator: Path | None) -> None:
     if table.exists():
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        rows = list(
-            spoilt(rows, float(parts["mm"] or 0), parts["forgotten"], bool(parts["double"]))
-        )
+        rows = list(spoilt(rows, parts))
         with table.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
