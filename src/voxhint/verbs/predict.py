@@ -207,6 +207,10 @@ class MaskMaker:
             The probabilities and their grid.
         """
         plan, device = self.model.plan, self.model.fabric.device
+        grid = next(iter(volumes.values())).grid
+        ruled_out = [label for label, chance in chances.items() if chance == 0]
+        if set(ruled_out) >= set(plan.labels.foreground):  # nothing is left to look for
+            return _background(len(plan.labels.names), grid), grid
         prepared, working = prepare_image(volumes, plan)
         mirrored = self.presence is not None and self.presence.mirror
         flips = _FLIPS if (mirrored if self.config.flips is None else self.config.flips) else ((),)
@@ -222,11 +226,10 @@ class MaskMaker:
                     device=device,
                 )
             total += np.flip(tiled, axes) / len(flips)
-        grid = next(iter(volumes.values())).grid
         probs = restore(total, working, grid)
         if self.presence is not None:
             probs = self._firmed(probs, next(iter(volumes.items())), chances, self.presence)
-        for label in (label for label, chance in chances.items() if chance == 0):
+        for label in ruled_out:
             number = plan.labels.number(label)
             probs[0] += probs[number]
             probs[number] = 0
@@ -256,6 +259,13 @@ class MaskMaker:
                 gain=self.config.border_gain * min(1.0, 2 * chances.get(label, 1.0)),
             )
         return probs
+
+
+def _background(classes: int, grid: Grid) -> Float32[np.ndarray, "class i j k"]:
+    """Return the probabilities of an image that holds background alone."""
+    probs = np.zeros((classes, *grid.shape), np.float32)
+    probs[0] = 1
+    return probs
 
 
 def _write_case(
