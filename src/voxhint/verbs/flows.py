@@ -83,19 +83,21 @@ class Flow:
         def by_what_was_told(
             z: Float[Tensor, "batch channel i j k"], s: Float[Tensor, " batch"], /
         ) -> Float[Tensor, "batch channel i j k"]:
-            velocity: Tensor = self.net(z, s, told.expand(len(z), -1)).velocity
-            return velocity
+            with self.fabric.autocast():
+                velocity: Tensor = self.net(z, s, told.expand(len(z), -1)).velocity
+            return velocity.to(z)
 
         def by_what_is_seen(
             z: Float[Tensor, "batch channel i j k"], s: Float[Tensor, " batch"], /
         ) -> Float[Tensor, "batch channel i j k"]:
             with torch.inference_mode(mode=False), torch.enable_grad():
                 z, s = z.detach().clone().requires_grad_(), s.detach().clone()
-                answer = self.net(z, s, told.expand(len(z), -1))
-                likely = functional.logsigmoid(sign * answer.presence[:, number]).sum()
+                with self.fabric.autocast():
+                    answer = self.net(z, s, told.expand(len(z), -1))
+                likely = functional.logsigmoid(sign * answer.presence[:, number].float()).sum()
                 (uphill,) = torch.autograd.grad(likely, z)
                 share = (s / (1 - s).clamp(min=_LEAST))[:, None, None, None, None]
-                velocity: Tensor = answer.velocity.detach() + share * uphill
+                velocity: Tensor = answer.velocity.detach().to(z) + share * uphill
             return velocity
 
         return by_what_is_seen if self.tags == "seen" and sign else by_what_was_told

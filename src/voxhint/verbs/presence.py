@@ -63,8 +63,8 @@ class Presence:
         batch = torch.from_numpy(image)[None].to(self.fabric.device)
         flips = _FLIPS if self.mirror else _FLIPS[:1]
         with torch.inference_mode():
-            total = sum(self.net(batch.flip(axes) if axes else batch) for axes in flips)
-        return dict(zip(self.labels, (total / len(flips))[0].tolist(), strict=True))
+            logits = self.net(torch.cat([batch.flip(axes) for axes in flips])).mean(0)
+        return dict(zip(self.labels, logits.tolist(), strict=True))
 
     def told(self) -> dict[str, Any]:
         """Return how well each label's presence is predicted, for `made.json` and the report."""
