@@ -15,7 +15,7 @@ from voxhint.measure.estimate import estimate
 SCORED = ("what scores a window", "AUC", "passes with the label", "passes without")
 COLUMNS = (
     "map|windows with, without|peak inside|raw|raw, oracle|refined|median"
-    "|refined minus {base}|raw mL|refined mL, gated|asks of flow, predictor|seconds|peak MB"
+    "|refined minus {base}|raw mL|refined mL, gated|asks of flow, predictor|seconds|scan, h|peak MB"
 )
 
 
@@ -59,14 +59,15 @@ def tables(areas: dict[str, Any], rows: dict[str, Any], names: Sequence[str], ba
     ]
     lines = []
     places = {name: place for place, name in enumerate(names)}
-    for name in sorted(rows, key=lambda name: places.get(re.split("[:,]", name)[0], len(places))):
+    for name in sorted(rows, key=lambda name: places.get(re.split("[:,/]", name)[0], len(places))):
         row = rows[name]
         cells = [name, f"{row['present']}, {row['absent']}", number(row["hit"], 2)]
         cells += [spread(row.get("raw")), number(row["oracle"]["mean"]), spread(row["refined"])]
         cells += [number(row["refined"]["median"]), gained(row, rows.get(base))]
         cells += [number(row.get(key), 2) for key in ("raw_ml", "refined_ml")]
         cells += [", ".join(number(ask, 0) for ask in row.get("asks", [None]))]
-        cells += [number(row["seconds"], 2), number(row.get("peak_mb"), 0)]
+        cells += [number(row["seconds"], 2), number(row["scan_hours"], 1)]
+        cells += [number(row["peak_mb"], 0)]
         lines.append(cells)
     heads = COLUMNS.format(base=base).split("|")
     return table(SCORED, scores) + "\n\n" + table(heads, lines) + "\n"

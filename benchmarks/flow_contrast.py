@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tags_to_masks import fit_study
+from _windows import fit_study
 
 from voxhint.config import LabelConfig, Machine, checked
 from voxhint.files import open_study
@@ -136,7 +136,7 @@ def main() -> None:
     args = parser.parse_args()
     machine = Machine(seed=args.seed, threads=args.threads)
     config, folder = config_of(args.knobs), args.out / args.name
-    fit, _ = open_study(fit_study(args.study, args.out / "fit-study", shuffled=False))
+    fit, _ = open_study(fit_study(args.study, args.out / "fit-study"))
     tell = listener(folder, args.every)
     fit_flow(folder, fit, fit.labels.foreground, config=config, machine=machine, tell=tell)
     text = table(add_rows(args.study, args.out, args.name, machine))

@@ -3,11 +3,13 @@
 usage: lesions.py STUDY MASKS [MASKS ...]
 
 STUDY holds imagesTs, labelsTs and perhaps cases.csv; each MASKS is a folder of CASE.nii.gz. Dice
-is over the cases whose truth holds the lesion; volumes of false positives are those of cases whose
-truth is empty, and of what touches no lesion in the others. The table goes to standard output.
+is over the cases whose truth holds the lesion, of the whole mask and of its regions that touch the
+lesion; false positives are the masks of cases whose truth is empty, and the regions that touch no
+lesion in the others, where lesions without a mark count too. The table goes to standard output.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from voxhint.files import open_study, read_ids
+from voxhint.files import read_ids, survey
 from voxhint.files.images import read_volume
 from voxhint.measure.estimate import estimate
 from voxhint.measure.overlap import volume_ml
@@ -54,11 +56,13 @@ GROUPS: dict[str, Callable[[Truth], bool]] = {
 
 def truths(study: Path) -> list[Truth]:
     """Return the test cases of a study."""
-    opened, _ = open_study(study)
+    seen = survey(study)
+    if seen.study is None or not seen.study.test:
+        sys.exit(f"{study}: holds no images to predict; put them in imagesTs, masks in labelsTs")
     found = []
-    for files in opened.test:
+    for files in seen.study.test:
         image = read_volume(next(iter(files.images.values())))
-        mask = read_ids(files.truth)[0] == opened.labels.ids[1]
+        mask = read_ids(files.truth)[0] == seen.study.labels.ids[1]
         away = ndimage.distance_transform_edt(~mask, sampling=image.grid.spacing_mm)
         rim = image.voxels[(away > 0) & (away <= RIM_MM)]
         found.append(
@@ -83,11 +87,17 @@ def told(values: Sequence[float], subjects: Sequence[str], digits: int) -> str:
     return f"{found.mean:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
-def astray_ml(mask: np.ndarray, truth: Truth) -> float:
-    """Return the volume of the parts of a mask that touch no lesion."""
-    parts, _ = ndimage.label(mask, np.ones((3, 3, 3)))
-    right = np.unique(parts[truth.mask & mask])
-    return volume_ml(mask & ~np.isin(parts, right), voxel_mm3=truth.voxel_mm3)
+def dice(mask: np.ndarray, truth: Truth) -> float:
+    """Return the overlap of a mask with the lesion; 0 for an empty one."""
+    return 2 * np.count_nonzero(mask & truth.mask) / (mask.sum() + truth.mask.sum())
+
+
+def parted(mask: np.ndarray, truth: Truth) -> tuple[np.ndarray, int, np.ndarray]:
+    """Return the regions that touch the lesion, how many do not, and these."""
+    regions, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    right = np.unique(regions[truth.mask & mask])
+    touching = mask & np.isin(regions, right)
+    return touching, count - len(right), mask & ~touching
 
 
 def rows(masks: Path, cases: Sequence[Truth]) -> list[tuple[str, int, str]]:
@@ -99,16 +109,25 @@ def rows(masks: Path, cases: Sequence[Truth]) -> list[tuple[str, int, str]]:
     for group, belongs in GROUPS.items():
         some = [t for t in shown if belongs(t)]
         if some:
-            overlap = [
-                2 * np.count_nonzero(read[t.name] & t.mask) / (read[t.name].sum() + t.mask.sum())
-                for t in some
-            ]
+            overlap = [dice(read[t.name], t) for t in some]
             lines.append((f"Dice, {group}", len(some), told(overlap, [t.subject for t in some], 3)))
     if shown:
-        missed = [float(not (read[t.name] & t.mask).any()) for t in shown]
-        lines.append(("missed", len(shown), told(missed, [t.subject for t in shown], 2)))
-        astray = [astray_ml(read[t.name], t) for t in shown]
-        lines.append(("mL astray", len(shown), told(astray, [t.subject for t in shown], 3)))
+        subjects = [t.subject for t in shown]
+        parts = [parted(read[t.name], t) for t in shown]
+        measured = {
+            "Dice, regions that touch": (
+                [dice(p[0], t) for p, t in zip(parts, shown, strict=True)],
+                3,
+            ),
+            "missed": ([float(not p[0].any()) for p in parts], 2),
+            "regions astray": ([float(p[1]) for p in parts], 2),
+            "mL astray": (
+                [volume_ml(p[2], voxel_mm3=t.voxel_mm3) for p, t in zip(parts, shown, strict=True)],
+                3,
+            ),
+        }
+        for what, (values, digits) in measured.items():
+            lines.append((what, len(shown), told(values, subjects, digits)))
     if absent:
         false = [volume_ml(read[t.name], voxel_mm3=t.voxel_mm3) for t in absent]
         lines.append(("mL where absent", len(absent), told(false, [t.subject for t in absent], 3)))
