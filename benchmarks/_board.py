@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -74,22 +74,18 @@ def tables(areas: dict[str, Any], rows: dict[str, Any], names: Sequence[str], ba
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
+class Kept:
     """What was measured so far, kept in a file."""
 
-    folder: Path
-    ending: str
-    areas: dict[str, Any]
+    path: Path
     rows: dict[str, Any]
-    names: Sequence[str]
-    base: str
+    areas: dict[str, Any]
 
-    @staticmethod
-    def of(folder: Path, ending: str, names: Sequence[str], base: str) -> "Board":
-        """Return what an earlier call left, or nothing; rows in the order of names."""
-        path = folder / f"rows{ending}.json"
-        kept = json.loads(path.read_text("utf-8")) if path.exists() else {"areas": {}, "rows": {}}
-        return Board(folder, ending, kept["areas"], kept["rows"], names, base)
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return what an earlier call left, or nothing."""
+        told = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return cls(path, told.get("rows", {}), told.get("areas", {}))
 
     def add(self, name: str, row: Callable[[], dict[str, Any]]) -> None:
         """Measure a row, unless it is there."""
@@ -99,11 +95,6 @@ class Board:
             self.save()
 
     def save(self) -> None:
-        """Write numbers and tables."""
-        told = json.dumps({"areas": self.areas, "rows": self.rows}, indent=1)
-        (self.folder / f"rows{self.ending}.json").write_text(told, "utf-8")
-        (self.folder / f"table{self.ending}.md").write_text(self.text(), "utf-8")
-
-    def text(self) -> str:
-        """Return the tables."""
-        return tables(self.areas, self.rows, self.names, self.base)
+        """Write the numbers."""
+        told = {"areas": self.areas, "rows": self.rows}
+        self.path.write_text(json.dumps(told, indent=1), "utf-8")

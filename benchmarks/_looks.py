@@ -82,12 +82,11 @@ def unlearnt(presence: Presence, healthy: Sequence[Window]) -> Presence:
 
 
 def knobs_of(name: str) -> dict[str, Any]:
-    """Return the knobs of a row: METHOD[/METHOD...][:KNOB=VALUE,...]."""
-    methods, _, text = name.partition(":")
-    method, *fused = methods.split("/")
+    """Return the knobs of one map: METHOD[:KNOB=VALUE,...]."""
+    method, _, text = name.partition(":")
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
     kinds = get_type_hints(LabelConfig)
-    return {"tag_method": method, "tag_fused": tuple(fused)} | {
+    return {"tag_method": method, "tag_fused": ()} | {
         knob: value if "Literal" in str(kinds[knob]) else json.loads(value)
         for knob, _, value in pairs
     }
@@ -147,11 +146,15 @@ def looked(
         fitted: What a flow learns from, unless OUT/flow is there.
         out: Where networks go.
         machine: Device, threads, seed.
-        name: As `knobs_of` reads it.
+        name: One map as `knobs_of` reads it, or several joined by a slash.
         healthy: Tell what each of several methods shows by chance.
     """
-    config = checked(dataclasses.replace(CONFIG, **knobs_of(name)))
-    eyes = eyes_of(presence, fitted, out, config, machine, tell=tell)
+    configs = [checked(dataclasses.replace(CONFIG, **knobs_of(one))) for one in name.split("/")]
+    eyes = [
+        eye
+        for config in configs
+        for eye in eyes_of(presence, fitted, out, config, machine, tell=tell)
+    ]
     return Looked(Source(presence, presence.labels[0], eyes), healthy)
 
 

@@ -7,9 +7,9 @@ STUDY holds tags and denseTr, and splits.json names its `fit` and `design` cases
 the tags of the `fit` cases in OUT. Maps of N `design` cases with the label and N without are held
 against denseTr. Thresholds follow from `fit` cases tagged absent; only what is called oracle has
 seen masks. Methods that take the label out of the image ask a flow, which learns the same tags in
-OUT/flow unless --flow names one that has. NAME is a method, methods joined by /, or either with
-knobs behind it: METHOD:KNOB=VALUE,... With --controls come shuffled tags, random weights, and what
-needs no predictor. Rows of an earlier call with as many windows are kept. The tables are printed
+OUT/flow unless --flow names one that has. NAME is METHOD or METHOD:KNOB=VALUE,... or several of
+these joined by a slash. With --controls come shuffled tags, random weights, and what needs no
+predictor. Rows of an earlier call with as many windows are kept. The tables are printed
 and written to OUT/table-N.md, every number to OUT/rows-N.json.
 """
 
@@ -17,7 +17,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from _board import Board
+from _board import Kept, tables
 from _controls import anywhere, at_middle, at_truth, ranked
 from _looks import DEFAULT, METHODS, intensity, looked, take_flow, trained, unlearnt
 from _rows import measured
@@ -54,7 +54,7 @@ def main() -> None:
     opened, _ = open_study(args.study)
     windows = design_windows(opened, args.windows)
     healthy = healthy_windows(fitted, args.windows)
-    board = Board.of(args.out, f"-{args.windows}", list(METHODS), DEFAULT)
+    board = Kept.of(args.out / f"rows-{args.windows}.json")
     row = functools.partial(measured, presence=presence, windows=windows, healthy=healthy)
     view = functools.partial(looked, fitted=fitted, out=args.out, machine=machine, healthy=healthy)
     for name in args.methods:
@@ -79,8 +79,9 @@ def main() -> None:
         again = functools.partial(row, view(presence, name=best), threshold=rows[best]["threshold"])
         for way in ("random-walker", "active-contour"):
             board.add(f"{best}, {way}", functools.partial(again, refinement=way))
-    board.save()
-    print(board.text())
+    text = tables(board.areas, board.rows, list(METHODS), DEFAULT)
+    (args.out / f"table-{args.windows}.md").write_text(text, "utf-8")
+    print(text)
 
 
 if __name__ == "__main__":

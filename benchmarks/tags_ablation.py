@@ -1,0 +1,193 @@
+"""What each step from a guided flow to a mask brings, one after the other.
+
+usage: tags_ablation.py STUDY OUT [--windows N] [--flow FOLDER] [--seed N] [--device D]
+       [--threads N]
+
+STUDY, OUT and --flow are as for tags_to_masks.py, whose predictors are used where they are there.
+The first row is what is certain of guided rectified flow (arXiv:2604.08313), with a flow and a
+predictor of our own; each row below adds a step to the one above, or replaces what it names. Dice
+is over N `design` windows with the label, false volume over N without, whatever a predictor says
+of them as a whole. No step has seen a mask. Rows of an earlier call are kept; the table is printed
+and written to OUT/ablation.md, every number to OUT/ablation-N.json.
+"""
+
+import argparse
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _board import Kept, number, spread, table
+from _looks import CONFIG, Looked, looked, take_flow, trained
+from _rows import overlaps, summed, volume
+from _windows import Window, design_windows, healthy_windows
+from scipy import ndimage
+
+from voxhint.config import Machine
+from voxhint.files import open_study
+from voxhint.label.calibrate import null_threshold
+from voxhint.label.candidates import candidates
+from voxhint.label.verify import swap_test
+from voxhint.prepare import prepare_image
+from voxhint.prepare.steps import onto
+from voxhint.verbs.presence import Presence, image_of
+
+PLACES = 4  # candidates that are tried in a window
+NEAR = "guided-flow-paired"
+UNGATED = (
+    "guided-flow:edit_init=inversion,edit_start=0.5,edit_steps=10,edit_difference=positive,"
+    "edit_reference=paired,guide_first=3"
+)
+STARTS = "/".join(f"{NEAR}:edit_start={start}" for start in (0.35, 0.5, 0.65))
+LABEL = "label-flow:guide_gate=0.1"
+BOTH = f"{LABEL}/flow-contrast:guide_gate=0.1"
+STEPS = (
+    ("guided from noise, size of the difference to the image, above half its peak",
+     "guided-flow", "half"),
+    ("+ I1: inverted rather than noised, what is lost against a twin without guidance",
+     UNGATED, "half"),
+    ("+ I4: steps scaled by the predictor's probability, none below 0.1", NEAR, "half"),
+    ("+ I3: above what healthy windows show", NEAR, "healthy"),
+    ("+ I8: parts that a second predictor misses", NEAR, "verified"),
+    ("+ I9: borders from the image", NEAR, "refined"),
+    ("+ I6: four noisy copies at each look of the predictor", f"{NEAR}:guide_draws=4", "refined"),
+    ("+ I2: three starts joined, one copy", STARTS, "refined"),
+    ("I11: label-flow in place of the guided flow", LABEL, "refined"),
+    ("I11: joined with flow-contrast", BOTH, "refined"),
+)  # fmt: skip
+"""What a row is called, its map, and how it becomes a mask."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What the rows share."""
+
+    presence: Presence
+    verifier: Presence
+    windows: Sequence[Window]
+    healthy: Sequence[Window]
+    view: Callable[[str], Looked]
+
+    def believed(self, parts: Sequence[np.ndarray], seen: Window) -> list[np.ndarray]:
+        """Return the regions that the second predictor misses, the most missed one first."""
+        label = self.presence.labels[0]
+        image, working = prepare_image(seen.case.images, self.verifier.plan)
+        carried = [onto(part.astype(np.float32), seen.case.grid, working) for part in parts]
+        verdict = swap_test(
+            image,
+            [share >= min(0.5, share.max()) for share in carried],
+            lambda changed: self.verifier.scores(changed)[label],
+            spacing_mm=tuple(float(s) for s in working.spacing_mm),
+        )
+        return [parts[number] for number in verdict.kept]
+
+    def mask(self, found: np.ndarray, seen: Window, threshold: float, cut: str) -> np.ndarray:
+        """Return the mask of a map."""
+        shown = found > threshold
+        if cut == "half":
+            return found > max(0.5 * float(found.max()), 0.0)
+        if cut == "healthy":
+            return shown
+        if cut == "verified":
+            numbers, count = ndimage.label(shown, np.ones((3, 3, 3)))
+            kept = self.believed([numbers == n + 1 for n in range(count)], seen)
+            return np.logical_or.reduce([np.zeros_like(shown), *kept])
+        kept = self.believed(list(islice(self.grown(found, shown, seen), PLACES)), seen)
+        return kept[0] if kept else np.zeros_like(shown)
+
+    def grown(self, found: np.ndarray, shown: np.ndarray, seen: Window) -> Iterator[np.ndarray]:
+        """Return regions around the strongest places, one after the other."""
+        return candidates(
+            found,
+            shown,
+            image_of(seen.case, self.presence.plan),
+            spacing_mm=seen.spacing_mm,
+            contrast=self.presence.contrast(self.presence.labels[0]),
+            method=CONFIG.refine,
+        )
+
+
+def maps_of(bench: Bench, name: str) -> dict[str, Any]:
+    """Return a map of each window, the threshold of healthy ones, and the cost of a map."""
+    of = bench.view(name)
+    threshold = null_threshold(
+        map(of.calibrating, bench.healthy), CONFIG.null_quantile, rng=np.random.default_rng(0)
+    )
+    began = time.perf_counter()
+    maps = [of(seen) for seen in bench.windows]
+    seconds = (time.perf_counter() - began) / len(maps)
+    asks = np.mean(of.asks[-len(maps) :], 0).tolist()
+    return {"maps": maps, "threshold": threshold, "seconds": seconds, "asks": asks}
+
+
+def row_of(bench: Bench, made: Callable[[str], dict[str, Any]], name: str, cut: str) -> dict:
+    """Return what one way to make masks gives."""
+    found = made(name)
+    masks = [
+        bench.mask(one, seen, found["threshold"], cut)
+        for one, seen in zip(found["maps"], bench.windows, strict=True)
+    ]
+    pairs = list(zip(masks, bench.windows, strict=True))
+    shown = [(mask, seen) for mask, seen in pairs if seen.truth.any()]
+    holders = [seen for _, seen in shown]
+    return {
+        "dice": summed(overlaps([mask for mask, _ in shown], holders), holders),
+        "touched": float(np.mean([(mask & seen.truth).any() for mask, seen in shown])),
+        "astray_ml": float(np.mean([volume(mask & ~seen.truth, seen) for mask, seen in shown])),
+        "absent_ml": float(np.mean([volume(m, w) for m, w in pairs if not w.truth.any()])),
+        "seconds": found["seconds"],
+        "asks": found["asks"],
+    }
+
+
+def text_of(rows: dict[str, Any]) -> str:
+    """Return the table."""
+    heads = ("step", "Dice", "touched", "mL outside", "mL in windows without",
+             "asks of flow, predictor", "seconds a map")  # fmt: skip
+    lines = []
+    for name, row in rows.items():
+        asks = ", ".join(number(ask, 0) for ask in row["asks"])
+        parts = (number(row[key], 2) for key in ("touched", "astray_ml", "absent_ml"))
+        lines.append([name, spread(row["dice"]), *parts, asks, number(row["seconds"], 1)])
+    return table(heads, lines) + "\n"
+
+
+def main() -> None:
+    """Make the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--windows", type=int, default=12)
+    parser.add_argument("--flow", type=Path, help="trained on the fit cases, to be copied to OUT")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    machine = Machine(device=args.device, threads=args.threads, seed=args.seed)
+    presence, fitted = trained(args.study, args.out, machine)
+    verifier, _ = trained(args.study, args.out, machine, "other")
+    take_flow(args.flow, args.out)
+    opened, _ = open_study(args.study)
+    healthy = healthy_windows(fitted, args.windows)
+
+    def view(name: str) -> Looked:
+        return looked(presence, fitted, args.out, machine, name, healthy)
+
+    bench = Bench(presence, verifier, design_windows(opened, args.windows), healthy, view)
+    made = functools.cache(functools.partial(maps_of, bench))
+    kept = Kept.of(args.out / f"ablation-{args.windows}.json")
+    for name, method, cut in STEPS:
+        kept.add(name, functools.partial(row_of, bench, made, method, cut))
+    text = text_of(kept.rows)
+    (args.out / "ablation.md").write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
