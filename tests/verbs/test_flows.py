@@ -72,6 +72,16 @@ def test_going_towards_present_makes_it_likelier() -> None:
     assert (after > before).all()
 
 
+def test_half_precision_of_the_network_hardly_moves_a_velocity() -> None:
+    flow, (z, s) = a_flow(), points()
+    coarse = replace(flow, fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
+    for state in ("absent", "present", "unknown"):
+        exact = flow.velocity("ball", state)(z, s)  # type: ignore[arg-type]
+        found = coarse.velocity("ball", state)(z, s)  # type: ignore[arg-type]
+        assert found.dtype == torch.float32
+        assert float((found - exact).norm() / exact.norm()) < 0.03
+
+
 def test_it_answers_where_gradients_are_switched_off_and_at_both_ends() -> None:
     flow, (z, _) = a_flow(), points()
     s = torch.tensor([0.0, 0.5, 1.0])
