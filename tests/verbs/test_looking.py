@@ -149,7 +149,8 @@ def test_the_score_of_an_image_is_the_mean_over_its_flips() -> None:
     said = replace(presence(), mirror=True)
     image = np.random.default_rng(0).normal(size=(1, 8, 7, 5)).astype(np.float32)
     turned = [
-        np.flip(image, [axis for axis in (1, 2, 3) if number >> axis & 1]) for number in range(16)
+        np.flip(image, tuple(axis for axis in (1, 2, 3) if number >> axis & 1))
+        for number in range(16)
     ]
     alone = [replace(said, mirror=False).scores(np.ascontiguousarray(t))[LABEL] for t in turned]
     assert said.scores(image)[LABEL] == pytest.approx(np.mean(alone), abs=1e-5)

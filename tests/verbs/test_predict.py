@@ -24,7 +24,7 @@ class Asked(nn.Module):
         super().__init__()
         self.classes, self.times = classes, 0
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[explicit-override]
         self.times += 1
         logits = torch.zeros(len(image), self.classes, *image.shape[2:])
         logits[:, -1] = 5

@@ -110,8 +110,8 @@ class Counterfactuals:
         """
         prepared, working = prepare_image(case.images, self.plan)
         settings = self.settings(label)
-        if calibrating:
-            open_ = dataclasses.replace(settings.guidance, gate=None)
+        if calibrating and settings.guidance.gate is not None:  # steps stay scaled by belief
+            open_ = dataclasses.replace(settings.guidance, gate=0.0)
             settings = dataclasses.replace(settings, guidance=open_)
         evidence, weight = np.zeros(working.shape, np.float32), np.zeros(working.shape, np.float32)
         change, asks = np.zeros_like(prepared), np.zeros(2, int)
