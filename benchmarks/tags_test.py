@@ -13,6 +13,7 @@ number to OUT/test.json.
 import argparse
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,9 @@ from voxhint.verbs.tagging import fit_presence
 HEALTHY = 150  # training windows tagged absent that tell what maps show by chance
 
 
-def row_of(of: Looked, presence: Presence, windows: Sequence[Window]) -> dict[str, Any]:
+def row_of(of: Looked, windows: Sequence[Window]) -> dict[str, Any]:
     """Return Dice of each window with the label, and millilitres in each without."""
+    presence = of.source.presence
     dice, wrong = [], []
     for seen in windows:
         if seen.truth.any():
@@ -89,20 +91,21 @@ def main() -> None:
     healthy = healthy_windows(opened, HEALTHY)
     take_flow(args.flow, args.out)
     kept = Kept.of(args.out / "test.json")
+    views = {}
     for seed in args.seeds:
         machine = Machine(device=args.device, threads=args.threads, seed=seed)
         labels, folder = opened.labels.foreground, args.out / f"all-{seed}"
         presence = fit_presence(folder, opened, labels, config=CONFIG, machine=machine, tell=tell)
         if str(seed) not in kept.areas:
             kept.areas[str(seed)] = area(presence, windows)
-        view = functools.partial(looked, presence, opened, args.out, machine, healthy=healthy)
-        for method in args.methods:
-            kept.add(
-                f"{method}, seed {seed}",
-                lambda method=method, presence=presence, view=view: row_of(
-                    view(method), presence, windows
-                ),
-            )
+        views[seed] = functools.partial(
+            looked, presence, opened, args.out, machine, healthy=healthy
+        )
+    for method, (seed, view) in itertools.product(args.methods, views.items()):
+        kept.add(
+            f"{method}, seed {seed}",
+            lambda method=method, view=view: row_of(view(method), windows),
+        )
     text = text_of(kept, windows, args.methods)
     (args.out / "test.md").write_text(text, "utf-8")
     print(text)
