@@ -19,12 +19,12 @@ from voxhint.prepare import Plan, back_from, prepare_image
 from voxhint.prepare.steps import onto, scale_of
 from voxhint.verbs.bridging import Window, fading, flows_of, logit_of, strongest_windows
 from voxhint.verbs.flows import FLOW, Flow, fit_flow
+from voxhint.verbs.gate import ROOM
 from voxhint.verbs.presence import Presence
 from voxhint.verbs.tell import Tell
 
 _FLIPS = ((), (1, 2, 3))
 _FUSED = {"smooth-grad": ("grad-cam++",)}  # a map of voxels and one of places err differently
-_ROOM = 4  # times the voxels of a patch: up to here an image is one window
 _SETTINGS = ("init", "start", "steps", "scheme", "weight", "repeats", "difference", "reference",
              "block_mm", "smooth_mm")  # fmt: skip
 _GUIDANCE = ("first", "rho", "mu", "iterations", "recurrences", "draws", "sigma", "schedule",
@@ -178,7 +178,7 @@ class Counterfactuals:
     def _windows(
         self, case: Case, label: str, working: Grid, rng: np.random.Generator
     ) -> Iterator[Window]:
-        if self.flow is None or np.prod(working.shape) <= _ROOM * np.prod(self.plan.patch):
+        if self.flow is None or np.prod(working.shape) <= ROOM * np.prod(self.plan.patch):
             i, j, k = (slice(0, n) for n in working.shape)
             yield i, j, k
             return

@@ -20,6 +20,7 @@ from voxhint.label import facts_of, gather_evidence
 from voxhint.label.firm import firm
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
+from voxhint.verbs.gate import gate_regions
 from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
@@ -229,6 +230,8 @@ class MaskMaker:
         probs = restore(total, working, grid)
         if self.presence is not None:
             probs = self._firmed(probs, next(iter(volumes.items())), chances, self.presence)
+            if chances:  # where a person tagged the image, that is obeyed
+                probs = gate_regions(probs, plan.labels, volumes, self.presence)
         for label in ruled_out:
             number = plan.labels.number(label)
             probs[0] += probs[number]
