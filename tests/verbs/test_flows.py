@@ -76,8 +76,8 @@ def test_half_precision_of_the_network_hardly_moves_a_velocity() -> None:
     flow, (z, s) = a_flow(), points()
     coarse = replace(flow, fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed"))
     for state in ("absent", "present", "unknown"):
-        exact = flow.velocity("ball", state)(z, s)  # type: ignore[arg-type]
-        found = coarse.velocity("ball", state)(z, s)  # type: ignore[arg-type]
+        exact = flow.velocity("ball", state)(z, s)
+        found = coarse.velocity("ball", state)(z, s)
         assert found.dtype == torch.float32
         assert float((found - exact).norm() / exact.norm()) < 0.03
 
