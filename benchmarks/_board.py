@@ -70,7 +70,8 @@ def tables(areas: dict[str, Any], rows: dict[str, Any], names: Sequence[str], ba
         cells += [number(row["peak_mb"], 0)]
         lines.append(cells)
     heads = COLUMNS.format(base=base).split("|")
-    return table(SCORED, scores) + "\n\n" + table(heads, lines) + "\n"
+    parts = [table(SCORED, scores)] if scores else []
+    return "\n\n".join([*parts, table(heads, lines)]) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
