@@ -48,16 +48,16 @@ BOTH = f"{LABEL}/flow-contrast:guide_gate=0.1"
 STEPS = (
     ("guided from noise, size of the difference to the image, above half its peak",
      "guided-flow", "half"),
-    ("+ I1: inverted rather than noised, what is lost against a twin without guidance",
+    ("+ inverted rather than noised, what is lost against a twin without guidance",
      UNGATED, "half"),
-    ("+ I4: steps scaled by the predictor's probability, none below 0.1", NEAR, "half"),
-    ("+ I3: above what healthy windows show", NEAR, "healthy"),
-    ("+ I8: parts that a second predictor misses", NEAR, "verified"),
-    ("+ I9: borders from the image", NEAR, "refined"),
-    ("+ I6: four noisy copies at each look of the predictor", f"{NEAR}:guide_draws=4", "refined"),
-    ("+ I2: three starts joined, one copy", STARTS, "refined"),
-    ("I11: label-flow in place of the guided flow", LABEL, "refined"),
-    ("I11: joined with flow-contrast", BOTH, "refined"),
+    ("+ steps scaled by the predictor's probability, none below 0.1", NEAR, "half"),
+    ("+ above what healthy windows show", NEAR, "healthy"),
+    ("+ parts that a second predictor misses", NEAR, "verified"),
+    ("+ borders from the image", NEAR, "refined"),
+    ("+ four noisy copies at each look of the predictor", f"{NEAR}:guide_draws=4", "refined"),
+    ("+ three starts joined, one copy", STARTS, "refined"),
+    ("label-flow in place of the guided flow", LABEL, "refined"),
+    ("label-flow joined with flow-contrast", BOTH, "refined"),
 )  # fmt: skip
 """What a row is called, its map, and how it becomes a mask."""
 
