@@ -100,7 +100,6 @@ def train_on(
         The output folder.
     """
     dense = config.supervision == "dense"
-    budget = None if config.budget is None else seconds_of(config.budget)
     files = learning_cases(study, dense=dense)
     inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
     inputs |= study_inputs(study.root, ("denseTr",)) if dense else {}
@@ -120,8 +119,7 @@ def train_on(
     fit, held_out = parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
     net = network_of(plan)
-    left = None if budget is None else budget - (time.monotonic() - began)
-    steps = _steps(out, fabric, net, plan, config, left)
+    steps = _steps(out, fabric, net, plan, config, began)
     settings = Settings(
         steps=steps,
         learning_rate=config.learning_rate,
@@ -138,8 +136,9 @@ def train_on(
         progress=lambda done, total, note: tell("train", done, total, note),
     )
     net.load_state_dict(result.weights)
-    warmth = fit_temperature(net.to(fabric.device).eval(), task.checks, fabric.device)
-    _write(out, result, labels, warmth)
+    net.to(fabric.device).eval()
+    warmth = fit_temperature(net, task.checks, fabric.device, spacing_mm=plan.spacing_mm)
+    _write(out, net, result, labels, warmth)
     facts = {
         "seconds": {"train": round(time.monotonic() - began, 1)},
         "steps": steps,
@@ -277,13 +276,14 @@ def _steps(
     net: nn.Module,
     plan: Plan,
     config: TrainConfig,
-    left: float | None,
+    began: float,
 ) -> int:
     """Return the number of steps; one that follows from a time budget is decided only once."""
-    if left is None:
+    if config.budget is None:
         return config.steps
     path = out / "steps.txt"
     if not path.exists():
+        left = seconds_of(config.budget) - (time.monotonic() - began)
         seconds = step_seconds(fabric, net, plan) * (_TAUGHT if config.teacher_weight else 1)
         write_text(path, f"{max(1, int(_SPARE * left / seconds))}\n")
     return int(path.read_text("utf-8"))
@@ -300,9 +300,11 @@ def _take_predictor(labels: Path | None, out: Path) -> None:
             shutil.copyfile(source / name, partial)
 
 
-def _write(out: Path, result: Result, labels: Path | None, warmth: Temperature | None) -> None:
+def _write(
+    out: Path, net: nn.Module, result: Result, labels: Path | None, warmth: Temperature | None
+) -> None:
     with replacing(out / "weights.safetensors") as partial:
-        partial.write_bytes(weights_bytes(result.weights))
+        partial.write_bytes(weights_bytes(net))
     write_history(out / "history.csv", result.history)
     if warmth is not None:
         write_json(out / CALIBRATION, dataclasses.asdict(warmth))
