@@ -59,7 +59,7 @@ def take_flow(flow: Path | None, out: Path) -> None:
 
 def gate_of(presence: Presence) -> float:
     """Return the score from which a window is believed to hold the label."""
-    return presence.facts[presence.labels[0]]["gate"]
+    return float(presence.facts[presence.labels[0]]["gate"])
 
 
 def score(presence: Presence, seen: Window) -> float:

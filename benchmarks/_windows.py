@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxhint.core import Case
+from voxhint.core import Case, Tag
 from voxhint.files import CaseFiles, Study, load_case, read_ids
 
 
@@ -76,7 +76,11 @@ def some(files: Sequence[CaseFiles], limit: int) -> Sequence[CaseFiles]:
 
 def tagged(study: Study, files: Sequence[CaseFiles], state: str) -> list[CaseFiles]:
     """Return the cases whose tag says so."""
-    return [f for f in files if any(hint.state == state for hint in study.hints.get(f.name, ()))]
+    return [
+        f
+        for f in files
+        if any(isinstance(h, Tag) and h.state == state for h in study.hints.get(f.name, ()))
+    ]
 
 
 def window(study: Study, files: CaseFiles) -> Window:

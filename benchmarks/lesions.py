@@ -89,7 +89,7 @@ def told(values: Sequence[float], subjects: Sequence[str], digits: int) -> str:
 
 def dice(mask: np.ndarray, truth: Truth) -> float:
     """Return the overlap of a mask with the lesion; 0 for an empty one."""
-    return 2 * np.count_nonzero(mask & truth.mask) / (mask.sum() + truth.mask.sum())
+    return float(2 * np.count_nonzero(mask & truth.mask) / (mask.sum() + truth.mask.sum()))
 
 
 def parted(mask: np.ndarray, truth: Truth) -> tuple[np.ndarray, int, np.ndarray]:

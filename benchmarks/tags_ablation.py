@@ -124,7 +124,9 @@ def maps_of(bench: Bench, name: str) -> dict[str, Any]:
     return {"maps": maps, "threshold": threshold, "seconds": seconds, "asks": asks}
 
 
-def row_of(bench: Bench, made: Callable[[str], dict[str, Any]], name: str, cut: str) -> dict:
+def row_of(
+    bench: Bench, made: Callable[[str], dict[str, Any]], name: str, cut: str
+) -> dict[str, Any]:
     """Return what one way to make masks gives."""
     found = made(name)
     masks = [
