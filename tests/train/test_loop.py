@@ -7,7 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.train import scenes
-from tests.train.scenes import Interruption, balls, learn, plan, same, settings, small_net, task
+from tests.train.scenes import Interruption, balls, learn, same, settings, small_net, task
 
 from voxhint.train import Settings, step_seconds, train
 from voxhint.train.batches import fixed_batches
@@ -105,7 +105,7 @@ def test_a_step_is_timed_without_touching_the_network() -> None:
     net = small_net()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     fabric = Fabric(accelerator="cpu", devices=1)
-    assert step_seconds(fabric, net, plan()) > 0
+    assert step_seconds(fabric, net, task(balls(1), [])) > 0
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(weight.grad is None for weight in net.parameters())
 
