@@ -13,6 +13,9 @@ from torch.nn import functional
 
 Triple = tuple[int, int, int]
 Features = Float[Tensor, "batch feature i j k"]
+Own = Float[Tensor, "batch own i j k"]
+"""Features as wide as the network of a modality."""
+
 Present = Bool[Tensor, "batch modality"]
 
 _SQUEEZED = 4  # times fewer features in the gate
@@ -29,7 +32,7 @@ class _Join(nn.Module):
         # a convolution of the modalities side by side is a sum with a part for each of them
         self.looks = nn.ModuleList(nn.Conv3d(own, width, 1) for _ in range(modalities))
 
-    def seen(self, features: Sequence[Features]) -> list[Features]:
+    def seen(self, features: Sequence[Own]) -> list[Features]:
         """Return the features of each modality at the joint width."""
         return [look(one) for look, one in zip(self.looks, features, strict=True)]
 
@@ -42,7 +45,7 @@ class Sum(_Join):
         self.norm = nn.InstanceNorm3d(width, affine=True)
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
-        self, features: Sequence[Features], present: Present
+        self, features: Sequence[Own], present: Present
     ) -> Features:
         """Return features of the joint width."""
         return functional.leaky_relu(self.norm(_mean(self.seen(features), present)), 0.01)
@@ -67,7 +70,7 @@ class Squeeze(_Join):
         self.gate = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Features], present: Present
+        self, features: Sequence[Own], present: Present
     ) -> Features:
         """Return features of the joint width."""
         seen = _mean(self.seen(features), present)
@@ -84,7 +87,7 @@ class GatedSum(_Join):
         self.scores = nn.ModuleList(nn.Conv3d(own, 1, 1) for _ in range(modalities))
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Features], present: Present
+        self, features: Sequence[Own], present: Present
     ) -> Features:
         """Return features of the joint width."""
         scores = torch.cat([s(one) for s, one in zip(self.scores, features, strict=True)], 1)
@@ -107,7 +110,7 @@ class Attention(_Join):
         self.ask = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Features], present: Present
+        self, features: Sequence[Own], present: Present
     ) -> Features:
         """Return features of the joint width."""
         seen = self.seen(features)
