@@ -135,6 +135,12 @@ def test_auto_is_a_network_for_each_of_several_channels(
     assert with_network(TrainConfig(), channels).network == "dynunet"
 
 
+def test_the_mean_of_branches_that_learn_nothing_is_refused(study: Path, tmp_path: Path) -> None:
+    train = replace(SMALL, joint_output="mean", branch_weight=0.0)
+    with pytest.raises(BadRecipeError, match="branches that learn nothing; set branch_weight"):
+        run(study, tmp_path / "run", recipe=quick(train), machine=CPU)
+
+
 def test_views_of_several_channels_are_refused_in_a_line(study: Path, tmp_path: Path) -> None:
     train = TrainConfig(steps=1, width=4, patch_voxels=12_000, pseudo_modalities=("plain", "style"))
     with pytest.raises(BadRecipeError, match="views of an only channel, and the study has 2"):

@@ -99,9 +99,9 @@ class TrainConfig:
     jitter_mm: Weight = 0.0
     """Shift the channels after the first by up to this much: registration is never perfect."""
 
-    fusion: Literal["sum", "squeeze", "gated", "attention"] = "squeeze"
-    """How `crossmodal` joins features: squeeze and excite, gated sum, or cross-attention at the
-    coarsest level."""
+    fusion: Literal["sum", "squeeze", "gated", "attention"] = "sum"
+    """How `crossmodal` joins features: a sum, squeeze and excite, a gated sum, or cross-attention
+    at the coarsest level."""
 
     shared_encoder: bool = False
     """All channels of `crossmodal` share convolutions, and have norms of their own."""
@@ -116,8 +116,9 @@ class TrainConfig:
     modality_dropout: Share = 0.3
     """Chance that `crossmodal` leaves a channel out of a training patch; one always stays."""
 
-    branch_weight: Weight = 1.0
-    """Weight of what the hints say to the branches of `crossmodal`, beside the joint one."""
+    branch_weight: Weight = 0.0
+    """Weight of what the hints say to the branches of `crossmodal`, beside the joint one; they cost
+    as much again."""
 
     consistency_weight: Weight = 0.0
     """Weight of the divergence of the branches from the joint one, where that is sure."""

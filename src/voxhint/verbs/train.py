@@ -177,6 +177,9 @@ def require_sensible(config: TrainConfig) -> None:
     if config.loss == "published" and config.noise in ("dice", "gce"):
         msg = f"noise {config.noise} has no place in the published loss; use loss hints"
         raise BadRecipeError(msg)
+    if config.joint_output == "mean" and not config.branch_weight:
+        msg = "joint_output mean asks branches that learn nothing; set branch_weight"
+        raise BadRecipeError(msg)
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:
