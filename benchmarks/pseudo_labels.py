@@ -104,7 +104,7 @@ def scores(study: Study, truth: Path, design: set[str], config: LabelConfig) -> 
     spread = plan_spread(study, hinted, config=config, machine=Machine())
     rows = []
     for files in (files for files in hinted if files.name in design):
-        soft = soft_label(study, files, spread, config)
+        soft = soft_label(study, files, spread, config).soft
         chances = soft.probs * (soft.trust > 0)
         chances[0] = 1 - chances[1:].sum(0)  # whatever it is rather than these labels
         found = chances.argmax(0)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from voxhint.core.errors import BadFileError
@@ -23,7 +24,7 @@ def trunk(network: str = "dynunet", *, seed: int = 0, width: int = 4) -> nn.Modu
 
 
 def saved(path: Path, net: nn.Module) -> Path:
-    path.write_bytes(weights_bytes(net.state_dict()))
+    path.write_bytes(weights_bytes(net))
     return path
 
 
@@ -35,11 +36,26 @@ def test_weights_come_back_bit_by_bit(tmp_path: Path, network: str, width: int) 
         assert torch.equal(value, other.state_dict()[name])
 
 
+def test_every_weight_is_stored_once() -> None:
+    net = trunk()  # DynUNet knows its levels by two names
+    values = sum(weight.numel() for weight in net.parameters())
+    assert len(net.state_dict()) > len(list(net.parameters()))
+    assert len(weights_bytes(net)) < 4 * values + 20_000
+
+
+def test_files_that_hold_weights_under_all_names_still_load(tmp_path: Path) -> None:
+    net, other = trunk(), trunk(seed=1)
+    every = {name: value.clone() for name, value in net.state_dict().items()}
+    (tmp_path / "w.safetensors").write_bytes(save(every))
+    load_weights(other, tmp_path / "w.safetensors")
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in every.items())
+
+
 def test_memory_layout_does_not_change_what_is_stored() -> None:
     plain = trunk()
     last = trunk()
     last.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    assert weights_bytes(plain.state_dict()) == weights_bytes(last.state_dict())
+    assert weights_bytes(plain) == weights_bytes(last)
 
 
 def refusal(net: nn.Module, path: Path) -> str:

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from voxhint.config import TrainConfig
 from voxhint.train import VoxelTask
-from voxhint.train.batches import Batch
-from voxhint.train.temperature import fit_temperature
 
 CPU = torch.device("cpu")
 
@@ -112,32 +110,3 @@ def test_the_size_prior_is_asked_for_by_its_weight() -> None:
     assert all(case.hull_share is not None and case.hull_share[1] >= 1 for case in fit)
     assert all(case.hull_share is None for case in task(balls(2), [], TrainConfig()).fit.every)
     assert loss_of(TrainConfig(size_weight=1.0)) > loss_of(TrainConfig())
-
-
-class Constant(nn.Module):
-    """A network that always says the same."""
-
-    def __init__(self, logits: Tensor) -> None:
-        super().__init__()
-        self.logits = logits
-
-    def forward(self, image: Tensor) -> Tensor:  # type: ignore[explicit-override]
-        return self.logits
-
-
-@pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
-def test_the_temperature_undoes_a_factor_of_the_logits(factor: float) -> None:
-    chance = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(1, 2, 20, 20, 20, generator=chance)
-    one = torch.rand(1, 20, 20, 20, generator=chance) < logits.softmax(1)[:, 1]
-    known = torch.stack([~one, one], 1).float()
-    nothing = torch.zeros(1, 1, 20, 20, 20)
-    batch = Batch(nothing, known, known, nothing, torch.full((1, 2), torch.nan))
-    found = fit_temperature(Constant(factor * logits), [batch], CPU)
-    assert found is not None
-    assert found.temperature == pytest.approx(factor, rel=0.05)
-    assert found.surprise_after <= found.surprise_before
-
-
-def test_without_held_out_hints_there_is_no_temperature() -> None:
-    assert fit_temperature(small_net(), [], CPU) is None

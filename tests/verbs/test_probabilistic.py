@@ -79,11 +79,16 @@ def test_a_temperature_moves_probabilities_towards_what_held_out_cases_say(
     told = json.loads(path.read_text())
     assert 0 < told["temperature"] <= 10
     assert told["surprise_after"] <= told["surprise_before"]
-    before = probability(model, study, tmp_path / "before", PredictConfig())
-    path.write_text(json.dumps({**told, "temperature": 10.0}))
-    after = probability(model, study, tmp_path / "after", PredictConfig(calibrated=True))
+    before = probability(model, study, tmp_path / "before", PredictConfig(calibrated=False))
+    path.write_text(json.dumps({**told, "temperature": 10.0, "facts": 9}))
+    proven = probability(model, study, tmp_path / "proven", PredictConfig())
+    path.write_text(json.dumps({**told, "temperature": 10.0, "facts": 0}))
+    guessed = probability(model, study, tmp_path / "guessed", PredictConfig())
+    asked = probability(model, study, tmp_path / "asked", PredictConfig(calibrated=True))
     path.write_text(json.dumps(told))
-    assert np.abs(after - 0.5).mean() < 0.5 * np.abs(before - 0.5).mean()
+    assert np.abs(proven - 0.5).mean() < 0.5 * np.abs(before - 0.5).mean()
+    assert np.array_equal(proven, asked)
+    assert np.array_equal(guessed, before)
 
 
 def test_passes_and_calibration_that_a_model_cannot_give_are_refused(

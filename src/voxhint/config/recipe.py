@@ -36,8 +36,9 @@ class PredictConfig:
     passes: Count = 1
     """Passes of a probabilistic network that are averaged; a single one draws nothing."""
 
-    calibrated: bool = False
-    """Divide logits by the temperature that held-out hints chose; needs a model with such hints."""
+    calibrated: bool | None = None
+    """Divide logits by the temperature that held-out hints chose; if not given, where hints proved
+    voxels of every class and not only what spreads from them had to choose."""
 
     probabilities: bool = False
     """Also write CASE__LABEL.nii.gz, the probability of each label."""

@@ -1,6 +1,5 @@
 """Weights on disk: safetensors, never pickle."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -10,10 +9,9 @@ from torch import Tensor, nn
 from voxhint.core.errors import BadFileError
 
 
-def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
-    """Return the content of a safetensors file."""
-    # cloned, because DynUNet knows some weights by two names and safetensors wants them apart
-    return save({n: tensor.detach().cpu().contiguous().clone() for n, tensor in weights.items()})
+def weights_bytes(net: nn.Module) -> bytes:
+    """Return the content of a safetensors file; what a network knows by two names is in it once."""
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in _once(net).items()})
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -27,8 +25,20 @@ def load_weights(net: nn.Module, path: Path) -> None:
         BadFileError: The file is missing, is not safetensors, or holds another network.
     """
     try:
-        net.load_state_dict(load_file(path))
+        found = net.load_state_dict(load_file(path), strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        msg = f"{path.name}: no weights of this network ({reason}); train the model again"
-        raise BadFileError(msg) from None
+    else:
+        wrong = [*_once(net).keys() & set(found.missing_keys), *found.unexpected_keys]
+        if not wrong:
+            return
+        reason = f"{len(wrong)} weights are missing or too many, such as {min(wrong)}"
+    msg = f"{path.name}: no weights of this network ({reason}); train the model again"
+    raise BadFileError(msg)
+
+
+def _once(net: nn.Module) -> dict[str, Tensor]:
+    """Return weights and kept buffers, each by its first name."""
+    kept = net.state_dict().keys()
+    named = (*net.named_parameters(), *net.named_buffers())
+    return {name: tensor for name, tensor in named if name in kept}

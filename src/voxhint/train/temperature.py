@@ -1,18 +1,25 @@
 """How far a network's probabilities are from what it gets right, told by held-out hints."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float32
+from scipy import ndimage
 from scipy.optimize import minimize_scalar
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from voxhint.train.batches import Batch
 from voxhint.train.losses import partial_cross_entropy
 
 _WIDEST = math.log(10)  # of the logarithm, either way
 _CLOSE = 1e-3
+_PROVEN = 0.999  # belief in what a hint proves; what spreads from hints stays below
+_FEWEST = 5  # facts of each class
+_DENSE = 2000  # facts of a patch so many that each stands for itself alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,44 +30,98 @@ class Temperature:
     """Above 1 for a network that is too sure."""
 
     surprise_before: float
-    """Mean partial cross-entropy of the held-out hints as the network is, in nats."""
+    """Mean cross-entropy of the held-out hints as the network is, in nats."""
 
     surprise_after: float
 
+    facts: int
+    """Voxels that hints prove and that decided; 0 where what spreads from hints had to."""
+
 
 def fit_temperature(
-    net: nn.Module, batches: Sequence[Batch], device: torch.device
+    net: nn.Module,
+    batches: Sequence[Batch],
+    device: torch.device,
+    *,
+    spacing_mm: tuple[float, float, float],
 ) -> Temperature | None:
     """Find the temperature at which held-out hints surprise a network least.
+
+    Only voxels that hints prove decide, if there are some of every class: what spreads from hints
+    errs as the network does, so it finds the network right. People click where they like; each
+    fact is weighed by the volume that lies nearest to it.
 
     Args:
         net: In evaluation mode, on its device.
         batches: Patches of held-out cases; what they leave unknown counts for nothing.
         device: Of the network.
+        spacing_mm: Of the patches' voxels.
 
     Returns:
         The temperature, from 0.1 to 10; None without held-out cases.
 
     Source:
-        Guo et al. 2017, "On calibration of modern neural networks"; here with partial labels.
+        Guo et al. 2017, "On calibration of modern neural networks"; here with weighed facts.
     """
     if not batches:
         return None
     with torch.no_grad():
         logits = [net(batch.image.to(device)).float().cpu() for batch in batches]
+    facts, surprise = _surprise(logits, batches, spacing_mm)
+    found = minimize_scalar(
+        lambda log: surprise(math.exp(log)),
+        bounds=(-_WIDEST, _WIDEST),
+        method="bounded",
+        options={"xatol": _CLOSE},
+    )
+    warmth = math.exp(float(found.x))
+    before, after = surprise(1.0), surprise(warmth)
+    if after >= before:
+        return Temperature(1.0, before, before, facts)
+    return Temperature(warmth, before, after, facts)
 
-    def surprise(log_temperature: float) -> float:
-        warmth = math.exp(log_temperature)
+
+def _surprise(
+    logits: Sequence[Tensor], batches: Sequence[Batch], spacing_mm: tuple[float, float, float]
+) -> tuple[int, Callable[[float], float]]:
+    """Return the number of facts, and the surprise at each temperature."""
+    sure = [batch.belief.amax(1) > _PROVEN for batch in batches]
+    classes = torch.cat([b.belief.argmax(1)[at] for b, at in zip(batches, sure, strict=True)])
+    believed = torch.stack([batch.belief.amax((0, 2, 3, 4)) for batch in batches]).amax(0) > 0
+    counts = torch.bincount(classes, minlength=len(believed))
+    if bool((counts[believed] >= _FEWEST).all()):
+        told = torch.cat([one.movedim(1, -1)[at] for one, at in zip(logits, sure, strict=True)])
+        weights = torch.cat([torch.from_numpy(_stands_for(at.numpy(), spacing_mm)) for at in sure])
+
+        def of_facts(warmth: float) -> float:
+            losses = functional.cross_entropy(told / warmth, classes, reduction="none")
+            return float((weights * losses).sum() / weights.sum())
+
+        return len(classes), of_facts
+
+    def of_all(warmth: float) -> float:
         losses = [
             partial_cross_entropy(one / warmth, batch.belief, batch.plausible)
             for one, batch in zip(logits, batches, strict=True)
         ]
         return float(torch.stack(losses).mean())
 
-    found = minimize_scalar(
-        surprise, bounds=(-_WIDEST, _WIDEST), method="bounded", options={"xatol": _CLOSE}
-    )
-    before, after = surprise(0.0), surprise(float(found.x))
-    if after >= before:
-        return Temperature(1.0, before, before)
-    return Temperature(math.exp(float(found.x)), before, after)
+    return 0, of_all
+
+
+def _stands_for(
+    sure: Bool[np.ndarray, "batch i j k"], spacing_mm: tuple[float, float, float]
+) -> Float32[np.ndarray, " fact"]:
+    """Return the number of voxels nearest to each fact, in the order of the facts."""
+    weights: list[Float[np.ndarray, " fact"]] = []
+    for facts in sure:
+        places = np.flatnonzero(facts)
+        if 0 < len(places) <= _DENSE:
+            nearest = ndimage.distance_transform_edt(
+                ~facts, spacing_mm, return_distances=False, return_indices=True
+            )
+            owner = np.ravel_multi_index(tuple(nearest), facts.shape)
+            weights.append(np.bincount(owner.ravel(), minlength=facts.size)[places])
+        else:
+            weights.append(np.full(len(places), facts.size / max(1, len(places))))
+    return np.concatenate(weights).astype(np.float32)

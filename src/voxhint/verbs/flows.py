@@ -216,8 +216,9 @@ def fit_flow(
         settings=settings,
         progress=lambda done, total, note: tell("train the flow", done, total, note),
     )
+    net.load_state_dict(result.weights)
     with replacing(folder / "weights.safetensors") as partial:
-        partial.write_bytes(weights_bytes(result.weights))
+        partial.write_bytes(weights_bytes(net))
     write_history(folder / "history.csv", result.history)
     write_json(folder / FLOW_FACTS, {"labels": labels})
     state.unlink(missing_ok=True)

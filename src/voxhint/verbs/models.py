@@ -120,13 +120,17 @@ def segmenter_of(model: Model, config: PredictConfig, seed: int) -> Segmenter:
     elif config.passes > 1:
         msg = f"{config.passes} passes of {model.plan.network} are all alike; leave passes at 1"
         raise BadRecipeError(msg)
-    if not config.calibrated:
-        return net
     path = model.weights.with_name(CALIBRATION)
-    if not path.exists():
+    told = read_object(path) if path.exists() else None
+    if config.calibrated and told is None:
         msg = f"{path.parent}: no hints were held out to calibrate with; leave calibrated off"
         raise BadRecipeError(msg)
-    temperature = float(read_object(path)["temperature"])
+    wanted = config.calibrated
+    if wanted is None:
+        wanted = told is not None and bool(told.get("facts"))
+    if told is None or not wanted:
+        return net
+    temperature = float(told["temperature"])
     return lambda image: net(image) / temperature
 
 

@@ -152,10 +152,10 @@ def fit_presence(
         ),
         progress=lambda done, total, note: tell("train the predictor", done, total, note),
     )
-    with replacing(folder / "weights.safetensors") as partial:
-        partial.write_bytes(weights_bytes(result.weights))
-    write_history(folder / "history.csv", result.history)
     net.load_state_dict(result.weights)
+    with replacing(folder / "weights.safetensors") as partial:
+        partial.write_bytes(weights_bytes(net))
+    write_history(folder / "history.csv", result.history)
     net.to(fabric.device).eval()
     presence = Presence(net, plan, labels, {}, fabric, config.predictor_mirror)
     rng = np.random.default_rng(machine.seed)

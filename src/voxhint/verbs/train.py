@@ -136,8 +136,9 @@ def train_on(
         progress=lambda done, total, note: tell("train", done, total, note),
     )
     net.load_state_dict(result.weights)
-    warmth = fit_temperature(net.to(fabric.device).eval(), voxels.checks, fabric.device)
-    _write(out, result, labels, warmth)
+    net.to(fabric.device).eval()
+    warmth = fit_temperature(net, voxels.checks, fabric.device, spacing_mm=plan.spacing_mm)
+    _write(out, net, result, labels, warmth)
     facts = {
         "seconds": {"train": round(time.monotonic() - began, 1)},
         "steps": steps,
@@ -298,9 +299,11 @@ def _take_predictor(labels: Path | None, out: Path) -> None:
             shutil.copyfile(source / name, partial)
 
 
-def _write(out: Path, result: Result, labels: Path | None, warmth: Temperature | None) -> None:
+def _write(
+    out: Path, net: nn.Module, result: Result, labels: Path | None, warmth: Temperature | None
+) -> None:
     with replacing(out / "weights.safetensors") as partial:
-        partial.write_bytes(weights_bytes(result.weights))
+        partial.write_bytes(weights_bytes(net))
     write_history(out / "history.csv", result.history)
     if warmth is not None:
         write_json(out / CALIBRATION, dataclasses.asdict(warmth))
