@@ -35,7 +35,10 @@ from voxhint.files import read_ids, write_ids
 from voxhint.verbs.phantom_study import write_phantom_study
 
 ROOT = Path(__file__).resolve().parents[1]
-CMFNET, OURS = (ROOT / "recipes" / f"{name}.toml" for name in ("cmfnet", "scribbles"))
+CMFNET, OURS, SEVERAL = (
+    ("--config", str(ROOT / "recipes" / f"{name}.toml"))
+    for name in ("cmfnet", "scribbles", "modalities")
+)
 SMALL = ("--width", "12", "--held-out", "0.1")
 CROPS = ("--patch-voxels", "60000")
 """Patches of a study: about as large as its images."""
@@ -45,7 +48,6 @@ LUMPS = ("--patch-voxels", "10000", "--batch", "6", "--hu-window", "-160", "240"
 
 DRAWN = (*SMALL, "--method", "none", "--dice-weight", "0")
 DENSE = (*SMALL, "--supervision", "dense")
-OUR = ("--config", str(OURS), *SMALL)
 TRUNK = ("--network", "dynunet")
 CROSS = ("--network", "crossmodal")
 VIEWS = ("--pseudo-modalities", "plain", "gradient", "style")
@@ -55,9 +57,10 @@ STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
     "+ total variation": (*DRAWN, "--tv-weight", "0.3"),
     "+ Mumford-Shah": (*DRAWN, "--mumford-shah-weight", "0.1"),
     "defaults": SMALL,
-    "CmFNet, reconstructed": ("--config", str(CMFNET), *SMALL, *VIEWS),
-    "ours": OUR,
-    "ours, cross-modal with views": (*OUR, *CROSS, *VIEWS),
+    "ours, cases teach each other": (*SEVERAL, *SMALL),
+    "CmFNet, reconstructed": (*CMFNET, *SMALL, *VIEWS),
+    "ours": (*OURS, *SMALL),
+    "ours, cross-modal with views": (*OURS, *SMALL, *CROSS, *VIEWS),
     "dense masks": DENSE,
     "dense masks, cross-modal": (*DENSE, *CROSS, *VIEWS),
 }
@@ -65,11 +68,11 @@ STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
 
 PHANTOM_ROWS: Mapping[str, tuple[str, ...]] = {
     "partial cross-entropy": DRAWN,
-    "channels stacked": (*OUR, *TRUNK),
-    "CT alone": (*OUR, *TRUNK),
-    "MR alone": (*OUR, *TRUNK),
-    "CmFNet, reconstructed": ("--config", str(CMFNET), *SMALL),
-    "ours": OUR,
+    "channels stacked": (*SEVERAL, *SMALL, *TRUNK),
+    "CT alone": (*SEVERAL, *SMALL, *TRUNK),
+    "MR alone": (*SEVERAL, *SMALL, *TRUNK),
+    "CmFNet, reconstructed": (*CMFNET, *SMALL),
+    "ours": (*SEVERAL, *SMALL),
     "dense masks": DENSE,
     "dense masks, CT alone": DENSE,
     "dense masks, MR alone": DENSE,
