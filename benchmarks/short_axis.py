@@ -31,15 +31,11 @@ TWO_HOURS = 7200.0
 WIDE = 2  # voxels of a stroke
 
 
-def heart(
-    rng: np.random.Generator,
-) -> tuple[Float32[np.ndarray, "i j k"], UInt8[np.ndarray, "i j k"]]:
+def heart(rng: np.random.Generator) -> tuple[Image, Classes]:
     """Return an invented image and its classes."""
     x, y, z = np.indices(SHAPE).astype(np.float32)
-    i, j = (
-        (x - 128 - rng.normal(0, 8)) * SPACING_MM[0],
-        (y - 128 - rng.normal(0, 8)) * SPACING_MM[1],
-    )
+    at = 128 + rng.normal(0, 8, 2)
+    i, j = (x - at[0]) * SPACING_MM[0], (y - at[1]) * SPACING_MM[1]
     taper = 1 - 0.5 * ((z - 3) / 10) ** 2
     size = rng.uniform(0.85, 1.15) * taper
     away = np.hypot(i, j * rng.uniform(0.9, 1.1))
