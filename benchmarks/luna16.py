@@ -73,7 +73,7 @@ def main() -> None:
         flags += [] if args.xml is None else ["--xml", args.xml]
         call("voxhint", "import", "luna16", args.luna16, "--out", study, *flags)
     call("voxhint", "run", study, "--out", run, "--config", RECIPE, *words[end + 1 :])
-    rows = list(PUBLISHED)
+    rows: list[tuple[str, ...]] = list(PUBLISHED)
     if (run / "scores.json").exists():
         scores, made = (
             json.loads((run / f"{name}.json").read_text()) for name in ("scores", "made")

@@ -14,7 +14,6 @@ resampling subjects.
 
 import argparse
 import csv
-import dataclasses
 import json
 import re
 import subprocess
@@ -22,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
@@ -94,8 +93,8 @@ def config_of(method: str) -> LabelConfig:
     if name == "default":
         return LabelConfig(across_cases=not alone)
     spreads = name in get_args(get_type_hints(LabelConfig)["method"])
-    knob = "method" if spreads else "box_method"
-    return dataclasses.replace(LabelConfig(across_cases=not alone), **{knob: name})
+    knobs: dict[str, Any] = {"method" if spreads else "box_method": name}
+    return LabelConfig(across_cases=not alone, **knobs)
 
 
 def scores(study: Study, truth: Path, design: set[str], config: LabelConfig) -> np.ndarray:
