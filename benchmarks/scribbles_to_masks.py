@@ -1,15 +1,18 @@
 """From scribbles to scored masks: each term of the loss, each network, bounds and controls.
 
 usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M] [--design]
-                             [--seed N] [--threads N] [-- FLAGS OF voxhint run]
+                             [--simulator FILE] [--seed N] [--threads N]
+                             [-- FLAGS OF voxhint run]
 
 Every row gets the same minutes of training. With --study (one channel, denseTr, imagesTs, labelsTs
-and splits.json) scribbles are simulated from denseTr; with --design the cases named `design` in
-splits.json are left out of the training and scored instead of the test set. Without --study it is
-a phantom of two modalities, scored with both, and with either missing in all test cases. Controls
-look at no image; they know the scribbles of a case, so they are held against the masks of hinted
-images. Rows of an earlier call are kept and a row that was interrupted goes on. The table is
-printed and written to OUT/table.md.
+and splits.json) scribbles are simulated from denseTr, by voxhint or by a script that is called as
+FILE STUDY scribbles OUT --seed N; with --design the cases named `design` in splits.json are left
+out of the training and scored instead of the test set. Without --study it is a phantom of two
+modalities, scored with both, and with either missing in all test cases; rows of one channel alone
+see that channel when they spread the same scribbles, learn and predict. Controls look at no image;
+they know the scribbles of a case, so they are held against the masks of hinted images. Rows of an
+earlier call are kept and a row that was interrupted goes on. The table is printed and written to
+OUT/table.md.
 """
 
 import argparse
@@ -32,32 +35,57 @@ from voxhint.files import read_ids, write_ids
 from voxhint.verbs.phantom_study import write_phantom_study
 
 ROOT = Path(__file__).resolve().parents[1]
-CMFNET, OURS = (ROOT / "recipes" / f"{name}.toml" for name in ("cmfnet", "scribbles"))
-SMALL = ("--width", "12", "--patch-voxels", "60000", "--held-out", "0.1")
+CMFNET, OURS, SEVERAL = (
+    ("--config", str(ROOT / "recipes" / f"{name}.toml"))
+    for name in ("cmfnet", "scribbles", "modalities")
+)
+SMALL = ("--width", "12", "--held-out", "0.1")
+CROPS = ("--patch-voxels", "60000")
+"""Patches of a study: about as large as its images."""
+
+LUMPS = ("--patch-voxels", "10000", "--batch", "6", "--hu-window", "-160", "240")
+"""Patches of the phantom: a few times as long as a tumour."""
+
 DRAWN = (*SMALL, "--method", "none", "--dice-weight", "0")
 DENSE = (*SMALL, "--supervision", "dense")
-VIEWS = ("--pseudo-modalities", "plain", "gradient", "style")
+TRUNK = ("--network", "dynunet")
 CROSS = ("--network", "crossmodal")
-ROWS: Mapping[str, tuple[str, ...]] = {
+VIEWS = ("--pseudo-modalities", "plain", "gradient", "style")
+STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
     "partial cross-entropy": DRAWN,
     "+ gated CRF": (*DRAWN, "--crf-weight", "0.1"),
     "+ total variation": (*DRAWN, "--tv-weight", "0.3"),
     "+ Mumford-Shah": (*DRAWN, "--mumford-shah-weight", "0.1"),
-    "geodesic labels": SMALL,
-    "CmFNet, reconstructed": ("--config", str(CMFNET), *SMALL),
-    "ours": ("--config", str(OURS), *SMALL),
+    "defaults": SMALL,
+    "ours, cases teach each other": (*SEVERAL, *SMALL),
+    "CmFNet, reconstructed": (*CMFNET, *SMALL, *VIEWS),
+    "ours": (*OURS, *SMALL),
+    "ours, cross-modal with views": (*OURS, *SMALL, *CROSS, *VIEWS),
     "dense masks": DENSE,
-    "dense masks, cross-modal": (*DENSE, *CROSS),
+    "dense masks, cross-modal": (*DENSE, *CROSS, *VIEWS),
 }
 """Flags of `voxhint run` for each row."""
 
-VIEWED = ("CmFNet, reconstructed", "ours, with views", "dense masks, cross-modal")
-"""Rows that see views of an only channel."""
+PHANTOM_ROWS: Mapping[str, tuple[str, ...]] = {
+    "partial cross-entropy": DRAWN,
+    "channels stacked": (*SEVERAL, *SMALL, *TRUNK),
+    "CT alone": (*SEVERAL, *SMALL, *TRUNK),
+    "MR alone": (*SEVERAL, *SMALL, *TRUNK),
+    "CmFNet, reconstructed": (*CMFNET, *SMALL),
+    "ours": (*SEVERAL, *SMALL),
+    "dense masks": DENSE,
+    "dense masks, CT alone": DENSE,
+    "dense masks, MR alone": DENSE,
+    "dense masks, cross-modal": (*DENSE, *CROSS),
+}
 
 PHANTOM = {"cases": 40, "test_cases": 30}
 LOST = {"Dice without CT": 0, "Dice without MR": 1}
-ONLY = {"dense masks, CT alone": 0, "dense masks, MR alone": 1}
-"""Rows of the phantom that know one channel."""
+
+
+def only(name: str) -> int | None:
+    """Return the only channel that a row of the phantom knows, if it is only one."""
+    return next((n for n, each in enumerate(("CT", "MR")) if name.endswith(f"{each} alone")), None)
 
 
 def call(*words: object) -> None:
@@ -110,7 +138,11 @@ def scribbled(args: argparse.Namespace) -> Path:
         write_phantom_study(out, kind="two-modality", seed=args.seed, **PHANTOM)
         return out
     dense = dense_study(args.study, args.out / "dense-study", design=args.design)
-    call("voxhint", "simulate", dense, "--hint", "scribbles", "--seed", args.seed, "--out", out)
+    if args.simulator is None:
+        call("voxhint", "simulate", dense, "--hint", "scribbles", "--seed", args.seed, "--out", out)
+        return out
+    call(sys.executable, args.simulator, dense, "scribbles", out, "--seed", args.seed)
+    linked(dense / "denseTr", out / "denseTr")
     return out
 
 
@@ -143,7 +175,7 @@ def row(name: str, flags: Sequence[str], study: Path, args: argparse.Namespace) 
     made = json.loads((out / "model" / "made.json").read_text("utf-8"))
     found = [name, *cells(json.loads((out / "scores.json").read_text("utf-8")))]
     for channel in LOST.values() if args.study is None else ():
-        scores = None if name in ONLY else lacking(study, out, channel, args.threads)
+        scores = None if only(name) is not None else lacking(study, out, channel, args.threads)
         found.append("-" if scores is None else told(scores["overall"]["dice"]))
     hinted = "-"
     if (out / "masksTr").exists():
@@ -206,17 +238,18 @@ def drawn_share(study: Path) -> float:
 
 def rows_of(args: argparse.Namespace) -> dict[str, tuple[str, ...]]:
     """Return the flags of the rows that are asked for."""
-    rows = dict(ROWS)
-    if args.study is None:
-        rows |= dict.fromkeys(ONLY, DENSE)
-    else:
-        rows["ours, with views"] = rows["ours"]
-        rows = {name: (*f, *VIEWS) if name in VIEWED else f for name, f in rows.items()}
-    return {name: flags for name, flags in rows.items() if args.rows is None or name in args.rows}
+    rows = PHANTOM_ROWS if args.study is None else STUDY_ROWS
+    size = LUMPS if args.study is None else CROPS
+    return {
+        name: (*flags, *size)
+        for name, flags in rows.items()
+        if args.rows is None or name in args.rows
+    }
 
 
 def alone(study: Path, out: Path, channel: int) -> Path:
-    """Return a study of one channel of the phantom."""
+    """Return a study of one channel of the phantom, with the same scribbles."""
+    linked(study / "hints" / "scribbles", out / "hints" / "scribbles")
     for part in ("denseTr", "labelsTs"):
         linked(study / part, out / part)
     for part in ("imagesTr", "imagesTs"):
@@ -251,6 +284,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--design", action="store_true")
+    parser.add_argument("--simulator", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
     args = parser.parse_args(words.split("\0"))
@@ -267,7 +301,8 @@ def main() -> None:
         if args.rows is None or name in args.rows:
             table.append(control(name, study, args, len(heads) - 4))
     for name, flags in rows_of(args).items():
-        own = alone(study, args.out / name, ONLY[name]) if name in ONLY else study
+        channel = only(name)
+        own = study if channel is None else alone(study, args.out / f"study-{channel}", channel)
         table.append(row(name, flags, own, args))
         write(table, args.out / "table.md")
     share = f"Strokes cover {100 * drawn_share(study):.2f} % of the voxels.\n"

@@ -11,9 +11,10 @@ from voxhint.nets import build_trunk
 from voxhint.nets.crossmodal import Branches, CrossModal, shown
 
 Triple = tuple[int, int, int]
-FUSIONS = ("squeeze", "gated", "attention")
+FUSIONS = ("sum", "squeeze", "gated", "attention")
 SIZE = (8, 8, 4)
 STRIDES: tuple[Triple, ...] = ((1, 1, 1), (2, 2, 1), (2, 2, 2))
+FEATURES = (4, 8, 16)
 KERNELS: tuple[Triple, ...] = ((3, 3, 1), (3, 3, 3), (3, 3, 3))
 
 
@@ -25,7 +26,7 @@ def network(modalities: int = 2, **options: object) -> CrossModal:
         classes=3,
         strides=STRIDES,
         kernels=KERNELS,
-        features=(4, 8, 16),
+        features=FEATURES,
         options=options,
     )
     assert isinstance(net, CrossModal)
@@ -147,6 +148,17 @@ def test_shared_convolutions_halve_the_parameters_or_so(modalities: int) -> None
     assert 0.35 < count(shared) / count(own) < 0.7
     norms = [p for n, p in shared.named_parameters() if "norm" in n and "encoders" in n]
     assert len(norms) == modalities * len(STRIDES) * 4
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_thin_branches_keep_the_joint_decoder_as_wide(fusion: str) -> None:
+    wide, thin = (network(2, fusion=fusion, branch_width=share) for share in (1.0, 0.5))
+    assert count(thin.decoders[-1]) == count(wide.decoders[-1])
+    assert count(thin.encoders[0]) < 0.5 * count(wide.encoders[0])
+    assert count(thin.decoders[0]) < 0.5 * count(wide.decoders[0])
+    said = branches(thin, images(2))
+    assert tuple(said.logits.shape) == (3, 1, 3, *SIZE)
+    assert [one.shape[1] for one in said.features] == [4, 4, 4]
 
 
 def test_shared_convolutions_are_learnt_from_every_modality() -> None:

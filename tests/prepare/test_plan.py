@@ -154,3 +154,12 @@ def test_only_channels_in_hounsfield_units_are_sampled() -> None:
     found = fingerprint(case, np.random.default_rng(0), samples=50)
     assert set(found.samples) == {"CT"}
     assert len(found.samples["CT"]) == 50
+
+
+def test_a_window_in_hu_takes_the_place_of_what_was_measured() -> None:
+    seen = Fingerprint((40, 40, 40), (1.0, 1.0, 1.0), {"CT": (-1000.0, 40.0, 60.0, 900.0)})
+    wishes = replace(WISHES, hu_window=(-160.0, 240.0))
+    window = make_plan([seen], ("CT",), LABELS, wishes=wishes).intensity["CT"]
+    assert (window.low, window.high) == (-160, 240)
+    assert window.mean == pytest.approx(np.mean([-160, 40, 60, 240]))
+    assert window.std == pytest.approx(np.std([-160, 40, 60, 240]))

@@ -19,6 +19,7 @@ from voxhint.train.branches import BranchTask
 CPU = torch.device("cpu")
 ALL = TrainConfig(
     network="crossmodal",
+    branch_weight=1.0,
     consistency_weight=0.5,
     consistency_sure=0.5,
     prototype_weight=0.1,
@@ -130,7 +131,7 @@ def test_a_branch_learns_nothing_from_cases_that_lack_its_modality() -> None:
             [two(0, lacks=True)],
             [],
             task(ALL).voxels.plan,
-            TrainConfig(network="crossmodal"),
+            TrainConfig(network="crossmodal", branch_weight=1.0),
         )
     )
     net = network()

@@ -1,5 +1,6 @@
 """Training learns, takes the right weights, and tells how it went."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.train import scenes
-from tests.train.scenes import Interruption, balls, learn, plan, same, settings, small_net, task
+from tests.train.scenes import Interruption, balls, learn, same, settings, small_net, task
+from torch import Tensor, nn
 
 from voxhint.train import Settings, step_seconds, train
 from voxhint.train.batches import fixed_batches
+from voxhint.train.loop import Teacher
 from voxhint.train.losses import partial_cross_entropy
 from voxhint.train.resume import load_state
 
@@ -105,9 +108,31 @@ def test_a_step_is_timed_without_touching_the_network() -> None:
     net = small_net()
     before = {name: value.clone() for name, value in net.state_dict().items()}
     fabric = Fabric(accelerator="cpu", devices=1)
-    assert step_seconds(fabric, net, plan()) > 0
+    assert step_seconds(fabric, net, task(balls(1), [])) > 0
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(weight.grad is None for weight in net.parameters())
+
+
+def test_a_timed_step_has_its_whole_loss_and_a_teacher() -> None:
+    class Slow:
+        told = 0.0
+
+        def attend(self, done: float, teacher: Teacher, /) -> None:
+            self.told, self.teacher = done, teacher
+
+        def loss(self, model: nn.Module, rng: object, device: torch.device, /) -> Tensor:
+            time.sleep(0.05)
+            image = torch.ones(1, 1, *scenes.PATCH)
+            assert not self.teacher(image).requires_grad
+            loss: Tensor = model(image).mean()
+            return loss
+
+        def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+            raise NotImplementedError
+
+    slow = Slow()
+    assert step_seconds(Fabric(accelerator="cpu", devices=1), small_net(), slow) > 0.05
+    assert slow.told == 1.0
 
 
 def test_an_error_of_the_listener_ends_the_training(tmp_path: Path) -> None:

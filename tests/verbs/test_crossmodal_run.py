@@ -1,12 +1,14 @@
 """Two modalities through the main job, with one of them missing here and there."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from voxhint.config import LabelConfig, Machine, PredictConfig, Recipe, TrainConfig
+from voxhint.config.training import View
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.images import read_ids
 from voxhint.files.inspection import open_study
@@ -14,6 +16,7 @@ from voxhint.nets.crossmodal import CrossModal
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import open_model
 from voxhint.verbs.phantom_study import write_phantom_study
+from voxhint.verbs.planning import trunk_wishes, with_network
 from voxhint.verbs.predict import predict
 from voxhint.verbs.run import run
 
@@ -73,7 +76,12 @@ def test_every_case_gets_a_mask_and_what_is_missing_is_told(study: Path, done: P
 def test_a_model_opens_as_it_was_trained(done: Path) -> None:
     model = open_model(done, open_fabric(CPU))
     assert isinstance(model.net, CrossModal)
-    assert model.plan.options == {"fusion": "gated", "shared": True, "output": "joint"}
+    assert model.plan.options == {
+        "fusion": "gated",
+        "shared": True,
+        "branch_width": 0.7,
+        "output": "joint",
+    }
     first, second = (dict(net.named_modules()) for net in model.net.encoders)
     assert first["blocks.0.conv1.conv"] is second["blocks.0.conv1.conv"]
     assert torch.isfinite(model.net(torch.zeros(1, 2, *model.plan.patch))).all()
@@ -112,6 +120,25 @@ def test_views_of_an_only_channel_are_trained_on_and_predicted_with(tmp_path: Pa
     assert model.plan.views == train.pseudo_modalities
     assert (out / "masks" / "neck_003.nii.gz").exists()
     assert "is missing in" not in (out / "made.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("views", "channels", "meant"),
+    [((), 1, "dynunet"), ((), 2, "crossmodal"), (("plain", "style"), 1, "crossmodal")],
+)
+def test_auto_is_a_network_for_each_of_several_channels(
+    views: tuple[View, ...], channels: int, meant: str
+) -> None:
+    config = TrainConfig(network="auto", pseudo_modalities=views)
+    assert with_network(config, channels) == replace(config, network=meant)  # type: ignore[arg-type]
+    assert trunk_wishes(config, CPU, channels).network == meant
+    assert with_network(TrainConfig(), channels).network == "dynunet"
+
+
+def test_the_mean_of_branches_that_learn_nothing_is_refused(study: Path, tmp_path: Path) -> None:
+    train = replace(SMALL, joint_output="mean", branch_weight=0.0)
+    with pytest.raises(BadRecipeError, match="branches that learn nothing; set branch_weight"):
+        run(study, tmp_path / "run", recipe=quick(train), machine=CPU)
 
 
 def test_views_of_several_channels_are_refused_in_a_line(study: Path, tmp_path: Path) -> None:

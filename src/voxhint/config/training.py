@@ -19,9 +19,9 @@ class TrainConfig:
     supervision: Literal["weak", "dense"] = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
 
-    network: Literal["dynunet", "segresnet", "probabilistic", "crossmodal"] = "dynunet"
+    network: Literal["dynunet", "segresnet", "probabilistic", "crossmodal", "auto"] = "dynunet"
     """The trunk: a network of MONAI's, a transformer with random attention, or a network for each
-    channel and one that joins them."""
+    channel and one that joins them; auto is that one for several channels, and else dynunet."""
 
     width: Count = 16
     """Feature maps at full resolution; doubled at each level, at most 20 times as many. Tokens of
@@ -92,15 +92,23 @@ class TrainConfig:
     """Views of an only channel that the network sees instead of it, each as a channel: itself, two
     windows in HU, steepness, smoothed between edges, repainted at every step."""
 
+    hu_window: tuple[float, float] | None = None
+    """Clip channels in HU to lie between these, such as -160 and 240 for soft tissue, so that the
+    network sees faint contrast; what nearly all voxels of the study hold if not given."""
+
     jitter_mm: Weight = 0.0
     """Shift the channels after the first by up to this much: registration is never perfect."""
 
-    fusion: Literal["squeeze", "gated", "attention"] = "squeeze"
-    """How `crossmodal` joins features: squeeze and excite, gated sum, or cross-attention at the
-    coarsest level."""
+    fusion: Literal["sum", "squeeze", "gated", "attention"] = "sum"
+    """How `crossmodal` joins features: a sum, squeeze and excite, a gated sum, or cross-attention
+    at the coarsest level."""
 
     shared_encoder: bool = False
     """All channels of `crossmodal` share convolutions, and have norms of their own."""
+
+    branch_width: Positive = 0.7
+    """Feature maps of each channel's own network in `crossmodal`, as a share of the joint ones;
+    0.7 makes two such networks as dear as one."""
 
     joint_output: Literal["joint", "mean"] = "joint"
     """What `crossmodal` predicts: the joint branch, or the mean of all branches."""
@@ -108,8 +116,9 @@ class TrainConfig:
     modality_dropout: Share = 0.3
     """Chance that `crossmodal` leaves a channel out of a training patch; one always stays."""
 
-    branch_weight: Weight = 1.0
-    """Weight of what the hints say to the branches of `crossmodal`, beside the joint one."""
+    branch_weight: Weight = 0.0
+    """Weight of what the hints say to the branches of `crossmodal`, beside the joint one; they cost
+    as much again."""
 
     consistency_weight: Weight = 0.0
     """Weight of the divergence of the branches from the joint one, where that is sure."""

@@ -12,17 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core.errors import BadRecipeError
-from voxhint.nets.fusion import Attention, GatedSum, Squeeze
+from voxhint.nets.fusion import Attention, GatedSum, Squeeze, Sum
 
 Triple = tuple[int, int, int]
 Level = tuple[Triple, Triple, int]
 """Stride, kernel and feature maps."""
 
-Fusion = Literal["squeeze", "gated", "attention"]
+Fusion = Literal["sum", "squeeze", "gated", "attention"]
 Output = Literal["joint", "mean"]
 Images = Float[Tensor, "batch modality i j k"]
 Present = Bool[Tensor, "batch modality"]
 
+_THINNEST = 4  # feature maps of a branch
 _NORM = ("INSTANCE", {"affine": True})
 _ACT = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 
@@ -31,7 +32,7 @@ class Branches(NamedTuple):
     """What every branch says: the modalities in their order, then the joint one."""
 
     logits: Float[Tensor, "branch batch class i j k"]
-    features: Float[Tensor, "branch batch feature i j k"]
+    features: Sequence[Float[Tensor, "batch feature i j k"]]
     """What the logits are made of."""
 
 
@@ -56,6 +57,7 @@ class CrossModal(nn.Module):
         features: Sequence[int],
         fusion: str = "squeeze",
         shared: bool = False,
+        branch_width: float = 1.0,
         output: str = "joint",
     ) -> None:
         """Build the network with fresh weights from torch's generator.
@@ -66,9 +68,10 @@ class CrossModal(nn.Module):
             strides: Down-sampling of each level, the first 1.
             kernels: Kernel of each level.
             features: Feature maps of each level.
-            fusion: How levels are joined: squeeze (and excite), gated (sum), or attention (squeeze,
-                and cross-attention at the coarsest level).
+            fusion: How levels are joined: sum, squeeze (and excite), gated (sum), or attention
+                (squeeze, and cross-attention at the coarsest level).
             shared: Give all modalities the same convolutions; each keeps its own norms.
+            branch_width: Feature maps of a modality's own network, as a share of the joint ones.
             output: What a prediction is: the joint branch, or the mean of all branches.
 
         Raises:
@@ -79,24 +82,27 @@ class CrossModal(nn.Module):
         _require_known("output", output, get_args(Output))
         self.output = output
         shape = list(zip(strides, kernels, features, strict=True))
-        self.encoders = nn.ModuleList(_Encoder(shape) for _ in range(modalities))
+        thin = [max(_THINNEST, round(branch_width * width)) for width in features]
+        own = list(zip(strides, kernels, thin, strict=True))
+        self.encoders = nn.ModuleList(_Encoder(own) for _ in range(modalities))
         # the last decoder and the last head are those of the joint branch
-        self.decoders = nn.ModuleList(_Decoder(shape) for _ in range(modalities + 1))
-        self.heads = nn.ModuleList(
-            nn.Conv3d(shape[0][2], classes, 1) for _ in range(modalities + 1)
-        )
+        shapes = [*[own] * modalities, shape]
+        self.decoders = nn.ModuleList(_Decoder(one) for one in shapes)
+        self.heads = nn.ModuleList(nn.Conv3d(one[0][2], classes, 1) for one in shapes)
         if shared:
             for encoder, decoder in zip(self.encoders, self.decoders[:-1], strict=True):
                 _share(encoder, self.encoders[0])
                 _share(decoder, self.decoders[0])
         joins: list[nn.Module] = []
-        for level, (_, kernel, width) in enumerate(shape):
-            if fusion == "gated":
-                joins.append(GatedSum(modalities, width))
+        for level, (kernel, width, few) in enumerate(zip(kernels, features, thin, strict=True)):
+            if fusion == "sum":
+                joins.append(Sum(modalities, few, width))
+            elif fusion == "gated":
+                joins.append(GatedSum(modalities, few, width))
             elif fusion == "attention" and level == len(shape) - 1:
-                joins.append(Attention(modalities, width))
+                joins.append(Attention(modalities, few, width))
             else:
-                joins.append(Squeeze(modalities, width, kernel))
+                joins.append(Squeeze(modalities, few, width, kernel))
         self.joins = nn.ModuleList(joins)
         self.apply(DynUNet.initialize_weights)
 
@@ -126,7 +132,7 @@ class CrossModal(nn.Module):
             joint,
         ]
         told = torch.stack([head(one) for head, one in zip(self.heads, features, strict=True)])
-        return Branches(told, torch.stack(features)) if every else _mean(told, joined)
+        return Branches(told, features) if every else _mean(told, joined)
 
 
 class _Encoder(nn.Module):

@@ -13,6 +13,9 @@ from torch.nn import functional
 
 Triple = tuple[int, int, int]
 Features = Float[Tensor, "batch feature i j k"]
+Own = Float[Tensor, "batch own i j k"]
+"""Features as wide as the network of a modality."""
+
 Present = Bool[Tensor, "batch modality"]
 
 _SQUEEZED = 4  # times fewer features in the gate
@@ -21,17 +24,42 @@ _TOKENS = 12  # a side of what attention looks at, at most
 _HEAD = 16  # features of an attention head, at least
 
 
-class Squeeze(nn.Module):
-    """A convolution over all modalities, gated feature by feature, beside their mean.
+class _Join(nn.Module):
+    """What all joins begin with: a point-wise convolution of each modality to the joint width."""
+
+    def __init__(self, modalities: int, own: int, width: int) -> None:
+        super().__init__()
+        # a convolution of the modalities side by side is a sum with a part for each of them
+        self.looks = nn.ModuleList(nn.Conv3d(own, width, 1) for _ in range(modalities))
+
+    def seen(self, features: Sequence[Own]) -> list[Features]:
+        """Return the features of each modality at the joint width."""
+        return [look(one) for look, one in zip(self.looks, features, strict=True)]
+
+
+class Sum(_Join):
+    """One point-wise convolution over all modalities, and a norm: the cheapest way to join."""
+
+    def __init__(self, modalities: int, own: int, width: int) -> None:
+        super().__init__(modalities, own, width)
+        self.norm = nn.InstanceNorm3d(width, affine=True)
+
+    def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
+        self, features: Sequence[Own], present: Present
+    ) -> Features:
+        """Return features of the joint width."""
+        return functional.leaky_relu(self.norm(_mean(self.seen(features), present)), 0.01)
+
+
+class Squeeze(_Join):
+    """A convolution over all modalities, gated feature by feature, beside what it looks at.
 
     Source:
         The gate: Hu et al. 2018, "Squeeze-and-excitation networks".
     """
 
-    def __init__(self, modalities: int, width: int, kernel: Triple) -> None:
-        super().__init__()
-        # a convolution of the modalities side by side is a sum with a part for each of them
-        self.looks = nn.ModuleList(nn.Conv3d(width, width, 1) for _ in range(modalities))
+    def __init__(self, modalities: int, own: int, width: int, kernel: Triple) -> None:
+        super().__init__(modalities, own, width)
         pad = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.join = nn.Sequential(
             nn.Conv3d(width, width, kernel, padding=pad, bias=False),
@@ -41,56 +69,55 @@ class Squeeze(nn.Module):
         inner = max(4, width // _SQUEEZED)
         self.gate = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
 
-    def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
-        self, features: Sequence[Features], present: Present
+    def forward(  # type: ignore[explicit-override]
+        self, features: Sequence[Own], present: Present
     ) -> Features:
-        """Return features of the same shape."""
-        seen = _mean([look(one) for look, one in zip(self.looks, features, strict=True)], present)
+        """Return features of the joint width."""
+        seen = _mean(self.seen(features), present)
         joined: Tensor = self.join(seen)
         gate: Tensor = self.gate(joined.mean((2, 3, 4))).sigmoid()[:, :, None, None, None]
-        return joined * gate + _mean(features, present)
+        return joined * gate + seen
 
 
-class GatedSum(nn.Module):
+class GatedSum(_Join):
     """A mean of the modalities that trusts one here and another there."""
 
-    def __init__(self, modalities: int, width: int) -> None:
-        super().__init__()
-        self.scores = nn.ModuleList(nn.Conv3d(width, 1, 1) for _ in range(modalities))
+    def __init__(self, modalities: int, own: int, width: int) -> None:
+        super().__init__(modalities, own, width)
+        self.scores = nn.ModuleList(nn.Conv3d(own, 1, 1) for _ in range(modalities))
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Features], present: Present
+        self, features: Sequence[Own], present: Present
     ) -> Features:
-        """Return features of the same shape."""
+        """Return features of the joint width."""
         scores = torch.cat([s(one) for s, one in zip(self.scores, features, strict=True)], 1)
         there = present[:, :, None, None, None]
         weights = scores.masked_fill(~there, _ASIDE).softmax(1) * there
-        return _sum([weights[:, m : m + 1] * one for m, one in enumerate(features)])
+        return _sum([weights[:, m : m + 1] * one for m, one in enumerate(self.seen(features))])
 
 
-class Attention(nn.Module):
+class Attention(_Join):
     """Every place asks every place of every modality; meant for the coarsest level.
 
     Source:
         Vaswani et al. 2017, "Attention is all you need", section 3.2.
     """
 
-    def __init__(self, modalities: int, width: int) -> None:
-        super().__init__()
-        self.looks = nn.ModuleList(nn.Linear(width, width) for _ in range(modalities))
+    def __init__(self, modalities: int, own: int, width: int) -> None:
+        super().__init__(modalities, own, width)
         heads = next(n for n in range(max(1, width // _HEAD), 0, -1) if width % n == 0)
         self.norm = nn.LayerNorm(width)
         self.ask = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Features], present: Present
+        self, features: Sequence[Own], present: Present
     ) -> Features:
-        """Return features of the same shape."""
-        mean = _mean(features, present)
+        """Return features of the joint width."""
+        seen = self.seen(features)
+        mean = _mean(seen, present)
         i, j, k = (min(_TOKENS, n) for n in mean.shape[2:])
         tokens = [
-            self.norm(look(_tokens(functional.adaptive_avg_pool3d(one, (i, j, k)))))
-            for look, one in zip(self.looks, features, strict=True)
+            self.norm(_tokens(functional.adaptive_avg_pool3d(one, (i, j, k)))) for one in seen
         ]
         each = tokens[0].shape[1]
         aside = ~present.repeat_interleave(each, 1)

@@ -68,6 +68,9 @@ class Wishes:
     views: tuple[str, ...] = ()
     """Pseudo-modalities that the network sees instead of the only channel."""
 
+    hu_window: tuple[float, float] | None = None
+    """What channels in HU are clipped to; what nearly all voxels hold if None."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -211,7 +214,7 @@ def make_plan(
         kernels=tuple(_three([int(v) for v in s]) for s in kernels),
         features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
         network=wishes.network,
-        intensity=_intensity(prints),
+        intensity=_intensity(prints, wishes.hu_window),
         attention=wishes.attention,
         options=dict(wishes.options),
         views=wishes.views,
@@ -265,11 +268,13 @@ def _kernel(spacing: np.ndarray) -> np.ndarray:
     return np.where(spacing < 2 * spacing.min(), 3, 1)
 
 
-def _intensity(prints: Sequence[Fingerprint]) -> dict[str, Intensity]:
+def _intensity(
+    prints: Sequence[Fingerprint], window: tuple[float, float] | None
+) -> dict[str, Intensity]:
     found = {}
     for name in {name: None for p in prints for name in p.samples}:
         values = np.concatenate([p.samples[name] for p in prints if name in p.samples])
-        low, high = np.percentile(values, [0.5, 99.5])
+        low, high = window or np.percentile(values, [0.5, 99.5])
         inside = np.clip(values, low, high)
         found[name] = Intensity(float(low), float(high), float(inside.mean()), float(inside.std()))
     return found

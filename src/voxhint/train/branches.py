@@ -56,7 +56,7 @@ class BranchTask:
         if not self._between and not config.branch_weight:
             return self._joint_loss(model(image, joined).float(), image, batch)
         said: Branches = model(image, joined, every=True)
-        said = Branches(said.logits.float(), said.features.float())
+        said = Branches(said.logits.float(), [one.float() for one in said.features])
         loss = self._joint_loss(said.logits[-1], image, batch)
         if config.branch_weight:
             own = [

@@ -106,7 +106,7 @@ class VoxelTask:
     def _varied(self, batch: Batch, rng: np.random.Generator) -> Batch:
         classes = batch.belief.shape[1]
         # where the case ends moves with the claims, as one more class, for those who ask for it
-        asked = self.config.crf_weight or self.config.network == "crossmodal"
+        asked = self.config.crf_weight or self.plan.network == "crossmodal"
         extent = [batch.inside] if asked else []
         image, belief, plausible = augment(
             batch.image,

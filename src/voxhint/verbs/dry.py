@@ -11,15 +11,17 @@ from voxhint.config import Machine, Recipe, seconds_of
 from voxhint.files.inspection import open_study
 from voxhint.files.study import Study
 from voxhint.prepare import make_plan
-from voxhint.train import step_seconds
+from voxhint.train import VoxelTask, step_seconds
+from voxhint.train.schedule import invented
 from voxhint.verbs.forecast import training_bytes
 from voxhint.verbs.label import Spread, learning_cases, soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
-from voxhint.verbs.planning import measure_images, trunk_wishes
+from voxhint.verbs.planning import measure_images, trunk_wishes, with_network
 from voxhint.verbs.shipped import shipped, shipped_wanted
 from voxhint.verbs.tagging import sought
 from voxhint.verbs.tell import silent
+from voxhint.verbs.train import task_of
 
 _LOOKED_AT = 10  # cases
 
@@ -49,14 +51,16 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     )
     torch.manual_seed(machine.seed)
     net = network_of(plan)
-    seconds = step_seconds(fabric, net, plan)
+    task = VoxelTask.of([invented(plan)], [], plan, recipe.train)
+    seconds = step_seconds(fabric, net, task_of(task))
     steps = recipe.train.steps
     if recipe.train.budget is not None:
         steps = int(0.9 * seconds_of(recipe.train.budget) / seconds)
     count = sum(p.numel() for p in net.parameters()) / 1e6
     voxels = int(np.prod(plan.patch))
     yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"
-    memory = training_bytes(recipe.train, voxels, len(opened.channels)) / 2**30
+    config = with_network(recipe.train, len(opened.channels))
+    memory = training_bytes(config, voxels, len(opened.channels)) / 2**30
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"
     if not dense:

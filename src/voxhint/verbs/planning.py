@@ -1,6 +1,7 @@
 """Measuring the images of a study, and wishing for what the data leave open: what plans rest on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def measure_images(
 
 def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
+    config = with_network(config, channels)
     voxels = config.patch_voxels
     if machine.max_ram is not None:
         voxels = patch_voxels_within(bytes_of(machine.max_ram), config, channels)
@@ -55,7 +57,16 @@ def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes
         attention=config.attention if config.network == "probabilistic" else "",
         options=_options(config),
         views=config.pseudo_modalities,
+        hu_window=config.hu_window,
     )
+
+
+def with_network(config: TrainConfig, channels: int) -> TrainConfig:
+    """Return the knobs with the network named that `auto` stands for."""
+    if config.network != "auto":
+        return config
+    several = (len(config.pseudo_modalities) or channels) > 1
+    return replace(config, network="crossmodal" if several else "dynunet")
 
 
 def require_views_of(study: Study, config: TrainConfig) -> None:
@@ -71,5 +82,6 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     return {
         "fusion": config.fusion,
         "shared": config.shared_encoder,
+        "branch_width": config.branch_width,
         "output": config.joint_output,
     }

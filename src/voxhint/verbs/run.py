@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxhint.config import Machine, Recipe, bytes_of, seconds_of
+from voxhint.config import Machine, Recipe, bytes_of
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json
 from voxhint.files.inspection import open_study
@@ -21,7 +21,7 @@ from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
-from voxhint.verbs.planning import require_views_of
+from voxhint.verbs.planning import require_views_of, with_network
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
@@ -117,9 +117,7 @@ def _require_possible(recipe: Recipe, machine: Machine) -> None:
     """
     open_fabric(machine)
     require_method(recipe.label)
-    train = recipe.train
-    if train.budget is not None:
-        seconds_of(train.budget)
+    train = with_network(recipe.train, 1)
     if machine.max_ram is not None:
         patch_voxels_within(bytes_of(machine.max_ram), train)
     require_sensible(train)

@@ -43,7 +43,6 @@ _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
 _TAG_DICE = 0.5  # regions found by tags are small, and cross-entropy alone shrinks them
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
-_TAUGHT = 1.3  # times as long a step takes with a teacher, which looks but does not learn
 
 
 def train_model(
@@ -119,7 +118,9 @@ def train_on(
     fit, held_out = parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
     net = network_of(plan)
-    steps = _steps(out, fabric, net, plan, config, began)
+    voxels = VoxelTask.of(fit, held_out, plan, _settled(config, labels))
+    task = task_of(voxels)
+    steps = _steps(out, fabric, net, task, config, began)
     settings = Settings(
         steps=steps,
         learning_rate=config.learning_rate,
@@ -127,17 +128,16 @@ def train_on(
         state=out / _STATE,
         log=out / "tensorboard",
     )
-    task = VoxelTask.of(fit, held_out, plan, _settled(config, labels))
     result = train(
         fabric,
         net,
-        _task(task),
+        task,
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
     net.load_state_dict(result.weights)
     net.to(fabric.device).eval()
-    warmth = fit_temperature(net, task.checks, fabric.device, spacing_mm=plan.spacing_mm)
+    warmth = fit_temperature(net, voxels.checks, fabric.device, spacing_mm=plan.spacing_mm)
     _write(out, net, result, labels, warmth)
     facts = {
         "seconds": {"train": round(time.monotonic() - began, 1)},
@@ -152,8 +152,8 @@ def train_on(
     return out
 
 
-def _task(voxels: VoxelTask) -> Task:
-    """Return the task as the network of the plan wants it."""
+def task_of(voxels: VoxelTask) -> Task:
+    """Return the task of voxels as the network of its plan wants it."""
     return BranchTask(voxels) if voxels.plan.network == "crossmodal" else voxels
 
 
@@ -168,13 +168,18 @@ def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
 
 
 def require_sensible(config: TrainConfig) -> None:
-    """Refuse knobs that contradict each other.
+    """Refuse knobs that contradict each other, and a budget that is no time.
 
     Raises:
-        BadRecipeError: They do.
+        BadRecipeError: They do, or it is not.
     """
+    if config.budget is not None:
+        seconds_of(config.budget)
     if config.loss == "published" and config.noise in ("dice", "gce"):
         msg = f"noise {config.noise} has no place in the published loss; use loss hints"
+        raise BadRecipeError(msg)
+    if config.joint_output == "mean" and not config.branch_weight:
+        msg = "joint_output mean asks branches that learn nothing; set branch_weight"
         raise BadRecipeError(msg)
 
 
@@ -271,12 +276,7 @@ def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
 
 
 def _steps(
-    out: Path,
-    fabric: Fabric,
-    net: nn.Module,
-    plan: Plan,
-    config: TrainConfig,
-    began: float,
+    out: Path, fabric: Fabric, net: nn.Module, task: Task, config: TrainConfig, began: float
 ) -> int:
     """Return the number of steps; one that follows from a time budget is decided only once."""
     if config.budget is None:
@@ -284,8 +284,7 @@ def _steps(
     path = out / "steps.txt"
     if not path.exists():
         left = seconds_of(config.budget) - (time.monotonic() - began)
-        seconds = step_seconds(fabric, net, plan) * (_TAUGHT if config.teacher_weight else 1)
-        write_text(path, f"{max(1, int(_SPARE * left / seconds))}\n")
+        write_text(path, f"{max(1, int(_SPARE * left / step_seconds(fabric, net, task)))}\n")
     return int(path.read_text("utf-8"))
 
 
