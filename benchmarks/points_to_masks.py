@@ -25,9 +25,9 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "ours": (),
     "clicks": ("--method", "none", "--dice-weight", "0"),
     "bells": ("--method", "pw4medseg"),
-    "organ-bells": ("--method", "organ-gaussian", "--no-across-cases"),
+    "organ-bells": ("--method", "organ-gaussian", "--across-cases", "False"),
     "pw4medseg": PUBLISHED,
-    "pw4medseg-organ": (*PUBLISHED, "--method", "organ-gaussian", "--no-across-cases"),
+    "pw4medseg-organ": (*PUBLISHED, "--method", "organ-gaussian", "--across-cases", "False"),
 }
 """Flags of `voxhint run`: the defaults; partial cross-entropy of what was clicked; the trunk on
 bells as published, and as wide as clicks lie apart; the published network, a quarter as wide and in

@@ -49,9 +49,9 @@ class LabelConfig:
     bell_mm: Positive = 10.0
     """Standard deviation of the bell of pw4medseg."""
 
-    across_cases: bool = True
+    across_cases: bool | None = None
     """Learn from the hints of all cases how classes look and where they lie; used where it helps
-    with cases held out."""
+    with cases held out. If not given, not for scribbles alone on a single channel."""
 
     across_steps: Count = 600
     """Optimiser steps of what is learnt across cases."""

@@ -1,0 +1,42 @@
+"""Whose hints teach the other cases."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.phantoms import HintKind, make_study
+
+from voxhint.config import LabelConfig, Machine
+from voxhint.files.inspection import open_study
+from voxhint.verbs import label
+
+
+@pytest.mark.parametrize(
+    ("kinds", "wanted", "teach"),
+    [
+        (("scribbles",), None, False),
+        (("scribbles",), True, True),
+        (("scribbles", "points"), None, True),
+        (("slices",), None, True),
+        (("points",), None, True),
+        (("points",), False, False),
+    ],
+)
+def test_scribbles_alone_on_one_channel_teach_no_other_case(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kinds: tuple[HintKind, ...],
+    wanted: bool | None,
+    teach: bool,
+) -> None:
+    found: list[int] = []
+    monkeypatch.setattr(label, "learn_across", lambda cases, *_, **__: _note(found, cases))
+    study = open_study(make_study(tmp_path / "study", hints=kinds))[0]
+    config = LabelConfig(across_cases=wanted)
+    label.plan_spread(study, label.hinted_cases(study), config=config, machine=Machine())
+    assert (found[0] > 0) == teach
+
+
+def _note(found: list[int], cases: Sequence[Any]) -> None:
+    found.append(len(cases))
