@@ -39,6 +39,8 @@ CMFNET, OURS, SEVERAL = (
     ("--config", str(ROOT / "recipes" / f"{name}.toml"))
     for name in ("cmfnet", "scribbles", "modalities")
 )
+TRUNK = ("--network", "dynunet")
+CROSS = ("--network", "crossmodal")
 SMALL = ("--width", "12", "--held-out", "0.1")
 CROPS = ("--patch-voxels", "60000")
 """Patches of a study: about as large as its images."""
@@ -46,10 +48,8 @@ CROPS = ("--patch-voxels", "60000")
 LUMPS = ("--patch-voxels", "10000", "--batch", "6", "--hu-window", "-160", "240")
 """Patches of the phantom: a few times as long as a tumour."""
 
-DRAWN = (*SMALL, "--method", "none", "--dice-weight", "0")
-DENSE = (*SMALL, "--supervision", "dense")
-TRUNK = ("--network", "dynunet")
-CROSS = ("--network", "crossmodal")
+DRAWN = (*SMALL, *TRUNK, "--method", "none", "--dice-weight", "0")
+DENSE = (*SMALL, *TRUNK, "--supervision", "dense")
 VIEWS = ("--pseudo-modalities", "plain", "gradient", "style")
 STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
     "partial cross-entropy": DRAWN,
@@ -57,7 +57,7 @@ STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
     "+ total variation": (*DRAWN, "--tv-weight", "0.3"),
     "+ Mumford-Shah": (*DRAWN, "--mumford-shah-weight", "0.1"),
     "defaults": SMALL,
-    "ours, cases teach each other": (*SEVERAL, *SMALL),
+    "ours, cases teach each other": (*SEVERAL, *SMALL, *TRUNK),
     "CmFNet, reconstructed": (*CMFNET, *SMALL, *VIEWS),
     "ours": (*OURS, *SMALL),
     "ours, cross-modal with views": (*OURS, *SMALL, *CROSS, *VIEWS),

@@ -123,16 +123,22 @@ def test_views_of_an_only_channel_are_trained_on_and_predicted_with(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("views", "channels", "meant"),
-    [((), 1, "dynunet"), ((), 2, "crossmodal"), (("plain", "style"), 1, "crossmodal")],
+    ("views", "optional", "meant"),
+    [
+        ((), (), "dynunet"),
+        ((), ("MR",), "crossmodal"),
+        (("plain", "style"), (), "crossmodal"),
+    ],
 )
-def test_auto_is_a_network_for_each_of_several_channels(
-    views: tuple[View, ...], channels: int, meant: str
+def test_auto_is_a_network_for_each_channel_where_one_may_be_missing(
+    study: Path, views: tuple[View, ...], optional: tuple[str, ...], meant: str
 ) -> None:
-    config = TrainConfig(network="auto", pseudo_modalities=views)
-    assert with_network(config, channels) == replace(config, network=meant)  # type: ignore[arg-type]
-    assert trunk_wishes(config, CPU, channels).network == meant
-    assert with_network(TrainConfig(), channels).network == "dynunet"
+    config = TrainConfig(pseudo_modalities=views)
+    opened = replace(open_study(study)[0], optional_channels=optional)
+    assert with_network(config, opened) == replace(config, network=meant)  # type: ignore[arg-type]
+    assert trunk_wishes(config, CPU, opened).network == meant
+    chosen = replace(config, network="segresnet")
+    assert with_network(chosen, opened).network == "segresnet"
 
 
 def test_the_mean_of_branches_that_learn_nothing_is_refused(study: Path, tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ class TrainConfig:
     supervision: Literal["weak", "dense"] = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
 
-    network: Literal["dynunet", "segresnet", "probabilistic", "crossmodal", "auto"] = "dynunet"
+    network: Literal["auto", "dynunet", "segresnet", "probabilistic", "crossmodal"] = "auto"
     """The trunk: a network of MONAI's, a transformer with random attention, or a network for each
-    channel and one that joins them; auto is that one for several channels, and else dynunet."""
+    channel and one that joins them; auto is the last where a channel may be missing or is seen in
+    several views, and else dynunet."""
 
     width: Count = 16
     """Feature maps at full resolution; doubled at each level, at most 20 times as many. Tokens of

@@ -46,7 +46,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
         opened.channels,
         opened.labels,
-        wishes=trunk_wishes(recipe.train, machine, len(opened.channels)),
+        wishes=trunk_wishes(recipe.train, machine, opened),
         optional_channels=opened.optional_channels,
     )
     torch.manual_seed(machine.seed)
@@ -59,7 +59,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     count = sum(p.numel() for p in net.parameters()) / 1e6
     voxels = int(np.prod(plan.patch))
     yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"
-    config = with_network(recipe.train, len(opened.channels))
+    config = with_network(recipe.train, opened)
     memory = training_bytes(config, voxels, len(opened.channels)) / 2**30
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"

@@ -43,12 +43,12 @@ def measure_images(
     return prints
 
 
-def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes:
+def trunk_wishes(config: TrainConfig, machine: Machine, study: Study) -> Wishes:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
-    config = with_network(config, channels)
+    config = with_network(config, study)
     voxels = config.patch_voxels
     if machine.max_ram is not None:
-        voxels = patch_voxels_within(bytes_of(machine.max_ram), config, channels)
+        voxels = patch_voxels_within(bytes_of(machine.max_ram), config, len(study.channels))
     return Wishes(
         network=config.network,
         width=config.width,
@@ -61,12 +61,12 @@ def trunk_wishes(config: TrainConfig, machine: Machine, channels: int) -> Wishes
     )
 
 
-def with_network(config: TrainConfig, channels: int) -> TrainConfig:
-    """Return the knobs with the network named that `auto` stands for."""
+def with_network(config: TrainConfig, study: Study) -> TrainConfig:
+    """Return the knobs with the network named that `auto` stands for in a study."""
     if config.network != "auto":
         return config
-    several = (len(config.pseudo_modalities) or channels) > 1
-    return replace(config, network="crossmodal" if several else "dynunet")
+    parted = bool(study.optional_channels) or len(config.pseudo_modalities) > 1
+    return replace(config, network="crossmodal" if parted else "dynunet")
 
 
 def require_views_of(study: Study, config: TrainConfig) -> None:

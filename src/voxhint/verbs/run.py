@@ -21,7 +21,7 @@ from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.models import open_model
-from voxhint.verbs.planning import require_views_of, with_network
+from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
@@ -117,15 +117,17 @@ def _require_possible(recipe: Recipe, machine: Machine) -> None:
     """
     open_fabric(machine)
     require_method(recipe.label)
-    train = with_network(recipe.train, 1)
+    train = recipe.train
     if machine.max_ram is not None:
         patch_voxels_within(bytes_of(machine.max_ram), train)
     require_sensible(train)
     if train.network == "probabilistic":
         return
     if recipe.predict.passes > 1:
-        msg = f"passes of {train.network} are all alike; leave passes at 1"
+        msg = "passes differ with --network probabilistic alone; leave passes at 1"
         raise BadRecipeError(msg)
+    if train.network == "auto":  # whichever it is takes any width
+        return
     flat = (((1, 1, 1),), ((3, 3, 3),))
     build_trunk(
         train.network,

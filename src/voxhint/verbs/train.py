@@ -212,7 +212,7 @@ def _plan(
         measure_images(study, files, machine.seed, tell),
         study.channels,
         study.labels,
-        wishes=trunk_wishes(config, machine, len(study.channels)),
+        wishes=trunk_wishes(config, machine, study),
         optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())
