@@ -1,5 +1,6 @@
 """Windows of a study with tags, for the benchmarks that ask where a label is seen."""
 
+import argparse
 import csv
 import json
 import sys
@@ -36,6 +37,21 @@ class Window:
     def rng(self) -> np.random.Generator:
         """Return noise of its own, the same at every look."""
         return np.random.default_rng([0, *self.case.name.encode()])
+
+
+def parser_of(doc: str | None, windows: int) -> argparse.ArgumentParser:
+    """Return a parser of the words that the benchmarks on design windows share."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("study", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--windows", type=int, default=windows)
+    parser.add_argument("--flow", type=Path, help="trained on the fit cases, to be copied to OUT")
+    parser.add_argument("--seed", type=int, default=0, help="of the predictors; another OUT each")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
 
 
 def tell(what: str, done: int, total: int, note: str) -> None:

@@ -11,20 +11,18 @@ of them as a whole. No step has seen a mask. Rows of an earlier call are kept; t
 and written to OUT/ablation.md, every number to OUT/ablation-N.json.
 """
 
-import argparse
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _board import Kept, number, spread, table
 from _looks import CONFIG, Looked, looked, take_flow, trained
 from _rows import overlaps, summed, volume
-from _windows import Window, design_windows, healthy_windows
+from _windows import Window, design_windows, healthy_windows, parser_of
 from scipy import ndimage
 
 from voxhint.config import Machine
@@ -160,17 +158,7 @@ def text_of(rows: dict[str, Any]) -> str:
 
 def main() -> None:
     """Make the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("study", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--windows", type=int, default=12)
-    parser.add_argument("--flow", type=Path, help="trained on the fit cases, to be copied to OUT")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    args = parser_of(__doc__, 12).parse_args()
     machine = Machine(device=args.device, threads=args.threads, seed=args.seed)
     presence, fitted = trained(args.study, args.out, machine)
     verifier, _ = trained(args.study, args.out, machine, "other")

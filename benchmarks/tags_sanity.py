@@ -16,18 +16,16 @@ STUDY, OUT and --flow are as for tags_to_masks.py. For N `design` windows with t
 Rows of an earlier call are kept; the table is printed and written to OUT/sanity.md.
 """
 
-import argparse
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from _board import Kept, number, table
 from _looks import METHODS, Looked, looked, score, take_flow, trained, unlearnt
-from _windows import Window, design_windows, healthy_windows
+from _windows import Window, design_windows, healthy_windows, parser_of
 from scipy import stats
 
 from voxhint.config import Machine
@@ -119,17 +117,8 @@ def changed(seen: Window, images: dict[str, Any]) -> Window:
 
 def main() -> None:
     """Make the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("study", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = parser_of(__doc__, 12)
     parser.add_argument("--methods", nargs="+", default=CHECKED, choices=METHODS)
-    parser.add_argument("--windows", type=int, default=12)
-    parser.add_argument("--flow", type=Path, help="trained on the fit cases, to be copied to OUT")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     machine = Machine(device=args.device, threads=args.threads, seed=args.seed)
     guiding, fitted = trained(args.study, args.out, machine)

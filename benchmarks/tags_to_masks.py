@@ -15,13 +15,12 @@ and written to OUT/table-N.md, every number to OUT/rows-N.json.
 
 import argparse
 import functools
-from pathlib import Path
 
 from _board import Kept, tables
 from _controls import anywhere, at_middle, at_truth, ranked
 from _looks import DEFAULT, METHODS, intensity, looked, take_flow, trained, unlearnt
 from _rows import measured
-from _windows import design_windows, healthy_windows
+from _windows import design_windows, healthy_windows, parser_of
 
 from voxhint.config import Machine
 from voxhint.files import open_study
@@ -30,18 +29,9 @@ from voxhint.label import attribution
 
 def parsed() -> argparse.Namespace:
     """Return the words of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("study", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = parser_of(__doc__, 60)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--windows", type=int, default=60)
-    parser.add_argument("--flow", type=Path, help="trained on the fit cases, to be copied to OUT")
     parser.add_argument("--controls", action="store_true")
-    parser.add_argument("--seed", type=int, default=0, help="of the predictors; another OUT each")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
 

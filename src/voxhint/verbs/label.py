@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Volume
+from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag, Volume
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.images import read_probability, write_image, write_probability
 from voxhint.files.inspection import open_study
@@ -33,7 +33,6 @@ _MEASURED = 200  # cases that decide the reach, and teach the others
 _LEAN = 2.0  # natural logarithm of odds
 _NEAR = 2.0  # voxels that a drawn slice leans the balance of
 _ALONE = ("pw4medseg", "none")  # methods that look at each case alone
-_LINES = {"scribbles", "Tag"}  # they mark the middle of things: what they teach knows no borders
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
 
@@ -206,13 +205,12 @@ def plan_spread(
     Returns:
         What `soft_label` needs to know beyond its case.
     """
-    together = config.across_cases is not False and config.method not in _ALONE
+    chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
+    together = config.method not in _ALONE and _may_teach(study, chosen, config.across_cases)
     if config.reach_mm is not None and not together:
         return Spread(dict.fromkeys(study.labels.names, config.reach_mm))
     rng = np.random.default_rng(machine.seed)
-    chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
     measured, grids, lessons, drawn = [], [], [], False
-    kinds: set[str] = set()
     for number, files in enumerate(chosen):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
@@ -221,11 +219,8 @@ def plan_spread(
             measured.append(case_reach(evidence, study.labels))
             grids.append(case.grid)
             drawn |= evidence.drawn_whole
-            kinds |= {_kind(hint) for hint in case.hints}
             if together:
                 lessons.append(lesson_of(evidence, case.images, study.channels, rng))
-    if config.across_cases is None and kinds <= _LINES and len(study.channels) == 1:
-        lessons = []
     across = learn_across(lessons, study.channels, steps=config.across_steps, rng=rng)
     reach = plan_reach(measured, grids, study.labels)
     lone = any(all(name not in case for case in measured) for name in study.labels.names)
@@ -238,10 +233,17 @@ def plan_spread(
     return Spread(reach, across, _LEAN if nearby else np.inf)
 
 
-def _kind(hint: Hint) -> str:
-    if isinstance(hint, Strokes):
-        return "slices" if hint.complete else "scribbles"
-    return type(hint).__name__
+def _may_teach(study: Study, hinted: Sequence[CaseFiles], wanted: bool | None) -> bool:  # noqa: FBT001
+    """Return whether cases may teach each other: as wanted, or not by scribbles on one channel.
+
+    Scribbles mark the middle of things; what they teach knows no borders.
+    """
+    if wanted is not None:
+        return wanted
+    files = [file for case in hinted for file in study.stroke_files.get(case.name, ())]
+    hints = [hint for case in hinted for hint in study.hints.get(case.name, ())]
+    drawn = all(file.kind == "scribbles" for file in files)
+    return len(study.channels) > 1 or not drawn or not all(isinstance(h, Tag) for h in hints)
 
 
 def _finder(
