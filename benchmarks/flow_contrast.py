@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from _windows import fit_study
+from safetensors.torch import save_file
 
 from voxhint.config import LabelConfig, Machine, checked
 from voxhint.files import open_study
 from voxhint.files.study import load_case
 from voxhint.measure.detection import ranking
-from voxhint.nets import load_weights, weights_bytes
+from voxhint.nets import load_weights
 from voxhint.prepare import prepare_image
 from voxhint.train.resume import load_state
 from voxhint.verbs.flows import LEVELS, Flow, fit_flow, flow_network
@@ -50,7 +51,7 @@ def listener(out: Path, every: int) -> Callable[[str, int, int, str], None]:
             if state is not None:  # as fresh as the last checkpoint
                 path = out / "kept" / f"{state['step']:06d}.safetensors"
                 path.parent.mkdir(exist_ok=True)
-                path.write_bytes(weights_bytes(state["averaged"]))
+                save_file(state["averaged"], path)
 
     return tell
 
