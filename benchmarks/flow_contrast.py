@@ -51,7 +51,7 @@ def listener(out: Path, every: int) -> Callable[[str, int, int, str], None]:
             if state is not None:  # as fresh as the last checkpoint
                 path = out / "kept" / f"{state['step']:06d}.safetensors"
                 path.parent.mkdir(exist_ok=True)
-                save_file(state["averaged"], path)
+                save_file({key: each.contiguous() for key, each in state["averaged"].items()}, path)
 
     return tell
 

@@ -1,9 +1,12 @@
 """From simulated hints to scored masks: a row for each kind of hint, way to learn, and seed.
 
 usage: points_to_masks.py STUDY OUT --kinds points:20 boxes dense [--ways ours clicks ...]
-                          [--minutes M] [--seeds 0 1 2] [--simulator F] [-- FLAGS OF voxhint run]
+                          [--minutes M] [--seeds 0 1 2] [--design] [--shown] [--simulator F]
+                          [-- FLAGS OF voxhint run]
 
-STUDY holds denseTr, imagesTs and labelsTs. Hints come from `voxhint simulate`, or from another
+STUDY holds denseTr, imagesTs and labelsTs. With --design the cases named `design` in splits.json
+are left out of the training and scored instead of the test set; with --shown only cases count in
+whose masks a label is drawn. Hints come from `voxhint simulate`, or from another
 program with the words `STUDY KIND OUT [--pose P]` (`points:20@1` asks it for pose 1). Dense masks
 have one way. With --minutes every row trains that long, else each way its own steps. Rows of an
 earlier call are kept and a row that was interrupted goes on. The table is printed and written to
@@ -18,6 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _studies import design_study, shown_study
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--config", str(ROOT / "recipes" / "pw4medseg.toml"), "--width", "4", "--batch", "2")
 PUBLISHED = (*SMALL, "--patch-voxels", "110000", "--learning-rate", "1e-3")
@@ -25,13 +30,23 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "ours": (),
     "clicks": ("--method", "none", "--dice-weight", "0"),
     "bells": ("--method", "pw4medseg"),
+    "alone": ("--across-cases", "False"),
+    "gaussian": ("--method", "gaussian"),
+    "confident": ("--loss", "probability"),
+    "noise-dice": ("--noise", "dice"),
+    "noise-gce": ("--noise", "gce"),
+    "noise-correlated": ("--noise", "correlated"),
+    "teacher": ("--teacher-weight", "0.3"),
+    "size": ("--size-weight", "0.1"),
+    "probabilistic": ("--network", "probabilistic", "--width", "4"),
     "organ-bells": ("--method", "organ-gaussian", "--across-cases", "False"),
     "pw4medseg": PUBLISHED,
     "pw4medseg-organ": (*PUBLISHED, "--method", "organ-gaussian", "--across-cases", "False"),
 }
 """Flags of `voxhint run`: the defaults; partial cross-entropy of what was clicked; the trunk on
-bells as published, and as wide as clicks lie apart; the published network, a quarter as wide and in
-ten times larger steps, because in minutes it learns nothing from those published."""
+bells as published; the defaults with one thing changed; the trunk on bells as wide as clicks lie
+apart; the published network, a quarter as wide and in ten times larger steps, because in minutes it
+learns nothing from those published."""
 
 Run = dict[str, Any]
 
@@ -111,10 +126,16 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["ours"])
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--design", action="store_true")
+    parser.add_argument("--shown", action="store_true")
     parser.add_argument("--simulator", type=Path)
     args = parser.parse_args(words.split("\0"))
     args.run = rest.split("\0") if rest else []
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.design:
+        args.study = design_study(args.study, args.out / "design-study")
+    if args.shown:
+        args.study = shown_study(args.study, args.out / "shown-study")
     labels = json.loads((args.study / "dataset.json").read_text("utf-8"))["labels"]
     names = [name for name in labels if name not in ("background", "ignore")]
     runs: dict[tuple[str, str, int], Run] = {}

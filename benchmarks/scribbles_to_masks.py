@@ -16,9 +16,7 @@ OUT/table.md.
 """
 
 import argparse
-import csv
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _studies import case_of, design_study, linked
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
@@ -95,40 +94,6 @@ def call(*words: object) -> None:
     subprocess.run(line, check=True, stdout=sys.stderr)
 
 
-def linked(source: Path, target: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
-    """Link the files of a folder whose names are to be kept."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in sorted(source.iterdir()):
-        if keep(path.name) and not (target / path.name).exists():
-            (target / path.name).symlink_to(path.resolve())
-
-
-def case_of(name: str) -> str:
-    """Return the case a file belongs to, be it an image or a mask."""
-    return re.sub(r"(_\d{4})?\.nii\.gz$", "", name)
-
-
-def dense_study(study: Path, out: Path, *, design: bool) -> Path:
-    """Return a study with dense masks whose test cases are to be scored."""
-    if not design:
-        return study
-    splits = json.loads((study / "splits.json").read_text("utf-8"))
-    fit, left = set(splits["fit"]), set(splits["design"])
-    parts = (("imagesTr", "imagesTr", fit), ("denseTr", "denseTr", fit))
-    parts = (*parts, ("imagesTr", "imagesTs", left), ("denseTr", "labelsTs", left))
-    for source, target, cases in parts:
-        linked(study / source, out / target, lambda name, kept=cases: case_of(name) in kept)
-    described = json.loads((study / "dataset.json").read_text("utf-8"))
-    described["numTraining"] = len(fit)
-    (out / "dataset.json").write_text(json.dumps(described), "utf-8")
-    if (study / "cases.csv").exists():
-        with (study / "cases.csv").open(encoding="utf-8", newline="") as stream:
-            head, *rows = csv.reader(stream)
-        with (out / "cases.csv").open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows([head, *(r for r in rows if r[0] in fit | left)])
-    return out
-
-
 def scribbled(args: argparse.Namespace) -> Path:
     """Return the study of scribbles, made where no earlier call has."""
     out: Path = args.out / "study"
@@ -137,7 +102,9 @@ def scribbled(args: argparse.Namespace) -> Path:
     if args.study is None:
         write_phantom_study(out, kind="two-modality", seed=args.seed, **PHANTOM)
         return out
-    dense = dense_study(args.study, args.out / "dense-study", design=args.design)
+    dense = args.study
+    if args.design:
+        dense = design_study(args.study, args.out / "dense-study")
     if args.simulator is None:
         call("voxhint", "simulate", dense, "--hint", "scribbles", "--seed", args.seed, "--out", out)
         return out

@@ -1,0 +1,57 @@
+"""Studies made of a part of another one's cases, by links."""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from voxhint.files import read_ids
+
+
+def linked(source: Path, target: Path, keep: Callable[[str], bool] = lambda _: True) -> None:
+    """Link the files of a folder whose names are to be kept."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if keep(path.name) and not (target / path.name).exists():
+            (target / path.name).symlink_to(path.resolve())
+
+
+def case_of(name: str) -> str:
+    """Return the case a file belongs to, be it an image or a mask."""
+    return re.sub(r"(_\d{4})?\.nii\.gz$", "", name)
+
+
+def design_study(study: Path, out: Path) -> Path:
+    """Return a study without test cases, scored on those that splits.json sets aside for design."""
+    splits = json.loads((study / "splits.json").read_text("utf-8"))
+    return _part(study, out, set(splits["fit"]), set(splits["design"]), ("imagesTr", "denseTr"))
+
+
+def shown_study(study: Path, out: Path) -> Path:
+    """Return a study of the cases in whose dense masks a label is drawn."""
+    training, test = (
+        {case_of(path.name) for path in (study / name).iterdir() if read_ids(path)[0].any()}
+        for name in ("denseTr", "labelsTs")
+    )
+    return _part(study, out, training, test, ("imagesTs", "labelsTs"))
+
+
+def _part(
+    study: Path, out: Path, training: Collection[str], test: Collection[str], tests: tuple[str, str]
+) -> Path:
+    """Return a study of some cases, and of test cases that lie in two folders of another."""
+    images, truths = tests
+    parts = (("imagesTr", "imagesTr", training), ("denseTr", "denseTr", training))
+    for source, target, cases in (*parts, (images, "imagesTs", test), (truths, "labelsTs", test)):
+        linked(study / source, out / target, lambda name, kept=cases: case_of(name) in kept)
+    described = json.loads((study / "dataset.json").read_text("utf-8"))
+    described["numTraining"] = len(training)
+    (out / "dataset.json").write_text(json.dumps(described), "utf-8")
+    if (study / "cases.csv").exists():
+        with (study / "cases.csv").open(encoding="utf-8", newline="") as stream:
+            head, *rows = csv.reader(stream)
+        kept = [row for row in rows if row[0] in {*training, *test}]
+        with (out / "cases.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([head, *kept])
+    return out
