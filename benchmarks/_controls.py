@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from voxhint.verbs.presence import Presence
 
 BLOB_MM = 5.0  # standard deviation of the blob at a random place
 FLAT = 0.01  # weight of millimetres along z in a cylinder: the middle slice is its peak
-STATISTICS = {
+STATISTICS: Mapping[str, Callable[[np.ndarray], np.floating[Any]]] = {
     "highest HU": np.max,
     "99th percentile of HU": functools.partial(np.percentile, q=99),
     "mean HU": np.mean,
@@ -29,7 +29,8 @@ def away_mm(seen: Window, place: np.ndarray, *, along_z: float) -> np.ndarray:
         ((np.arange(n) - p) * w) ** 2
         for n, p, w in zip(seen.truth.shape, place, weights, strict=True)
     ]
-    return np.sqrt(squares[0][:, None, None] + squares[1][:, None] + squares[2])
+    away: np.ndarray = np.sqrt(squares[0][:, None, None] + squares[1][:, None] + squares[2])
+    return away
 
 
 def at_truth(seen: Window) -> np.ndarray:
@@ -54,11 +55,11 @@ def ranked(predictors: dict[str, Presence], windows: Sequence[Window]) -> dict[s
     """Return how well whole windows are told apart, by predictors and by plain statistics."""
     truth = np.array([bool(w.truth.any()) for w in windows])
     subjects = [w.subject for w in windows]
-    found = {}
+    found: dict[str, tuple[np.ndarray, list[float | None]]] = {}
     for name, presence in predictors.items():
         scores = np.array([score(presence, w) for w in windows])
-        passed = scores >= gate_of(presence)
-        found[name] = scores, [float(passed[truth].mean()), float(passed[~truth].mean())]
+        through = scores >= gate_of(presence)
+        found[name] = scores, [float(through[truth].mean()), float(through[~truth].mean())]
     for name, statistic in STATISTICS.items():
         found[name] = np.array([float(statistic(w.image)) for w in windows]), [None, None]
     rows = {}

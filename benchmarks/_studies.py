@@ -44,7 +44,7 @@ def _part(
     images, truths = tests
     parts = (("imagesTr", "imagesTr", training), ("denseTr", "denseTr", training))
     for source, target, cases in (*parts, (images, "imagesTs", test), (truths, "labelsTs", test)):
-        linked(study / source, out / target, lambda name, kept=cases: case_of(name) in kept)
+        linked(study / source, out / target, _of(cases))
     described = json.loads((study / "dataset.json").read_text("utf-8"))
     described["numTraining"] = len(training)
     (out / "dataset.json").write_text(json.dumps(described), "utf-8")
@@ -55,3 +55,8 @@ def _part(
         with (out / "cases.csv").open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows([head, *kept])
     return out
+
+
+def _of(cases: Collection[str]) -> Callable[[str], bool]:
+    """Return what tells whether a file belongs to one of some cases."""
+    return lambda name: case_of(name) in cases

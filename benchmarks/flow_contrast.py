@@ -58,7 +58,7 @@ def listener(out: Path, every: int) -> Callable[[str, int, int, str], None]:
 
 def config_of(words: Sequence[str]) -> LabelConfig:
     """Return the knobs of words such as flow_width=16."""
-    kinds = {field.name: type(field.default) for field in dataclasses.fields(LabelConfig)}
+    kinds = {name: type(value) for name, value in dataclasses.asdict(LabelConfig()).items()}
     pairs = [word.split("=") for word in words]
     values: dict[str, Any] = {name: kinds[name](value) for name, value in pairs}
     return checked(LabelConfig(**{"weights": "none", **values}))
@@ -99,7 +99,7 @@ def add_rows(study: Path, out: Path, name: str, machine: Machine) -> list[dict[s
     plan = read_plan(out / name / "plan.json")
     labels = plan.labels.foreground
     flow = Flow(flow_network(plan, labels), plan, labels, open_fabric(machine))
-    flow.net.to(memory_format=torch.channels_last_3d).eval()
+    flow.net.to(memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     asked = design_windows(study, flow)
     for path in sorted((out / name / "kept").glob("*.safetensors")):
         if (name, int(path.stem)) not in done:

@@ -62,6 +62,8 @@ def truths(study: Path) -> list[Truth]:
     found = []
     for files in seen.study.test:
         image = read_volume(next(iter(files.images.values())))
+        if files.truth is None:
+            sys.exit(f"{study}: case {files.name} has no mask; put it into labelsTs")
         mask = read_ids(files.truth)[0] == seen.study.labels.ids[1]
         away = ndimage.distance_transform_edt(~mask, sampling=image.grid.spacing_mm)
         rim = image.voxels[(away > 0) & (away <= RIM_MM)]

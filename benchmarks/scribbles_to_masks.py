@@ -78,7 +78,7 @@ PHANTOM_ROWS: Mapping[str, tuple[str, ...]] = {
     "dense masks, cross-modal": (*DENSE, *CROSS),
 }
 
-PHANTOM = {"cases": 40, "test_cases": 30}
+CASES, TEST_CASES = 40, 30
 LOST = {"Dice without CT": 0, "Dice without MR": 1}
 
 
@@ -100,7 +100,9 @@ def scribbled(args: argparse.Namespace) -> Path:
     if out.exists():
         return out
     if args.study is None:
-        write_phantom_study(out, kind="two-modality", seed=args.seed, **PHANTOM)
+        write_phantom_study(
+            out, kind="two-modality", cases=CASES, test_cases=TEST_CASES, seed=args.seed
+        )
         return out
     dense = args.study
     if args.design:
@@ -165,7 +167,8 @@ def nearest(drawn: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     places = ndimage.distance_transform_edt(
         drawn == UNDRAWN, sampling=spacing_mm, return_distances=False, return_indices=True
     )
-    return drawn[tuple(places)]
+    classes: np.ndarray = drawn[tuple(places)]
+    return classes
 
 
 def filled(drawn: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
@@ -176,7 +179,7 @@ def filled(drawn: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
         np.moveaxis(drawn, axis, 0), np.moveaxis(classes, axis, 0), strict=True
     ):
         for label in set(np.unique(sheet).tolist()) - {0, UNDRAWN}:
-            result[convex_hull_image(sheet == label)] = label
+            result[convex_hull_image(sheet == label)] = label  # type: ignore[no-untyped-call]
     return classes
 
 

@@ -75,25 +75,28 @@ class Bench:
         label = self.presence.labels[0]
         image, working = prepare_image(seen.case.images, self.verifier.plan)
         carried = [onto(part.astype(np.float32), seen.case.grid, working) for part in parts]
+        x, y, z = working.spacing_mm.tolist()
         verdict = swap_test(
             image,
             [share >= min(0.5, share.max()) for share in carried],
             lambda changed: self.verifier.scores(changed)[label],
-            spacing_mm=tuple(float(s) for s in working.spacing_mm),
+            spacing_mm=(x, y, z),
         )
         return [parts[number] for number in verdict.kept]
 
     def mask(self, found: np.ndarray, seen: Window, threshold: float, cut: str) -> np.ndarray:
         """Return the mask of a map."""
-        shown = found > threshold
+        shown: np.ndarray = found > threshold
         if cut == "half":
-            return found > max(0.5 * float(found.max()), 0.0)
+            above: np.ndarray = found > max(0.5 * float(found.max()), 0.0)
+            return above
         if cut == "healthy":
             return shown
         if cut == "verified":
             numbers, count = ndimage.label(shown, np.ones((3, 3, 3)))
             kept = self.believed([numbers == n + 1 for n in range(count)], seen)
-            return np.logical_or.reduce([np.zeros_like(shown), *kept])
+            shown = np.any([np.zeros_like(shown), *kept], axis=0)
+            return shown
         kept = self.believed(list(islice(self.grown(found, shown, seen), PLACES)), seen)
         return kept[0] if kept else np.zeros_like(shown)
 

@@ -18,6 +18,7 @@ Rows of an earlier call are kept; the table is printed and written to OUT/sanity
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,7 +33,7 @@ from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.label.counterfactual import METHODS as CHANGING
 from voxhint.verbs.flows import flow_network
-from voxhint.verbs.looking import without
+from voxhint.verbs.looking import Counterfactuals, without
 from voxhint.verbs.presence import Presence
 
 CHECKED = ("smooth-grad", "guided-flow-paired", "guided-flow", "pixel-counterfactual",
@@ -64,6 +65,8 @@ def with_random_flow(of: Looked) -> Looked:
     torch.manual_seed(1)
     eyes = []
     for eye in of.source.eyes:
+        if not isinstance(eye, Counterfactuals) or eye.flow is None:
+            sys.exit("a method that asks no flow has none to randomise")
         net = flow_network(eye.flow.plan, eye.flow.labels).eval()
         net.requires_grad_(requires_grad=False)
         eyes.append(dataclasses.replace(eye, flow=dataclasses.replace(eye.flow, net=net)))

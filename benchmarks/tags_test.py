@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,13 @@ def row_of(of: Looked, windows: Sequence[Window]) -> dict[str, Any]:
             passed = score(presence, seen) >= gate_of(presence)
             wrong.append(volume(refined(of(seen), seen, presence), seen) if passed else 0.0)
     return {"dice": dice, "ml": wrong}
+
+
+def measured(
+    view: Callable[[str], Looked], method: str, windows: Sequence[Window]
+) -> dict[str, Any]:
+    """Return the row of a method, which is made ready only now."""
+    return row_of(view(method), windows)
 
 
 def area(presence: Presence, windows: Sequence[Window]) -> dict[str, Any]:
@@ -104,7 +111,7 @@ def main() -> None:
     for method, (seed, view) in itertools.product(args.methods, views.items()):
         kept.add(
             f"{method}, seed {seed}",
-            lambda method=method, view=view: row_of(view(method), windows),
+            functools.partial(measured, view, method, windows),
         )
     text = text_of(kept, windows, args.methods)
     (args.out / "test.md").write_text(text, "utf-8")

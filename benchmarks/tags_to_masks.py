@@ -15,16 +15,19 @@ and written to OUT/table-N.md, every number to OUT/rows-N.json.
 
 import argparse
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from _board import Kept, tables
 from _controls import anywhere, at_middle, at_truth, ranked
-from _looks import DEFAULT, METHODS, intensity, looked, take_flow, trained, unlearnt
+from _looks import DEFAULT, METHODS, Looked, intensity, looked, take_flow, trained, unlearnt
 from _rows import measured
 from _windows import design_windows, healthy_windows, parser_of
 
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.label import attribution
+from voxhint.verbs.presence import Presence
 
 
 def parsed() -> argparse.Namespace:
@@ -33,6 +36,16 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--controls", action="store_true")
     return parser.parse_args()
+
+
+def row_of(
+    row: Callable[[Looked], dict[str, Any]],
+    view: Callable[..., Looked],
+    presence: Presence,
+    name: str,
+) -> dict[str, Any]:
+    """Return the row of a method, which is made ready only now."""
+    return row(view(presence, name=name))
 
 
 def main() -> None:
@@ -48,7 +61,7 @@ def main() -> None:
     row = functools.partial(measured, presence=presence, windows=windows, healthy=healthy)
     view = functools.partial(looked, fitted=fitted, out=args.out, machine=machine, healthy=healthy)
     for name in args.methods:
-        board.add(name, lambda name=name: row(view(presence, name=name)))
+        board.add(name, functools.partial(row_of, row, view, presence, name))
     if args.controls:
         misled, _ = trained(args.study, args.out, machine, "shuffled")
         fresh = unlearnt(presence, healthy)

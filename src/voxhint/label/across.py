@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core import Grid, Volume
+from voxhint.core.facts import voxels_nearest
 from voxhint.label.seeds import Evidence
 
 _BLURS_MM = (0.7, 1.5, 3.0, 6.0)
 _KEPT = 4000  # facts of a case that are learnt from
-_DENSE = 2000  # facts so many that each stands for itself alone
 _WIDTH = 48
 _BATCH = 2048
 _RATE = 6e-3
@@ -135,19 +135,11 @@ def lesson_of(
         rng: Chooses among more facts than are needed.
 
     Returns:
-        Some thousand voxels at most. Where facts are few, each is weighed by the voxels that lie
-        nearest to it; nine clicks at one place then count as one.
+        Some thousand voxels at most, each weighed by the voxels that lie nearest to it.
     """
     sure = evidence.proven.max(0) > 0.5
     places = np.flatnonzero(sure)
-    weights = np.ones(len(places), np.float32)
-    if 0 < len(places) <= _DENSE:
-        spacing = evidence.grid.spacing_mm
-        nearest = ndimage.distance_transform_edt(
-            ~sure, spacing, return_distances=False, return_indices=True
-        )
-        owner = np.ravel_multi_index(tuple(nearest), sure.shape)
-        weights = np.bincount(owner.ravel(), minlength=sure.size)[places].astype(np.float32)
+    weights = voxels_nearest(sure, evidence.grid.spacing_mm)
     if len(places) > _KEPT:
         kept = np.sort(rng.choice(len(places), _KEPT, replace=False))
         weights = weights[kept] * np.float32(len(places) / _KEPT)

@@ -4,14 +4,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
-from scipy import ndimage
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voxhint.core.facts import voxels_nearest
 from voxhint.train.batches import Batch
 from voxhint.train.losses import partial_cross_entropy
 
@@ -19,7 +17,6 @@ _WIDEST = math.log(10)  # of the logarithm, either way
 _CLOSE = 1e-3
 _PROVEN = 0.999  # belief in what a hint proves; what spreads from hints stays below
 _FEWEST = 5  # facts of each class
-_DENSE = 2000  # facts of a patch so many that each stands for itself alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,9 @@ def _surprise(
     counts = torch.bincount(classes, minlength=len(believed))
     if bool((counts[believed] >= _FEWEST).all()):
         told = torch.cat([one.movedim(1, -1)[at] for one, at in zip(logits, sure, strict=True)])
-        weights = torch.cat([torch.from_numpy(_stands_for(at.numpy(), spacing_mm)) for at in sure])
+        weights = torch.cat(
+            [torch.from_numpy(voxels_nearest(p.numpy(), spacing_mm)) for at in sure for p in at]
+        )
 
         def of_facts(warmth: float) -> float:
             losses = functional.cross_entropy(told / warmth, classes, reduction="none")
@@ -107,21 +106,3 @@ def _surprise(
         return float(torch.stack(losses).mean())
 
     return 0, of_all
-
-
-def _stands_for(
-    sure: Bool[np.ndarray, "batch i j k"], spacing_mm: tuple[float, float, float]
-) -> Float32[np.ndarray, " fact"]:
-    """Return the number of voxels nearest to each fact, in the order of the facts."""
-    weights: list[Float[np.ndarray, " fact"]] = []
-    for facts in sure:
-        places = np.flatnonzero(facts)
-        if 0 < len(places) <= _DENSE:
-            nearest = ndimage.distance_transform_edt(
-                ~facts, spacing_mm, return_distances=False, return_indices=True
-            )
-            owner = np.ravel_multi_index(tuple(nearest), facts.shape)
-            weights.append(np.bincount(owner.ravel(), minlength=facts.size)[places])
-        else:
-            weights.append(np.full(len(places), facts.size / max(1, len(places))))
-    return np.concatenate(weights).astype(np.float32)
