@@ -25,6 +25,7 @@ def test_simulated_hints_are_labelled_and_trained_on_step_by_step(tmp_path: Path
     assert json.loads((clicked / "hints" / "cost.json").read_text())["seconds"] > 0
 
     assert voxhint("label", clicked, "--out", labels).returncode == 0
+    assert json.loads((labels / "made.json").read_text())["warnings"] == []
     trained = voxhint("train", clicked, "--labels", labels, "--out", model, *SMALL)
     assert trained.returncode == 0, trained.stderr
     assert {"plan.json", "weights.safetensors", "history.csv", "made.json"} <= {

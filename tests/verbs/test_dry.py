@@ -39,6 +39,15 @@ def test_a_label_that_voxhint_knows_is_told_to_need_no_training(tagged: Path) ->
     assert "is trained before labelling" not in told
 
 
+def test_a_flow_is_told_of_where_a_map_asks_one(tagged: Path) -> None:
+    flowing = LabelConfig(tag_method="label-flow", flow_steps=9)
+    assert "the flow of nodule comes with voxhint" in told_of(
+        tagged, LabelConfig(tag_method="label-flow")
+    )
+    assert "a flow of nodule is trained before labelling, 9 steps" in told_of(tagged, flowing)
+    assert "flow" not in told_of(tagged)
+
+
 def test_without_tags_there_is_no_word_of_a_predictor(tmp_path: Path) -> None:
     told = told_of(make_study(tmp_path / "study"))
     assert "3 steps" in told

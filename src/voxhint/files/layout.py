@@ -22,6 +22,7 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 _DATA = (".raw", ".zraw")  # the voxels of a .mhd, named inside it
 _NOTES = (".json", ".txt", ".csv", ".md", ".xml")
 _DRAWN: tuple[VoxelKind, ...] = ("scribbles", "slices", "soft")
+_BILL = "cost.json"  # what hints cost a person, from `simulate`
 _NAMED = 3  # how many names a line lists
 
 
@@ -227,7 +228,7 @@ def _placed(root: Path, spec: Description, cases: Iterable[str], notes: _Notes) 
             read = read_hint_table(path, spec.labels, where=where)
             placed += read.hints
             notes.problems += read.problems
-        elif path.name not in (*_DRAWN, "markups"):
+        elif path.name not in (*_DRAWN, "markups", _BILL):
             known = ", ".join((*TABLES, *_DRAWN, "markups"))
             notes.warn(where, "is not read", f"hints are read from {known}")
     known_cases = sorted(cases)

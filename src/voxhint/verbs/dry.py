@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voxhint.config import Machine, Recipe, seconds_of
+from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
 from voxhint.files.inspection import open_study
 from voxhint.files.study import Study
 from voxhint.prepare import make_plan
@@ -15,10 +15,11 @@ from voxhint.train import VoxelTask, step_seconds
 from voxhint.train.schedule import invented
 from voxhint.verbs.forecast import training_bytes
 from voxhint.verbs.label import Spread, learning_cases, soft_label
+from voxhint.verbs.looking import asks_flow
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of
 from voxhint.verbs.planning import measure_images, trunk_wishes, with_network
-from voxhint.verbs.shipped import shipped, shipped_wanted
+from voxhint.verbs.shipped import Part, shipped, shipped_wanted
 from voxhint.verbs.tagging import sought
 from voxhint.verbs.tell import silent
 from voxhint.verbs.train import task_of
@@ -69,19 +70,21 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         soft_label(opened, cases[0], Spread(reach), recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
-        labels = sought(opened)
-        if labels:
-            yield _of_tags(opened, labels, recipe, machine)
+        yield from _of_tags(opened, recipe.label, machine)
 
 
-def _of_tags(study: Study, labels: tuple[str, ...], recipe: Recipe, machine: Machine) -> str:
-    """Return what labels need that tags alone name."""
-    if shipped_wanted("predictor", recipe.label):
-        known = shipped(study, labels, seed=machine.seed)
+def _of_tags(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
+    """Yield what the networks need that find what tags alone name."""
+    labels = sought(study)
+    parts: tuple[Part, ...] = ("predictor", "flow") if asks_flow(config) else ("predictor",)
+    for part in parts if labels else ():
+        known = shipped(study, labels, seed=machine.seed) if shipped_wanted(part, config) else None
         if known is not None:
-            return f"tags: the predictor of {labels[0]} comes with voxhint ({known.name})"
-    twice = ", and one to verify" if recipe.label.verify == "on" else ""
-    return (
-        f"tags: a predictor of {', '.join(labels)}{twice} is trained before labelling, "
-        f"{recipe.label.predictor_steps} steps; the times above leave it out"
-    )
+            yield f"tags: the {part} of {labels[0]} comes with voxhint ({known.name})"
+            continue
+        steps = config.predictor_steps if part == "predictor" else config.flow_steps
+        twice = ", and one to verify" if part == "predictor" and config.verify == "on" else ""
+        yield (
+            f"tags: a {part} of {', '.join(labels)}{twice} is trained before labelling, "
+            f"{steps} steps; the times above leave it out"
+        )

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float32
 
 from voxhint.config import LabelConfig, Machine
+from voxhint.config.labelling import TagMethod
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.study import Study
@@ -24,7 +25,9 @@ from voxhint.verbs.presence import Presence
 from voxhint.verbs.tell import Tell
 
 _FLIPS = ((), (1, 2, 3))
-_FUSED = {"smooth-grad": ("grad-cam++",)}  # a map of voxels and one of places err differently
+_FUSED: Mapping[TagMethod, tuple[TagMethod, ...]] = {
+    "smooth-grad": ("grad-cam++",)  # a map of voxels and one of places err differently
+}
 _SETTINGS = ("init", "start", "steps", "scheme", "weight", "repeats", "difference", "reference",
              "block_mm", "smooth_mm")  # fmt: skip
 _GUIDANCE = ("first", "rho", "mu", "iterations", "recurrences", "draws", "sigma", "schedule",
@@ -240,16 +243,25 @@ def eyes_of(
         machine: Device, threads, seed.
         tell: Hears of progress.
     """
-    fused = _FUSED.get(config.tag_method, ()) if config.tag_fused is None else config.tag_fused
-    methods = (config.tag_method, *fused)
     flow = None
-    if any(method in METHODS and METHODS[method].needs_flow for method in methods):
+    if asks_flow(config):
         flow = fit_flow(
             nets / FLOW, study, presence.labels, config=config, machine=machine, tell=tell
         )
     return tuple(
-        _eye(presence, flow, dataclasses.replace(config, tag_method=method)) for method in methods
+        _eye(presence, flow, dataclasses.replace(config, tag_method=method))
+        for method in _methods(config)
     )
+
+
+def asks_flow(config: LabelConfig) -> bool:
+    """Return whether a map that is wanted asks a flow."""
+    return any(name in METHODS and METHODS[name].needs_flow for name in _methods(config))
+
+
+def _methods(config: LabelConfig) -> tuple[TagMethod, ...]:
+    fused = _FUSED.get(config.tag_method, ()) if config.tag_fused is None else config.tag_fused
+    return (config.tag_method, *fused)
 
 
 def _eye(presence: Presence, flow: Flow | None, config: LabelConfig) -> Eye:
