@@ -155,13 +155,21 @@ def test_a_class_that_nobody_showed_stays_unknown_and_is_not_taken_for_backgroun
 
 
 @pytest.mark.parametrize("method", SPREADING)
-def test_only_clicks_inside_claim_background_far_away_with_low_trust(method: Method) -> None:
+@pytest.mark.parametrize("beside", [(), (clicks("background", (7.3, 7.0, 10.8)),)])
+def test_background_far_from_all_clicks_is_presumed_with_low_trust(
+    method: Method, beside: tuple[Hint, ...]
+) -> None:
+    far = np.linalg.norm(places(GRID) - np.array(MIDDLE)[:, None, None, None], axis=0) > 8
     for trust in (0.0, 0.1, 0.25):
         config = LabelConfig(method=method, background_trust=trust)
-        soft = soft_of((clicks("a", MIDDLE),), config=config, reach_mm=0.7)
-        far = np.linalg.norm(places(GRID) - np.array(MIDDLE)[:, None, None, None], axis=0) > 6
+        soft = soft_of((clicks("a", MIDDLE), *beside), config=config, reach_mm=0.7)
         assert np.allclose(soft.trust[:, far], trust, atol=0.02)
         assert (soft.probs[1][far] < 0.1).all()
+
+
+def test_where_only_background_is_shown_nothing_far_away_is_presumed() -> None:
+    soft = soft_of((clicks("background", (1.1, 1.1, 1.1)),), reach_mm=0.7)
+    assert not soft.trust[:, 8:, 8:, 6:].any()
 
 
 @pytest.mark.parametrize("method", SPREADING)

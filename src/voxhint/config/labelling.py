@@ -237,4 +237,4 @@ class LabelConfig:
     """Highest trust in what only follows from the shape of a box or a ball."""
 
     background_trust: Share = 0.1
-    """Trust in background far from the hints of a case that shows no background at all."""
+    """Trust in background that is far from all hints of a case."""

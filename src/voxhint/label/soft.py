@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
+from scipy import ndimage
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, LabelSet, SoftLabel, Volume
@@ -17,6 +18,7 @@ from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm, heat_mm
 
 _FADE = 2.0  # reaches after which trust has fallen to 0.6
 _NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
+_FAR = 3.0  # reaches from any label, beyond which background is presumed
 _RIM = 2  # settled voxels around the open ones, from which distances start
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
@@ -125,6 +127,10 @@ def _spread(
         presumed = probs[0] > 0.5  # nobody showed it: never more than a weak presumption
         trust[presumed] = np.minimum(trust[presumed], config.background_trust)
         trust[presumed & (near > 2 * _NEVER)] = config.background_trust
+    elif shown[0] and claims.taught is None:  # nobody draws the air around a body
+        lost = _far_away(claims) & (trust < config.background_trust)
+        probs[:, lost], probs[0, lost] = 0, 1
+        trust[lost] = config.background_trust
     if evidence.likely.any():
         trust *= config.guess_trust
     trust[trust < _LEAST] = 0
@@ -158,6 +164,18 @@ def _scores(
     elif edges:
         scores += log_likelihood(claims.images, seeds)
     return scores, near
+
+
+def _far_away(claims: _Claims) -> Bool[np.ndarray, "i j k"]:
+    """Return which voxels lie many reaches from every label that was shown; none if none was."""
+    evidence = claims.evidence
+    seeds = _seeds(evidence)
+    far = np.full(evidence.grid.shape, seeds[1:].any())
+    for number, name in enumerate(claims.labels.names):
+        if number and seeds[number].any():
+            away = ndimage.distance_transform_edt(~seeds[number], evidence.grid.spacing_mm)
+            far &= away > _FAR * claims.reach_mm[name]
+    return far
 
 
 def _fill(
