@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import edt
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy import ndimage
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, LabelSet, SoftLabel, Volume
@@ -173,7 +173,8 @@ def _far_away(claims: _Claims) -> Bool[np.ndarray, "i j k"]:
     far = np.full(evidence.grid.shape, seeds[1:].any())
     for number, name in enumerate(claims.labels.names):
         if number and seeds[number].any():
-            away = ndimage.distance_transform_edt(~seeds[number], evidence.grid.spacing_mm)
+            empty = np.ascontiguousarray(~seeds[number])
+            away = edt.edt(empty, anisotropy=tuple(evidence.grid.spacing_mm.tolist()))
             far &= away > _FAR * claims.reach_mm[name]
     return far
 
