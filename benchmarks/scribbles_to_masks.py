@@ -67,6 +67,7 @@ STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
 
 PHANTOM_ROWS: Mapping[str, tuple[str, ...]] = {
     "partial cross-entropy": DRAWN,
+    "defaults": SMALL,
     "channels stacked": (*SEVERAL, *SMALL, *TRUNK),
     "CT alone": (*SEVERAL, *SMALL, *TRUNK),
     "MR alone": (*SEVERAL, *SMALL, *TRUNK),
