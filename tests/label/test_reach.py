@@ -5,8 +5,9 @@ import pytest
 from tests.label.grids import plain_grid
 from tests.poses import TURNS
 
-from voxhint.core import Box, Grid, LabelSet, Points, Turn
+from voxhint.core import Box, Grid, LabelSet, Points, Turn, Volume
 from voxhint.label import case_reach, gather_evidence, plan_reach
+from voxhint.label.reach import detours
 
 ONE = LabelSet(("background", "a"), (0, 5))
 SIDE = 40.0
@@ -68,3 +69,53 @@ def test_a_class_that_no_case_tells_of_gets_a_share_of_the_field_of_view() -> No
     assert set(one) == set(ONE.names)
     assert two["background"] == pytest.approx(2 * one["background"])
     assert 0 < one["background"] < SIDE
+
+
+def detours_in(
+    voxels: np.ndarray, *hints: Points | Box, turn: Turn | None = None
+) -> dict[str, float]:
+    grid = GRID if turn is None else GRID.turned(turn)
+    stored = voxels if turn is None else turn.apply(voxels)
+    image = Volume(np.ascontiguousarray(stored, np.float32), grid)
+    return detours(gather_evidence(grid, hints, ONE), [image], ONE, edge_weight=2.0)
+
+
+INSIDE, OUTSIDE = clicks(30, 7, side=16), clicks(60, 8, label="background")
+
+
+def rough_corner() -> np.ndarray:
+    """Return an image whose slopes are steep where clicks inside lie, and gentle elsewhere."""
+    voxels = np.random.default_rng(0).normal(0, 1, GRID.shape)
+    voxels[:18, :18, :9] *= 10
+    return voxels
+
+
+def test_in_an_image_without_edges_ways_are_as_long_as_straight_lines() -> None:
+    found = detours_in(np.zeros(GRID.shape), INSIDE, OUTSIDE)
+    assert set(found) == set(ONE.names)
+    assert all(1 <= detour < 1.15 for detour in found.values())
+
+
+def test_a_label_full_of_edges_reaches_further_and_a_smooth_one_no_less() -> None:
+    rough = detours_in(rough_corner(), INSIDE, OUTSIDE)
+    smooth = detours_in(1 / (0.1 + rough_corner() ** 2), INSIDE, OUTSIDE)
+    assert rough["a"] > 2 * rough["background"]
+    plain = plan_reach([{"a": 3.0, "background": 9.0}], [GRID], ONE)
+    longer = plan_reach([plain], [GRID], ONE, [rough])
+    assert longer["a"] == pytest.approx(3 * rough["a"] / rough["background"])
+    assert longer["background"] == 9
+    assert plan_reach([plain], [GRID], ONE, [{"a": 1.0, "background": 4.0}]) == plain
+    assert plan_reach([plain], [GRID], ONE, [{"a": smooth["a"]}]) == plain
+
+
+@pytest.mark.parametrize("turn", TURNS[7::16], ids=str)
+def test_detours_do_not_depend_on_how_the_image_is_stored(turn: Turn) -> None:
+    found = detours_in(rough_corner(), INSIDE, OUTSIDE, turn=turn)
+    straight = detours_in(rough_corner(), INSIDE, OUTSIDE)
+    assert found["a"] == pytest.approx(straight["a"], rel=0.05)
+
+
+def test_boxes_and_single_clicks_tell_no_detours_of_a_label() -> None:
+    box = Box("a", np.full(3, 12.0), np.full(3, 24.0))
+    assert "a" not in detours_in(rough_corner(), box)
+    assert detours_in(rough_corner(), clicks(2, 0), clicks(2, 1, label="background")) == {}

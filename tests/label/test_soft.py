@@ -161,7 +161,7 @@ def test_background_far_from_all_clicks_is_presumed_with_low_trust(
 ) -> None:
     far = np.linalg.norm(places(GRID) - np.array(MIDDLE)[:, None, None, None], axis=0) > 8
     for trust in (0.0, 0.1, 0.25):
-        config = LabelConfig(method=method, background_trust=trust)
+        config = LabelConfig(method=method, background_trust=trust, far_trust=trust)
         soft = soft_of((clicks("a", MIDDLE), *beside), config=config, reach_mm=0.7)
         assert np.allclose(soft.trust[:, far], trust, atol=0.02)
         assert (soft.probs[1][far] < 0.1).all()

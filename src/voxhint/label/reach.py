@@ -2,18 +2,23 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import edt
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from voxhint.core import Grid, LabelSet
+from voxhint.core import Grid, LabelSet, Volume
 from voxhint.label.seeds import Evidence
+from voxhint.label.spread import edge_cost, geodesic_mm
 
 _FEWEST = 4  # seeds that can span a volume
+_RIM = 2  # voxels around the open ones, as `soften` takes
+_SOME = 60  # seeds of a case and class whose midpoints tell detours
 _SEEDS = 150  # of a case looked at: pairs grow with the square
 _RANDOM = 0.554  # mean distance to the nearest of n random points, in (volume / n)^(1/3)
-_GAP = 0.25  # of the width of a box: from its core, half as wide, to its faces
+_GAP = 0.375  # of the width of a box: from its core to its faces, and half of that for edges
+_OUTSIDE = 4 / 3  # reach of what surrounds boxes and balls, in mean reaches of their labels
 _FIELD = 0.05  # of the field of view: where a study shows a class by single clicks only
 
 
@@ -50,9 +55,9 @@ def case_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
 
 
 def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
-    """Return the gap between core and outline of boxes and balls, for them and what surrounds them.
+    """Return the way from core to outline of boxes and balls, for them and what surrounds them.
 
-    The background reaches twice as far: what fills a box is round, and leaves half of it.
+    The background reaches a third further: what fills a box is round, and leaves half of it.
     """
     found = {}
     for number, name in enumerate(labels.names):
@@ -60,7 +65,7 @@ def _shape_reach(evidence: Evidence, labels: LabelSet) -> dict[str, float]:
             volume = float((evidence.possible[number] > 0.5).sum()) * evidence.grid.voxel_mm3
             found[name] = _GAP * float(np.cbrt(volume))
     if found:
-        found[labels.names[0]] = 2 * float(np.mean(list(found.values())))
+        found[labels.names[0]] = _OUTSIDE * float(np.mean(list(found.values())))
     return found
 
 
@@ -75,6 +80,50 @@ def _gap(some: Float64[np.ndarray, "n 3"], seeds: Float64[np.ndarray, "m 3"]) ->
     one, two = np.triu_indices(len(some), 1)
     away, _ = cKDTree(seeds).query((some[one] + some[two]) / 2)
     return float(np.mean(away))
+
+
+def detours(
+    evidence: Evidence, images: Sequence[Volume], labels: LabelSet, *, edge_weight: float
+) -> dict[str, float]:
+    """Measure how much longer edges make the ways between the seeds of each class in one case.
+
+    Args:
+        evidence: What the hints of the case prove.
+        images: Channels on the evidence's grid.
+        labels: Names of the classes.
+        edge_weight: As for `geodesic_mm`.
+
+    Returns:
+        For each class with at least four seeds, the ways to its nearest seed over the straight
+        lines there, from those midpoints of its seeds that are nearer to them than to another
+        class's.
+    """
+    part = evidence.open_box(margin=_RIM)
+    enough = (evidence.proven[1:] > 0.5).sum((1, 2, 3)) >= _FEWEST
+    if part is None or evidence.drawn_whole or not enough.any():
+        return {}
+    inner = evidence.cropped(part)
+    crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
+    steep = edge_cost(crops)
+    seeds = inner.proven > 0.5
+    ways = np.stack([geodesic_mm(s, steep, inner.grid, edge_weight=edge_weight) for s in seeds])
+    found = {}
+    for number, name in enumerate(labels.names):
+        index = np.argwhere(seeds[number])
+        if len(index) < _FEWEST:
+            continue
+        some = index[:: -(-len(index) // _SOME)]
+        one, two = np.triu_indices(len(some), 1)
+        midpoints = np.unique((some[one] + some[two]) // 2, axis=0)
+        around = ways[(slice(None), *midpoints.T)]
+        own = midpoints[around[number] <= around.min(0)]
+        straight = edt.edt(
+            np.ascontiguousarray(~seeds[number]), anisotropy=tuple(inner.grid.spacing_mm.tolist())
+        )
+        plain = float(straight[tuple(own.T)].sum())
+        if plain > 0:
+            found[name] = float(ways[(number, *own.T)].sum()) / plain
+    return found
 
 
 def spread_mm(seeds: Bool[np.ndarray, "i j k"], grid: Grid) -> float | None:
@@ -95,7 +144,10 @@ def spread_mm(seeds: Bool[np.ndarray, "i j k"], grid: Grid) -> float | None:
 
 
 def plan_reach(
-    measured: Iterable[Mapping[str, float]], grids: Sequence[Grid], labels: LabelSet
+    measured: Iterable[Mapping[str, float]],
+    grids: Sequence[Grid],
+    labels: LabelSet,
+    detoured: Sequence[Mapping[str, float]] = (),
 ) -> dict[str, float]:
     """Decide one reach for each class of a study.
 
@@ -103,6 +155,8 @@ def plan_reach(
         measured: What `case_reach` found in some or all cases.
         grids: Their grids.
         labels: Names of the classes.
+        detoured: What `detours` found in some cases, where ways lead over edges: a label whose
+            ways are lengthened more than the background's then reaches so much further.
 
     Returns:
         The median over cases; where no case shows a class by enough seeds, a twentieth of the
@@ -115,4 +169,12 @@ def plan_reach(
     for name in labels.names:
         known = [case[name] for case in cases if name in case]
         plan[name] = float(np.median(known)) if known else fallback
+    longer = {
+        name: np.median(known)
+        for name in labels.names
+        if (known := [case[name] for case in detoured if name in case])
+    }
+    usual = longer.pop(labels.names[0], np.inf)
+    for name, detour in longer.items():
+        plan[name] *= max(1.0, float(detour / usual))
     return plan

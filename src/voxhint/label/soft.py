@@ -128,9 +128,9 @@ def _spread(
         trust[presumed] = np.minimum(trust[presumed], config.background_trust)
         trust[presumed & (near > 2 * _NEVER)] = config.background_trust
     elif shown[0] and claims.taught is None:  # nobody draws the air around a body
-        lost = _far_away(claims) & (trust < config.background_trust)
+        lost = _far_away(claims) & (trust < config.far_trust)
         probs[:, lost], probs[0, lost] = 0, 1
-        trust[lost] = config.background_trust
+        trust[lost] = config.far_trust
     if evidence.likely.any():
         trust *= config.guess_trust
     trust[trust < _LEAST] = 0

@@ -16,6 +16,7 @@ from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import case_reach, gather_evidence, plan_reach, soften
 from voxhint.label.across import Across, learn_across, lesson_of
+from voxhint.label.reach import detours
 from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
 from voxhint.verbs.finder import Finder, Found
@@ -29,6 +30,7 @@ from voxhint.verbs.tell import Tell, peak_ram_mb, silent
 NETS = "nets"
 VERIFIER = "verifier"
 COUNTERFACTUALS = "counterfactuals"
+_DETOURED = 24  # cases that tell how much edges lengthen ways
 _MEASURED = 200  # cases that decide the reach, and teach the others
 _LEAN = 2.0  # natural logarithm of odds
 _NEAR = 2.0  # voxels that a drawn slice leans the balance of
@@ -210,7 +212,8 @@ def plan_spread(
     if config.reach_mm is not None and not together:
         return Spread(dict.fromkeys(study.labels.names, config.reach_mm))
     rng = np.random.default_rng(machine.seed)
-    measured, grids, lessons, drawn = [], [], [], False
+    measured, grids, lessons, detoured, drawn = [], [], [], [], False
+    step = -(-len(chosen) // _DETOURED)
     for number, files in enumerate(chosen):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
@@ -219,10 +222,13 @@ def plan_spread(
             measured.append(case_reach(evidence, study.labels))
             grids.append(case.grid)
             drawn |= evidence.drawn_whole
+            if config.method in ("geodesic", "heat") and number % step == 0:
+                images, steep = tuple(case.images.values()), config.edge_weight
+                detoured.append(detours(evidence, images, study.labels, edge_weight=steep))
             if together:
                 lessons.append(lesson_of(evidence, case.images, study.channels, rng))
     across = learn_across(lessons, study.channels, steps=config.across_steps, rng=rng)
-    reach = plan_reach(measured, grids, study.labels)
+    reach = plan_reach(measured, grids, study.labels, detoured)
     lone = any(all(name not in case for case in measured) for name in study.labels.names)
     if across is not None and drawn:
         near = _NEAR * float(np.median([grid.spacing_mm.max() for grid in grids]))
