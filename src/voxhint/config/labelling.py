@@ -114,7 +114,7 @@ class LabelConfig:
     flow_voxels: Count = 8_000
     """Voxels of an image as the flow sees it at most; larger ones are made coarser."""
 
-    flow_times: Literal["uniform", "middle", "noisy"] = "noisy"
+    flow_times: Literal["uniform", "middle", "noisy"] = "middle"
     """Noise levels the flow learns most: all alike, those around one half, or the high ones."""
 
     flow_seen: Weight = 0.3
