@@ -233,7 +233,7 @@ class LabelConfig:
     edge_weight: Weight = 2.0
     """How much longer a way gets over an edge; 0 ignores the image (geodesic only)."""
 
-    guess_trust: Share = 0.3
+    guess_trust: Share = 0.7
     """Highest trust in what only follows from the shape of a box or a ball."""
 
     background_trust: Share = 0.1
