@@ -19,7 +19,7 @@ from voxhint.train.flows import drawn_times
 CPU = torch.device("cpu")
 SIZE = (4, 4, 2)
 PLAN = replace(plan(), patch=SIZE, batch=8)
-STEADY = LabelConfig(flow_mirror=False)
+STEADY = LabelConfig(flow_times="noisy", flow_mirror=False)
 
 
 @pytest.fixture(autouse=True)
