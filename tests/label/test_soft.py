@@ -28,6 +28,7 @@ from voxhint.core import (
     Volume,
 )
 from voxhint.label import dense_label, facts_of, gather_evidence, soften
+from voxhint.label.soft import Taught
 
 ONE = LabelSet(("background", "a"), (0, 5))
 TWO = LabelSet(("background", "a", "b"), (0, 5, 2))
@@ -170,6 +171,25 @@ def test_background_far_from_all_clicks_is_presumed_with_low_trust(
 def test_where_only_background_is_shown_nothing_far_away_is_presumed() -> None:
     soft = soft_of((clicks("background", (1.1, 1.1, 1.1)),), reach_mm=0.7)
     assert not soft.trust[:, 8:, 8:, 6:].any()
+
+
+@pytest.mark.parametrize("method", SPREADING)
+@pytest.mark.parametrize("chance_of_a", [0.1, 0.9])
+def test_far_from_a_label_it_gains_nothing_because_background_is_farther_still(
+    method: Method, chance_of_a: float
+) -> None:
+    hints = (clicks("a", MIDDLE), clicks("background", (9.3, 7.0, 7.8)))
+    told = np.log(np.array([1 - chance_of_a, chance_of_a], np.float32))
+    soft = soften(
+        gather_evidence(GRID, hints, ONE),
+        [image_of(GRID)],
+        ONE,
+        reach_mm={"background": 1.0, "a": 1.5},
+        config=LabelConfig(method=method),
+        taught=Taught(np.broadcast_to(told[:, None, None, None], (2, *GRID.shape)).copy()),
+    )
+    far = np.linalg.norm(places(GRID) - np.array(MIDDLE)[:, None, None, None], axis=0) > 6
+    assert np.allclose(soft.probs[1][far & (places(GRID)[0] < 4)], chance_of_a, atol=0.01)
 
 
 @pytest.mark.parametrize("method", SPREADING)

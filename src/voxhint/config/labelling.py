@@ -53,7 +53,7 @@ class LabelConfig:
     """Learn from the hints of all cases how classes look and where they lie; used where it helps
     with cases held out. If not given, not for scribbles alone on a single channel."""
 
-    across_steps: Count = 600
+    across_steps: Count = 2000
     """Optimiser steps of what is learnt across cases."""
 
     across_trust: Share = 0.5

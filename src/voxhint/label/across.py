@@ -53,7 +53,7 @@ class Across:
     """What log probabilities are multiplied by, so that they fit the cases held out."""
 
     skill: float
-    """Share of the surprise of held-out facts that it takes away."""
+    """Brier skill on held-out facts: share of their squared error that it takes away."""
 
     def told(self) -> dict[str, float | bool]:
         """Return what it found, as written into `made.json`."""
@@ -237,16 +237,21 @@ def _fit(cases: Sequence[Lesson], place: bool, steps: int, seed: int) -> nn.Modu
 
 
 def _try(net: nn.Module, cases: Sequence[Lesson], place: bool) -> tuple[float, float]:  # noqa: FBT001
-    """Return how much surprise the network takes away at its best sharpness, and that sharpness."""
+    """Return the skill of the network at its best sharpness, and that sharpness.
+
+    Source:
+        Brier 1950, "Verification of forecasts expressed in terms of probability"; as a share of
+        what the classes' shares alone would have. It is bounded, where surprise lets a single fact
+        that stands for a large volume decide.
+    """
     looks, classes, weights = _join(cases, place)
-    share = weights / weights.sum()
+    share = (weights / weights.sum())[:, None]
     with torch.no_grad():
-        logs = functional.log_softmax(net(looks), 1)
-        surprises = [
-            float(-(share[:, None] * classes * functional.log_softmax(float(s) * logs, 1)).sum())
+        logs = net(looks)
+        errors = [
+            float((share * (functional.softmax(float(s) * logs, 1) - classes) ** 2).sum())
             for s in _SHARPNESS
         ]
-        usual = (share[:, None] * classes).sum(0)
-        blind = float(-(usual * torch.log(usual.clamp_min(1e-9))).sum())
-    best = int(np.argmin(surprises))
-    return 1 - surprises[best] / max(blind, 1e-9), float(_SHARPNESS[best])
+        blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
+    best = int(np.argmin(errors))
+    return 1 - errors[best] / max(blind, 1e-9), float(_SHARPNESS[best])

@@ -18,7 +18,7 @@ from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm, heat_mm
 
 _FADE = 2.0  # reaches after which trust has fallen to 0.6
 _NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
-_FAR = 3.0  # reaches from any label, beyond which background is presumed
+_FAR = 3.0  # reaches from any label, beyond which background is presumed, or others are asked
 _RIM = 2  # settled voxels around the open ones, from which distances start
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
@@ -147,23 +147,20 @@ def _scores(
     """Return how well each class that was shown fits each voxel, and how near its seeds are."""
     evidence, config, taught = claims.evidence, claims.config, claims.taught
     seeds = _seeds(evidence)
-    scores = np.full(evidence.proven.shape, -np.inf, np.float32)
-    near = np.full(evidence.grid.shape, np.inf, np.float32)
-    lean = np.inf if taught is None else taught.lean
+    ways = np.full(evidence.proven.shape, np.inf, np.float32)  # in reaches
     edges = config.method in ("geodesic", "heat")
     steep = edge_cost(claims.images) if edges else None
     for number, name in enumerate(claims.labels.names):
         if seeds[number].any():
-            away = _distance(seeds[number], evidence, steep, claims.reach_mm[name], config)
-            scores[number] = np.maximum(-0.5 * away**2, -lean)
-            near = np.minimum(near, away)
-        elif np.isfinite(lean):
-            scores[number] = -lean
-    if taught is not None:
-        scores += taught.logs
-    elif edges:
-        scores += log_likelihood(claims.images, seeds)
-    return scores, near
+            reach = claims.reach_mm[name]
+            ways[number] = _distance(seeds[number], evidence, steep, reach, config)
+    near = ways.min(0)
+    if taught is None:
+        scores = -0.5 * ways**2
+        return scores + log_likelihood(claims.images, seeds) if edges else scores, near
+    label = ways[1:].min(0)  # far from all labels none gains because background is shown elsewhere
+    ways[0] = np.where(label > _FAR, np.minimum(ways[0], label), ways[0])
+    return np.maximum(-0.5 * ways**2, -np.float32(taught.lean)) + taught.logs, near
 
 
 def _far_away(claims: _Claims) -> Bool[np.ndarray, "i j k"]:
