@@ -101,9 +101,12 @@ def test_a_label_full_of_edges_reaches_further_and_a_smooth_one_no_less() -> Non
     smooth = detours_in(1 / (0.1 + rough_corner() ** 2), INSIDE, OUTSIDE)
     assert rough["a"] > 2 * rough["background"]
     plain = plan_reach([{"a": 3.0, "background": 9.0}], [GRID], ONE)
-    longer = plan_reach([plain], [GRID], ONE, [rough])
-    assert longer["a"] == pytest.approx(3 * rough["a"] / rough["background"])
-    assert longer["background"] == 9
+    ratio = rough["a"] / rough["background"]
+    for around in (90.0, 9.0, 2.0):
+        longer = plan_reach([{**plain, "background": around}], [GRID], ONE, [rough])
+        assert longer["a"] == pytest.approx(max(3, min(3 * ratio, around)))
+        assert longer["background"] == around
+    assert ratio > 3
     assert plan_reach([plain], [GRID], ONE, [{"a": 1.0, "background": 4.0}]) == plain
     assert plan_reach([plain], [GRID], ONE, [{"a": smooth["a"]}]) == plain
 

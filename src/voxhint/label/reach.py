@@ -156,7 +156,8 @@ def plan_reach(
         grids: Their grids.
         labels: Names of the classes.
         detoured: What `detours` found in some cases, where ways lead over edges: a label whose
-            ways are lengthened more than the background's then reaches so much further.
+            ways are lengthened more than the background's then reaches so much further, but not
+            beyond the background.
 
     Returns:
         The median over cases; where no case shows a class by enough seeds, a twentieth of the
@@ -174,7 +175,8 @@ def plan_reach(
         for name in labels.names
         if (known := [case[name] for case in detoured if name in case])
     }
-    usual = longer.pop(labels.names[0], np.inf)
+    around = labels.names[0]
+    usual = longer.pop(around, np.inf)
     for name, detour in longer.items():
-        plan[name] *= max(1.0, float(detour / usual))
+        plan[name] = max(plan[name], min(plan[name] * float(detour / usual), plan[around]))
     return plan
