@@ -155,6 +155,16 @@ def test_a_grid_without_a_place_is_refused_with_advice(
         Grid(shape, affine)
 
 
+def test_a_part_of_an_image_lies_where_it_lay() -> None:
+    grid = grid_of(30)
+    whole = Volume(np.random.default_rng(0).random(SHAPE, np.float32), grid, "HU")
+    part = whole.cropped((slice(1, 3), slice(0, 99), slice(2, 4)))
+    assert part.unit == "HU"
+    assert part.grid.shape == (2, 4, 2)
+    assert np.array_equal(part.voxels, whole.voxels[1:3, :, 2:4])
+    assert np.allclose(places(part.grid), places(grid)[:, 1:3, :, 2:4])
+
+
 def test_an_array_of_another_shape_than_its_grid_is_refused() -> None:
     with pytest.raises(GridMismatchError, match=r"\(3, 4, 6\).*must agree"):
         Volume(np.zeros((3, 4, 6), np.float32), grid_of())

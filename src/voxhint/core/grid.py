@@ -143,11 +143,12 @@ class Grid:
         shape = (self.shape[turn.axes[0]], self.shape[turn.axes[1]], self.shape[turn.axes[2]])
         return Grid(shape, self.affine @ step)
 
-    def cropped(self, low: tuple[int, int, int], shape: tuple[int, int, int]) -> "Grid":
-        """Return the grid of the part of an array that starts at `low`."""
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Grid":
+        """Return the grid of a box of voxels; what of it lies beyond the array is left out."""
+        i, j, k = (range(n)[along] for n, along in zip(self.shape, part, strict=True))
         step = np.eye(4)
-        step[:3, 3] = low
-        return Grid(shape, self.affine @ step)
+        step[:3, 3] = (i.start, j.start, k.start)
+        return Grid((len(i), len(j), len(k)), self.affine @ step)
 
     def spaced(self, spacing_mm: Float64[np.ndarray, "3"]) -> "Grid":
         """Return a grid of another spacing over the same field of view, centred on it."""

@@ -34,6 +34,11 @@ class Volume:
     def __post_init__(self) -> None:
         _require_shape(self.voxels.shape, self.grid)
 
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Volume":
+        """Return a box of voxels, where it lies."""
+        voxels = np.ascontiguousarray(self.voxels[part])
+        return Volume(voxels, self.grid.cropped(part), self.unit)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:

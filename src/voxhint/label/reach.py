@@ -13,7 +13,6 @@ from voxhint.label.seeds import Evidence
 from voxhint.label.spread import edge_cost, geodesic_mm
 
 _FEWEST = 4  # seeds that can span a volume
-_RIM = 2  # voxels around the open ones, as `soften` takes
 _SOME = 60  # seeds of a case and class whose midpoints tell detours
 _SEEDS = 150  # of a case looked at: pairs grow with the square
 _RANDOM = 0.554  # mean distance to the nearest of n random points, in (volume / n)^(1/3)
@@ -98,13 +97,12 @@ def detours(
         lines there, from those midpoints of its seeds that are nearer to them than to another
         class's.
     """
-    part = evidence.open_box(margin=_RIM)
+    part = evidence.open_box()
     enough = (evidence.proven[1:] > 0.5).sum((1, 2, 3)) >= _FEWEST
     if part is None or evidence.drawn_whole or not enough.any():
         return {}
     inner = evidence.cropped(part)
-    crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
-    steep = edge_cost(crops)
+    steep = edge_cost([image.cropped(part) for image in images])
     seeds = inner.proven > 0.5
     ways = np.stack([geodesic_mm(s, steep, inner.grid, edge_weight=edge_weight) for s in seeds])
     found = {}

@@ -19,6 +19,7 @@ from voxhint.core import (
     Tag,
 )
 
+_RIM = 2  # settled voxels around the open ones, from which distances start
 _CORE = 0.5  # of a box's or ball's half width: roundish objects fill their middle
 _TIE = 1.0001  # voxels equally near a middle are all taken, whatever the rounding
 _MARGIN = 0.15  # of a diameter: how far beyond the ball an object may still reach
@@ -54,21 +55,18 @@ class Evidence:
     def cropped(self, part: tuple[slice, slice, slice]) -> "Evidence":
         """Return the evidence of a box of voxels."""
         inner = (slice(None), *part)
-        proven = self.proven[inner]
-        low = (part[0].start, part[1].start, part[2].start)
-        shape = (proven.shape[1], proven.shape[2], proven.shape[3])
-        grid = self.grid.cropped(low, shape)
-        return Evidence(proven, self.possible[inner], self.likely[inner], grid, self.drawn_whole)
+        fields = (self.proven[inner], self.possible[inner], self.likely[inner])
+        return Evidence(*fields, self.grid.cropped(part), self.drawn_whole)
 
-    def open_box(self, *, margin: int) -> tuple[slice, slice, slice] | None:
-        """Return the box around all voxels that are not settled, None if there is none."""
+    def open_box(self) -> tuple[slice, slice, slice] | None:
+        """Return the box around all voxels that are not settled and a rim, None without any."""
         found = []
         for axis in range(3):
             rest = tuple(other for other in range(3) if other != axis)
             along = np.flatnonzero((~self.settled).any(rest))
             if not along.size:
                 return None
-            found.append(slice(max(0, int(along[0]) - margin), int(along[-1]) + 1 + margin))
+            found.append(slice(max(0, int(along[0]) - _RIM), int(along[-1]) + 1 + _RIM))
         return found[0], found[1], found[2]
 
 

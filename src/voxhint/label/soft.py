@@ -19,7 +19,6 @@ from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm, heat_mm
 _FADE = 2.0  # reaches after which trust has fallen to 0.6
 _NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
 _FAR = 3.0  # reaches from any label, beyond which background is presumed, or others are asked
-_RIM = 2  # settled voxels around the open ones, from which distances start
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
 
@@ -71,7 +70,7 @@ def soften(
     Returns:
         Probability and trust of every class.
     """
-    part = evidence.open_box(margin=_RIM)
+    part = evidence.open_box()
     if part is None or config.method == "none":
         return facts_of(evidence)
     if config.method == "pw4medseg":
@@ -80,7 +79,7 @@ def soften(
         claims = _with_facts(bells.probs, bells.trust[0], evidence, unseen=nobody)
         return from_claims(*claims, evidence)
     inner = evidence.cropped(part)
-    crops = [Volume(np.ascontiguousarray(i.voxels[part]), inner.grid, i.unit) for i in images]
+    crops = [image.cropped(part) for image in images]
     unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
     told = None if taught is None else taught.cropped(part)
     belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told))

@@ -226,16 +226,13 @@ def _write_window(
     *,
     test: bool,
 ) -> None:
-    part = tuple(
-        slice(start, start + count) for start, count in zip(window.low, window.shape, strict=True)
-    )
-    grid = scan.grid.cropped(window.low, window.shape)
+    i, j, k = (slice(at, at + n) for at, n in zip(window.low, window.shape, strict=True))
+    part = scan.cropped((i, j, k))
     images = book.folder / ("imagesTs" if test else "imagesTr")
-    voxels = np.ascontiguousarray(scan.voxels[part])
-    write_nifti(images / f"{case}_0000.nii.gz", narrowed(voxels), grid)
+    write_nifti(images / f"{case}_0000.nii.gz", narrowed(part.voxels), part.grid)
     if mask is not None:
         value = np.uint8(book.labels.ids[1])
-        write_ids(book.folder / "labelsTs" / f"{case}.nii.gz", mask[part] * value, grid)
+        write_ids(book.folder / "labelsTs" / f"{case}.nii.gz", mask[i, j, k] * value, part.grid)
 
 
 def _mask(
