@@ -105,13 +105,14 @@ FAITHFUL = Settings(
 """What is certain of the paper: frozen flow, guided first steps, absolute difference to the
 original. All numbers are choices."""
 
+# A gate of 0 scales steps by belief and never stops: it is the tag that says the label is there.
 PAIRED = Settings(
-    init="inversion", start=0.5, steps=10, guidance=Guidance(first=3, gate=0.1),
+    init="inversion", start=0.5, steps=10, guidance=Guidance(first=3, gate=0.0),
     difference="positive", reference="paired", smooth_mm=0.5,
 )  # fmt: skip
 
 PIXEL = Settings(
-    steps=20, guidance=Guidance(rho=0.03, gate=0.1), difference="positive", smooth_mm=1.0
+    steps=20, guidance=Guidance(rho=0.03, gate=0.0), difference="positive", smooth_mm=1.0
 )
 
 UNGUIDED = replace(FAITHFUL, repeats=4)
