@@ -35,12 +35,12 @@ from voxhint.prepare.steps import onto
 from voxhint.verbs.presence import Presence, image_of
 
 PLACES = 4  # candidates that are tried in a window
-NEAR = "guided-flow-paired"
+NEAR = "guided-flow-paired:guide_gate=0.1"
 UNGATED = (
     "guided-flow:edit_init=inversion,edit_start=0.5,edit_steps=10,edit_difference=positive,"
     "edit_reference=paired,guide_first=3"
 )
-STARTS = "/".join(f"{NEAR}:edit_start={start}" for start in (0.35, 0.5, 0.65))
+STARTS = "/".join(f"{NEAR},edit_start={start}" for start in (0.35, 0.5, 0.65))
 LABEL = "label-flow:guide_gate=0.1"
 BOTH = f"{LABEL}/flow-contrast:guide_gate=0.1"
 STEPS = (
@@ -52,7 +52,7 @@ STEPS = (
     ("+ above what healthy windows show", NEAR, "healthy"),
     ("+ parts that a second predictor misses", NEAR, "verified"),
     ("+ borders from the image", NEAR, "refined"),
-    ("+ four noisy copies at each look of the predictor", f"{NEAR}:guide_draws=4", "refined"),
+    ("+ four noisy copies at each look of the predictor", f"{NEAR},guide_draws=4", "refined"),
     ("+ three starts joined, one copy", STARTS, "refined"),
     ("label-flow in place of the guided flow", LABEL, "refined"),
     ("label-flow joined with flow-contrast", BOTH, "refined"),

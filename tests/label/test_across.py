@@ -6,7 +6,7 @@ from jaxtyping import Float32
 from tests.label.grids import places, plain_grid, turned_image
 from tests.poses import SOME_TURNS
 
-from voxhint.core import Box, Grid, Hint, LabelSet, Points, Turn, Volume
+from voxhint.core import Box, Hint, LabelSet, Points, Turn, Volume
 from voxhint.label import gather_evidence
 from voxhint.label.across import Across, Lesson, learn_across, lesson_of, looks_of
 
@@ -120,6 +120,5 @@ def test_facts_are_weighed_by_the_volume_they_stand_for() -> None:
 def test_one_grid_may_differ_from_another() -> None:
     across = taught([lesson(image_of(s), *clicks(s)) for s in range(9)], 20)
     assert across is not None
-    small = Grid((6, 5, 4), GRID.affine)
-    image = Volume(np.ascontiguousarray(image_of(1).voxels[:6, :5, :4]), small)
-    assert across.log_probs({"CT": image}, small).shape == (2, 6, 5, 4)
+    image = image_of(1).cropped((slice(6), slice(5), slice(4)))
+    assert across.log_probs({"CT": image}, image.grid).shape == (2, 6, 5, 4)

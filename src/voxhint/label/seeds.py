@@ -60,10 +60,10 @@ class Evidence:
 
     def open_box(self) -> tuple[slice, slice, slice] | None:
         """Return the box around all voxels that are not settled and a rim, None without any."""
-        found = []
+        found, open_ = [], ~self.settled
         for axis in range(3):
             rest = tuple(other for other in range(3) if other != axis)
-            along = np.flatnonzero((~self.settled).any(rest))
+            along = np.flatnonzero(open_.any(rest))
             if not along.size:
                 return None
             found.append(slice(max(0, int(along[0]) - _RIM), int(along[-1]) + 1 + _RIM))
