@@ -103,9 +103,21 @@ _IMAGES: dict[str, Kind] = {
     "metres": Kind(header(IMAGE, 123, "B", 1), (IMAGE, "meter", "millimetres")),
     "slope NaN": Kind(header(IMAGE, 112, "f", np.nan), (), "fine"),
     "slope infinite": Kind(header(IMAGE, 112, "f", np.inf), (), "fine"),
-    "slope huge": Kind(header(IMAGE, 112, "f", 3e38), (IMAGE, "NaN or infinite")),
-    "voxel NaN": Kind(_set(np.nan), (IMAGE, "1 voxels are NaN", "replace")),
-    "voxel infinite": Kind(_set(np.inf), (IMAGE, "1 voxels are NaN or infinite")),
+    "slope huge": Kind(header(IMAGE, 112, "f", 3e38), (IMAGE, "values up to", "rescale")),
+    "all NaN": Kind(_voxels(lambda v: v * np.nan), (IMAGE, "no data (nan)", "nothing else")),
+    "voxel NaN": Kind(_set(np.nan), (IMAGE, "1 of", "no data (nan)", "look"), "warning"),
+    "voxel infinite": Kind(_set(np.inf), (IMAGE, "1 of", "no data (inf)", "look"), "warning"),
+    "voxel of no data": Kind(_set(-3.4028235e38), (IMAGE, "no data (-3.40282e+38)"), "warning"),
+    "two places": Kind(header(IMAGE, 268, "f", 50), (IMAGE, "contradict", "rewrite"), "warning"),
+    "voxels in the header": Kind(
+        header(IMAGE, 108, "f", 0), (IMAGE, "begin at byte 0", "vox_offset", "export")
+    ),
+    "fewer slices than there are": Kind(
+        header(IMAGE, 46, "h", 4), (IMAGE, "holds more voxels than its header", "mend")
+    ),
+    "a smaller type than there is": Kind(
+        header(IMAGE, 70, "2h", 4, 16), (IMAGE, "holds more voxels than its header", "mend")
+    ),
     "constant": Kind(_voxels(np.ones_like), (IMAGE, "every voxel", "check"), "warning"),
     "2D": Kind(_voxels(lambda v: v[..., 0]), (IMAGE, "2 axes", "3D")),
     "time series": Kind(_voxels(lambda v: np.stack([v, v], -1)), (IMAGE, "4 axes", "3D")),

@@ -49,6 +49,12 @@ class Grid:
     affine: Float64[np.ndarray, "4 4"]
     """Takes the index of a voxel's centre to its place in millimetres."""
 
+    also: tuple[Float64[np.ndarray, "4 4"], ...] = ()
+    """Affines that other programs take, where the file says its place more than once."""
+
+    header: bytes = b""
+    """The header of the file it was read from; what is written for that image carries it on."""
+
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
             msg = (
@@ -91,9 +97,21 @@ class Grid:
         return self.to_world(ends.reshape(3, 8).T)
 
     def distance_mm(self, other: "Grid") -> float:
-        """Return how far apart the corners of two grids of one shape lie at most."""
+        """Return how far apart the corners of two grids lie at most."""
         apart = np.linalg.norm(self.corners_mm() - other.corners_mm(), axis=1)
         return float(apart.max())
+
+    def distance_voxels(self, other: "Grid") -> float:
+        """Return how far apart the corners lie at most along i, j or k, in voxels of this grid.
+
+        Between the corners two grids of one shape are nowhere further apart.
+        """
+        apart = np.linalg.solve(self.affine[:3, :3], (self.corners_mm() - other.corners_mm()).T)
+        return float(np.abs(apart).max())
+
+    def readings(self) -> tuple["Grid", ...]:
+        """Return this grid, and where else other programs read it from the same header."""
+        return (self, *(Grid(self.shape, affine) for affine in self.also))
 
     def same(self, other: "Grid", *, tol_mm: float = 1e-3) -> bool:
         """Return whether two grids have one shape and one place."""

@@ -30,6 +30,8 @@ class Volume:
     voxels: Float32[np.ndarray, "i j k"]
     grid: Grid
     unit: Unit = "a.u."
+    notes: tuple[str, ...] = ()
+    """What a person should know of how its voxels were read, each as "finding; advice"."""
 
     def __post_init__(self) -> None:
         _require_shape(self.voxels.shape, self.grid)

@@ -10,12 +10,14 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Hint, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN
+from voxhint.core.volume import Volume
 from voxhint.files.checks import channel_problems, contradictions, drawn_problems, place_problems
 from voxhint.files.hints import Placed
 from voxhint.files.images import image_warnings, read_grid, read_ids, read_volume
+from voxhint.files.places import Place, place_of
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.slips import double_clicks
-from voxhint.files.strokes import VoxelFile, matching_grid, read_voxel_hint
+from voxhint.files.strokes import VoxelFile, read_voxel_hint
 from voxhint.files.study import CaseFiles, Study
 
 
@@ -50,15 +52,21 @@ def _grids(study: Study, files: CaseFiles, depth: Depth) -> tuple[dict[str, Grid
             volume = read_volume(path, channel=channel) if depth.deep else None
             grids[channel] = read_grid(path) if volume is None else volume.grid
             problems += [_warning(told, where, files.name) for told in image_warnings(path)]
-            if volume is not None and np.ptp(volume.voxels) == 0:
-                finding = f"every voxel is {volume.voxels.flat[0]:g}"
-                problems.append(Problem(where, finding, "check it", "warning", files.name))
+            if volume is not None:
+                problems += [_warning(told, where, files.name) for told in _odd(volume)]
         except BadFileError as error:
             problems.append(problem_of(error, where, case=files.name))
     if len(grids) > 1:
         folder = next(iter(files.images.values())).parent.relative_to(study.root).as_posix()
         problems += channel_problems(files.name, list(grids.items()), folder)
     return grids, problems
+
+
+def _odd(volume: Volume) -> Iterator[str]:
+    """Yield what is odd about the voxels of an image."""
+    yield from volume.notes
+    if np.ptp(volume.voxels) == 0:
+        yield f"every voxel is {volume.voxels.flat[0]:g}; check it"
 
 
 def _warning(told: str, where: str, case: str) -> Problem:
@@ -81,13 +89,15 @@ def _mask_problems(
     except BadFileError as error:
         yield problem_of(error, where, case=case)
         return
-    if grids and matching_grid(grid, list(grids)) is None:
-        yield _off_grid(where, case)
+    yield from _off_grid(grid, grids, where, case)
 
 
-def _off_grid(where: str, case: str) -> Problem:
-    finding = f"lies on another grid than every channel of case '{case}'"
-    return Problem(where, finding, "resample it onto the grid of one", case=case)
+def _off_grid(grid: Grid, grids: Sequence[Grid], where: str, case: str) -> Iterator[Problem]:
+    """Yield what is odd about the place of a mask, if the images could be read."""
+    place = place_of(grid, grids) if grids else Place(None)
+    if place.told:
+        finding, _, advice = place.told.partition("; ")
+        yield Problem(where, finding, advice, "warning" if place.grid else "error", case)
 
 
 def _drawn(
@@ -99,9 +109,7 @@ def _drawn(
         hint = read_voxel_hint(file, study.labels)
     except BadFileError as error:
         return Examined(frozenset(), (problem_of(error, where, case=file.case),))
-    problems = []
-    if grids and matching_grid(hint.grid, list(grids)) is None:
-        problems.append(_off_grid(where, file.case))
+    problems = list(_off_grid(hint.grid, grids, where, file.case))
     if isinstance(hint, Soft):
         return Examined(frozenset({hint.label}), tuple(problems))
     problems += drawn_problems(hint, file.case, study.labels, placed, where)

@@ -11,7 +11,8 @@ from voxhint.core.grid import Grid
 from voxhint.core.volume import Unit, Volume
 from voxhint.files.dicom import open_series, read_series
 from voxhint.files.itk import read_itk, read_itk_grid
-from voxhint.files.nifti import read_nifti, read_nifti_grid, write_nifti
+from voxhint.files.nifti import nifti_warnings, read_nifti, read_nifti_grid, write_nifti
+from voxhint.files.nodata import measured
 from voxhint.files.problems import reading
 from voxhint.files.sane import require_near
 
@@ -86,9 +87,16 @@ def image_warnings(path: Path) -> tuple[str, ...]:
         path: An image file, or a folder holding one DICOM series.
 
     Returns:
-        Each as "finding; advice"; only DICOM series have any.
+        Each as "finding; advice".
     """
-    return open_series(path).warnings if path.is_dir() else ()
+    with reading(path):
+        match _kind(path):
+            case "folder":
+                return open_series(path).warnings
+            case ".nii":
+                return nifti_warnings(path)
+            case _:
+                return ()
 
 
 def read_volume(path: Path, *, channel: str = "") -> Volume:
@@ -99,10 +107,10 @@ def read_volume(path: Path, *, channel: str = "") -> Volume:
         channel: Its name in the study, which tells the unit.
 
     Returns:
-        The image with slope and intercept applied.
+        The image with slope and intercept applied, no-data values replaced.
 
     Raises:
-        BadFileError: It cannot be read, is not 3D, or holds voxels that are not finite.
+        BadFileError: It cannot be read, is not 3D, or holds hardly a measurement.
     """
     with reading(path):
         kind = _kind(path)
@@ -113,12 +121,11 @@ def read_volume(path: Path, *, channel: str = "") -> Volume:
         else:
             voxels, grid = read_itk(path)
         require_near(path, grid)
-        single = np.asarray(voxels, dtype=np.float32)
-        strange = int(single.size - np.isfinite(single).sum())
-        if strange:
-            msg = f"{path.name}: {strange} voxels are NaN or infinite; replace them by air"
-            raise BadFileError(msg)
-        return Volume(single, grid, unit_of(channel))
+        with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is no data
+            single = np.asarray(voxels, dtype=np.float32)
+        unit = unit_of(channel)
+        filled, notes = measured(path, single, unit)
+        return Volume(filled, grid, unit, notes)
 
 
 def _read_stored(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:

@@ -12,8 +12,6 @@ from voxhint.files.problems import reading
 
 VoxelKind = Literal["scribbles", "slices", "soft", "labels"]
 
-_ROOM = 0.01  # of a voxel: how far a hint's grid may be off, as headers round
-
 
 @dataclass(frozen=True, slots=True)
 class VoxelFile:
@@ -42,18 +40,6 @@ def read_voxel_hint(file: VoxelFile, labels: LabelSet) -> Strokes | Soft:
             return Soft(file.label, probability, grid)
         ids, grid = read_ids(file.path)
         return Strokes(labels.to_classes(ids), grid, complete=file.kind != "scribbles")
-
-
-def matching_grid(grid: Grid, grids: list[Grid]) -> Grid | None:
-    """Return the grid among `grids` that a mask lies on, or None.
-
-    Headers round, so a hundredth of a voxel is forgiven; what is returned is exact.
-    """
-    for other in grids:
-        room = max(1e-3, _ROOM * float(other.spacing_mm.min()))
-        if grid.same(other, tol_mm=room):
-            return other
-    return None
 
 
 def on_grid(hint: Strokes | Soft, grid: Grid) -> Strokes | Soft:

@@ -12,8 +12,9 @@ from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.volume import Mask
 from voxhint.files.hints import Placed
 from voxhint.files.images import read_ids, read_volume
+from voxhint.files.places import require_place
 from voxhint.files.problems import Problem
-from voxhint.files.strokes import VoxelFile, matching_grid, on_grid, read_voxel_hint
+from voxhint.files.strokes import VoxelFile, on_grid, read_voxel_hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,7 @@ def _truth(study: Study, files: CaseFiles, grids: list[Grid]) -> Mask | None:
     ]
     for path in [files.dense] if files.dense else partial:
         ids, grid = read_ids(path)
-        place = matching_grid(grid, grids)
-        if place is None:
-            msg = f"{path.name}: lies on another grid than every channel; resample it onto one"
-            raise BadFileError(msg)
+        place = require_place(path, grid, grids)
         if (study.labels.to_classes(ids) != UNDRAWN).all():
             return Mask(ids, place, study.labels)
         if files.dense:
@@ -116,11 +114,7 @@ def load_case(study: Study, files: CaseFiles, *, hints: bool = True, dense: bool
     drawn: list[Hint] = []
     for file in study.stroke_files.get(files.name, ()) if hints and training else ():
         hint = read_voxel_hint(file, study.labels)
-        place = matching_grid(hint.grid, grids)
-        if place is None:
-            msg = f"{file.path.name}: lies on another grid than every channel; resample it onto one"
-            raise BadFileError(msg)
-        drawn.append(on_grid(hint, place))
+        drawn.append(on_grid(hint, require_place(file.path, hint.grid, grids)))
     written = study.hints.get(files.name, ()) if hints and training else ()
     truth = _truth(study, files, grids) if dense and training else None
     return Case(files.name, images, (*written, *drawn), truth)

@@ -13,6 +13,7 @@ from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
 from voxhint.files.images import read_ids
 from voxhint.files.layout import images_in
+from voxhint.files.places import place_of, require_place
 from voxhint.files.tables import read_table
 from voxhint.measure.compare import compare
 from voxhint.measure.estimate import Estimate
@@ -124,16 +125,26 @@ def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[
     for number, (case, path) in enumerate(truth.masks.items()):
         tell("measure", number, len(truth.masks), case)
         with about(f"case {case}"):
-            pair = [Mask(*read_ids(p), truth.labels) for p in (path, drawn[case])]
-            truth.labels.to_classes(pair[1].ids)  # refuses ids that are no label
+            true, mask, told = _pair(path, drawn[case], truth.labels)
+            if told:
+                tell("measure", number, len(truth.masks), told)
             rows += score_case(
-                pair[0],
-                pair[1],
+                true,
+                mask,
                 case=case,
                 subject=truth.subjects.get(case, case),
                 tolerance_mm=config.tolerance_mm,
             )
     return rows
+
+
+def _pair(path: Path, drawn: Path, labels: LabelSet) -> tuple[Mask, Mask, str]:
+    """Return the truth and a mask on one grid, and what is odd about the place of the mask."""
+    true, (ids, grid) = Mask(*read_ids(path), labels), read_ids(drawn)
+    labels.to_classes(ids)  # refuses ids that are no label
+    mask = Mask(ids, require_place(drawn, grid, [true.grid]), labels)
+    told = place_of(grid, [true.grid]).told
+    return true, mask, f"{drawn.name}: {told}" if told else ""
 
 
 def _labels(description: Path, true: Mapping[str, Path]) -> LabelSet:

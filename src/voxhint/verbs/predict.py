@@ -162,18 +162,22 @@ def predict_cases(
     chances: Mapping[str, Mapping[str, float]] = {}
     if work.facts is None and maker.presence is not None:  # hinted images have their own tags
         chances = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
+    odd: list[str] = []
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
             with about(f"case {case}"):
                 proven = work.facts and work.facts(case)
-                _write_case(maker, case, images, (out, proven, chances.get(case, {})))
+                notes = _write_case(maker, case, images, (out, proven, chances.get(case, {})))
+            for note in notes:
+                tell(work.name, number, len(work.cases), note)
+            odd += notes
     tell(work.name, len(work.cases), len(work.cases), "")
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {
         "seconds": seconds,
         "peak_ram_mb": peak_ram_mb(),
-        "warnings": [*work.warnings, *missing],
+        "warnings": [*work.warnings, *missing, *odd],
     }
     finish(out, ticket, facts)
     return out
@@ -276,7 +280,12 @@ def _write_case(
     case: str,
     images: Mapping[str, Path],
     how: tuple[Path, SoftLabel | None, Mapping[str, float]],
-) -> None:
+) -> list[str]:
+    """Write the masks of one case.
+
+    Returns:
+        What a person should know of how its images were read.
+    """
     out, facts, chances = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
     probs, grid = maker.probabilities(volumes, chances)
@@ -288,6 +297,7 @@ def _write_case(
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
     classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)
     write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
+    return [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
 
 
 def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:

@@ -10,8 +10,8 @@ from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.images import read_grid, read_volume, write_image
 from voxhint.files.inspection import survey
+from voxhint.files.places import place_of
 from voxhint.files.register import offset, registered
-from voxhint.files.strokes import matching_grid
 from voxhint.files.study import CaseFiles, Study
 from voxhint.verbs.folders import MADE, building, require_apart
 from voxhint.verbs.job import study_inputs
@@ -106,7 +106,7 @@ def _require_masks_on_first(study: Study, files: CaseFiles) -> None:
     first = read_grid(next(iter(files.images.values())))
     drawn = [file.path for file in study.stroke_files.get(files.name, ())]
     for path in (*drawn, *(mask for mask in (files.dense, files.truth) if mask)):
-        if matching_grid(read_grid(path), [first]) is None:
+        if place_of(read_grid(path), [first]).grid is None:
             msg = f"{path.name}: lies on a channel that would move; resample it onto the first"
             raise BadStudyError(msg)
 

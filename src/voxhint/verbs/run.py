@@ -100,7 +100,7 @@ def _run(
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
         "weights": {"model/weights.safetensors": read_made(model)["weights"]},
-        "warnings": [*(str(p) for p in problems if p.severity == "warning"), *_warned(out)],
+        "warnings": _warnings(problems, out),
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
     finish(out, ticket, facts)
@@ -159,10 +159,12 @@ def _predict(
             )
 
 
-def _warned(out: Path) -> Iterator[str]:
-    """Yield what predicting found that a person should know, each once."""
+def _warnings(problems: Sequence[Problem], out: Path) -> list[str]:
+    """Return what checking and predicting found that a person should know, each once."""
+    found = [str(problem) for problem in problems if problem.severity == "warning"]
     parts = [out / name for name in ("masks", "masksTr") if (out / name).exists()]
-    yield from dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
+    later = dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
+    return found + [told for told in later if not any(item.endswith(told) for item in found)]
 
 
 class _Clock:

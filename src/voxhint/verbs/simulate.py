@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.core import Hint, LabelSet, Mask, Soft, Strokes
-from voxhint.core.errors import BadFileError, BadRecipeError, BadStudyError, about
+from voxhint.core.errors import BadRecipeError, BadStudyError, about
 from voxhint.files.atomic import write_json
 from voxhint.files.description import Description, read_description
 from voxhint.files.hint_files import write_hints
 from voxhint.files.images import read_grid, read_ids
 from voxhint.files.layout import find_cases, images_in
-from voxhint.files.strokes import matching_grid
+from voxhint.files.places import require_place
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints
 from voxhint.verbs.folders import MADE, building, require_apart
@@ -187,11 +187,8 @@ def _truth(path: Path, images: Mapping[str, Path], labels: LabelSet) -> Mask:
         BadFileError: It lies on no channel's grid.
     """
     ids, stored = read_ids(path)
-    grid = matching_grid(stored, [read_grid(image) for image in images.values()])
-    if grid is None:
-        msg = f"{path.name}: lies on another grid than every channel; resample it onto one"
-        raise BadFileError(msg)
-    return Mask(ids, grid, labels)
+    grids = [read_grid(image) for image in images.values()]
+    return Mask(ids, require_place(path, stored, grids), labels)
 
 
 def _carry_over(study: Path, folder: Path) -> None:
