@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from voxhint.cli import main
 from voxhint.config import (
     LabelConfig,
     Machine,
@@ -17,11 +18,16 @@ from voxhint.config import (
     Recipe,
     TrainConfig,
     bytes_of,
-    checked,
     read_recipe,
     seconds_of,
 )
+from voxhint.core import LabelSet
 from voxhint.core.errors import BadRecipeError
+from voxhint.verbs.check import check
+from voxhint.verbs.import_luna16 import Luna16Request
+from voxhint.verbs.measure import Truth, measure
+from voxhint.verbs.simulate import HintWriter
+from voxhint.verbs.trust import measure_trust
 
 TABLES = (LabelConfig, TrainConfig, PredictConfig, MeasureConfig)
 PAGES = (*TABLES, Machine)
@@ -113,19 +119,65 @@ def test_a_recipe_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
         read_recipe(tmp_path / "bytes.toml")
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_defaults_are_in_their_ranges(page: type) -> None:
-    value = page()
-    assert checked(value) is value
+OUT_OF_RANGE: tuple[tuple[type[Any], dict[str, Any], str], ...] = (
+    (PredictConfig, {"overlap": 0.95}, "overlap: 0.95 should be less"),
+    (PredictConfig, {"passes": 0}, "passes: 0 should be greater"),
+    (TrainConfig, {"steps": -1}, "steps: -1 should be greater"),
+    (TrainConfig, {"learning_rate": float("nan")}, "learning_rate: nan should be a finite number"),
+    (TrainConfig, {"budget": "soon"}, "budget 'soon' is not a time"),
+    (TrainConfig, {"hu_window": (240.0, -160.0)}, "hu_window 240 to -160 holds nothing"),
+    (TrainConfig, {"loss": "published", "noise": "gce"}, "noise gce has no place"),
+    (TrainConfig, {"joint_output": "mean"}, "set branch_weight"),
+    (LabelConfig, {"smallest_mm": 9.0, "largest_mm": 3.0}, "at least 9 mm and at most 3 mm"),
+    (MeasureConfig, {"resamples": 0}, "resamples: 0 should be greater"),
+    (Machine, {"seed": -1}, "seed: -1 should be greater"),
+    (Machine, {"threads": -1}, "threads: -1 should be greater"),
+    (Machine, {"max_ram": "8"}, "max-ram '8' is not a size"),
+    (Luna16Request, {"window_mm": -1.0}, "window_mm: -1.0 should be greater"),
+    (Luna16Request, {"windows": 0}, "windows: 0 should be greater"),
+)
 
 
-def test_a_config_built_in_code_is_checked_as_well() -> None:
-    with pytest.raises(BadRecipeError, match="overlap"):
-        checked(PredictConfig(overlap=0.95))
-    with pytest.raises(BadRecipeError, match=r"train\.steps"):
-        checked(Recipe(train=TrainConfig(steps=0)))
-    with pytest.raises(BadRecipeError, match="seed"):
-        checked(Machine(seed=-1))
+@pytest.mark.parametrize(("page", "knobs", "told"), OUT_OF_RANGE)
+def test_python_is_refused_what_recipes_are(
+    page: type[Any], knobs: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(BadRecipeError, match=told):
+        page(**knobs)
+    with pytest.raises(BadRecipeError, match=told):
+        dataclasses.replace(page(), **knobs)
+
+
+def test_command_line_recipe_and_python_say_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BadRecipeError) as built:
+        TrainConfig(width=0)
+    with pytest.raises(BadRecipeError) as written:
+        recipe_of(tmp_path, "[train]\nwidth = 0\n")
+    assert str(written.value) == f"recipe.toml: train.{built.value}"
+    with pytest.raises(SystemExit) as end:
+        main(["train", str(tmp_path), "--out", str(tmp_path / "out"), "--width", "0"])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"error: {built.value}\n"
+
+
+def test_a_seed_below_zero_is_refused_by_every_verb(tmp_path: Path) -> None:
+    told = "seed: -1 should be greater"
+    truth = Truth({}, LabelSet(("background", "a"), (0, 1)), {})
+    with pytest.raises(BadRecipeError, match=told):
+        HintWriter(tmp_path, truth.labels, -1)
+    with pytest.raises(BadRecipeError, match=told):
+        measure(
+            tmp_path,
+            Truth({}, LabelSet(("background", "a"), (0, 1)), {}),
+            config=MeasureConfig(),
+            seed=-1,
+        )
+    with pytest.raises(BadRecipeError, match=told):
+        measure_trust(tmp_path, tmp_path, config=MeasureConfig(), seed=-1)
+    with pytest.raises(BadRecipeError, match="registration_mm: nan"):
+        check(tmp_path, registration_mm=float("nan"))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from voxhint.files.study import Study
 from voxhint.measure.detection import Ranking
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import tabulate
+from voxhint.review.facts import TagRanking
 from voxhint.review.gather import gather
 from voxhint.review.report import write_report
 
@@ -90,7 +91,7 @@ def test_a_whole_run_gives_pictures_scores_plan_history_and_predictor(run: Path)
     assert "soft label" in facts.training_pictures[0].alt
     assert facts.scores is not None
     assert facts.plan == {"network": "dynunet"}
-    assert facts.predictor == {"liver": RANKED}
+    assert facts.predictor == {"liver": TagRanking(RANKED)}
     assert len(facts.history) == 2
     assert facts.counts == {"training images": 2, "test images": 3}
     assert "data:image/png" in write_report(facts)

@@ -8,7 +8,14 @@ import pytest
 
 from voxhint.core.errors import BadFileError
 from voxhint.measure.detection import Ranking
-from voxhint.review.records import read_history, read_object, read_predictor, read_scores
+from voxhint.review.facts import TagRanking
+from voxhint.review.records import (
+    read_history,
+    read_object,
+    read_predictor,
+    read_scores,
+    read_weights,
+)
 
 
 def test_a_history_holds_numbers_and_nothing_where_there_are_none(tmp_path: Path) -> None:
@@ -38,11 +45,17 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_what_labels_tell_of_their_predictor_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "made.json"
     ranked = Ranking(auc=0.9, low=None, high=None, positives=3, negatives=4, subjects=1)
-    told = {"nodule": {"auc": dataclasses.asdict(ranked)}, "scar": {"auc": None}}
-    path.write_text(json.dumps({"verb": "label", "predictor": told}))
-    assert read_predictor(path) == {"nodule": ranked, "scar": None}
+    told = {"nodule": {"auc": dataclasses.asdict(ranked), "held_out": True}, "scar": {"auc": None}}
+    weights = {"predictor": {"name": "chest", "licence": "CC-BY-3.0"}}
+    path.write_text(json.dumps({"verb": "label", "predictor": told, "weights": weights}))
+    assert read_predictor(path) == {
+        "nodule": TagRanking(ranked, held_out=True),
+        "scar": TagRanking(None),
+    }
+    assert read_weights(path) == weights
     path.write_text('{"verb": "label"}')
-    assert read_predictor(path) == {}
+    assert not read_predictor(path)
+    assert not read_weights(path)
 
 
 @pytest.mark.parametrize("told", [[1], {"a": 1}, {"a": {}}, {"a": {"auc": 0.9}}, None])
@@ -51,3 +64,11 @@ def test_strange_facts_of_a_predictor_are_refused(tmp_path: Path, told: object) 
     path.write_text(json.dumps({"predictor": told}))
     with pytest.raises(BadFileError, match="label the study again"):
         read_predictor(path)
+
+
+@pytest.mark.parametrize("told", [[1], {"predictor": 1}, {"predictor": {"name": 3}}, None])
+def test_strange_facts_of_weights_are_refused(tmp_path: Path, told: object) -> None:
+    path = tmp_path / "made.json"
+    path.write_text(json.dumps({"weights": told}))
+    with pytest.raises(BadFileError, match="label the study again"):
+        read_weights(path)

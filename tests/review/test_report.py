@@ -10,7 +10,7 @@ from tests.measure.rows import row, rows
 from voxhint.measure.compare import compare
 from voxhint.measure.detection import Ranking
 from voxhint.measure.table import ScoreTable, tabulate
-from voxhint.review.facts import Picture, RunFacts
+from voxhint.review.facts import Picture, RunFacts, TagRanking
 from voxhint.review.report import RESEARCH_ONLY, write_report
 
 _VOID = {"meta", "img", "br"}
@@ -98,10 +98,32 @@ def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:
         assert words in told, words
 
 
+def ranked_of(ranked: Ranking) -> dict[str, TagRanking]:
+    return {"nodule": TagRanking(ranked, held_out=True), "scar": TagRanking(None)}
+
+
+def test_numbers_of_weights_from_elsewhere_are_not_given_as_of_this_study() -> None:
+    ranked = Ranking(auc=0.966, low=0.9, high=0.99, positives=29, negatives=66, subjects=22)
+    card = {"name": "chest 1", "licence": "CC-BY-3.0", "data": "LIDC", "attribution": "Armato 2015"}
+    ours = RunFacts(name="x", predictor=ranked_of(ranked))
+    theirs = dataclasses.replace(ours, weights={"predictor": {**card, "measured": "95 windows"}})
+    told = re.sub(r"\s+", " ", Reader(write_report(theirs)).text)
+    for words in (
+        "95 windows; not this study", "come with the weights", "knows no image of this study",
+        *card.values(),
+    ):  # fmt: skip
+        assert words in told, words
+    assert "training images tagged absent" not in told
+    plain = re.sub(r"\s+", " ", Reader(write_report(ours)).text)
+    assert "training images tagged absent" in plain
+    assert "subjects of this study kept aside" in plain
+    assert "come with the weights" not in plain
+
+
 def test_the_page_tells_how_well_tags_are_told_and_that_masks_are_gated() -> None:
     ranked = Ranking(auc=0.91234, low=0.8, high=0.95, positives=12, negatives=34, subjects=20)
     made = {"config": {"label": {"presence_specificity": 0.85}}}
-    tagged = RunFacts(name="x", made=made, predictor={"nodule": ranked, "scar": None})
+    tagged = RunFacts(name="x", made=made, predictor=ranked_of(ranked))
     page = Reader(write_report(tagged))
     told = re.sub(r"\s+", " ", page.text)
     for words in ("0.912", "0.800 to 0.950", "12", "34", "20", "scar", "at least as high as 85 %"):

@@ -110,8 +110,10 @@ def test_masks_are_empty_where_the_predictor_says_absent(study: Path, run_folder
         path.name.removesuffix("_0000.nii.gz") for path in (study / "imagesTs").iterdir()
     )
     for row in rows:
-        assert 0 <= float(row["probability"]) <= 1
-        if row["present"] == "no":
+        likely, least = float(row["probability"]), float(row["threshold"])
+        assert 0 <= likely <= 1
+        assert row["in_mask"] == ("allowed" if likely >= least else "ruled out")
+        if row["in_mask"] == "ruled out":
             assert not read_ids(run_folder / "masks" / f"{row['case']}.nii.gz")[0].any()
 
 

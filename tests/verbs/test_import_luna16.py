@@ -172,7 +172,6 @@ def test_an_import_by_words_ends_with_what_to_do(
     [
         (replace(REQUEST, test_subsets=(9,)), "no scan lies in subset9, but in subset0, subset1"),
         (replace(REQUEST, test_subsets=(0, 1)), "nothing is left to learn from"),
-        (replace(REQUEST, windows=0), "windows is 0"),
         (replace(REQUEST, window_mm=12.0), "windows of 12 mm"),
     ],
 )

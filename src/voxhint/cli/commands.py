@@ -20,7 +20,6 @@ from voxhint.config import (
     PredictConfig,
     Recipe,
     TrainConfig,
-    checked,
 )
 from voxhint.core.errors import BadStudyError, NotAvailableError
 from voxhint.verbs.tell import Tell
@@ -53,7 +52,7 @@ class Demo:
                 cases = f"{show.cases} phantoms to learn from, {show.test_cases} to predict"
                 yield f"{show.name}: {cases}, {show.recipe.train.steps} steps"
             return
-        for page in demo(self.out, machine=checked(self.machine), tell=tell):
+        for page in demo(self.out, machine=self.machine, tell=tell):
             yield str(page)
 
 
@@ -145,8 +144,7 @@ class Label:
             return
         from voxhint.verbs.label import label
 
-        config = checked(self.label)
-        yield str(label(self.study, self.out, config=config, machine=self.machine, tell=tell))
+        yield str(label(self.study, self.out, config=self.label, machine=self.machine, tell=tell))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,13 +179,12 @@ class Train:
             raise BadStudyError(msg)
         from voxhint.verbs.train import train_model
 
-        config = checked(self.train)
         yield str(
             train_model(
                 self.study,
                 self.out,
                 labels=self.labels,
-                config=config,
+                config=self.train,
                 machine=self.machine,
                 tell=tell,
             )
@@ -214,7 +211,7 @@ class Predict:
         """Return the output folder."""
         from voxhint.verbs.predict import forecast_prediction, predict
 
-        config = checked(self.predict)
+        config = self.predict
         if self.machine.dry_run:
             yield from forecast_prediction(self.model, self.images, config, self.machine)
             return
@@ -259,7 +256,7 @@ class Measure:
         table = measure(
             self.masks,
             self.truth,
-            config=checked(self.measure),
+            config=self.measure,
             compare_with=self.compare,
             seed=self.seed,
             tell=tell,
@@ -270,7 +267,7 @@ class Measure:
             trust = measure_trust(
                 self.probabilities,
                 self.truth,
-                config=checked(self.measure),
+                config=self.measure,
                 seed=self.seed,
                 tell=tell,
             )
@@ -313,7 +310,7 @@ class Run:
     def run(self, tell: Tell, /) -> Lines:
         """Return the path of the report page."""
         parts = {part.name: getattr(self, part.name) for part in dataclasses.fields(Recipe)}
-        recipe = checked(Recipe(**parts))
+        recipe = Recipe(**parts)
         if self.machine.dry_run:
             from voxhint.verbs.dry import forecast
 

@@ -2,7 +2,7 @@
 
 from voxhint.config.labelling import LabelConfig
 from voxhint.config.machine import Machine, bytes_of, seconds_of
-from voxhint.config.recipe import MeasureConfig, PredictConfig, Recipe, checked, read_recipe
+from voxhint.config.recipe import MeasureConfig, PredictConfig, Recipe, read_recipe
 from voxhint.config.training import TrainConfig
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Recipe",
     "TrainConfig",
     "bytes_of",
-    "checked",
     "read_recipe",
     "seconds_of",
 ]

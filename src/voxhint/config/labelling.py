@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from voxhint.config.ranges import STRICT, Count, Positive, Share, Weight
+from voxhint.config.ranges import Count, Knobs, Positive, Share, Weight
+from voxhint.core.errors import BadRecipeError
 
 Method = Literal["geodesic", "gaussian", "organ-gaussian", "heat", "pw4medseg", "none"]
 BoxMethod = Literal["competition", "otsu", "gaussian-mixture", "random-walker"]
@@ -31,10 +32,8 @@ TagMethod = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelConfig:
+class LabelConfig(Knobs):
     """How hints become soft labels."""
-
-    __pydantic_config__ = STRICT
 
     method: Literal["geodesic", "gaussian", "organ-gaussian", "heat", "pw4medseg", "none"] = (
         "geodesic"
@@ -243,3 +242,16 @@ class LabelConfig:
     far_trust: Share = 0.3
     """Trust in background far from the labels of a case that shows some background, where cases
     do not teach each other."""
+
+    def require_sense(self) -> None:  # type: ignore[explicit-override]
+        """Refuse knobs that contradict each other.
+
+        Raises:
+            BadRecipeError: They do.
+        """
+        if self.largest_mm is not None and self.largest_mm < self.smallest_mm:
+            msg = (
+                f"no region is at least {self.smallest_mm:g} mm and at most {self.largest_mm:g} mm "
+                "large; set smallest_mm below largest_mm"
+            )
+            raise BadRecipeError(msg)

@@ -4,41 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge
-
+from voxhint.config.ranges import Knobs, Natural, read_by
 from voxhint.core.errors import BadRecipeError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZES = {"M": 2**20, "G": 2**30, "T": 2**40}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Where and how a command runs; beside the seed, results depend on it only by rounding."""
-
-    seed: Annotated[int, Ge(0)] = 0
-    """Start of every random choice."""
-
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
-
-    threads: Annotated[int, Ge(0)] = 0
-    """CPU threads; 0 takes all cores this process may use."""
-
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""
-
-    max_ram: str | None = None
-    """Memory the command may use, such as 8G: patches shrink to fit, or it is refused."""
-
-    overwrite: bool = False
-    """Replace an earlier result of voxhint in the output folder."""
-
-    skip_bad: bool = False
-    """Set cases with problems aside, list them in the report, and go on."""
-
-    dry_run: bool = False
-    """Only forecast time and memory."""
 
 
 def seconds_of(budget: str) -> float:
@@ -77,3 +47,32 @@ def bytes_of(size: str) -> int:
         msg = f"max-ram '{size}' is not a size; write 900M or 8G"
         raise BadRecipeError(msg)
     return int(float(match[1]) * _SIZES[match[2].upper()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine(Knobs):
+    """Where and how a command runs; beside the seed, results depend on it only by rounding."""
+
+    seed: Natural = 0
+    """Start of every random choice."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+
+    threads: Natural = 0
+    """CPU threads; 0 takes all cores this process may use."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""
+
+    max_ram: Annotated[str, read_by(bytes_of)] | None = None
+    """Memory the command may use, such as 8G: patches shrink to fit, or it is refused."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    skip_bad: bool = False
+    """Set cases with problems aside, list them in the report, and go on."""
+
+    dry_run: bool = False
+    """Only forecast time and memory."""

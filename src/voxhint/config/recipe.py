@@ -1,27 +1,22 @@
 """Knobs of the whole job, and the file that sets them."""
 
-import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated
 
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.config.labelling import LabelConfig
-from voxhint.config.ranges import STRICT, Count, Positive, Share
+from voxhint.config.ranges import Count, Knobs, Positive, Share, refusal
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictConfig:
+class PredictConfig(Knobs):
     """How masks are made from a model."""
-
-    __pydantic_config__ = STRICT
 
     overlap: Annotated[float, Ge(0), Le(0.9)] = 0.5
     """Share of a tile that its neighbour covers again."""
@@ -48,10 +43,8 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureConfig:
+class MeasureConfig(Knobs):
     """How masks are scored."""
-
-    __pydantic_config__ = STRICT
 
     tolerance_mm: Positive = 1.0
     """Distance at which a surface still counts as right in the normalised surface Dice."""
@@ -61,10 +54,8 @@ class MeasureConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(Knobs):
     """Every knob of the main job."""
-
-    __pydantic_config__ = STRICT
 
     label: LabelConfig = field(default_factory=LabelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -92,34 +83,10 @@ def read_recipe(path: Path) -> Recipe:
     try:
         return TypeAdapter(Recipe).validate_python(table)
     except ValidationError as error:
-        msg = f"{path.name}: {_where(error)}; see `voxhint run --help` for the knobs"
-        raise BadRecipeError(msg) from None
-
-
-def checked(value: T) -> T:
-    """Return a config unchanged if every knob is in its range.
-
-    Args:
-        value: One of the dataclasses of this page.
-
-    Returns:
-        The same value.
-
-    Raises:
-        BadRecipeError: A value is out of its range.
-    """
-    try:
-        TypeAdapter(type(value)).validate_python(dataclasses.asdict(cast("Any", value)))
-    except ValidationError as error:
-        msg = f"{_where(error)}; see --help for the range"
-        raise BadRecipeError(msg) from None
-    return value
-
-
-def _where(error: ValidationError) -> str:
-    """Return the first finding of pydantic as `knob: what is wrong`."""
-    first = error.errors()[0]
-    return _one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
+        msg = f"{path.name}: {refusal(error)}"
+    except BadRecipeError as error:
+        msg = f"{path.name}: {error}"
+    raise BadRecipeError(msg)
 
 
 def _one_line(text: str) -> str:

@@ -5,16 +5,16 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from voxhint.config.ranges import STRICT, Count, Positive, Share, Weight
+from voxhint.config.machine import seconds_of
+from voxhint.config.ranges import Count, Knobs, Positive, Share, Weight, read_by
+from voxhint.core.errors import BadRecipeError
 
 View = Literal["plain", "soft-tissue", "wide", "gradient", "smooth", "style"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Knobs):
     """How a network learns from soft labels."""
-
-    __pydantic_config__ = STRICT
 
     supervision: Literal["weak", "dense"] = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
@@ -37,7 +37,7 @@ class TrainConfig:
     steps: Count = 1000
     """Optimiser steps."""
 
-    budget: str | None = None
+    budget: Annotated[str, read_by(seconds_of)] | None = None
     """Wall-clock time for training, such as 90s, 20m or 2h; sets the steps by measuring."""
 
     batch: Count | None = None
@@ -141,3 +141,19 @@ class TrainConfig:
 
     ramp: Share = 0.4
     """Share of the training in which the weights between branches rise."""
+
+    def require_sense(self) -> None:  # type: ignore[explicit-override]
+        """Refuse knobs that contradict each other.
+
+        Raises:
+            BadRecipeError: They do.
+        """
+        if self.loss == "published" and self.noise in ("dice", "gce"):
+            msg = f"noise {self.noise} has no place in the published loss; use loss hints"
+            raise BadRecipeError(msg)
+        if self.joint_output == "mean" and not self.branch_weight:
+            msg = "joint_output mean asks branches that learn nothing; set branch_weight"
+            raise BadRecipeError(msg)
+        if self.hu_window is not None and self.hu_window[0] >= self.hu_window[1]:
+            msg = f"hu_window {self.hu_window[0]:g} to {self.hu_window[1]:g} holds nothing; "
+            raise BadRecipeError(msg + "write the lower value first, such as -160 and 240")

@@ -25,10 +25,15 @@ def load_weights(net: nn.Module, path: Path) -> None:
         BadFileError: The file is missing, is not safetensors, or holds another network.
     """
     try:
-        found = net.load_state_dict(load_file(path), strict=False)
+        weights = load_file(path)
+        found = net.load_state_dict(weights, strict=False)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
     else:
+        endless = sorted(name for name, tensor in weights.items() if not tensor.isfinite().all())
+        if endless:
+            msg = f"{path.name}: {len(endless)} weights are NaN or infinite, such as {endless[0]}; "
+            raise BadFileError(msg + "train the model again")
         wrong = [*_once(net).keys() & set(found.missing_keys), *found.unexpected_keys]
         if not wrong:
             return

@@ -4,17 +4,27 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from annotated_types import Ge, Le
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
+from voxhint.config.ranges import Count, finding
 from voxhint.core import Case, LabelSet
+from voxhint.core.errors import BadFileError
 from voxhint.prepare.pseudo import require_views
 
 V = TypeVar("V")
 
+Spacing = Annotated[float, Ge(0.001), Le(1000)]
+Size = Annotated[int, Ge(1), Le(8192)]
+Step = Annotated[int, Ge(1), Le(8)]
+Kernel = Annotated[int, Ge(1), Le(9)]
+
 _LEVELS = 5
 _BATCH = 12  # patches at most: more of them add little to a step
+_MOST_VOXELS = 2**27  # of a patch that any machine may hold
 _SMALLEST = 4  # voxels an axis must keep at the deepest level
 
 
@@ -22,10 +32,10 @@ _SMALLEST = 4  # voxels an axis must keep at the deepest level
 class Intensity:
     """How one channel with a unit of its own is clipped, centred and scaled."""
 
-    low: float
-    high: float
-    mean: float
-    std: float
+    low: FiniteFloat
+    high: FiniteFloat
+    mean: FiniteFloat
+    std: FiniteFloat
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,16 +91,16 @@ class Plan:
     """Those a case may lack; the network then sees 0."""
 
     labels: LabelSet
-    spacing_mm: tuple[float, float, float]
-    patch: tuple[int, int, int]
-    batch: int
+    spacing_mm: tuple[Spacing, Spacing, Spacing]
+    patch: tuple[Size, Size, Size]
+    batch: Count
     """Patches a training step."""
 
-    strides: tuple[tuple[int, int, int], ...]
+    strides: tuple[tuple[Step, Step, Step], ...]
     """Down-sampling of each level; the first is 1, 1, 1."""
 
-    kernels: tuple[tuple[int, int, int], ...]
-    features: tuple[int, ...]
+    kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
+    features: tuple[Size, ...]
     network: str
     intensity: Mapping[str, Intensity]
     """For channels in HU; other channels are scaled image by image."""
@@ -115,24 +125,42 @@ class Plan:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Plan":
-        """Return the plan that `to_json` wrote."""
-        labels = values["labels"]
-        return Plan(
-            channels=tuple(values["channels"]),
-            optional_channels=tuple(values["optional_channels"]),
-            labels=LabelSet(tuple(labels["names"]), tuple(labels["ids"]), labels["ignore"]),
-            spacing_mm=_three(values["spacing_mm"]),
-            patch=_three(values["patch"]),
-            batch=values["batch"],
-            strides=tuple(_three(s) for s in values["strides"]),
-            kernels=tuple(_three(s) for s in values["kernels"]),
-            features=tuple(values["features"]),
-            network=values["network"],
-            intensity={name: Intensity(**v) for name, v in values["intensity"].items()},
-            attention=values.get("attention", ""),
-            options=dict(values.get("options", {})),
-            views=tuple(values.get("views", ())),
-        )
+        """Return the plan that `to_json` wrote.
+
+        Raises:
+            BadFileError: A value is missing, out of its range, or contradicts another.
+        """
+        try:
+            plan = _PLAN.validate_python(values)
+        except ValidationError as error:
+            raise BadFileError(finding(error)) from None
+        odd = _contradiction(plan)
+        if odd is not None:
+            raise BadFileError(odd)
+        return plan
+
+
+_PLAN = TypeAdapter(Plan)
+
+
+def _contradiction(plan: Plan) -> str | None:
+    """Return what in a plan contradicts itself, None if nothing does."""
+    unit = np.prod(plan.strides, axis=0)
+    levels = len(plan.strides), len(plan.kernels), len(plan.features)
+    names, ids = plan.labels.names, plan.labels.ids
+    odd = {
+        f"{len(plan.channels)} channels": not plan.channels,
+        f"strides, kernels and features have {levels} levels": len({*levels}) > 1 or 0 in levels,
+        f"patch {plan.patch} is no multiple of {unit}": bool(np.any(plan.patch % unit)),
+        f"patch {plan.patch} is too large": math.prod(plan.patch) > _MOST_VOXELS,
+        f"labels {names} have ids {ids}": len(names) != len(ids) or len({*ids}) < max(2, len(ids)),
+        "intensity names channels that are not there": not {*plan.intensity} <= {*plan.channels},
+        "optional channels are not there": not {*plan.optional_channels} <= {*plan.channels},
+        "a window of intensity ends before it begins": any(
+            one.low > one.high or one.std < 0 for one in plan.intensity.values()
+        ),
+    }
+    return next((told for told, wrong in odd.items() if wrong), None)
 
 
 def _three(values: Sequence[V]) -> tuple[V, V, V]:

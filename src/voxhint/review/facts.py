@@ -19,6 +19,17 @@ class Picture:
     png: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class TagRanking:
+    """How well a predictor tells which images hold a label."""
+
+    auc: Ranking | None
+    """None if only ranges of slices are tagged."""
+
+    held_out: bool | None = None
+    """Whether it rests on images of subjects kept aside; None if that is not known."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunFacts:
     """Everything known of a run; what is missing is left out of the report."""
@@ -33,9 +44,11 @@ class RunFacts:
     history: tuple[Mapping[str, float | None], ...] = ()
     """Rows of `model/history.csv`."""
 
-    predictor: Mapping[str, Ranking | None] = field(default_factory=dict)
-    """For each label found from tags, how well its presence is told; None if only ranges of slices
-    are tagged."""
+    predictor: Mapping[str, TagRanking] = field(default_factory=dict)
+    """For each label found from tags, how well its presence is told."""
+
+    weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Networks that were not trained on this study: name, licence, data, ... of each."""
 
     scores: ScoreTable | None = None
     test_pictures: tuple[Picture, ...] = ()

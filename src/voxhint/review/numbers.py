@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from voxhint.measure.compare import Comparison, Difference
-from voxhint.measure.detection import Ranking
 from voxhint.measure.score import CaseScore
 from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
+from voxhint.review.facts import TagRanking
 from voxhint.review.markup import (
     Cell,
     between,
@@ -84,34 +84,60 @@ def tell_comparison(comparison: Comparison) -> str:
     return table(caption, head, rows) + "".join(notes)
 
 
-def tell_predictor(predictor: Mapping[str, Ranking | None], specificity: float | None) -> str:
+def tell_predictor(
+    predictor: Mapping[str, TagRanking], specificity: float | None, origin: Mapping[str, str] | None
+) -> str:
     """Return how well a predictor tells which images hold a label, and what follows for masks.
 
     Args:
-        predictor: By label; None where only ranges of slices are tagged.
+        predictor: By label.
         specificity: Share of the training images tagged absent that it is to call absent.
+        origin: What the predictor is, if it was not trained on this study.
     """
-    rows = [_ranking_row(label, ranked) for label, ranked in predictor.items()]
-    head = ["label", "AUC", "tagged present", "tagged absent", "subjects"]
+    if not predictor:
+        return ""
+    rows = [_ranking_row(label, told, origin) for label, told in predictor.items()]
+    head = ["label", "AUC", "with the label", "without", "subjects", "measured on"]
     caption = (
-        "How often an image tagged present scores higher than one tagged absent: 1 is always, 0.5 "
-        "is chance; 95 % interval over subjects. Counted are images of subjects kept aside; where "
-        "these are all of one state, all tagged images, those the predictor learnt from included."
+        "How often an image with the label scores higher than one without it: 1 is always, 0.5 "
+        "is chance; 95 % interval over subjects."
     )
-    many = "most" if specificity is None else share(specificity)
+    if origin is None:
+        source = (
+            f"as {'most' if specificity is None else share(specificity)} of the training images"
+        )
+        source += " tagged absent"
+    else:
+        caption += " These numbers come with the weights, and say nothing of the images here."
+        source = "as a threshold that comes with the weights and knows no image of this study"
     gate = (
         "Masks of images without tags are gated: they hold such a label only if the image scores "
-        f"at least as high as {many} of the training images tagged absent. A label is not gated if "
-        "it is tagged absent in ranges of slices alone."
+        f"at least as high {source}. That is no diagnosis: an image that passes may well lack the "
+        "label. A label is not gated if it is tagged absent in ranges of slices alone."
     )
-    return table(caption, head, rows) + (paragraph(gate) if rows else "")
+    return table(caption, head, rows) + paragraph(gate)
 
 
-def _ranking_row(label: str, ranked: Ranking | None) -> list[object]:
-    if ranked is None:
-        return [label, None, None, None, None]
-    area = between(ranked.auc, ranked.low, ranked.high, 3)
-    return [label, area, ranked.positives, ranked.negatives, ranked.subjects]
+def tell_weights(weights: Mapping[str, Mapping[str, str]]) -> str:
+    """Return which networks were not trained on the study, their terms, and whom to name."""
+    keys = ("name", "licence", "data", "attribution", "source")
+    rows = [[part, *(told.get(key) for key in keys)] for part, told in weights.items()]
+    caption = "Networks that were not trained on this study. Keep to their terms, and name them."
+    return table(caption, ["network", *keys], rows)
+
+
+def _ranking_row(label: str, told: TagRanking, origin: Mapping[str, str] | None) -> list[object]:
+    if told.auc is None:
+        return [label, None, None, None, None, None]
+    measured = {
+        True: "subjects of this study kept aside",
+        False: "all tagged images, those it learnt from included: this flatters",
+        None: "tagged images of this study",
+    }[told.held_out]
+    if origin is not None:
+        measured = f"{origin.get('measured') or origin.get('data') or 'other data'}; not this study"
+    area = between(told.auc.auc, told.auc.low, told.auc.high, 3)
+    return [label, area, told.auc.positives, told.auc.negatives, told.auc.subjects, measured]
 
 
 def _label_row(name: str, summary: LabelSummary) -> list[object]:

@@ -4,15 +4,14 @@ import csv
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
-from voxhint.measure.detection import Ranking
 from voxhint.measure.table import ScoreTable
+from voxhint.review.facts import TagRanking
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
@@ -58,34 +57,46 @@ def read_scores(path: Path) -> ScoreTable:
     return ScoreTable.from_json(_text(path))
 
 
-def read_predictor(path: Path) -> Mapping[str, Ranking | None]:
+def read_predictor(path: Path) -> Mapping[str, TagRanking]:
     """Read how well a predictor of tags tells which images hold a label.
 
     Args:
         path: The `made.json` of soft labels.
 
     Returns:
-        By label; None where only ranges of slices are tagged. Empty without a predictor.
+        By label; empty without a predictor.
 
     Raises:
         BadFileError: It cannot be read, or its facts are none of a predictor.
     """
     try:
-        told = _PREDICTOR.validate_python(read_object(path).get("predictor", {}))
+        return _PREDICTOR.validate_python(read_object(path).get("predictor", {}))
     except ValidationError as error:
         msg = f"{path.name}: tells nothing of a predictor that could be read; label the study again"
         raise BadFileError(msg) from error
-    return {label: facts.auc for label, facts in told.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What `label` tells of the predictor of one label."""
+def read_weights(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """Read which networks were not trained on the study, and whose terms they come with.
 
-    auc: Ranking | None
+    Args:
+        path: The `made.json` of soft labels.
+
+    Returns:
+        name, licence, data and more of each, by what it is. Empty if all were trained on the study.
+
+    Raises:
+        BadFileError: It cannot be read, or says it in another way.
+    """
+    try:
+        return _WEIGHTS.validate_python(read_object(path).get("weights", {}))
+    except ValidationError as error:
+        msg = f"{path.name}: tells nothing of weights that could be read; label the study again"
+        raise BadFileError(msg) from error
 
 
-_PREDICTOR = TypeAdapter(dict[str, _Told])
+_PREDICTOR = TypeAdapter(dict[str, TagRanking])
+_WEIGHTS = TypeAdapter(dict[str, dict[str, str]])
 
 
 def _text(path: Path) -> str:

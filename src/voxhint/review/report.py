@@ -17,7 +17,13 @@ from voxhint.review.markup import (
     table,
     text,
 )
-from voxhint.review.numbers import tell_cases, tell_comparison, tell_predictor, tell_scores
+from voxhint.review.numbers import (
+    tell_cases,
+    tell_comparison,
+    tell_predictor,
+    tell_scores,
+    tell_weights,
+)
 
 RESEARCH_ONLY = (
     "For research use only. This is not a medical device: neither the masks nor the numbers may "
@@ -120,7 +126,8 @@ def _pictures(title: str, guide: str, pictures: Sequence[Picture]) -> str:
 def _predictor(run: RunFacts) -> str:
     told = _mapping(_mapping(run.made, "config"), "label").get("presence_specificity")
     specificity = told if isinstance(told, float) else None
-    return section("What images hold, learnt from tags", tell_predictor(run.predictor, specificity))
+    told = tell_predictor(run.predictor, specificity, run.weights.get("predictor"))
+    return section("What images hold, learnt from tags", told, tell_weights(run.weights))
 
 
 def _learning(run: RunFacts) -> str:

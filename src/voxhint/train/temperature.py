@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voxhint.config.ranges import Positive
 from voxhint.core.facts import voxels_nearest
 from voxhint.train.batches import Batch
 from voxhint.train.losses import partial_cross_entropy
@@ -23,7 +24,7 @@ _FEWEST = 5  # facts of each class
 class Temperature:
     """What logits are divided by, and what that is worth."""
 
-    temperature: float
+    temperature: Positive
     """Above 1 for a network that is too sure."""
 
     surprise_before: float

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from voxhint.config.ranges import Weight, in_range
 from voxhint.files.images import read_volume
 from voxhint.files.inspection import survey
 from voxhint.files.problems import Problem
@@ -26,6 +27,7 @@ def check(
     Returns:
         The problems found, and one line that says what the study holds.
     """
+    in_range(Weight | None, registration_mm, "registration_mm")
     seen = survey(study, deep=True, dense=dense)
     if seen.study is None:
         return seen.problems, "no study could be read"

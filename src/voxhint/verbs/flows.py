@@ -1,6 +1,5 @@
 """Training a label-conditional flow on the tagged images of a study, and asking it."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch.nn import functional
 from voxhint.config import LabelConfig, Machine
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import replacing, write_json
+from voxhint.files.description import read_object
 from voxhint.files.study import Study
 from voxhint.flow import Velocity, interpolate
 from voxhint.nets import FlowUNet, load_weights, weights_bytes
@@ -243,11 +243,11 @@ def open_flow(folder: Path, fabric: Fabric, *, tags: Tags = "seen") -> Flow:
         BadFileError: Something is missing or damaged.
     """
     plan = read_plan(folder / "plan.json")
-    try:
-        labels = tuple(json.loads((folder / FLOW_FACTS).read_text("utf-8"))["labels"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{folder / FLOW_FACTS}: damaged ({type(error).__name__}); label the study again"
-        raise BadFileError(msg) from None
+    told = read_object(folder / FLOW_FACTS).get("labels")
+    labels = tuple(told) if isinstance(told, list) else ()
+    if not labels or not {*labels} <= {*plan.labels.foreground}:
+        msg = f"{folder / FLOW_FACTS}: damaged (labels {told}); label the study again"
+        raise BadFileError(msg)
     net = flow_network(plan, labels)
     load_weights(net, folder / "weights.safetensors")
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]

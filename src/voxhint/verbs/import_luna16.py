@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
+from voxhint.config.ranges import Count, Knobs, Natural, Positive
 from voxhint.core import Diameter, LabelSet, Tag, Volume
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.files.atomic import write_json, write_text
@@ -28,7 +29,7 @@ _COLUMNS = ("case", "series", "subset", "state", "i", "j", "k", "shape")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Luna16Request:
+class Luna16Request(Knobs):
     """What to make of LUNA16."""
 
     xml: Path | None = None
@@ -37,13 +38,13 @@ class Luna16Request:
     test_subsets: tuple[int, ...] = (9,)
     """Subsets whose scans are tested on; the others are learnt from."""
 
-    window_mm: float = 64.0
+    window_mm: Positive = 64.0
     """Edge of a window."""
 
-    windows: int = 8
+    windows: Count = 8
     """Windows of a scan at most, half of them with a nodule if there are so many."""
 
-    seed: int = 0
+    seed: Natural = 0
     """Same seed, same windows."""
 
 
@@ -106,7 +107,6 @@ def import_luna16(
         BadFileError: It is not LUNA16's layout, or no scan has lungs.
     """
     request = request or Luna16Request()
-    _require_positive(request)
     if not (source / NAME).is_file():
         msg = f"{source}: has no {NAME}; give the folder of LUNA16, subsets unpacked in it"
         raise BadFileError(msg)
@@ -137,17 +137,6 @@ def import_luna16(
     return Luna16Summary(
         out, book.scans, book.count(test=False), book.count(test=True), tuple(book.lines)
     )
-
-
-def _require_positive(request: Luna16Request) -> None:
-    """Refuse a request for no window.
-
-    Raises:
-        BadRecipeError: There would be none.
-    """
-    if request.windows < 1:
-        msg = f"windows is {request.windows}; take at least 1 of each scan"
-        raise BadRecipeError(msg)
 
 
 def _test_series(study: Study, subsets: tuple[int, ...]) -> set[str]:

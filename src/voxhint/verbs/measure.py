@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.config import MeasureConfig
+from voxhint.config.ranges import Natural, in_range
 from voxhint.core import LabelSet, Mask
 from voxhint.core.errors import BadFileError, OutputError, about
 from voxhint.files.atomic import write_text
@@ -61,7 +62,7 @@ def measure(
     """
     told = truth if isinstance(truth, Truth) else read_truth(truth)
     rows = _rows(masks, told, config, tell)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(in_range(Natural, seed, "seed"))
     table = tabulate(
         rows,
         labels=told.labels.foreground,

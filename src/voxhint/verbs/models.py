@@ -8,17 +8,22 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from voxhint.config import PredictConfig
+from voxhint.config.ranges import finding
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
 from voxhint.nets import ProbabilisticTransformer, build_trunk, load_weights
 from voxhint.predict import Segmenter
 from voxhint.prepare import Plan
+from voxhint.train.temperature import Temperature
 
 CALIBRATION = "calibration.json"
+
+_TEMPERATURE = TypeAdapter(Temperature)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,10 +48,11 @@ def read_plan(path: Path) -> Plan:
     Raises:
         BadFileError: The file is missing or damaged.
     """
+    values = read_object(path)
     try:
-        return Plan.from_json(read_object(path))
-    except (BadFileError, ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = f"{path}: no plan of voxhint ({type(error).__name__}); train the model again"
+        return Plan.from_json(values)
+    except BadFileError as error:
+        msg = f"{path}: no plan of voxhint ({error}); train the model again"
         raise BadFileError(msg) from None
 
 
@@ -93,7 +99,12 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
         msg = f"{folder}: holds no trained model; name a folder that voxhint train has finished"
         raise BadFileError(msg)
     plan = read_plan(folder / "plan.json")
-    net = network_of(plan)
+    try:
+        net = network_of(plan)
+    except (ValueError, TypeError, RuntimeError, BadRecipeError) as error:
+        reason = str(error).partition("\n")[0]
+        msg = f"{folder / 'plan.json'}: tells of no network ({reason}); train the model again"
+        raise BadFileError(msg) from None
     load_weights(net, path)
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     return Model(plan, net, path, fabric)
@@ -121,17 +132,34 @@ def segmenter_of(model: Model, config: PredictConfig, seed: int) -> Segmenter:
         msg = f"{config.passes} passes of {model.plan.network} are all alike; leave passes at 1"
         raise BadRecipeError(msg)
     path = model.weights.with_name(CALIBRATION)
-    told = read_object(path) if path.exists() else None
+    told = _read_temperature(path) if path.exists() else None
     if config.calibrated and told is None:
         msg = f"{path.parent}: no hints were held out to calibrate with; leave calibrated off"
         raise BadRecipeError(msg)
     wanted = config.calibrated
     if wanted is None:
-        wanted = told is not None and bool(told.get("facts"))
+        wanted = told is not None and told.facts > 0
     if told is None or not wanted:
         return net
-    temperature = float(told["temperature"])
+    temperature = told.temperature
     return lambda image: net(image) / temperature
+
+
+def _read_temperature(path: Path) -> Temperature:
+    """Read what held-out hints say of how sure a network should be.
+
+    Returns:
+        What logits are divided by.
+
+    Raises:
+        BadFileError: The file is damaged.
+    """
+    values = read_object(path)
+    try:
+        return _TEMPERATURE.validate_python(values)
+    except ValidationError as error:
+        msg = f"{path}: damaged ({finding(error)}); train the model again"
+        raise BadFileError(msg) from None
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:

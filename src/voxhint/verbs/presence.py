@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,21 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 from lightning_fabric import Fabric
+from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from torch import nn
 
 from voxhint.config import LabelConfig
+from voxhint.config.ranges import finding
 from voxhint.core import Case
-from voxhint.core.errors import BadFileError, about
+from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.files.atomic import write_text
+from voxhint.files.description import read_object
 from voxhint.files.images import read_volume
 from voxhint.label.attribution import METHODS, attribute
 from voxhint.label.attribution import Settings as MapSettings
 from voxhint.label.calibrate import Calibration
 from voxhint.label.refine import Contrast
+from voxhint.measure.detection import Ranking
 from voxhint.nets import Predictor, load_weights
 from voxhint.nets.predictor import PlacePredictor
 from voxhint.nets.pretrained import KINDS, slice_predictor
@@ -32,6 +35,9 @@ from voxhint.verbs.tell import Tell
 
 PREDICTOR = "predictor"
 FACTS = "presence.json"
+ALLOWED, RULED_OUT = "allowed", "ruled out"
+"""What `presence.csv` says of a label: masks may hold it, or never do."""
+
 PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
 _ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
 _FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
@@ -39,6 +45,27 @@ _SMOOTH_MM = 2.0  # gradients at single voxels are noise
 _ALONE = "smooth-grad"  # the predictor's own map where another method makes the evidence
 _NOISY = 8  # copies for SmoothGrad
 _DEVIATIONS = 3.0  # that a channel without a unit is shown up to
+
+
+class _Tissue(BaseModel):
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+class _Curve(BaseModel):
+    slope: FiniteFloat
+    intercept: FiniteFloat
+
+
+class _Learnt(BaseModel):
+    contrast: _Tissue
+    gate: FiniteFloat
+    auc: Ranking | None
+    calibration: _Curve | None
+
+
+_LEARNT = TypeAdapter(dict[str, _Learnt])
+"""What `presence.json` says of each label."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +95,10 @@ class Presence:
 
     def told(self) -> dict[str, Any]:
         """Return how well each label's presence is predicted, for `made.json` and the report."""
-        return {name: {"auc": self.facts[name]["auc"]} for name in self.labels}
+        return {
+            name: {key: self.facts[name].get(key) for key in ("auc", "held_out")}
+            for name in self.labels
+        }
 
     def contrast(self, label: str) -> Contrast:
         """Return the kinds of tissue, in the order that suits a label."""
@@ -119,18 +149,20 @@ def open_presence(folder: Path, fabric: Fabric) -> Presence:
         BadFileError: Something is missing or damaged.
     """
     plan = read_plan(folder / "plan.json")
+    told = read_object(folder / FACTS)
     try:
-        told = json.loads((folder / FACTS).read_text("utf-8"))
         labels = tuple(told["labels"])
         net = network_for(plan, labels, **told["network"])
         facts = {name: told["facts"][name] for name in labels}
-        weights = told.get("weights")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        msg = f"{folder / FACTS}: damaged ({type(error).__name__}); label the study again"
+        _LEARNT.validate_python(facts)
+        mirror, weights = bool(told["mirror"]), told.get("weights")
+    except (ValueError, KeyError, TypeError, RuntimeError, BadRecipeError) as error:
+        why = finding(error) if isinstance(error, ValidationError) else type(error).__name__
+        msg = f"{folder / FACTS}: damaged ({why}); label the study again"
         raise BadFileError(msg) from None
     load_weights(net, folder / "weights.safetensors")
     net.to(fabric.device).eval()
-    return Presence(net, plan, labels, facts, fabric, bool(told["mirror"]), weights)
+    return Presence(net, plan, labels, facts, fabric, mirror, weights)
 
 
 def network_for(  # noqa: PLR0913  # what a saved predictor keeps, and a backbone with weights
@@ -196,7 +228,9 @@ def ask_presence(
     Args:
         presence: The predictor.
         cases: Paths of the images by case and channel.
-        table: Where case, label, probability and present go; read again if it is there.
+        table: Where the answers go, read again if it is there: case, label, probability, its
+            threshold that follows from the gate, and whether masks may hold the label. Without a
+            calibration there are no probabilities, and the gate alone decides.
         tell: Hears of progress.
 
     Returns:
@@ -204,22 +238,28 @@ def ask_presence(
         it does but nothing calibrates it.
     """
     if not table.exists():
-        rows = [("case", "label", "probability", "present")]
+        rows = [("case", "label", "probability", "threshold", "in_mask")]
         for number, (case, images) in enumerate(cases.items()):
             tell("ask what images hold", number, len(cases), case)
             with about(f"case {case}"):
                 volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
                 scores = presence.scores(prepare_image(volumes, presence.plan)[0])
             for name, score in scores.items():
-                facts = presence.facts[name]
-                curve = facts["calibration"]
-                chance = "" if curve is None else f"{Calibration(**curve).probability(score):.4f}"
-                rows.append((case, name, chance, "yes" if score >= facts["gate"] else "no"))
+                rows.append((case, name, *_answer(presence.facts[name], score)))
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_text(table, text.getvalue())
     chances: dict[str, dict[str, float]] = {case: {} for case in cases}
     for row in csv.DictReader(io.StringIO(table.read_text("utf-8"))):
         known = float(row["probability"] or 1)
-        chances[row["case"]][row["label"]] = known if row["present"] == "yes" else 0.0
+        chances[row["case"]][row["label"]] = known if row["in_mask"] == ALLOWED else 0.0
     return chances
+
+
+def _answer(facts: Mapping[str, Any], score: float) -> tuple[str, str, str]:
+    """Return probability, threshold and decision for the score of one label."""
+    decision = ALLOWED if score >= facts["gate"] else RULED_OUT
+    if facts["calibration"] is None:
+        return "", "", decision
+    curve = Calibration(**facts["calibration"])
+    return f"{curve.probability(score):.4f}", f"{curve.probability(facts['gate']):.4f}", decision

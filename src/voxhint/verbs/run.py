@@ -25,7 +25,7 @@ from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent
-from voxhint.verbs.train import require_sensible, train_on
+from voxhint.verbs.train import train_on
 
 _SECONDS = ".seconds.json"
 
@@ -120,7 +120,6 @@ def _require_possible(recipe: Recipe, machine: Machine) -> None:
     train = recipe.train
     if machine.max_ram is not None:
         patch_voxels_within(bytes_of(machine.max_ram), train)
-    require_sensible(train)
     if train.network == "probabilistic":
         return
     if recipe.predict.passes > 1:

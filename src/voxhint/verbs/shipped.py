@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,6 +14,7 @@ import numpy as np
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import LabelSet
+from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import replacing, write_json
 from voxhint.files.images import unit_of
 from voxhint.files.study import Study
@@ -49,6 +51,15 @@ class ShippedWeights:
     data: str
     """What they were trained on, and its licence."""
 
+    attribution: str
+    """Whom to name, as the licence of the data asks."""
+
+    measured: str
+    """What the figures of the predictor rest on."""
+
+    sha256: Mapping[str, str]
+    """Of each file, by its name in the folder."""
+
     def install(self, part: Part, folder: Path, study: Study, label: str) -> None:
         """Copy one network into a folder, its channel and label called as the study calls them.
 
@@ -57,7 +68,11 @@ class ShippedWeights:
             folder: Where its files go; the one that says what it has learnt comes last.
             study: Names the channel.
             label: Name of the label.
+
+        Raises:
+            BadFileError: A file is not the one that the card tells of.
         """
+        self._require_whole(part)
         source, (channel,) = self.folder / part, study.channels
         plan = read_plan(source / "plan.json")
         (known,) = plan.intensity.values()
@@ -67,16 +82,33 @@ class ShippedWeights:
             labels=LabelSet(("background", label), (0, 1)),
             intensity={channel: known},
         )
-        weights = (source / "weights.safetensors").read_bytes()
-        told = {"name": self.name, "licence": self.licence, "data": self.data}
+        weights = source / "weights.safetensors"
+        names = ("name", "licence", "data", "attribution", "measured")
+        told = {name: getattr(self, name) for name in names}
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / ORIGIN, {**told, "sha256": hashlib.sha256(weights).hexdigest()})
+        write_json(folder / ORIGIN, {**told, "sha256": _sha256(weights)})
         write_json(folder / "plan.json", named.to_json())
         with replacing(folder / "weights.safetensors") as partial:
-            partial.write_bytes(weights)
+            shutil.copyfile(weights, partial)
         facts = "presence.json" if part == "predictor" else "flow.json"
         learnt = json.loads((source / facts).read_text("utf-8"))
         write_json(folder / facts, _called(learnt, label))
+
+    def _require_whole(self, part: Part) -> None:
+        """Refuse files that were changed or damaged after voxhint was given out.
+
+        Raises:
+            BadFileError: There is one.
+        """
+        for name, told in self.sha256.items():
+            path = self.folder / name
+            if name.startswith(f"{part}/") and (not path.is_file() or _sha256(path) != told):
+                msg = f"{path}: is not the file that came with voxhint; install voxhint again"
+                raise BadFileError(msg)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _called(learnt: Mapping[str, Any], label: str) -> dict[str, Any]:
@@ -108,7 +140,14 @@ def shipped(
     for card in sorted(Path(str(files("voxhint"))).glob(f"weights/*/{_CARD}")):
         told = json.loads(card.read_text("utf-8"))
         weights = ShippedWeights(
-            card.parent, told["name"], told["licence"], tuple(told["labels"]), told["data"]
+            card.parent,
+            told["name"],
+            told["licence"],
+            tuple(told["labels"]),
+            told["data"],
+            told["attribution"],
+            told["measured"],
+            told["sha256"],
         )
         if _plain(labels[0]) in weights.labels and _suits(weights, study, seed, tell):
             return weights

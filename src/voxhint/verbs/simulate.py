@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from voxhint.config.ranges import Natural, in_range
 from voxhint.core import Hint, LabelSet, Mask, Soft, Strokes
-from voxhint.core.errors import BadRecipeError, BadStudyError, about
+from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import write_json
 from voxhint.files.description import Description, read_description
 from voxhint.files.hint_files import write_hints
@@ -67,12 +68,9 @@ class HintWriter:
     """
 
     def __init__(self, study: Path, labels: LabelSet, seed: int) -> None:
-        if seed < 0:
-            msg = f"seed is {seed}; use 0 or more"
-            raise BadRecipeError(msg)
         self._folder = study / "hints"
         self._labels = labels
-        self._seed = seed
+        self._seed = in_range(Natural, seed, "seed")
         self._marks: dict[str, tuple[Hint, ...]] = {}
         self._costs: dict[str, CaseCost] = {}
 

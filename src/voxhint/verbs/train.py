@@ -13,7 +13,7 @@ from torch import nn
 
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
-from voxhint.core.errors import BadRecipeError, BadStudyError, about
+from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import replacing, write_json, write_text
 from voxhint.files.description import read_object
 from voxhint.files.inspection import open_study
@@ -67,7 +67,6 @@ def train_model(
     Returns:
         The output folder.
     """
-    require_sensible(config)
     dense = config.supervision == "dense"
     deep = machine.skip_bad or not begun(out)
     opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
@@ -165,22 +164,6 @@ def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
         mirror = bool(told.get("mirror")) if mirror is None else mirror
         weight = _TAG_DICE if weight is None else weight
     return dataclasses.replace(config, mirror=bool(mirror), dice_weight=weight)
-
-
-def require_sensible(config: TrainConfig) -> None:
-    """Refuse knobs that contradict each other, and a budget that is no time.
-
-    Raises:
-        BadRecipeError: They do, or it is not.
-    """
-    if config.budget is not None:
-        seconds_of(config.budget)
-    if config.loss == "published" and config.noise in ("dice", "gce"):
-        msg = f"noise {config.noise} has no place in the published loss; use loss hints"
-        raise BadRecipeError(msg)
-    if config.joint_output == "mean" and not config.branch_weight:
-        msg = "joint_output mean asks branches that learn nothing; set branch_weight"
-        raise BadRecipeError(msg)
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:

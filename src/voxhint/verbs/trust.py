@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.config import MeasureConfig
+from voxhint.config.ranges import Natural, in_range
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.images import read_ids, read_probability
 from voxhint.measure.trust import CaseTrust, TrustTable, score_trust, tabulate_trust
@@ -27,13 +28,14 @@ def measure_trust(
     Returns:
         Calibration, and risk over coverage.
     """
+    rng = np.random.default_rng(in_range(Natural, seed, "seed"))
     told = read_truth(truth)
     rows = []
     for number, case in enumerate(told.masks):
         tell("measure probabilities", number, len(told.masks), case)
         with about(f"case {case}"):
             rows.append(_score(folder, told, case))
-    return tabulate_trust(rows, rng=np.random.default_rng(seed), resamples=config.resamples)
+    return tabulate_trust(rows, rng=rng, resamples=config.resamples)
 
 
 def _score(folder: Path, truth: Truth, case: str) -> CaseTrust:
