@@ -211,9 +211,9 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "cut gzip": ("a.nii.gz", _plain_cut, "a.nii.gz"),
     "cut plain": ("a.nii", _plain_cut, "cut short"),
     "cut mha": ("a.mha", lambda path: _sitk_cut(path, packed=False), "cut short"),
-    "cut packed mha": ("a.mha", lambda path: _sitk_cut(path, packed=True), "cannot be read"),
+    "cut packed mha": ("a.mha", lambda path: _sitk_cut(path, packed=True), "before its header"),
     "cut nrrd": ("a.nrrd", lambda path: _sitk_cut(path, packed=False), "cut short"),
-    "cut packed nrrd": ("a.nrrd", lambda path: _sitk_cut(path, packed=True), "cannot be read"),
+    "cut packed nrrd": ("a.nrrd", lambda path: _sitk_cut(path, packed=True), "damaged"),
     "terabytes": ("a.nii", lambda path: _lie(path, 30000), "more than 4e9"),
     "terabytes packed": ("a.nii.gz", lambda path: _lie(path, 30000), "more than 4e9"),
     "gigabytes": ("a.nii", lambda path: _lie(path, 900), "holds"),
@@ -239,7 +239,7 @@ def test_a_damaged_image_is_refused_in_one_line(tmp_path: Path, kind: str) -> No
     assert "\n" not in str(caught.value)
 
 
-IN_VOXELS = {"cut packed mha", "cut packed nrrd"}
+IN_VOXELS = {"cut packed nrrd"}
 
 
 @pytest.mark.parametrize("kind", sorted(set(DAMAGE) - IN_VOXELS))

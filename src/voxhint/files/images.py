@@ -10,7 +10,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.volume import Unit, Volume
 from voxhint.files.dicom import open_series, read_series
-from voxhint.files.itk import read_itk, read_itk_grid
+from voxhint.files.itk import itk_warnings, read_itk, read_itk_grid
 from voxhint.files.nifti import nifti_warnings, read_nifti, read_nifti_grid, write_nifti
 from voxhint.files.nodata import measured
 from voxhint.files.problems import reading
@@ -96,7 +96,7 @@ def image_warnings(path: Path) -> tuple[str, ...]:
             case ".nii":
                 return nifti_warnings(path)
             case _:
-                return ()
+                return itk_warnings(path)
 
 
 def read_volume(path: Path, *, channel: str = "") -> Volume:

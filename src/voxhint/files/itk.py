@@ -1,6 +1,5 @@
 """MetaImage and NRRD files, turned from ITK's LPS and k, j, i into our RAS+ and i, j, k."""
 
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from jaxtyping import Float64, Shaped
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
-from voxhint.files.sane import require_sane, spatial_shape
+from voxhint.files.itk_data import Header, Voxels, data_files, read_header, read_voxels, voxels_of
+from voxhint.files.sane import spatial_shape
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns patient coordinates of DICOM and ITK (left, posterior, superior) into ours; and back."""
@@ -20,7 +20,19 @@ _itk: Any = SimpleITK  # untyped throughout
 _LONGEST_HEADER = 2**20
 _LONGEST_LINE = 900  # of NRRD's header: from about 1000 on, a line it does not know crashes ITK
 _AXES = re.compile(rb"^\s*NDims\s*[=:]([^\n]*)", re.MULTILINE)
-_DEFLATED = ("true", "gzip", "gz")
+_SUFFIXES = (".mha", ".mhd", ".nrrd")
+_UNITS = ("spaceunits", "units", "distanceunits")
+_MILLIMETRES = (
+    "mm",
+    "millimeter",
+    "millimeters",
+    "millimetre",
+    "millimetres",
+    "none",
+    "???",
+    "n/a",
+)
+_PATIENT = re.compile("[lr][ap]s(t)?|(left|right)-(anterior|posterior)-superior(-time)?")
 
 
 def _head(path: Path) -> bytes:
@@ -49,36 +61,17 @@ def _require_harmless(path: Path) -> None:
             raise BadFileError(msg)
 
 
-def _fields(path: Path) -> dict[str, str]:
-    """Return the lines "key = value" or "key: value" at the head of the file, keys in small."""
-    head = _head(path)
-    fields: dict[str, str] = {}
-    for line in head.split(b"\n"):
-        text = line.decode("latin-1").strip()
-        if not text:
-            break  # the header of NRRD ends with an empty line
-        key, _, value = text.partition("=" if path.suffix.lower() != ".nrrd" else ":")
-        fields[key.strip().lower()] = value.strip()
-        if key.strip().lower() == "elementdatafile":
-            break
-    return fields
+def _require_millimetres(header: Header) -> None:
+    """Refuse a header that counts in anything but millimetres.
 
-
-def _require_stored(path: Path, reader: Any) -> None:  # noqa: ANN401
-    fields = _fields(path)
-    beside = fields.get("elementdatafile", fields.get("data file", "LOCAL")).strip('"')
-    data = path if beside.upper() == "LOCAL" else path.parent / beside
-    packed = fields.get("compresseddata", fields.get("encoding", "")).lower() in _DEFLATED
-    shape = tuple(int(count) for count in reader.GetSize())
-    width = _itk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
-    promised = math.prod(shape) * int(width)
-    if beside.startswith("LIST") or "%" in beside:  # a file per slice
-        require_sane(path, shape, 0, stored=0, compressed=False)
-        return
-    if not data.is_file():
-        msg = f"{path.name}: its voxels should lie in {data.name}, which is missing; copy both"
-        raise BadFileError(msg)
-    require_sane(path, shape, promised, stored=data.stat().st_size, compressed=packed)
+    Raises:
+        BadFileError: It does.
+    """
+    said = " ".join(header.fields.get(name, "") for name in _UNITS).lower()
+    for unit in re.findall(r"[^\s\"]+", said):
+        if unit not in _MILLIMETRES:
+            msg = f"{header.path.name}: header counts in {unit}; write it in millimetres"
+            raise BadFileError(msg)
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401
@@ -90,8 +83,17 @@ def _open(path: Path) -> Any:  # noqa: ANN401
         msg = f"{path.name}: voxels of {reader.GetNumberOfComponents()} values; give one file each"
         raise BadFileError(msg)
     spatial_shape(path, tuple(reader.GetSize()))
-    _require_stored(path, reader)
+    _require_millimetres(read_header(path))
+    if min(reader.GetSpacing()) <= 0:
+        steps = " x ".join(f"{step:g}" for step in reader.GetSpacing())
+        msg = f"{path.name}: header has a spacing of {steps} mm; every step must be above 0"
+        raise BadFileError(msg)
     return reader
+
+
+def _voxels(path: Path, reader: Any) -> Voxels:  # noqa: ANN401
+    kind = _itk.GetArrayFromImage(_itk.Image([1, 1, 1], reader.GetPixelID())).dtype
+    return voxels_of(path, tuple(int(count) for count in reader.GetSize()), kind)
 
 
 def _grid(path: Path, reader: Any) -> Grid:  # noqa: ANN401
@@ -122,7 +124,53 @@ def read_itk_grid(path: Path) -> Grid:
     Returns:
         The grid, in RAS+.
     """
-    return _grid(path, _open(path))
+    reader = _open(path)
+    _voxels(path, reader)
+    return _grid(path, reader)
+
+
+def itk_warnings(path: Path) -> tuple[str, ...]:
+    """Return what a header leaves unsaid of where its voxels lie.
+
+    Args:
+        path: A .mha, .mhd or .nrrd file.
+
+    Returns:
+        Each as "finding; advice".
+    """
+    header = read_header(path)
+    if not header.nrrd:
+        unsaid = not any(name in header.fields for name in ("elementspacing", "elementsize"))
+        return ("says no spacing, so 1 mm is taken; write its ElementSpacing",) if unsaid else ()
+    space = header.fields.get("space", "")
+    if "spacedirections" not in header.fields:
+        steps = "" if "spacings" in header.fields else " nor spacings, so steps of 1 mm"
+        return (
+            f"says no directions{steps}, and axes are taken to run left, posterior and superior; "
+            "export it with its orientation",
+        )
+    if not _PATIENT.fullmatch(space.lower()):
+        said = f"space {space!r} is none of a patient" if space else "says no space"
+        return (f"{said}, so LPS is taken (left, posterior, superior); export it with its space",)
+    return ()
+
+
+def data_names(path: Path) -> frozenset[str]:
+    """Return the names of the files beside a header that hold its voxels.
+
+    Args:
+        path: Any file.
+
+    Returns:
+        Names of files in the same folder; none if it is no .mha, .mhd or .nrrd that can be read.
+    """
+    if path.suffix.lower() not in _SUFFIXES or not path.is_file():
+        return frozenset()
+    try:
+        files = data_files(read_header(path))
+    except (BadFileError, OSError):
+        return frozenset()
+    return frozenset(file.name for file in files if file.parent == path.parent and file != path)
 
 
 def read_itk(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:
@@ -136,5 +184,5 @@ def read_itk(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:
     """
     reader = _open(path)
     grid = _grid(path, reader)
-    values = _itk.GetArrayFromImage(reader.Execute())
+    values = read_voxels(_voxels(path, reader))
     return np.ascontiguousarray(values.reshape(grid.shape[::-1]).transpose(2, 1, 0)), grid

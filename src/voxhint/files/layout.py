@@ -11,6 +11,7 @@ from voxhint.core.labels import BACKGROUND
 from voxhint.files.description import NAME, Description, bad_name, read_description, read_object
 from voxhint.files.hints import TABLES, Placed, read_hint_table
 from voxhint.files.images import SUFFIXES, image_stem, image_suffix
+from voxhint.files.itk import data_names
 from voxhint.files.markups import SUFFIX as MARKUPS
 from voxhint.files.markups import read_markups
 from voxhint.files.problems import Problem, problem_of, reading
@@ -19,7 +20,7 @@ from voxhint.files.study import CaseFiles, Draft, Study
 from voxhint.files.tables import read_table
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
-_DATA = (".raw", ".zraw")  # the voxels of a .mhd, named inside it
+_DATA = (".raw", ".zraw")
 _NOTES = (".json", ".txt", ".csv", ".md", ".xml")
 _DRAWN: tuple[VoxelKind, ...] = ("scribbles", "slices", "soft")
 _BILL = "cost.json"  # what hints cost a person, from `simulate`
@@ -63,10 +64,14 @@ def listing(folder: Path) -> list[Path]:
 
 def _listed(root: Path, below: str, notes: _Notes) -> list[Path]:
     try:
-        return listing(root / below)
+        paths = listing(root / below)
     except BadFileError as error:
         notes.problems.append(problem_of(error, below))
         return []
+    if all(image_suffix(path.name) for path in paths):
+        return paths
+    beside = frozenset[str]().union(*map(data_names, paths))
+    return [path for path in paths if path.name not in beside]
 
 
 def images_in(folder: Path) -> dict[str, Path]:
@@ -106,7 +111,7 @@ def _is_image(path: Path, where: str, notes: _Notes) -> bool:
         return False
     suffix = path.suffix.lower()
     if suffix in _DATA and path.with_suffix(".mhd").is_file():
-        return False
+        return False  # of a header that is told of
     if re.search(r"_\d{4}\.", path.name) and suffix not in _NOTES:
         notes.error(where, "has no reader for its suffix", f"convert it to {', '.join(SUFFIXES)}")
     else:
