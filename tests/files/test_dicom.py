@@ -224,7 +224,7 @@ REFUSED = {
     ),
     "one place, other values": (
         Series(heights=(0, 2.5, 2.5, 5, 7.5, 10)),
-        "1 slices share their place",
+        "1 of 6 slices share their place",
     ),
     "two series": (Series(tags={1: {"SeriesInstanceUID": "1.2.4"}}), "differ in series"),
     "sizes": (

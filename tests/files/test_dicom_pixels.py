@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pydicom.uid import (
 from tests.files.series import Series
 
 from voxhint.core.errors import BadFileError
+from voxhint.files import survey
 from voxhint.files.dicom import open_series, read_series
 
 LOSSLESS = [
@@ -32,14 +34,56 @@ LOSSLESS = [
 
 
 def test_each_slice_is_rescaled_by_its_own_slope(tmp_path: Path) -> None:
-    tags: dict[int, dict[str, Any]] = {
-        2: {"RescaleSlope": 3, "RescaleIntercept": 7},
-        3: {"RescaleSlope": None},
-    }
+    tags: dict[int, dict[str, Any]] = {2: {"RescaleSlope": 3, "RescaleIntercept": 7}}
     series = Series(tags=tags)
     voxels, _ = read_series(series.write(tmp_path / "s"))
     assert np.array_equal(voxels[:, :, 2], 3 * series.stored(2).T + 7)
-    assert np.array_equal(voxels[:, :, 3], series.stored(3).T - 1024)
+    (warning,) = open_series(tmp_path / "s").warnings
+    assert "(2 and -1024 in 5, 3 and 7 in 1)" in warning
+    pet = replace(series, common={"Modality": "PT"}).write(tmp_path / "pet")
+    assert open_series(pet).warnings == ()
+    assert np.array_equal(read_series(pet)[0], voxels)
+
+
+@pytest.mark.parametrize("tag", ["RescaleSlope", "RescaleIntercept"])
+@pytest.mark.parametrize("modality", ["CT", "PT", "MR"])
+def test_a_slice_without_rescale_among_others_is_refused(
+    tmp_path: Path, tag: str, modality: str
+) -> None:
+    series = Series(tags={3: {tag: None}}, common={"Modality": modality})
+    with pytest.raises(BadFileError, match=r"1 of 6 slices have no RescaleSlope.*\(1\.dcm\)"):
+        read_series(series.write(tmp_path / "s"))
+
+
+def test_ct_that_no_slice_rescales_is_told_of(tmp_path: Path) -> None:
+    bare = {"RescaleSlope": None, "RescaleIntercept": None}
+    (warning,) = open_series(Series(common=bare).write(tmp_path / "ct")).warnings
+    assert "CT without RescaleSlope" in warning
+    assert (
+        open_series(Series(common={**bare, "Modality": "MR"}).write(tmp_path / "m")).warnings == ()
+    )
+
+
+@pytest.mark.parametrize("tag", ["BitsStored", "BitsAllocated", "PixelRepresentation"])
+def test_a_tag_that_pixels_need_is_named(tmp_path: Path, tag: str) -> None:
+    folder = Series(tags={2: {tag: None}}).write(tmp_path / "s")
+    with pytest.raises(BadFileError, match=rf"3\.dcm: lacks {tag}, and cannot be read; export"):
+        read_series(folder)
+
+
+def test_a_slice_that_holds_one_value_alone_is_told_of(tmp_path: Path) -> None:
+    Series(tags={2: {"PixelData": bytes(40)}}).write(tmp_path / "imagesTr" / "a_0000")
+    (tmp_path / "dataset.json").write_text(
+        '{"channel_names": {"0": "CT"}, "labels": {"background": 0, "lesion": 1}}'
+    )
+    told = [problem.finding for problem in survey(tmp_path, deep=True).problems]
+    assert "1 of 6 slices hold one value alone (slice 3: -1024)" in told
+
+
+def test_text_burnt_into_pixels_is_told_of(tmp_path: Path) -> None:
+    series = Series(tags={4: {"BurnedInAnnotation": "YES"}})
+    (warning,) = open_series(series.write(tmp_path / "s")).warnings
+    assert "BurnedInAnnotation YES" in warning
 
 
 @pytest.mark.parametrize("order", [range(6), (3, 0, 5, 1, 4, 2)])
@@ -66,8 +110,8 @@ def test_frames_are_decompressed_too(tmp_path: Path) -> None:
     data = Series().enhanced()
     data.compress(RLELossless)
     data.save_as(tmp_path / "1", enforce_file_format=True)
-    plain = read_series(Series().write(tmp_path / "s"))[0]  # folders below are not looked into
-    assert np.array_equal(read_series(tmp_path)[0], plain)
+    frames = read_series(tmp_path)[0]
+    assert np.array_equal(frames, read_series(Series().write(tmp_path / "s"))[0])
 
 
 def test_run_length_coding_loses_nothing(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def export(folder: Path) -> Path:
     Series(uid="1.2", common={**JANE, "RescaleSlope": 0.5}, orientation=TURNED).write(first / "b")
     Series(uid="1.3", common={**JANE, **LOCALISER}).write(first / "c")
     tilted = Series(uid="2.1", common=JOHN, aside=0.3, heights=(0, 2.5, 5, 10, 12.5, 15))
-    tilted.write(folder / f"{MARK}_John", suffix=".IMA")
-    report = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", **JOHN}
+    tilted.write(folder / f"{MARK}_John" / "scan", suffix=".IMA")
+    report = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "ImagePositionPatient": None, **JOHN}
     Series(uid="2.2", common=report, heights=(0,)).write(folder / f"{MARK}_John" / "dose")
     Series(uid="2.3", common=JOHN, heights=(0, 2)).write(folder / f"{MARK}_John" / "short")
     (folder / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 20)
@@ -70,7 +70,7 @@ def test_a_case_has_the_voxels_and_the_grid_of_its_series(
     imported: tuple[Path, ImportSummary],
 ) -> None:
     place, _ = imported
-    names = (f"{MARK}_Jane/study 1/a", f"{MARK}_Jane/study 1/b", f"{MARK}_John")
+    names = (f"{MARK}_Jane/study 1/a", f"{MARK}_Jane/study 1/b", f"{MARK}_John/scan")
     for number, name in enumerate(names, 1):
         image = place / "out" / "imagesTr" / f"case_{number:03d}_0000.nii.gz"
         volume = read_volume(image, channel="CT")

@@ -1,8 +1,9 @@
 """A folder of DICOM files as one image: one series, one stack, or a refusal that says why."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,53 +11,88 @@ from jaxtyping import Float32
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
-from voxhint.files.dicom_headers import Aside, Plane, read_planes
-from voxhint.files.dicom_sort import FEWEST, Pile, sort_planes
+from voxhint.files.dicom_files import Member, files_below, read_members
+from voxhint.files.dicom_headers import CAPTURE, Aside
+from voxhint.files.dicom_sort import FEWEST, Pile, sort_planes, unlike
 from voxhint.files.dicom_stack import Stack, build_stack, read_stack
 from voxhint.files.problems import reading
 
 _NOTES = (".txt", ".md", ".xml", ".json", ".csv", ".html", ".pdf", ".png", ".jpg")
-_SORT = "keep one in the folder, or sort them with voxhint import dicom"
+_SORT = (
+    "keep the files of one in the folder, or make a case of each with voxhint import dicom FOLDER "
+    "--out STUDY"
+)
 _TOLD = 4
+_HEAD = 512
+_LOWEST = 9  # the first character that text has: a tabulator
 
 
-def _members(folder: Path) -> tuple[list[Plane], tuple[str, ...]]:
-    """Return every slice in a folder, and a warning about what is set aside.
+def _require_readable(members: Sequence[Member]) -> None:
+    """Refuse a folder in which a slice may be damaged, or its place lost.
 
     Raises:
-        BadFileError: A slice is damaged, or its place is lost.
+        BadFileError: There is one.
     """
-    planes: list[Plane] = []
-    beside: Counter[str] = Counter()
-    for path in sorted(folder.iterdir()):
-        note = path.name.startswith(".") or path.suffix.lower() in _NOTES
-        if note or path.name == "DICOMDIR" or not path.is_file():
-            continue
-        found = read_planes(path, path.name)
-        if not isinstance(found, Aside):
-            planes += found
-        elif found.harmless:
-            beside[found.why] += 1
-        else:
-            msg = f"{path.name}: is {found.why}; keep image slices of one series only"
+    suffixes = {member.path.suffix for member in members if member.planes}
+    for member in members:
+        finding = ""
+        if member.error:
+            raise BadFileError(member.error)
+        if member.aside and not member.aside.harmless:
+            finding = f"is {member.aside.why}; keep image slices of one series only"
+        elif member.foreign and _like_slices(member.path, suffixes):
+            finding = (
+                f"is {member.foreign}, and is called like the slices; copy it again, or remove it"
+            )
+        if finding:
+            msg = f"{member.name}: {finding}"
             raise BadFileError(msg)
-    told = ", ".join(f"{count} {why}" for why, count in sorted(beside.items()))
-    return planes, (f"holds files that are left out ({told}); remove them",) if told else ()
+
+
+def _like_slices(path: Path, suffixes: Container[str]) -> bool:
+    """Return whether a file is called like the slices; without a suffix, text is told apart."""
+    if path.suffix not in suffixes or not path.is_file():
+        return False
+    head = path.read_bytes()[:_HEAD]
+    return bool(path.suffix) or not head or min(head) < _LOWEST
+
+
+def _without_captures(members: Sequence[Member]) -> list[Member]:
+    """Return members whose captures are no slices where others are: dose reports, screenshots."""
+    kinds = {_is_capture(member) for member in members if member.planes}
+    return list(members) if len(kinds) < len((True, False)) else list(map(_no_capture, members))
+
+
+def _is_capture(member: Member) -> bool:
+    return any(CAPTURE in plane.kind for plane in member.planes)
+
+
+def _no_capture(member: Member) -> Member:
+    if not _is_capture(member):
+        return member
+    plane = member.planes[0]
+    aside = Aside(plane.modality, f"no slice ({plane.kind})", harmless=True)
+    return replace(member, planes=(), aside=aside)
+
+
+def _beside(members: Sequence[Member]) -> str:
+    """Return what lies beside the slices of a folder, or nothing."""
+    beside = Counter(
+        member.aside.why if member.aside else member.foreign
+        for member in members
+        if not member.planes and member.path.suffix.lower() not in _NOTES
+    )
+    return ", ".join(f"{count} {why}" for why, count in sorted(beside.items()))
 
 
 def _differences(piles: Sequence[Pile]) -> str:
     """Return in what the stacks of a folder differ."""
-    kinds = {
-        "series": [pile.planes[0].series for pile in piles],
-        "modality": [pile.planes[0].modality for pile in piles],
-        "size": [_size(pile) for pile in piles],
-        "frame of reference": [pile.planes[0].reference for pile in piles],
-        "photometric interpretation": [pile.planes[0].photometric for pile in piles],
-        "orientation": [str(np.round(pile.planes[0].along, 2)) for pile in piles],
-        "pixel spacing": [str(np.round(pile.planes[0].spacing, 2)) for pile in piles],
-    }
-    unlike = [kind for kind, values in kinds.items() if len(set(values)) > 1]
-    return ", ".join(unlike) or "acquisition, orientation or pixel spacing"
+    told = []
+    for kind, values in unlike(piles).items():
+        known = list(dict.fromkeys(value for value in values if value))
+        more = ", ..." if len(known) > _TOLD else ""
+        told.append(f"{kind} ({', '.join(known[:_TOLD])}{more})" if known else kind)
+    return ", ".join(told) or "when they were made"
 
 
 def _stack(folder: Path) -> Stack:
@@ -65,11 +101,33 @@ def _stack(folder: Path) -> Stack:
     Raises:
         BadFileError: There is none, or several.
     """
-    planes, warnings = _members(folder)
-    piles = sort_planes(planes)
-    if len(planes) < FEWEST:
-        msg = f"holds {len(planes)} DICOM slices; a series needs at least {FEWEST}"
+    members, shut = read_members(folder, lambda _, path: path.relative_to(folder).as_posix())
+    if shut:
+        msg = f"{len(shut)} folders in it may not be opened; allow reading them"
         raise BadFileError(msg)
+    _require_readable(members)
+    members = _without_captures(members)
+    planes = [plane for member in members for plane in member.planes]
+    beside = _beside(members)
+    if len(planes) < FEWEST:
+        others = f" ({beside})" if beside else ""
+        msg = (
+            f"holds {len(planes)} DICOM slices with a place among {len(members)} files{others}; "
+            f"give a folder of one series of CT, MR or PT slices, at least {FEWEST}"
+        )
+        raise BadFileError(msg)
+    pile = _only(sort_planes(planes))
+    stack = build_stack(pile.planes)
+    told = (f"holds files that are left out ({beside}); remove them",) if beside else ()
+    return replace(stack, warnings=(*told, *pile.warnings, *stack.warnings))
+
+
+def _only(piles: Sequence[Pile]) -> Pile:
+    """Return the one stack of a folder.
+
+    Raises:
+        BadFileError: There are several, or it cannot be built.
+    """
     if len(piles) > 1:
         told = [f"{len(pile.planes)} of {_size(pile)}" for pile in piles[:_TOLD]]
         more = ", ..." if len(piles) > _TOLD else ""
@@ -81,13 +139,31 @@ def _stack(folder: Path) -> Stack:
     (pile,) = piles
     if pile.flaw:
         raise BadFileError(pile.flaw)
-    stack = build_stack(pile.planes)
-    return replace(stack, warnings=(*warnings, *pile.warnings, *stack.warnings))
+    return pile
 
 
 def _size(pile: Pile) -> str:
     columns, rows = pile.planes[0].size
     return f"{columns} x {rows}"
+
+
+_Print = tuple[tuple[str, int, int, int], ...]
+
+
+def _fingerprint(folder: Path) -> _Print:
+    """Return what changes where a file of a folder does."""
+    prints = []
+    for path in files_below(folder)[0]:
+        if path.exists():
+            state = path.stat()
+            prints.append((str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns))
+    return tuple(prints)
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: Path, _print: _Print) -> Stack:
+    """Return the stack of a folder, whose headers are parsed once while it stays as it is."""
+    return _stack(folder)
 
 
 def open_series(folder: Path) -> Stack:
@@ -96,7 +172,7 @@ def open_series(folder: Path) -> Stack:
     Pixels are read only of slices that lie in one place, to see whether they are copies.
 
     Args:
-        folder: Holds the files of one series, frames each or all in one.
+        folder: Holds the files of one series, frames each or all in one, in whatever folders.
 
     Returns:
         The stack, whose voxels `read_stack` reads.
@@ -106,7 +182,7 @@ def open_series(folder: Path) -> Stack:
     """
     with reading(folder):
         try:
-            return _stack(folder)
+            return _opened(folder, _fingerprint(folder))
         except BadFileError as error:
             msg = f"{folder.name}: {error}"
             raise BadFileError(msg) from error

@@ -1,8 +1,9 @@
 """What the headers of a DICOM file say of its slices: one plane for each frame."""
 
+import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,29 +12,69 @@ from typing import Any
 import numpy as np
 import pydicom
 from jaxtyping import Float64
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from voxhint.core.errors import BadFileError
 from voxhint.files.problems import reading
 
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
-_TRAITS = (
-    *("AcquisitionNumber", "FrameAcquisitionNumber", "TemporalPositionIdentifier"),
-    *("TemporalPositionIndex", "StackID", "EchoNumbers", "EffectiveEchoTime", "DiffusionBValue"),
-    *("ImageType", "FrameType", "TriggerTime", "AcquisitionTime"),
+TRAITS = (
+    *("ImageType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers"),
+    *("DiffusionBValue", "InversionTime", "TemporalPositionIdentifier", "TemporalPositionIndex"),
+    *("TemporalPositionTimeOffset", "AcquisitionNumber", "FrameAcquisitionNumber", "StackID"),
+    *("SequenceName", "FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
+    *("TriggerTime", "NominalCardiacTriggerDelayTime", "AcquisitionTime"),
+    *("FrameAcquisitionDateTime", "InstanceNumber"),
 )
+"""Tags of what tells stacks of one series apart."""
+
+_FRAME_TYPE = ("FrameType", "ComplexImageComponent")
+_GROUPS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameContentSequence": (
+        *("FrameAcquisitionNumber", "FrameAcquisitionDateTime", "TemporalPositionIndex"),
+        "StackID",
+    ),
+    "MRImageFrameTypeSequence": _FRAME_TYPE,
+    "CTImageFrameTypeSequence": _FRAME_TYPE,
+    "PETFrameTypeSequence": _FRAME_TYPE,
+    "MREchoSequence": ("EffectiveEchoTime",),
+    "MRDiffusionSequence": ("DiffusionBValue",),
+    "MRTimingAndRelatedParametersSequence": ("FlipAngle", "RepetitionTime"),
+    "TemporalPositionSequence": ("TemporalPositionTimeOffset",),
+    "CardiacSynchronizationSequence": ("NominalCardiacTriggerDelayTime",),
+    "CTXRayDetailsSequence": ("KVP",),
+    "CTReconstructionSequence": ("ConvolutionKernel",),
+    "CTAcquisitionDetailsSequence": ("GantryDetectorTilt",),
+    "UnassignedSharedConvertedAttributesSequence": TRAITS,
+    "UnassignedPerFrameConvertedAttributesSequence": TRAITS,
+}
+"""Where the standard keeps each tag of a frame; private groups hold others of the same name."""
+
 _VALUES = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "ModalityLUTSequence")
 _FRAMES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _OBJECT = ("SOPClassUID", "Modality", "SeriesInstanceUID", "FrameOfReferenceUID", "NumberOfFrames")
+_WHO = ("PatientID", "PatientName", "PatientBirthDate")
+"""Decoded to tell patients apart, and kept as a digest alone."""
+
+_MOSAIC = 0x0019100A  # Siemens: number of images in mosaic
+_OTHER = ("FrameType", "GantryDetectorTilt", "NominalScannedPixelSpacing", "BurnedInAnnotation")
 # nothing else is decoded, so that nothing that names a patient can reach a message
-_TAGS = (*_OBJECT, *_PLACE, *_TRAITS, *_VALUES, *_FRAMES, "GantryDetectorTilt")
+_TAGS = (*_OBJECT, *_PLACE, *TRAITS, *_VALUES, *_FRAMES, *_OTHER, "SeriesNumber", *_WHO)
 _SKEW = 1e-3  # direction cosines are written with about 6 digits
 _TYPES = ("ImageType", "FrameType")
 _MASKS = ("SEG", "RTDOSE")
 """Modalities that have planes, and are no images."""
 
-_BARE = b"\x08\x00"
-"""How a file begins that lacks the preamble of later DICOM: with group 0008."""
+CAPTURE = "Secondary Capture"
+"""A picture of whatever kind; some tools write series as such."""
+
+_SECTIONS = ("CT", "MR", "Positron Emission Tomography", "PET")
+"""How kinds of image begin whose slices have a place; one without lost it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +88,15 @@ class Plane:
     frame: int
     """Its number in the file, from 0."""
 
+    patient: str
+    """A digest of who it is."""
+
     series: str
+    series_number: str
     modality: str
+    kind: str
+    """The name of its SOP class."""
+
     size: tuple[int, int]
     """Columns and rows."""
 
@@ -62,6 +110,9 @@ class Plane:
     rescale: tuple[float, float]
     """Slope and intercept."""
 
+    rescaled: bool
+    """Whether the header tells both; else they are 1 and 0."""
+
     photometric: str
     reference: str
     """The frame of reference; positions of two of them cannot be compared."""
@@ -69,7 +120,10 @@ class Plane:
     gantry_degrees: float
     """The tilt the header tells; 0 where it tells none."""
 
-    traits: tuple[str, ...]
+    burned: bool
+    """Whether its header says that text is burnt into the pixels."""
+
+    traits: Mapping[str, str]
     """Acquisition, time, echo and the like: what tells stacks in one place apart."""
 
 
@@ -77,7 +131,6 @@ class Plane:
 class Aside:
     """A DICOM file that holds no slice of a stack."""
 
-    series: str
     modality: str
     why: str
     harmless: bool
@@ -98,27 +151,19 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def is_dicom(path: Path) -> bool:
-    """Return whether a file begins as DICOM does, whatever its name."""
-    with path.open("rb") as file:
-        head = file.read(132)
-    return head[128:] == b"DICM" or head.startswith(_BARE)
-
-
-def read_tags(path: Path, tags: tuple[str, ...], *, pixels: bool = False) -> pydicom.Dataset:
+def read_tags(path: Path, tags: Iterable[str | int], *, pixels: bool = False) -> pydicom.Dataset:
     """Return some tags of a file, and no others.
 
     Args:
-        path: The file; pydicom's errors pass through.
-        tags: Keywords.
+        path: A file that begins as DICOM does; pydicom's errors pass through.
+        tags: Keywords, or numbers of private ones.
         pixels: Whether to read as far as the pixels.
 
     Returns:
         The tags that are there.
     """
-    return pydicom.dcmread(
-        path, stop_before_pixels=not pixels, specific_tags=list(tags), force=is_dicom(path)
-    )
+    wanted = [Tag(tag) for tag in tags]
+    return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted, force=True)
 
 
 def _frame_facts(header: pydicom.Dataset) -> list[dict[str, Any]]:
@@ -131,9 +176,12 @@ def _frame_facts(header: pydicom.Dataset) -> list[dict[str, Any]]:
         DICOM PS3.3, C.7.6.16: shared and per-frame functional groups.
     """
     top = {tag: header[tag].value for tag in _TAGS if tag in header and tag not in _FRAMES}
+    if "PixelSpacing" not in top and "NominalScannedPixelSpacing" in top:  # as GDCM and ITK write
+        top["PixelSpacing"] = top["NominalScannedPixelSpacing"]
     frames = int(header.get("NumberOfFrames") or 1)
     if not header.get(_FRAMES[1]):
         return [top] * frames
+    top.pop("ImagePositionPatient", None)  # of no frame in particular
     shared = _flat(header[_FRAMES[0]].value[0]) if header.get(_FRAMES[0]) else {}
     each = header[_FRAMES[1]].value
     if len(each) != frames:
@@ -146,10 +194,10 @@ def _flat(groups: pydicom.Dataset) -> dict[str, Any]:
     """Return the tags we read of all functional groups of a frame."""
     return {
         tag: item[tag].value
-        for group in groups
-        if group.VR == "SQ" and group.value
-        for item in [group.value[0]]
-        for tag in _TAGS
+        for group, tags in _GROUPS.items()
+        if groups.get(group)
+        for item in [groups[group].value[0]]
+        for tag in tags
         if tag in item
     }
 
@@ -158,35 +206,80 @@ def read_planes(path: Path, name: str) -> tuple[Plane, ...] | Aside:
     """Read the headers of a DICOM file.
 
     Args:
-        path: The file.
+        path: A file that begins as DICOM does.
         name: What messages call it; its own name may name a patient.
 
     Returns:
         A plane for each frame; or why the file holds none.
     """
     with reading(Path(name)), quiet():
-        header = read_tags(path, _TAGS)
-        modality, series = str(header.get("Modality", "")), str(header.get("SeriesInstanceUID", ""))
-        kind = UID(header.get("SOPClassUID") or "").name
-        if "Rows" not in header or modality in _MASKS or "Secondary Capture" in kind:
-            lost = kind.endswith(" Image Storage") and "Secondary Capture" not in kind
-            why = f"no slice ({kind or 'of unknown kind'})"
-            return Aside(series, modality, why, harmless=bool(kind) and not lost)
+        header = read_tags(path, (*_TAGS, _MOSAIC))
         facts = _frame_facts(header)
-        if any("LOCALIZER" in (said.get(tag) or ()) for said in facts for tag in _TYPES):
-            return Aside(series, modality, "a localiser", harmless=True)
-        missing = [tag for tag in _PLACE if any(not said.get(tag) for said in facts)]
-        if not missing and len(facts) > 1 and not header.get(_FRAMES[1]):
-            missing = ["position for each frame"]
-        if missing:
-            return Aside(series, modality, f"without {', '.join(missing)}", harmless=False)
+        modality, kind = str(header.get("Modality") or "OT"), _kind(header)
+        if why := _no_slice(header, modality, kind, facts):
+            return why
+        patient = _digest(str(header.get(tag) or "").strip(" ^").casefold() for tag in _WHO)
         return tuple(
-            _plane(path, name, number, series or str(path.parent), said)
+            _plane(_File(path, name, number, patient, modality, kind), said)
             for number, said in enumerate(facts)
         )
 
 
-def _plane(path: Path, name: str, frame: int, series: str, said: Mapping[str, Any]) -> Plane:
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What is known of a plane before its geometry."""
+
+    path: Path
+    name: str
+    frame: int
+    patient: str
+    modality: str
+    kind: str
+
+
+def _kind(header: pydicom.Dataset) -> str:
+    """Return the name of the SOP class, with nothing that a file could make up."""
+    uid = UID(header.get("SOPClassUID") or "")
+    return uid.name if uid.name != uid else ""
+
+
+def _digest(said: Iterable[str]) -> str:
+    return hashlib.blake2b("\0".join(said).encode(), digest_size=16).hexdigest()
+
+
+def _no_slice(
+    header: pydicom.Dataset, modality: str, kind: str, facts: Sequence[Mapping[str, Any]]
+) -> Aside | None:
+    """Return why a file holds no slice of a stack, or None if it does."""
+    if "Rows" not in header or modality in _MASKS:
+        lost = kind.endswith(" Image Storage") and CAPTURE not in kind
+        why = f"no slice ({kind or 'of unknown kind'})"
+        return Aside(modality, why, harmless=bool(kind) and not lost)
+    types = {str(word) for said in facts for tag in _TYPES for word in _words(said.get(tag))}
+    if "LOCALIZER" in types:
+        return Aside(modality, "a localiser", harmless=True)
+    if "MOSAIC" in types or _MOSAIC in header:
+        why = "a Siemens mosaic, all slices tiled in one image (convert it with dcm2niix)"
+        return Aside(modality, why, harmless=False)
+    missing = [tag for tag in _PLACE if any(not said.get(tag) for said in facts)]
+    if not missing and len(facts) > 1 and not header.get(_FRAMES[1]):
+        missing = ["position for each frame"]
+    if not missing:
+        return None
+    section = kind.removeprefix("Enhanced ").removeprefix("Legacy Converted Enhanced ")
+    harmless = bool(kind) and not section.startswith(_SECTIONS)
+    told = f"no slice ({kind}), " if harmless else ""
+    return Aside(modality, f"{told}without {', '.join(missing)}", harmless=harmless)
+
+
+def _words(value: object) -> list[str]:
+    """Return the values of a tag as text, whether it has one or many."""
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return [str(word) for word in value] if isinstance(value, Iterable) else [str(value)]
+
+
+def _plane(file: _File, said: Mapping[str, Any]) -> Plane:
     """Return one plane.
 
     Raises:
@@ -204,21 +297,33 @@ def _plane(path: Path, name: str, frame: int, series: str, said: Mapping[str, An
     elif said.get("ModalityLUTSequence") or not rescale[0] or not np.isfinite(rescale).all():
         finding = "values are scaled by a table, or by no number; export plain values"
     if finding:
-        msg = f"{name}: {finding}"
+        msg = f"{file.name}: {finding}"
         raise BadFileError(msg)
     return Plane(
-        path=path,
-        name=name,
-        frame=frame,
-        series=series,
-        modality=str(said.get("Modality", "")),
+        path=file.path,
+        name=file.name,
+        frame=file.frame,
+        patient=file.patient,
+        series=str(said.get("SeriesInstanceUID") or file.path.parent),
+        series_number=str(said.get("SeriesNumber") or ""),
+        modality=file.modality,
+        kind=file.kind,
         size=(int(said["Columns"]), int(said["Rows"])),
         position=position,
         along=along,
         spacing=np.array([across, down]),
         rescale=rescale,
+        rescaled=slope is not None and intercept is not None,
         photometric=str(said.get("PhotometricInterpretation", "MONOCHROME2")),
         reference=str(said.get("FrameOfReferenceUID", "")),
         gantry_degrees=float(said.get("GantryDetectorTilt") or 0),
-        traits=tuple(str(said.get(tag, "")) for tag in _TRAITS),
+        burned=str(said.get("BurnedInAnnotation", "")).upper() == "YES",
+        traits=_traits(said),
     )
+
+
+def _traits(said: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a header tells of a slice's contrast and time."""
+    types = said.get("FrameType") or said.get("ImageType")
+    told = {tag: "\\".join(_words(said.get(tag))) for tag in TRAITS}
+    return {**told, "ImageType": "\\".join(_words(types))}

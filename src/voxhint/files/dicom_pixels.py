@@ -22,13 +22,20 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.dicom_headers import Plane, quiet, read_tags
 from voxhint.files.problems import reading
 
-_STORED = ("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel")
-_SHAPE = ("Rows", "Columns", "NumberOfFrames", "PhotometricInterpretation", "PlanarConfiguration")
+_STORED = ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
+_SHAPE = (
+    "HighBit",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+)
 _PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
 _TAGS = (*_STORED, *_SHAPE, *_PADDING, "PixelData")
 _WHOLE_BYTES = (8, 16, 32)
 _GREY = ("MONOCHROME2", "MONOCHROME1")
-_PHYSICAL = ("CT", "PT")
+PHYSICAL = ("CT", "PT")
 """Modalities whose values are a physical quantity, however they are shown."""
 
 _DECODED = (
@@ -43,7 +50,7 @@ def _flaw(data: pydicom.Dataset, plane: Plane) -> str:
     """Return why the pixels would not be read rightly, or nothing."""
     allocated, stored = int(data.BitsAllocated), int(data.BitsStored)
     syntax = data.file_meta.TransferSyntaxUID
-    inverted = plane.photometric == "MONOCHROME1" and plane.modality not in _PHYSICAL
+    inverted = plane.photometric == "MONOCHROME1" and plane.modality not in PHYSICAL
     if inverted or plane.photometric not in _GREY:
         return f"is {plane.photometric}"
     if allocated not in _WHOLE_BYTES or int(data.get("HighBit", stored - 1)) != stored - 1:
@@ -67,7 +74,8 @@ def _open(plane: Plane) -> pydicom.Dataset:
         data.file_meta.TransferSyntaxUID = (
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         )
-    if flaw := _flaw(data, plane):
+    missing = [tag for tag in (*_STORED, "Rows", "Columns") if data.get(tag) is None]
+    if flaw := f"lacks {', '.join(missing)}" if missing else _flaw(data, plane):
         msg = f"{plane.name}: {flaw}, and cannot be read; export plain grey values"
         raise BadFileError(msg)
     return data

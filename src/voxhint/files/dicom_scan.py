@@ -1,14 +1,13 @@
 """A whole DICOM export, whatever its folders and names: which stacks it holds."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from voxhint.core.errors import BadFileError
-from voxhint.files.dicom_headers import Aside, Plane, is_dicom, quiet, read_planes, read_tags
+from voxhint.files.dicom_files import Member, read_members
+from voxhint.files.dicom_headers import quiet, read_tags
 from voxhint.files.dicom_sort import Pile, sort_planes
 from voxhint.files.problems import reading
 
@@ -53,24 +52,6 @@ class Scan:
     """A line for each kind of file that was passed over."""
 
 
-def _paths(root: Path, shut: list[OSError]) -> list[Path]:
-    """Return all files below a folder, through links, each folder once."""
-    paths: list[Path] = []
-    seen: set[str] = set()
-    for folder, below, names in os.walk(root, onerror=shut.append, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:
-            below.clear()
-            continue
-        seen.add(place)
-        paths += [Path(folder) / name for name in names if _may_be_slice(name)]
-    return sorted(paths)
-
-
-def _may_be_slice(name: str) -> bool:
-    return not name.startswith(".") and name != "DICOMDIR"
-
-
 def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
     """Read the headers of every file below a folder, and sort its slices into stacks.
 
@@ -81,35 +62,28 @@ def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
     Returns:
         The stacks, and what was passed over.
     """
-    shut: list[OSError] = []
-    paths = _paths(root, shut)
-    planes: list[Plane] = []
-    aside: Counter[str] = Counter()
-    for number, path in enumerate(paths, 1):
-        hear(number, len(paths))
-        try:
-            with reading(Path(f"file {number}")):
-                slices = path.is_file() and is_dicom(path)  # a pipe would be waited for
-                found = read_planes(path, f"file {number}") if slices else None
-        except BadFileError:
-            aside["cannot be read, export them again"] += 1
-            continue
-        if found is None:
-            aside["no DICOM"] += 1
-        elif isinstance(found, Aside):
-            aside[f"{found.modality or 'DICOM'}: {found.why}"] += 1
-        else:
-            planes += found
+    members, shut = read_members(root, lambda number, _path: f"file {number}", hear)
+    aside = Counter(why for member in members if (why := _passed_over(member)))
     told = [f"{count} files are passed over: {why}" for why, count in sorted(aside.items())]
     told += [f"{len(shut)} folders may not be opened; allow reading them"] if shut else []
+    planes = [plane for member in members for plane in member.planes]
     return Scan(tuple(map(_thick_enough, sort_planes(planes))), tuple(told))
+
+
+def _passed_over(member: Member) -> str:
+    """Return why a file gives no slice, or nothing."""
+    if member.error:
+        return "cannot be read, export them again"
+    if member.aside:
+        return f"{member.aside.modality}: {member.aside.why}"
+    return member.foreign
 
 
 def _thick_enough(pile: Pile) -> Pile:
     if pile.flaw or len(pile.planes) >= _THINNEST:
         return pile
     few = f"holds {len(pile.planes)} slices, too few for an image; leave it so"
-    return Pile(pile.planes, pile.warnings, few)
+    return replace(pile, flaw=few)
 
 
 def identity_of(pile: Pile, root: Path) -> Identity:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.files.dicom_headers import Plane
-from voxhint.files.dicom_pixels import plane_values
+from voxhint.files.dicom_pixels import PHYSICAL, plane_values
 from voxhint.files.itk import LPS_TO_RAS, affine_of
 from voxhint.files.sane import require_sane
 
@@ -100,6 +100,12 @@ def is_even(planes: Sequence[Plane]) -> bool:
     """Return whether slices have places of their own, one gap apart, tilted or not."""
     lie = _lie(planes)
     return bool(lie.gaps.min() >= SAME_MM) and not _off_even(lie.heights[:, None])
+
+
+def is_regular(planes: Sequence[Plane]) -> bool:
+    """Return whether slices have places of their own, one gap apart but for missing ones."""
+    lie = _lie(planes)
+    return bool(lie.gaps.min() >= SAME_MM) and _slots(lie, float(lie.gaps.min())) is not None
 
 
 def in_order(planes: Sequence[Plane]) -> list[list[Plane]]:
@@ -250,7 +256,44 @@ def _doubts(lie: _Lie) -> list[str]:
         )
     if first.photometric == "MONOCHROME1":
         doubts.append("is shown inverted (MONOCHROME1); values are read as stored, check them")
-    return doubts
+    if any(plane.burned for plane in lie.planes):
+        doubts.append(
+            "is marked as holding burnt-in text (BurnedInAnnotation YES), which may name the "
+            "patient; look at the pixels before you share them"
+        )
+    return [*doubts, *_value_doubts(lie)]
+
+
+def _value_doubts(lie: _Lie) -> list[str]:
+    """Return what is odd about the scale of values."""
+    first, scales = lie.planes[0], Counter(plane.rescale for plane in lie.planes)
+    if first.modality in PHYSICAL and not first.rescaled:
+        unit = "Hounsfield" if first.modality == "CT" else "as wanted"
+        return [
+            f"{first.modality} without RescaleSlope and RescaleIntercept; stored values are taken "
+            f"as they are, check that they are {unit}"
+        ]
+    if first.modality == "CT" and len(scales) > 1:
+        told = [f"{slope:g} and {shift:g} in {n}" for (slope, shift), n in scales.most_common()]
+        return [
+            f"slices differ in RescaleSlope and RescaleIntercept ({', '.join(told[:_NAMED])}); "
+            "each is scaled by its own, check its values"
+        ]
+    return []
+
+
+def blank_slices(voxels: Float32[np.ndarray, "i j k"]) -> tuple[str, ...]:
+    """Return which slices hold one value alone amid others, as "finding; advice", or nothing."""
+    blank = np.flatnonzero(np.ptp(voxels, axis=(0, 1)) == 0)
+    if not 0 < len(blank) < voxels.shape[2]:
+        return ()
+    named = ", ".join(str(number + 1) for number in blank[:_NAMED])
+    more = ", ..." if len(blank) > _NAMED else ""
+    value = voxels[0, 0, blank[0]]
+    return (
+        f"{len(blank)} of {voxels.shape[2]} slices hold one value alone (slice {named}{more}: "
+        f"{value:g}); they may be damaged, export the series again or leave it so",
+    )
 
 
 def build_stack(planes: Sequence[Plane]) -> Stack:

@@ -12,7 +12,7 @@ from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import read_description
 from voxhint.files.dicom_scan import Identity, Scan, identity_of, scan_export
 from voxhint.files.dicom_sort import Pile
-from voxhint.files.dicom_stack import build_stack, read_stack
+from voxhint.files.dicom_stack import blank_slices, build_stack, read_stack
 from voxhint.files.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
 from voxhint.verbs.folders import MADE, building
@@ -20,6 +20,10 @@ from voxhint.verbs.simulate import made_by
 from voxhint.verbs.tell import Tell, silent
 
 _NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"
+_OTHER = (
+    "modality OT (other) does not tell the unit; name the channel CT in dataset.json if values are "
+    "Hounsfield"
+)
 _ONE_SUBJECT = (
     "all cases carry one patient ID and count as one subject; mend cases.csv if an anonymiser "
     "wrote it"
@@ -101,6 +105,8 @@ def import_dicom(
         for number, pile in enumerate(chosen, 1):
             tell("importing", number, len(chosen), "")
             _add(folder, pile, identity_of(pile, source), book, keep=request.keep_identifiers)
+        if modality == "OT":
+            book.lines.append(_OTHER)
         if len(book.rows) > 1 and len(book.subjects) == 1:
             book.lines.append(_ONE_SUBJECT)
         if not book.rows:
@@ -108,7 +114,7 @@ def import_dicom(
         _describe(folder, request.labels, modality, len(book.rows))
         _write_tables(folder, book)
         settings: dict[str, object] = {"labels": request.labels, "modality": modality}
-        settings |= {"source": str(source.resolve())} if request.keep_identifiers else {}
+        settings |= {"source": source.resolve().name} if request.keep_identifiers else {}
         write_json(folder / MADE, made_by("import dicom", settings, {}))
     return ImportSummary(out, modality, len(book.rows), len(book.subjects), tuple(book.lines))
 
@@ -167,7 +173,8 @@ def _told_pile(pile: Pile) -> str:
 
 def _size(pile: Pile) -> str:
     plane = pile.planes[0]
-    return f"{len(pile.planes)} {plane.modality} slices of {plane.size[0]} x {plane.size[1]}"
+    size = f"{len(pile.planes)} {plane.modality} slices of {plane.size[0]} x {plane.size[1]}"
+    return f"{size} ({pile.part})" if pile.part else size
 
 
 def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) -> None:
@@ -183,7 +190,9 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
         book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
         return
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
-    odd = [*pile.warnings, *stack.warnings]
+    odd = [*pile.warnings, *stack.warnings, *blank_slices(voxels)]
+    if pile.part:
+        odd.insert(0, f"is one of several stacks of a series: {pile.part}; each is a case")
     book.lines += [f"{case}: {warning}" for warning in odd]
     book.rows.append(
         {
