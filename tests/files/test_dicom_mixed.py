@@ -120,8 +120,8 @@ def test_echoes_in_magnitude_and_phase_are_four_cases_each_named(tmp_path: Path)
 ODD: dict[str, tuple[dict[str, Any], str]] = {
     "another patient's id": ({"PatientID": "other"}, "differ in patient;"),
     "another patient's name": ({"PatientName": "Other^One"}, "differ in patient;"),
-    "another echo": ({"EchoTime": 4.6}, r"differ in EchoTime \((none, 4.6|4.6, none)\);"),
-    "phase": ({"ImageType": [*ORIGINAL, "P"]}, r"differ in ImageType"),
+    "another echo": ({"EchoTime": 4.6, **MR}, r"differ in EchoTime \((none, 4.6|4.6, none)\);"),
+    "phase": ({"ImageType": [*ORIGINAL, "P"], **MR}, r"differ in ImageType"),
     "fewer rows": ({"Rows": 4, "PixelData": b"\0" * 32}, "1 of 4 x 4"),
 }
 
@@ -130,7 +130,8 @@ ODD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("place", [0, 3])
 def test_a_slice_of_something_else_is_never_stacked(tmp_path: Path, kind: str, place: int) -> None:
     tags, said = ODD[kind]
-    folder = save(Series(tags={place: tags}), tmp_path / "in")
+    common = {tag: value for tag, value in MR.items() if tag in tags}
+    folder = save(Series(tags={place: tags}, common=common), tmp_path / "in")
     with pytest.raises(BadFileError, match=said) as caught:
         read_series(folder)
     assert "Other" not in str(caught.value)
@@ -145,6 +146,12 @@ def test_a_slice_of_another_acquisition_is_told_of(tmp_path: Path) -> None:
     }
     (told,) = image_warnings(save(Series(tags=tags), tmp_path / "s"))
     assert "AcquisitionNumber 1 in 5, 2 in 1" in told
+
+
+def test_blocks_of_ct_may_be_of_other_types(tmp_path: Path) -> None:
+    """As where rows of the detector are added up below, and not above."""
+    tags = {n: {"ImageType": [*ORIGINAL, "AXIAL", "ADD"], "SliceThickness": 4} for n in range(3)}
+    assert image_warnings(save(Series(tags=tags), tmp_path / "s")) == ()
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])

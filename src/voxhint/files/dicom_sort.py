@@ -11,7 +11,6 @@ from voxhint.files.dicom_headers import Plane
 from voxhint.files.dicom_pixels import PHYSICAL, plane_values
 from voxhint.files.dicom_stack import SAME_MM, heights_mm, in_order, is_even, is_regular
 from voxhint.files.dicom_traits import (
-    CONTRAST,
     SCAN,
     TIME,
     by_trait,
@@ -264,7 +263,7 @@ def unlike(piles: Sequence[Pile]) -> dict[str, list[str]]:
 def _unlike_traits(piles: Sequence[Pile]) -> dict[str, list[str]]:
     """Return the traits that each stack has one value of, and that differ between them."""
     told = {}
-    for trait in (*CONTRAST, *SCAN, *TIME):
+    for trait in (*SCAN, *TIME):
         values = [{value_of(plane, trait) for plane in pile.planes} for pile in piles]
         if all(len(one) == 1 for one in values) and len(set(map(frozenset, values))) > 1:
             told[trait] = [next(iter(one)) or "none" for one in values]

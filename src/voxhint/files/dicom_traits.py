@@ -10,9 +10,10 @@ CONTRAST = (
     *("ImageType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers"),
     "DiffusionBValue",
 )
-"""Slices that differ in one of these never make one image."""
+"""Slices of MR that differ in one of these never make one image."""
 
 SCAN = (
+    *CONTRAST,
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
     *("AcquisitionNumber", "FrameAcquisitionNumber", "StackID", "SequenceName", "InversionTime"),
     *("FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
@@ -102,7 +103,8 @@ def split_contrast(planes: Sequence[Plane]) -> list[list[Plane]]:
         Groups that share all of it.
     """
     groups = [list(planes)]
-    for trait in CONTRAST:
+    # CT may tell with the image type how many rows were added up, from block to block of one scan
+    for trait in CONTRAST if planes[0].modality != "CT" else ():
         groups = [part for group in groups for part in by_trait(group, trait)]
     return groups
 
