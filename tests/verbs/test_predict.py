@@ -8,11 +8,13 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.files.series import Series
+from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
 from torch import Tensor, nn
 
 from voxhint.config import PredictConfig
 from voxhint.core import Grid, LabelSet, Volume
+from voxhint.files.images import write_image
 from voxhint.verbs.models import Model
 from voxhint.verbs.predict import MaskMaker, warnings_of
 
@@ -51,6 +53,7 @@ def test_a_network_is_asked_unless_every_label_is_ruled_out(chances: dict[str, f
 
 def test_a_prediction_tells_on_which_grid_its_masks_lie(tmp_path: Path) -> None:
     tilted, plain = Series(aside=0.3).write(tmp_path / "a_0000"), tmp_path / "b_0000.nii.gz"
+    write_image(plain, scan(slanted_grid(), 0))
     (warning,) = warnings_of({"a": {"CT": tilted}, "b": {"CT": plain}})
     assert warning.startswith("a_0000: slices are sheared")
     assert "masks and results lie" in warning

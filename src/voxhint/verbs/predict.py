@@ -11,15 +11,16 @@ from jaxtyping import Float32
 
 from voxhint.config import Machine, PredictConfig
 from voxhint.core import Grid, SoftLabel, Volume
-from voxhint.core.errors import BadFileError, about
-from voxhint.files.description import NAME, Description
+from voxhint.core.errors import about
+from voxhint.files.description import NAME
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
-from voxhint.files.layout import find_cases, some
+from voxhint.files.layout import some
 from voxhint.files.study import CaseFiles, Study
 from voxhint.label import facts_of, gather_evidence
 from voxhint.label.firm import firm
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
+from voxhint.verbs.beside import cases_for, description_of
 from voxhint.verbs.gate import gate_regions
 from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
@@ -72,11 +73,13 @@ def predict(
         The output folder.
     """
     opened = open_model(model, open_fabric(machine))
-    cases = _cases(images, opened.plan)
-    warnings = warnings_of(cases)
+    cases, told = cases_for(images, opened.plan)
+    warnings = (*told, *warnings_of(cases))
     for warning in warnings:
         tell("look at images", 1, 1, warning)
-    work = Work(cases=cases, inputs={"images": hash_of([images])}, warnings=warnings)
+    described = description_of(images)
+    inputs = {} if described is None else {NAME: hash_of([described])}
+    work = Work(cases=cases, inputs={"images": hash_of([images]), **inputs}, warnings=warnings)
     study = images.parent if (images.parent / NAME).exists() else images
     with alone(out, source=study):
         return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
@@ -87,7 +90,7 @@ def forecast_prediction(
 ) -> Iterator[str]:
     """Yield what a prediction would do and need, measured on the first case; nothing is written."""
     opened = open_model(model, open_fabric(machine))
-    cases = _cases(images, opened.plan)
+    cases, _ = cases_for(images, opened.plan)
     began = time.monotonic()
     first = next(iter(cases.values()))
     volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
@@ -95,16 +98,6 @@ def forecast_prediction(
     seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
-
-
-def _cases(images: Path, plan: Plan) -> Mapping[str, Mapping[str, Path]]:
-    spec = Description(channels=plan.channels, labels=plan.labels, optional=plan.optional_channels)
-    cases, problems = find_cases(images, spec)
-    errors = [str(problem) for problem in problems if problem.severity == "error"]
-    if errors or not cases:
-        msg = "\n".join(errors) or f"{images}: holds no image; name a folder of CASE_0000 files"
-        raise BadFileError(msg)
-    return cases
 
 
 def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
@@ -173,10 +166,12 @@ def predict_cases(
                 tell(work.name, number, len(work.cases), note)
             odd += notes
     tell(work.name, len(work.cases), len(work.cases), "")
+    labels = model.plan.labels
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {
         "seconds": seconds,
         "peak_ram_mb": peak_ram_mb(),
+        "labels": dict(zip(labels.names, labels.ids, strict=True)),
         "warnings": [*work.warnings, *missing, *odd],
     }
     finish(out, ticket, facts)
