@@ -1,14 +1,135 @@
 """An export is one data set of one kind of file, whatever the images of the study were."""
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK
-from tests.phantoms import make_study
+from tests.phantoms import LABELS, ball, make_study, scan, slanted_grid
 
-from voxhint.files.images import read_volume, write_ids
+from voxhint.core import Grid
+from voxhint.core.errors import BadFileError, BadRecipeError, OutputError, VoxhintError
+from voxhint.files.images import read_volume, write_ids, write_image
 from voxhint.verbs.export import export
+from voxhint.verbs.job import study_inputs
+from voxhint.verbs.report import report
+
+GRID = slanted_grid()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Return a run with a mask of each training case, which knows what it read and made."""
+    study, folder = make_study(tmp_path / "study"), tmp_path / "run"
+    for case in ("c0", "c1"):
+        write_ids(folder / "masksTr" / f"{case}.nii.gz", LABELS.to_ids(ball(GRID)), GRID)
+    made = {
+        "verb": "run",
+        "study": str(study),
+        "inputs": study_inputs(study, ("dataset.json", "imagesTr", "hints")),
+        "outputs": {
+            path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in folder.rglob("*.nii.gz")
+        },
+    }
+    (folder / "made.json").write_text(json.dumps(made))
+    return folder
+
+
+def of_study(run: Path) -> Path:
+    return run.parent / "study"
+
+
+def rename_labels(run: Path) -> None:
+    path = of_study(run) / "dataset.json"
+    path.write_text(path.read_text().replace('"ball": 3', '"ball": 4'))
+
+
+def change_image(run: Path) -> None:
+    write_image(of_study(run) / "imagesTr" / "c1_0000.nii.gz", scan(GRID, 99))
+
+
+def add_mask(run: Path) -> None:
+    write_ids(run / "masksTr" / "c9.nii.gz", ball(GRID), GRID)
+
+
+def change_mask(run: Path) -> None:
+    write_ids(run / "masksTr" / "c1.nii.gz", np.zeros(GRID.shape, np.uint8), GRID)
+
+
+def remove_mask(run: Path) -> None:
+    (run / "masksTr" / "c1.nii.gz").unlink()
+
+
+def forget(run: Path) -> None:
+    """Let the run be of a voxhint that kept no record of what it made."""
+    path = run / "made.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "outputs": None}))
+
+
+def mask_elsewhere(run: Path) -> None:
+    forget(run)
+    shape = (5, 5, 5)
+    write_ids(run / "masksTr" / "c1.nii.gz", np.zeros(shape, np.uint8), Grid(shape, np.eye(4)))
+
+
+def mask_of_unknown_ids(run: Path) -> None:
+    forget(run)
+    write_ids(run / "masksTr" / "c1.nii.gz", np.full(GRID.shape, 9, np.uint8), GRID)
+
+
+def lose_study(run: Path) -> None:
+    of_study(run).rename(run.parent / "elsewhere")
+
+
+def be_another_verb(run: Path) -> None:
+    (run / "made.json").write_text(json.dumps({"verb": "label"}))
+
+
+CHANGES: tuple[tuple[Callable[[Path], None], type[VoxhintError], str], ...] = (
+    (rename_labels, OutputError, r"dataset\.json of its study has changed"),
+    (change_image, OutputError, "imagesTr of its study has changed"),
+    (add_mask, OutputError, r"masksTr/c9\.nii\.gz was not made by the run"),
+    (change_mask, OutputError, r"masksTr/c1\.nii\.gz was changed"),
+    (remove_mask, OutputError, r"masksTr/c1\.nii\.gz is gone"),
+    (mask_elsewhere, BadFileError, "5 x 5 x 5 voxels where the image has 14 x 16 x 10"),
+    (mask_of_unknown_ids, BadFileError, r"holds ids \[9\]"),
+    (lose_study, OutputError, "not there any more"),
+    (be_another_verb, OutputError, "not made by voxhint run"),
+)
+
+
+@pytest.mark.parametrize(("change", "error", "told"), CHANGES)
+def test_nothing_of_another_day_is_handed_on(
+    run: Path, tmp_path: Path, change: Callable[[Path], None], error: type[VoxhintError], told: str
+) -> None:
+    assert len(list((export(run, to="nnunet", out=tmp_path / "good") / "labelsTr").iterdir())) == 2
+    change(run)
+    with pytest.raises(error, match=told):
+        export(run, to="nnunet", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_hints_may_change_after_a_run(run: Path, tmp_path: Path) -> None:
+    (of_study(run) / "hints" / "points.csv").unlink()
+    assert export(run, to="nnunet", out=tmp_path / "out").is_dir()
+
+
+def test_an_unknown_target_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadRecipeError, match="'minc' is unknown"):
+        export(run, to="minc", out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", [rename_labels, change_image])
+def test_a_report_says_that_the_study_has_changed(
+    run: Path, change: Callable[[Path], None]
+) -> None:
+    assert "changed in the study" not in report(run).read_text("utf-8")
+    change(run)
+    assert "changed in the study" in report(run).read_text("utf-8")
 
 
 def test_images_of_other_formats_become_nifti(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """`voxhint report`: one page about a run."""
 
+import dataclasses
 from pathlib import Path
 
+from voxhint.core.errors import OutputError
 from voxhint.files.atomic import write_text
 from voxhint.review.gather import gather
 from voxhint.review.report import write_report
+from voxhint.verbs.provenance import changed_inputs
 
 
 def report(run: Path) -> Path:
@@ -17,5 +20,19 @@ def report(run: Path) -> Path:
         The absolute path of the page.
     """
     page = run.absolute() / "report.html"
-    write_text(page, write_report(gather(run)))
+    facts = gather(run)
+    changed = _changed(run)
+    told = (
+        f"{', '.join(changed)}: changed in the study since the run; pictures show it as it is now"
+    )
+    problems = (*facts.problems, *([told] if changed else []))
+    write_text(page, write_report(dataclasses.replace(facts, problems=problems)))
     return page
+
+
+def _changed(run: Path) -> tuple[str, ...]:
+    """Return what of its study is not as a run read it; nothing where that cannot be told."""
+    try:
+        return changed_inputs(run)
+    except OutputError:
+        return ()
