@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -97,21 +97,26 @@ def test_without_the_extra_one_line_tells_what_to_install(
         fetch("maisi-v2", tmp_path)
 
 
+NEWEST = "1" * 40
+
+
 def hub(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> list[str]:
     """Put a hub in place that writes down what it is asked for."""
     asked: list[str] = []
 
-    def download(repository: str, file: str, *, local_dir: Path) -> str:
+    def download(repository: str, file: str, *, revision: str, local_dir: Path) -> str:
         if fails:
             raise OSError
-        asked.append(f"{repository}/{file}")
+        asked.append(f"{repository}/{file}@{revision}")
         path = local_dir / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file)
         return str(path)
 
     module = ModuleType("huggingface_hub")
+    api = SimpleNamespace(model_info=lambda _: SimpleNamespace(sha=NEWEST))
     monkeypatch.setattr(module, "hf_hub_download", download, raising=False)
+    monkeypatch.setattr(module, "HfApi", lambda: api, raising=False)
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return asked
 
@@ -125,6 +130,30 @@ def test_files_are_fetched_once_to_where_they_are_looked_for(
     assert [path.read_text() for path in found] == list(KNOWN["maisi-v2"].files)
     assert fetch("maisi-v2", tmp_path) == found
     assert len(asked) == 2
+
+
+def test_all_files_are_of_one_revision_which_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = hub(monkeypatch)
+    first, second = fetch("maisi-v2", tmp_path)
+    assert all(line.endswith(f"@{NEWEST}") for line in asked)
+    assert any(NEWEST in line for line in listing(tmp_path))
+    second.unlink()
+    monkeypatch.setattr(sys.modules["huggingface_hub"], "HfApi", None)  # nobody asks what is newest
+    fetch("maisi-v2", tmp_path)
+    assert asked[2:] == [asked[1]]
+    with pytest.raises(BadFileError, match=f"holds revision {NEWEST}, not abc"):
+        fetch("maisi-v2", tmp_path, revision="abc")
+    first.write_text("something else")
+    with pytest.raises(BadFileError, match="not the file that was fetched"):
+        fetch("maisi-v2", tmp_path)
+
+
+def test_a_named_revision_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = hub(monkeypatch)
+    fetch("maisi-v2", tmp_path, revision="abc")
+    assert all(line.endswith("@abc") for line in asked)
 
 
 def test_a_hub_that_does_not_answer_is_told_in_one_line(

@@ -17,6 +17,9 @@ class Models:
     fetch: str | None = None
     """Name of weights to fetch from the Hugging Face hub into that folder."""
 
+    revision: str | None = None
+    """Commit of their repository; that of the first time, or else the newest, if not given."""
+
     def run(self, _tell: Tell, /) -> Iterator[str]:
         """Yield lines about each, or the files that were fetched and their licence."""
         from voxhint.verbs.catalogue import HOME, KNOWN, fetch, listing
@@ -25,6 +28,6 @@ class Models:
         if self.fetch is None:
             yield from listing(folder)
             return
-        for path in fetch(self.fetch, folder):
+        for path in fetch(self.fetch, folder, revision=self.revision):
             yield str(path)
         yield f"licence: {KNOWN[self.fetch].licence}"

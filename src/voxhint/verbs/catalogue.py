@@ -4,15 +4,21 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError
+from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
+from voxhint.verbs.provenance import sha256_of
 
 HOME = Path.home() / ".voxhint" / "weights"
 """Where weights are looked for, and put, unless a folder is named."""
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 """What comes with voxhint: a folder for each, with `card.json` beside the weights."""
+
+_FETCHED = "fetched.json"
+"""Beside fetched files: their repository, its revision, and their hashes."""
 
 _TELLS = ("name", "licence", "data", "source")
 
@@ -123,18 +129,21 @@ def find_weights(name: str, given: str | None) -> Path:
     return path
 
 
-def fetch(name: str, folder: Path) -> tuple[Path, ...]:
-    """Fetch public weights from the Hugging Face hub.
+def fetch(name: str, folder: Path, *, revision: str | None = None) -> tuple[Path, ...]:
+    """Fetch public weights from the Hugging Face hub, all of one revision that is written down.
 
     Args:
         name: A name of `KNOWN`.
-        folder: Where they go, in a folder of their name.
+        folder: Where they go, in a folder of their name; what is there already is held against what
+            was written down of it.
+        revision: Commit of the repository; that of the first time, or else the newest, if None.
 
     Returns:
-        The files.
+        The files; `fetched.json` beside them tells repository, revision and hashes.
 
     Raises:
         BadRecipeError: The weights are unknown, or not on the hub.
+        BadFileError: Files that are there are of another revision, or were changed.
         NotAvailableError: The extra is not installed, or the hub does not answer.
     """
     weights = KNOWN.get(name)
@@ -143,20 +152,60 @@ def fetch(name: str, folder: Path) -> tuple[Path, ...]:
         why = "unknown" if weights is None else f"not on the hub; see {weights.source}"
         msg = f"weights '{name}' are {why}; the hub has {there}"
         raise BadRecipeError(msg)
+    note = folder / name / _FETCHED
+    told = read_object(note) if note.is_file() else {}
+    pinned = told.get("revision")
+    if pinned is not None and revision not in (None, pinned):
+        msg = f"{note.parent}: holds revision {pinned}, not {revision}; name another --folder"
+        raise BadFileError(msg)
+    _require_as_fetched(weights, folder, told)
+    if weights.here(folder):
+        return weights.places(folder)
+    return _download(weights, folder, pinned or revision, note)
+
+
+def _require_as_fetched(weights: Weights, folder: Path, told: Mapping[str, Any]) -> None:
+    """Refuse files that were changed since they were fetched.
+
+    Raises:
+        BadFileError: There is one.
+    """
+    known = told.get("sha256", {})
+    for path in weights.places(folder):
+        if path.is_file() and path.name in known and sha256_of(path) != known[path.name]:
+            msg = f"{path}: is not the file that was fetched; remove it, and fetch it again"
+            raise BadFileError(msg)
+
+
+def _download(weights: Weights, folder: Path, revision: str | None, note: Path) -> tuple[Path, ...]:
+    """Fetch the files that are missing, and write down what they are.
+
+    Returns:
+        All files.
+
+    Raises:
+        NotAvailableError: The extra is not installed, or the hub does not answer.
+    """
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import HfApi, hf_hub_download
     except ImportError:
         msg = 'fetching needs an extra: pip install "voxhint[hub]", or fetch the files by hand'
         raise NotAvailableError(msg) from None
-    for file, place in zip(weights.files, weights.places(folder), strict=True):
-        if not place.is_file():
-            try:
-                found = Path(hf_hub_download(weights.hub, file, local_dir=place.parent))
-            except (OSError, ValueError) as error:  # what its own errors derive from
-                msg = f"{weights.hub} does not give {file} ({type(error).__name__}); try again"
-                raise NotAvailableError(msg) from None
-            found.replace(place)
-    return weights.places(folder)
+    what = "its newest revision"
+    try:
+        commit = revision or HfApi().model_info(weights.hub).sha
+        for file, place in zip(weights.files, weights.places(folder), strict=True):
+            what = file
+            if not place.is_file():
+                found = hf_hub_download(weights.hub, file, revision=commit, local_dir=place.parent)
+                Path(found).replace(place)
+    except (OSError, ValueError) as error:  # what its own errors derive from
+        msg = f"{weights.hub} does not give {what} ({type(error).__name__}); try again"
+        raise NotAvailableError(msg) from None
+    places = weights.places(folder)
+    hashes = {place.name: sha256_of(place) for place in places}
+    write_json(note, {"repository": weights.hub, "revision": commit, "sha256": hashes})
+    return places
 
 
 def listing(folder: Path) -> Iterator[str]:
@@ -179,3 +228,6 @@ def listing(folder: Path) -> Iterator[str]:
         yield f"  files: {', '.join(path.name for path in one.places(folder))}"
         if one.hub is not None:
             yield f"  fetch: voxhint models --fetch {one.name}"
+            note = folder / one.name / _FETCHED
+            if note.is_file():
+                yield f"  revision: {read_object(note).get('revision')}"

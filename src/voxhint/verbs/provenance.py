@@ -12,6 +12,12 @@ OUTPUTS = "outputs"
 """Key of `made.json`: the SHA-256 of every file that was made, by its name in the folder."""
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def study_of(run: Path, made: Mapping[str, Any]) -> Path:
     """Return the study of a run.
 
@@ -98,5 +104,5 @@ def _odd(run: Path, folder: str, outputs: Mapping[str, Any]) -> Iterator[tuple[s
         path = run / name
         if not path.is_file():
             yield name, "is gone since the run"
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != value:
+        elif sha256_of(path) != value:
             yield name, "was changed since the run"

@@ -1,7 +1,6 @@
 """Networks that come with voxhint, taken at once where a study asks for what they know."""
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from voxhint.files.images import unit_of
 from voxhint.files.study import Study
 from voxhint.verbs.models import read_plan
 from voxhint.verbs.planning import measure_images
+from voxhint.verbs.provenance import sha256_of
 from voxhint.verbs.tell import Tell, silent
 
 Part = Literal["predictor", "flow"]
@@ -86,7 +86,7 @@ class ShippedWeights:
         names = ("name", "licence", "data", "attribution", "measured")
         told = {name: getattr(self, name) for name in names}
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / ORIGIN, {**told, "sha256": _sha256(weights)})
+        write_json(folder / ORIGIN, {**told, "sha256": sha256_of(weights)})
         write_json(folder / "plan.json", named.to_json())
         with replacing(folder / "weights.safetensors") as partial:
             shutil.copyfile(weights, partial)
@@ -102,13 +102,9 @@ class ShippedWeights:
         """
         for name, told in self.sha256.items():
             path = self.folder / name
-            if name.startswith(f"{part}/") and (not path.is_file() or _sha256(path) != told):
+            if name.startswith(f"{part}/") and (not path.is_file() or sha256_of(path) != told):
                 msg = f"{path}: is not the file that came with voxhint; install voxhint again"
                 raise BadFileError(msg)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _called(learnt: Mapping[str, Any], label: str) -> dict[str, Any]:
