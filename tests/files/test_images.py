@@ -264,6 +264,32 @@ def test_ids_are_read_from_any_number_type(tmp_path: Path, kind: type) -> None:
     assert read_ids(tmp_path / "m.nii.gz")[0].ravel().tolist() == [0, 1, 255]
 
 
+@pytest.mark.parametrize("value", [1.0000001, 0.9999, 3.0005])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_rounding_of_an_id_is_forgiven(tmp_path: Path, value: float, kind: type) -> None:
+    _plain(tmp_path / "m.nii.gz", np.array([[[0, 2, value]]], kind))
+    assert read_ids(tmp_path / "m.nii.gz")[0].ravel().tolist() == [0, 2, round(value)]
+
+
+@pytest.mark.parametrize("highest", [1, 3, 4, 7, 100])
+def test_ids_stored_through_a_slope_are_those_that_were_meant(tmp_path: Path, highest: int) -> None:
+    values = np.arange(highest + 1, dtype=np.float64)[:, None, None]
+    image = NIFTI(values, np.eye(4))
+    image.set_data_dtype(np.uint8)  # which lets nibabel choose a slope of highest / 255
+    nib.save(image, tmp_path / "m.nii.gz")
+    stored: Any = nib.load(tmp_path / "m.nii.gz")
+    assert stored.dataobj.slope != 1
+    assert np.array_equal(read_ids(tmp_path / "m.nii.gz")[0], values)
+
+
+def test_ids_made_small_by_a_slope_are_refused_with_a_value(tmp_path: Path) -> None:
+    image = NIFTI(np.array([[[0, 1, 2]]], np.uint8), np.eye(4))
+    image.header.set_slope_inter(1 / 255, 0)
+    nib.save(image, tmp_path / "m.nii.gz")
+    with pytest.raises(BadFileError, match=r"such as 0\.0039.* slope of 0\.0039"):
+        read_ids(tmp_path / "m.nii.gz")
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
 def test_a_probability_outside_0_to_1_is_refused(tmp_path: Path, value: float) -> None:
     _plain(tmp_path / "p.nii.gz", np.array([[[0.0, 1, value]]]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
+from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 
 NAME = "dataset.json"
@@ -73,7 +74,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     with reading(path):
         try:
-            value = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
+            value = json.loads(plain(path.read_text("utf-8-sig")), object_pairs_hook=_unique)
         except ValueError as error:
             msg = f"{path.name}: is not JSON ({error}); mend it"
             raise BadFileError(msg) from error

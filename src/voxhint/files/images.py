@@ -12,7 +12,13 @@ from voxhint.core.volume import Unit, Volume
 from voxhint.files.dicom import open_series, read_series
 from voxhint.files.dicom_stack import blank_slices
 from voxhint.files.itk import itk_warnings, read_itk, read_itk_grid
-from voxhint.files.nifti import nifti_warnings, read_nifti, read_nifti_grid, write_nifti
+from voxhint.files.nifti import (
+    nifti_slope,
+    nifti_warnings,
+    read_nifti,
+    read_nifti_grid,
+    write_nifti,
+)
 from voxhint.files.nodata import measured
 from voxhint.files.problems import reading
 from voxhint.files.sane import require_near
@@ -21,6 +27,7 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
 """File names read as images; a folder is read as a DICOM series."""
 
 _HIGHEST_ID = 255
+_ROUNDING = 1e-3  # how far from a whole number a label id may be stored
 _STEP = 2.0**-15  # probabilities are stored as whole multiples: 0, 1/2 and 1 exactly
 _EXCESS = 1e-4  # how far rounding may carry a probability out of [0, 1]
 
@@ -151,21 +158,42 @@ def read_ids(path: Path) -> tuple[UInt8[np.ndarray, "i j k"], Grid]:
         The ids, and where they lie.
 
     Raises:
-        BadFileError: It cannot be read, or a value is not a whole number of 0 to 255.
+        BadFileError: It cannot be read, or a value is no whole number of 0 to 255, rounding aside.
     """
     with reading(path):
         values, grid = _read_stored(path)
+        if values.dtype.kind == "f":
+            values = _rounded(path, values)
         low, high = float(values.min()), float(values.max())
-        whole = low >= 0 and high <= _HIGHEST_ID  # False for NaN
-        if whole and values.dtype.kind == "f":
-            whole = bool((values == np.floor(values)).all())
-        if not whole:
+        if not (low >= 0 and high <= _HIGHEST_ID):  # also True for NaN
             msg = (
                 f"{path.name}: values from {low:g} to {high:g} are not whole label ids; "
                 f"store ids of 0 to {_HIGHEST_ID}"
             )
             raise BadFileError(msg)
         return values.astype(np.uint8), grid
+
+
+def _rounded(path: Path, values: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
+    """Return label ids stored as floats, or through a slope, as the whole numbers they stand for.
+
+    Raises:
+        BadFileError: They are further from whole numbers than rounding carries them.
+    """
+    slope = nifti_slope(path) if _kind(path) == ".nii" else 0.0
+    room = max(_ROUNDING, slope / 2) if slope < 1 else _ROUNDING
+    whole = np.rint(values)
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(values - whole) > room
+    if apart.any():
+        first = float(values[apart][0])
+        through = f" (stored through a slope of {slope:.6g})" if slope else ""
+        msg = (
+            f"{path.name}: {int(apart.sum())} voxels are not whole label ids, such as {first:.9g}"
+            f"{through}; store ids of 0 to {_HIGHEST_ID}"
+        )
+        raise BadFileError(msg)
+    return np.asarray(whole)
 
 
 def read_probability(path: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError
@@ -14,6 +14,7 @@ from voxhint.files.images import SUFFIXES, image_stem, image_suffix
 from voxhint.files.itk import data_names
 from voxhint.files.markups import SUFFIX as MARKUPS
 from voxhint.files.markups import read_markups
+from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 from voxhint.files.strokes import VoxelFile, VoxelKind
 from voxhint.files.study import CaseFiles, Draft, Study
@@ -32,6 +33,12 @@ class _Notes:
     """What was found so far; grows while a folder is walked."""
 
     problems: list[Problem] = field(default_factory=list)
+    own: dict[str, str] = field(default_factory=dict)
+    """The cases there are, as their images spell them, by their plain names."""
+
+    def named(self, case: str) -> str:
+        """Return the name of a case as its image spells it."""
+        return self.own.get(plain(case), case)
 
     def error(self, where: str, finding: str, advice: str, case: str | None = None) -> None:
         self.problems.append(Problem(where, finding, advice, "error", case))
@@ -74,11 +81,12 @@ def _listed(root: Path, below: str, notes: _Notes) -> list[Path]:
     return [path for path in paths if path.name not in beside]
 
 
-def images_in(folder: Path) -> dict[str, Path]:
+def images_in(folder: Path, *, like: Iterable[str] = ()) -> dict[str, Path]:
     """Return the images of a folder by their names without suffix, sorted.
 
     Args:
         folder: Holds one file per name, such as masks.
+        like: Names to spell them like, where only the form of their accents differs.
 
     Returns:
         Paths by name.
@@ -87,10 +95,11 @@ def images_in(folder: Path) -> dict[str, Path]:
         BadFileError: The folder cannot be read, or two files have one name.
     """
     found: dict[str, Path] = {}
+    own = {plain(name): name for name in like}
     for path in listing(folder):
         if image_suffix(path.name) is None or not path.is_file():
             continue
-        name = image_stem(path)
+        name = own.get(plain(image_stem(path)), image_stem(path))
         if name in found:
             msg = f"{folder.name}: holds {found[name].name} and {path.name}; keep one of them"
             raise BadFileError(msg)
@@ -156,7 +165,7 @@ def find_cases(
         named = _parted(path, where, spec, notes) if _is_image(path, where, notes) else None
         if named is None:
             continue
-        case, channel = named
+        channel, case = named[1], notes.own.setdefault(plain(named[0]), named[0])
         if channel in cases.setdefault(case, {}):
             finding = f"is there besides {cases[case][channel].name}"
             notes.error(where, finding, "keep one of them", case)
@@ -185,10 +194,11 @@ def _masks(root: Path, below: str, notes: _Notes) -> dict[str, Path]:
     for path in _listed(root, below, notes):
         where = f"{below}/{path.name}"
         if _is_image(path, where, notes):
-            if image_stem(path) in found:
-                finding = f"is there besides {found[image_stem(path)].name}"
-                notes.error(where, finding, "keep one of them", image_stem(path))
-            found[image_stem(path)] = path
+            stem = notes.named(image_stem(path))
+            if stem in found:
+                finding = f"is there besides {found[stem].name}"
+                notes.error(where, finding, "keep one of them", stem)
+            found[stem] = path
     return found
 
 
@@ -203,6 +213,12 @@ def _masks_of(
     return found
 
 
+def _label_of(stem: str) -> tuple[str, str]:
+    """Return what follows a case in the name of a soft mask: the part between, and the label."""
+    _, parted, label = stem.partition("__")
+    return parted, plain(label)
+
+
 def _voxel_files(root: Path, spec: Description, notes: _Notes) -> list[VoxelFile]:
     """Return every file of drawn hints."""
     files = [
@@ -210,7 +226,7 @@ def _voxel_files(root: Path, spec: Description, notes: _Notes) -> list[VoxelFile
     ]
     for kind in _DRAWN:
         for stem, path in _masks(root, f"hints/{kind}", notes).items():
-            case, parted, label = stem.partition("__")
+            case, parted, label = notes.named(stem.partition("__")[0]), *_label_of(stem)
             where = f"hints/{kind}/{path.name}"
             if kind != "soft":
                 files.append(VoxelFile(stem, kind, path))
@@ -224,26 +240,25 @@ def _voxel_files(root: Path, spec: Description, notes: _Notes) -> list[VoxelFile
     return files
 
 
-def _placed(root: Path, spec: Description, cases: Iterable[str], notes: _Notes) -> list[Placed]:
+def _placed(root: Path, spec: Description, notes: _Notes) -> list[Placed]:
     """Return every hint of the tables and markups."""
     placed: list[Placed] = []
     for path in _listed(root, "hints", notes):
         where = f"hints/{path.name}"
         if path.name in TABLES:
             read = read_hint_table(path, spec.labels, where=where)
-            placed += read.hints
+            placed += (replace(hint, case=notes.named(hint.case)) for hint in read.hints)
             notes.problems += read.problems
         elif path.name not in (*_DRAWN, "markups", _BILL):
             known = ", ".join((*TABLES, *_DRAWN, "markups"))
             notes.warn(where, "is not read", f"hints are read from {known}")
-    known_cases = sorted(cases)
     for path in _listed(root, "hints/markups", notes):
         where = f"hints/markups/{path.name}"
         if not path.name.endswith(MARKUPS):
             notes.warn(where, "is not read", f"markups end in {MARKUPS}")
             continue
-        read = read_markups(path, known_cases, spec.labels, where=where)
-        placed += read.hints
+        read = read_markups(path, sorted(notes.own), spec.labels, where=where)
+        placed += (replace(hint, case=notes.named(hint.case)) for hint in read.hints)
         notes.problems += read.problems
     return placed
 
@@ -261,7 +276,7 @@ def _subjects(root: Path, cases: set[str], notes: _Notes) -> dict[str, tuple[str
     notes.problems += table.problems
     found: dict[str, tuple[str, str | None]] = {}
     for row in table.rows:
-        case, subject = row.text("case"), row.text("subject")
+        case, subject = notes.named(row.text("case")), row.text("subject")
         said = (subject, row.text("site") or None)
         if not case or not subject:
             notes.error(row.where, "lacks its case or subject", "fill it in", case or None)
@@ -294,7 +309,7 @@ def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
     ):
         notes.error(path.name, "fit or design is no list of names", "list the names of cases")
         return frozenset()
-    fit, design = set(sets["fit"]), frozenset(sets["design"])
+    fit, design = (frozenset(map(notes.named, sets[name])) for name in ("fit", "design"))
     if both := fit & design:
         finding = f"{len(both)} cases are in fit and in design ({some(both)})"
         notes.error(path.name, finding, "keep each in one")
@@ -323,6 +338,7 @@ def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
     if not training and not any(problem.severity == "error" for problem in more):
         notes.error("imagesTr", "holds no case", "put images with hints there, as CASE_0000.nii.gz")
     names = set(training) | set(test)
+    notes.own = {plain(name): name for name in names}
     subjects = _subjects(root, names, notes)
     truths = _masks_of(root, "labelsTs", "imagesTs", set(test), notes)
     denses = _masks_of(root, "denseTr", "imagesTr", set(training), notes)
@@ -341,6 +357,6 @@ def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
         test=tuple(files(case, images, hinted=False) for case, images in test.items()),
         design=_design(root, set(training), notes),
     )
-    placed = _placed(root, spec, names, notes)
+    placed = _placed(root, spec, notes)
     drawn = _voxel_files(root, spec, notes)
     return Draft(study, tuple(placed), tuple(drawn), tuple(notes.problems)), ()

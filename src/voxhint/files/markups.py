@@ -13,6 +13,7 @@ from voxhint.core.errors import BadFileError, BadHintError
 from voxhint.core.hints import Box, Points
 from voxhint.core.labels import LabelSet
 from voxhint.files.hints import Placed, Reading, foreground, turn_frame
+from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 
 SUFFIX = ".mrk.json"
@@ -149,7 +150,7 @@ def read_markups(
 
     Args:
         path: The file, called CASE.mrk.json or CASE_something.mrk.json.
-        cases: The names of the cases there are.
+        cases: The names of the cases there are, in form C.
         labels: The study's.
         where: How to call it in problems; its name if None.
 
@@ -157,7 +158,7 @@ def read_markups(
         The good markups, and a problem for each bad one.
     """
     where = where or path.name
-    found = case_of(path.name, cases)
+    found = case_of(plain(path.name), cases)
     if found is None:
         finding = "names no case of the study"
         return Reading(problems=(Problem(where, finding, "call it CASE_LABEL.mrk.json"),))

@@ -260,6 +260,20 @@ def read_nifti(path: Path, *, single: bool) -> tuple[Shaped[np.ndarray, "i j k"]
     return np.array(values.reshape(grid.shape), order="C"), grid
 
 
+def nifti_slope(path: Path) -> float:
+    """Return how far apart the values of a NIfTI file lie, if whole numbers are scaled; else 0.
+
+    Args:
+        path: A .nii or .nii.gz file; nibabel's errors pass through.
+
+    Returns:
+        The slope; 0 where values are stored as they are.
+    """
+    image = _open(path).image
+    slope = abs(float(image.dataobj.slope))
+    return slope if image.get_data_dtype().kind in "iu" and slope != 1 else 0.0
+
+
 def narrowed(voxels: Float32[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
     """Return voxels as 16-bit whole numbers where that changes none: half the size on disk."""
     if voxels.min() < _INT16.min or voxels.max() > _INT16.max:

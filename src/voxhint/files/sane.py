@@ -77,8 +77,11 @@ def require_near(path: Path, grid: Grid) -> None:
         grid: As the header says.
 
     Raises:
-        BadFileError: The voxels are too large, or too far away.
+        BadFileError: The voxels are too large, or too far away, or there is but one.
     """
+    if grid.shape == (1, 1, 1):
+        msg = f"{path.name}: holds a single voxel, in which nothing can be outlined; give all of it"
+        raise BadFileError(msg)
     largest, farthest = float(grid.spacing_mm.max()), float(np.abs(grid.corners_mm()).max())
     if largest > _LARGEST_MM or not farthest <= _FARTHEST_MM:
         msg = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError, BadHintError
+from voxhint.files.names import plain
 from voxhint.files.problems import Problem, reading
 
 _FARTHEST_MM = 1e5  # no scanner's room is larger than a hundred metres
@@ -146,7 +147,7 @@ def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[
                 continue
             place = f"{where} row {lines.line_num}"
             if len(cells) == len(names):
-                row = {name: cell.strip() for name, cell in zip(names, cells, strict=True)}
+                row = {name: plain(cell.strip()) for name, cell in zip(names, cells, strict=True)}
                 rows.append(Row(place, row))
                 continue
             finding = f"has {len(cells)} cells where the header has {len(names)}"

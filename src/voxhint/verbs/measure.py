@@ -14,6 +14,7 @@ from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
 from voxhint.files.images import read_ids
 from voxhint.files.layout import images_in
+from voxhint.files.names import plain
 from voxhint.files.places import place_of, require_place
 from voxhint.files.tables import read_table
 from voxhint.measure.compare import compare
@@ -113,11 +114,12 @@ def read_truth(folder: Path) -> Truth:
         msg = f"{folder}: holds no mask; name a folder of CASE.nii.gz"
         raise BadFileError(msg)
     labels = _labels(folder.parent / NAME, masks)
-    return Truth(masks, labels, _subjects(folder.parent / "cases.csv"))
+    subjects = _subjects(folder.parent / "cases.csv")
+    return Truth(masks, labels, {case: subjects.get(plain(case), case) for case in masks})
 
 
 def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[CaseScore]:
-    drawn = images_in(masks)
+    drawn = images_in(masks, like=truth.masks)
     missing = [case for case in truth.masks if case not in drawn]
     if missing:
         msg = f"{masks}: has no mask of {missing[0]}, which the truth has; predict it too"

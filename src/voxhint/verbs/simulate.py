@@ -136,7 +136,7 @@ def simulate(
     masks = {
         case: path
         for folder in ("labelsTr", "denseTr")  # the later one wins
-        for case, path in images_in(study / folder).items()
+        for case, path in images_in(study / folder, like=images).items()
         if case in images
     }
     if not masks:
