@@ -1,5 +1,6 @@
 """A folder of DICOM files as one image: one series, one stack, or a refusal that says why."""
 
+import re
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from voxhint.files.dicom_files import Member, files_below, read_members
 from voxhint.files.dicom_headers import CAPTURE, Aside
 from voxhint.files.dicom_sort import FEWEST, Pile, sort_planes, unlike
 from voxhint.files.dicom_stack import Stack, build_stack, read_stack
+from voxhint.files.dicom_values import odd_slices
 from voxhint.files.problems import reading
 
 _NOTES = (".txt", ".md", ".xml", ".json", ".csv", ".html", ".pdf", ".png", ".jpg")
@@ -22,6 +24,9 @@ _SORT = (
     "keep the files of one in the folder, or make a case of each with voxhint import dicom FOLDER "
     "--out STUDY"
 )
+_CALLED = {"CT": ("ct",), "MR": ("mr", "mri"), "PT": ("pt", "pet")}
+"""How channels of a modality are called."""
+
 _TOLD = 4
 _HEAD = 512
 _LOWEST = 9  # the first character that text has: a tabulator
@@ -38,8 +43,8 @@ def _require_readable(members: Sequence[Member]) -> None:
         finding = ""
         if member.error:
             raise BadFileError(member.error)
-        if member.aside and not member.aside.harmless:
-            finding = f"is {member.aside.why}; keep image slices of one series only"
+        if member.aside and member.aside.mend:
+            finding = f"is {member.aside.why}; {member.aside.mend}"
         elif member.foreign and _like_slices(member.path, suffixes):
             finding = (
                 f"is {member.foreign}, and is called like the slices; copy it again, or remove it"
@@ -71,7 +76,7 @@ def _no_capture(member: Member) -> Member:
     if not _is_capture(member):
         return member
     plane = member.planes[0]
-    aside = Aside(plane.modality, f"no slice ({plane.kind})", harmless=True)
+    aside = Aside(plane.modality, f"no slice ({plane.kind})")
     return replace(member, planes=(), aside=aside)
 
 
@@ -186,6 +191,29 @@ def open_series(folder: Path) -> Stack:
         except BadFileError as error:
             msg = f"{folder.name}: {error}"
             raise BadFileError(msg) from error
+
+
+def series_notes(
+    folder: Path, voxels: Float32[np.ndarray, "i j k"], *, channel: str = ""
+) -> tuple[str, ...]:
+    """Return what is odd about the values of a series.
+
+    Args:
+        folder: Holds the files of one series.
+        voxels: Its values.
+        channel: What the study calls it.
+
+    Returns:
+        Each as "finding; advice".
+    """
+    modality = open_series(folder).planes[0].modality
+    words = set(re.split("[^a-z]+", channel.lower()))
+    others = {word for kind, names in _CALLED.items() if kind != modality for word in names}
+    notes = odd_slices(voxels)
+    if modality in _CALLED and words & others and not words & set(_CALLED[modality]):
+        told = f"headers say {modality} where the channel is called '{channel}'"
+        return (*notes, f"{told}; check that the channels are not swapped")
+    return notes
 
 
 def read_series(folder: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:

@@ -24,10 +24,14 @@ TRAITS = (
     *("DiffusionBValue", "InversionTime", "TemporalPositionIdentifier", "TemporalPositionIndex"),
     *("TemporalPositionTimeOffset", "AcquisitionNumber", "FrameAcquisitionNumber", "StackID"),
     *("SequenceName", "FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
-    *("TriggerTime", "NominalCardiacTriggerDelayTime", "AcquisitionTime"),
-    *("FrameAcquisitionDateTime", "InstanceNumber"),
+    *("TriggerTime", "NominalCardiacTriggerDelayTime", "SeriesNumber", "SeriesTime"),
+    *("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "FrameAcquisitionDateTime"),
+    *("ContrastBolusAgent", "ProtocolName", "SeriesDescription", "InstanceNumber"),
 )
 """Tags of what tells stacks of one series apart."""
+
+_FREE = ("ContrastBolusAgent", "ProtocolName", "SeriesDescription")
+"""Those in which a person may write anything: kept as digests."""
 
 _FRAME_TYPE = ("FrameType", "ComplexImageComponent")
 _GROUPS = {
@@ -64,7 +68,7 @@ _WHO = ("PatientID", "PatientName", "PatientBirthDate")
 _MOSAIC = 0x0019100A  # Siemens: number of images in mosaic
 _OTHER = ("FrameType", "GantryDetectorTilt", "NominalScannedPixelSpacing", "BurnedInAnnotation")
 # nothing else is decoded, so that nothing that names a patient can reach a message
-_TAGS = (*_OBJECT, *_PLACE, *TRAITS, *_VALUES, *_FRAMES, *_OTHER, "SeriesNumber", *_WHO)
+_TAGS = (*_OBJECT, *_PLACE, *TRAITS, *_VALUES, *_FRAMES, *_OTHER, *_WHO)
 _SKEW = 1e-3  # direction cosines are written with about 6 digits
 _TYPES = ("ImageType", "FrameType")
 _MASKS = ("SEG", "RTDOSE")
@@ -72,6 +76,8 @@ _MASKS = ("SEG", "RTDOSE")
 
 CAPTURE = "Secondary Capture"
 """A picture of whatever kind; some tools write series as such."""
+
+_COPY = "export or copy it again, or remove it"
 
 _SECTIONS = ("CT", "MR", "Positron Emission Tomography", "PET")
 """How kinds of image begin whose slices have a place; one without lost it."""
@@ -92,7 +98,6 @@ class Plane:
     """A digest of who it is."""
 
     series: str
-    series_number: str
     modality: str
     kind: str
     """The name of its SOP class."""
@@ -133,8 +138,8 @@ class Aside:
 
     modality: str
     why: str
-    harmless: bool
-    """Whether it is no slice by design, and not one whose place is lost."""
+    mend: str = ""
+    """What to do about it; empty where it is no slice by design, and may lie there."""
 
 
 @contextmanager
@@ -252,24 +257,32 @@ def _no_slice(
 ) -> Aside | None:
     """Return why a file holds no slice of a stack, or None if it does."""
     if "Rows" not in header or modality in _MASKS:
-        lost = kind.endswith(" Image Storage") and CAPTURE not in kind
-        why = f"no slice ({kind or 'of unknown kind'})"
-        return Aside(modality, why, harmless=bool(kind) and not lost)
+        lost = not kind or (kind.endswith(" Image Storage") and CAPTURE not in kind)
+        why = f"no slice ({kind or 'of unknown kind'}{', without Rows' if lost else ''})"
+        return Aside(modality, why, _COPY if lost else "")
     types = {str(word) for said in facts for tag in _TYPES for word in _words(said.get(tag))}
     if "LOCALIZER" in types:
-        return Aside(modality, "a localiser", harmless=True)
+        return Aside(modality, "a localiser")
     if "MOSAIC" in types or _MOSAIC in header:
-        why = "a Siemens mosaic, all slices tiled in one image (convert it with dcm2niix)"
-        return Aside(modality, why, harmless=False)
+        why = "a Siemens mosaic, all slices tiled in one image"
+        return Aside(modality, why, "convert the series to NIfTI with dcm2niix")
+    return _placeless(header, modality, kind, facts)
+
+
+def _placeless(
+    header: pydicom.Dataset, modality: str, kind: str, facts: Sequence[Mapping[str, Any]]
+) -> Aside | None:
+    """Return which tags of a place a file lacks, or None if it has all."""
     missing = [tag for tag in _PLACE if any(not said.get(tag) for said in facts)]
     if not missing and len(facts) > 1 and not header.get(_FRAMES[1]):
         missing = ["position for each frame"]
     if not missing:
         return None
-    section = kind.removeprefix("Enhanced ").removeprefix("Legacy Converted Enhanced ")
-    harmless = bool(kind) and not section.startswith(_SECTIONS)
-    told = f"no slice ({kind}), " if harmless else ""
-    return Aside(modality, f"{told}without {', '.join(missing)}", harmless=harmless)
+    section = kind.removeprefix("Legacy Converted ").removeprefix("Enhanced ")
+    told = f"without {', '.join(missing)}"
+    if not kind or section.startswith(_SECTIONS):
+        return Aside(modality, told, _COPY)
+    return Aside(modality, f"no slice ({kind}), {told}")
 
 
 def _words(value: object) -> list[str]:
@@ -305,7 +318,6 @@ def _plane(file: _File, said: Mapping[str, Any]) -> Plane:
         frame=file.frame,
         patient=file.patient,
         series=str(said.get("SeriesInstanceUID") or file.path.parent),
-        series_number=str(said.get("SeriesNumber") or ""),
         modality=file.modality,
         kind=file.kind,
         size=(int(said["Columns"]), int(said["Rows"])),
@@ -326,4 +338,5 @@ def _traits(said: Mapping[str, Any]) -> dict[str, str]:
     """Return what a header tells of a slice's contrast and time."""
     types = said.get("FrameType") or said.get("ImageType")
     told = {tag: "\\".join(_words(said.get(tag))) for tag in TRAITS}
-    return {**told, "ImageType": "\\".join(_words(types))}
+    free = {tag: _digest([told[tag]]) for tag in _FREE if told[tag]}
+    return {**told, "ImageType": "\\".join(_words(types)), **free}

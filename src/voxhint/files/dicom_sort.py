@@ -15,6 +15,7 @@ from voxhint.files.dicom_traits import (
     TIME,
     by_trait,
     split_contrast,
+    told_value,
     told_values,
     value_of,
 )
@@ -70,7 +71,7 @@ def _scan_of(plane: Plane) -> tuple[object, ...]:
 
 _IDENTITIES: tuple[tuple[str, Callable[[Plane], tuple[object, ...]]], ...] = (
     ("frame of reference", lambda plane: (*_sort_of(plane), plane.series)),
-    ("series", lambda plane: (*_sort_of(plane), plane.series_number, plane.path.parent)),
+    ("series", lambda plane: (*_sort_of(plane), plane.traits["SeriesNumber"], plane.path.parent)),
 )
 """What anonymisers may write anew in every file, and what slices share all the same."""
 
@@ -86,9 +87,9 @@ def _shaped(planes: Iterable[Plane]) -> list[Pile]:
     for what, key in _IDENTITIES:
         alone: list[Plane] = []
         for group in _grouped(left, key):
-            files = {plane.path for plane in group}
-            own = len({_scan_of(plane) for plane in group})
-            if len(files) >= _THINNEST and own == len(group):
+            scans = _grouped(group, _scan_of)
+            own = len(scans)
+            if own >= _THINNEST and all(len(in_order(scan)) == 1 for scan in scans):
                 told = (
                     f"each of {own} slices has a {what} of its own, as some anonymisers write; "
                     "they are read as one series, check that they are"
@@ -224,8 +225,8 @@ def _doubts(planes: Sequence[Plane]) -> tuple[str, ...]:
         if few and min(map(len, groups)) >= least and _overlap(groups):
             told = told_values(groups, trait)
             doubts.append(
-                f"slices of {len(groups)} kinds lie among one another, with {trait} {told}; they "
-                "are read as one image, check that they are of one scan"
+                f"slices that differ in {trait} ({told}) lie among one another and are read as one "
+                "image; check that they are of one scan"
             )
     return tuple(doubts[:1])
 
@@ -266,7 +267,7 @@ def _unlike_traits(piles: Sequence[Pile]) -> dict[str, list[str]]:
     for trait in (*SCAN, *TIME):
         values = [{value_of(plane, trait) for plane in pile.planes} for pile in piles]
         if all(len(one) == 1 for one in values) and len(set(map(frozenset, values))) > 1:
-            told[trait] = [next(iter(one)) or "none" for one in values]
+            told[trait] = [told_value(pile.planes[0], trait) for pile in piles]
     return told
 
 
@@ -274,14 +275,14 @@ def _named(piles: list[Pile]) -> list[Pile]:
     """Return the stacks of one series, each with what tells it from the others."""
     if len(piles) < FEWEST:
         return piles
-    kinds = {kind: values for kind, values in unlike(piles).items() if any(values)}
-    ranked = not kinds
+    kinds = unlike(piles)
+    told = {kind: values for kind, values in kinds.items() if any(values)}
+    what = next(iter(kinds), "order")
     return [
         replace(
             pile,
-            part=f"{number + 1} of {len(piles)} in one place"
-            if ranked
-            else ", ".join(f"{kind} {values[number]}" for kind, values in kinds.items()),
+            part=", ".join(f"{kind} {values[number]}" for kind, values in told.items())
+            or f"{what} {number + 1} of {len(piles)}",
         )
         for number, pile in enumerate(piles)
     ]

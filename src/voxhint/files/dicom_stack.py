@@ -13,7 +13,8 @@ from scipy import ndimage
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.files.dicom_headers import Plane
-from voxhint.files.dicom_pixels import PHYSICAL, plane_values
+from voxhint.files.dicom_pixels import plane_values
+from voxhint.files.dicom_values import scale_doubts
 from voxhint.files.itk import LPS_TO_RAS, affine_of
 from voxhint.files.sane import require_sane
 
@@ -261,39 +262,7 @@ def _doubts(lie: _Lie) -> list[str]:
             "is marked as holding burnt-in text (BurnedInAnnotation YES), which may name the "
             "patient; look at the pixels before you share them"
         )
-    return [*doubts, *_value_doubts(lie)]
-
-
-def _value_doubts(lie: _Lie) -> list[str]:
-    """Return what is odd about the scale of values."""
-    first, scales = lie.planes[0], Counter(plane.rescale for plane in lie.planes)
-    if first.modality in PHYSICAL and not first.rescaled:
-        unit = "Hounsfield" if first.modality == "CT" else "as wanted"
-        return [
-            f"{first.modality} without RescaleSlope and RescaleIntercept; stored values are taken "
-            f"as they are, check that they are {unit}"
-        ]
-    if first.modality == "CT" and len(scales) > 1:
-        told = [f"{slope:g} and {shift:g} in {n}" for (slope, shift), n in scales.most_common()]
-        return [
-            f"slices differ in RescaleSlope and RescaleIntercept ({', '.join(told[:_NAMED])}); "
-            "each is scaled by its own, check its values"
-        ]
-    return []
-
-
-def blank_slices(voxels: Float32[np.ndarray, "i j k"]) -> tuple[str, ...]:
-    """Return which slices hold one value alone amid others, as "finding; advice", or nothing."""
-    blank = np.flatnonzero(np.ptp(voxels, axis=(0, 1)) == 0)
-    if not 0 < len(blank) < voxels.shape[2]:
-        return ()
-    named = ", ".join(str(number + 1) for number in blank[:_NAMED])
-    more = ", ..." if len(blank) > _NAMED else ""
-    value = voxels[0, 0, blank[0]]
-    return (
-        f"{len(blank)} of {voxels.shape[2]} slices hold one value alone (slice {named}{more}: "
-        f"{value:g}); they may be damaged, export the series again or leave it so",
-    )
+    return [*doubts, *scale_doubts(lie.planes)]
 
 
 def build_stack(planes: Sequence[Plane]) -> Stack:

@@ -17,13 +17,18 @@ SCAN = (
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
     *("AcquisitionNumber", "FrameAcquisitionNumber", "StackID", "SequenceName", "InversionTime"),
     *("FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
+    *("SeriesNumber", "SeriesDescription", "ProtocolName", "ContrastBolusAgent"),
 )
 """Slices that differ in one of these are of two scans where they lie among one another."""
 
-TIME = (
-    *("TriggerTime", "NominalCardiacTriggerDelayTime", "AcquisitionTime"),
-    *("FrameAcquisitionDateTime", "InstanceNumber"),
+_CLOCK = (
+    *("SeriesTime", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime"),
+    "FrameAcquisitionDateTime",
 )
+_HIDDEN = (*_CLOCK, "SeriesDescription", "ProtocolName", "ContrastBolusAgent")
+"""When a patient was there, and what people wrote: compared, and never told."""
+
+TIME = ("TriggerTime", "NominalCardiacTriggerDelayTime", *_CLOCK, "InstanceNumber")
 """What differs between scans, and may differ between the slices of one."""
 
 _NEAR = 0.01  # numbers that differ by less than this part are one: some scanners round them
@@ -109,9 +114,18 @@ def split_contrast(planes: Sequence[Plane]) -> list[list[Plane]]:
     return groups
 
 
+def told_value(plane: Plane, trait: str) -> str:
+    """Return the value of a trait as it may be told, or nothing where it may not."""
+    if trait in _HIDDEN:
+        return ""
+    return value_of(plane, trait) or "none"
+
+
 def told_values(groups: Sequence[Sequence[Plane]], trait: str) -> str:
     """Return the values of a trait and how many slices have each, as text."""
     if trait == "InstanceNumber":
-        return f"in {len(groups)} passes"
-    told = [f"{value_of(group[0], trait) or 'none'} in {len(group)}" for group in groups[:_TOLD]]
+        return f"{len(groups)} passes"
+    if trait in _HIDDEN:
+        return f"{len(groups)} values"
+    told = [f"{told_value(group[0], trait)} in {len(group)}" for group in groups[:_TOLD]]
     return ", ".join(told) + (", ..." if len(groups) > _TOLD else "")

@@ -9,8 +9,7 @@ from jaxtyping import Float32, Shaped, UInt8
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.volume import Unit, Volume
-from voxhint.files.dicom import open_series, read_series
-from voxhint.files.dicom_stack import blank_slices
+from voxhint.files.dicom import open_series, read_series, series_notes
 from voxhint.files.itk import itk_warnings, read_itk, read_itk_grid
 from voxhint.files.nifti import (
     nifti_slope,
@@ -133,9 +132,9 @@ def read_volume(path: Path, *, channel: str = "") -> Volume:
             single = np.asarray(voxels, dtype=np.float32)
         unit = unit_of(channel)
         filled, notes = measured(path, single, unit)
-        # slices that hold nothing are damage in a series; other images are often padded
-        blank = blank_slices(filled) if kind == "folder" else ()
-        return Volume(filled, grid, unit, (*notes, *blank))
+        if kind == "folder":
+            notes = (*notes, *series_notes(path, filled, channel=channel))
+        return Volume(filled, grid, unit, notes)
 
 
 def _read_stored(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:

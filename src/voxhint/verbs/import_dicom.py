@@ -12,7 +12,8 @@ from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import read_description
 from voxhint.files.dicom_scan import Identity, Scan, identity_of, scan_export
 from voxhint.files.dicom_sort import Pile
-from voxhint.files.dicom_stack import blank_slices, build_stack, read_stack
+from voxhint.files.dicom_stack import build_stack, read_stack
+from voxhint.files.dicom_values import odd_slices
 from voxhint.files.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
 from voxhint.verbs.folders import MADE, building
@@ -190,7 +191,7 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
         book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
         return
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
-    odd = [*pile.warnings, *stack.warnings, *blank_slices(voxels)]
+    odd = [*pile.warnings, *stack.warnings, *odd_slices(voxels)]
     if pile.part:
         odd.insert(0, f"is one of several stacks of a series: {pile.part}; each is a case")
     book.lines += [f"{case}: {warning}" for warning in odd]
