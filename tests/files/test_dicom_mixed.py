@@ -43,7 +43,7 @@ def save(series: Series, folder: Path) -> Path:
 
 
 CT_PARTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "AcquisitionNumber": ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}),
+    "AcquisitionNumber": ({"AcquisitionNumber": 300}, {"AcquisitionNumber": 301}),
     "AcquisitionTime": ({"AcquisitionTime": "120000"}, {"AcquisitionTime": "120130"}),
     "TriggerTime": ({"TriggerTime": 0}, {"TriggerTime": 400}),
     "SliceThickness": ({"SliceThickness": 1}, {"SliceThickness": 5}),
@@ -161,6 +161,11 @@ def test_blocks_of_ct_may_be_of_other_types(tmp_path: Path) -> None:
     """As where rows of the detector are added up below, and not above."""
     tags = {n: {"ImageType": [*ORIGINAL, "AXIAL", "ADD"], "SliceThickness": 4} for n in range(3)}
     assert image_warnings(save(Series(tags=tags), tmp_path / "s")) == ()
+
+
+def test_measured_values_that_differ_by_rounding_are_one(tmp_path: Path) -> None:
+    tags: dict[int, dict[str, Any]] = {n: {"EchoTime": 2.46 + 0.001 * n} for n in range(6)}
+    assert image_warnings(save(Series(tags=tags, common=MR), tmp_path)) == ()
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])

@@ -31,7 +31,11 @@ _HIDDEN = (*_CLOCK, "SeriesDescription", "ProtocolName", "ContrastBolusAgent")
 TIME = ("TriggerTime", "NominalCardiacTriggerDelayTime", *_CLOCK, "InstanceNumber")
 """What differs between scans, and may differ between the slices of one."""
 
-_NEAR = 0.01  # numbers that differ by less than this part are one: some scanners round them
+_MEASURED = (
+    *("EchoTime", "EffectiveEchoTime", "DiffusionBValue", "InversionTime", "FlipAngle"),
+    *("RepetitionTime", "SliceThickness"),
+)
+_NEAR = 0.01  # of what is measured: values that differ by less are one, as some scanners round them
 _TOLD = 4
 
 
@@ -68,13 +72,12 @@ def by_trait(planes: Sequence[Plane], trait: str) -> list[list[Plane]]:
         trait: One of those above.
 
     Returns:
-        Groups; numbers that differ by rounding are one.
+        Groups; measured values that differ by rounding are one.
     """
     if trait == "InstanceNumber":
         return _passes(planes)
     values = [value_of(plane, trait) for plane in planes]
-    exact = trait not in CONTRAST and trait not in SCAN
-    classes = {value: value for value in values} if exact else _classes(values)
+    classes = _classes(values) if trait in _MEASURED else {value: value for value in values}
     groups: dict[str, list[Plane]] = {}
     for plane, value in zip(planes, values, strict=True):
         groups.setdefault(classes[value], []).append(plane)
