@@ -26,7 +26,7 @@ from voxhint.files.hints import TABLES, columns_of, read_hint_table
 from voxhint.files.markups import read_markups
 from voxhint.files.tables import read_table
 from voxhint.review.records import read_history, read_object, read_scores
-from voxhint.verbs.job import read_made
+from voxhint.runs import read_made
 from voxhint.verbs.models import read_plan
 
 T = TypeVar("T")

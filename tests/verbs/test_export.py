@@ -13,8 +13,8 @@ from tests.phantoms import LABELS, ball, make_study, scan, slanted_grid
 from voxhint.core import Grid
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError, VoxhintError
 from voxhint.files.images import read_volume, write_ids, write_image
+from voxhint.runs import study_inputs
 from voxhint.verbs.export import export
-from voxhint.verbs.job import study_inputs
 from voxhint.verbs.report import report
 
 GRID = slanted_grid()

@@ -8,10 +8,10 @@ from torch import nn
 
 from voxhint.config import LabelConfig
 from voxhint.core.errors import BadRecipeError
+from voxhint.files.hashing import hash_of
 from voxhint.files.study import Study
 from voxhint.nets.pretrained import read_backbone
 from voxhint.verbs.catalogue import KNOWN, find_weights
-from voxhint.verbs.job import hash_of
 
 _RATE = 3e-3
 _TUNING_RATE = 1e-4  # more of it and a backbone forgets what it was taught

@@ -9,7 +9,7 @@ from typing import Any
 from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
-from voxhint.verbs.provenance import sha256_of
+from voxhint.files.hashing import file_hash
 
 HOME = Path.home() / ".voxhint" / "weights"
 """Where weights are looked for, and put, unless a folder is named."""
@@ -172,7 +172,7 @@ def _require_as_fetched(weights: Weights, folder: Path, told: Mapping[str, Any])
     """
     known = told.get("sha256", {})
     for path in weights.places(folder):
-        if path.is_file() and path.name in known and sha256_of(path) != known[path.name]:
+        if path.is_file() and path.name in known and file_hash(path) != known[path.name]:
             msg = f"{path}: is not the file that was fetched; remove it, and fetch it again"
             raise BadFileError(msg)
 
@@ -203,7 +203,7 @@ def _download(weights: Weights, folder: Path, revision: str | None, note: Path) 
         msg = f"{weights.hub} does not give {what} ({type(error).__name__}); try again"
         raise NotAvailableError(msg) from None
     places = weights.places(folder)
-    hashes = {place.name: sha256_of(place) for place in places}
+    hashes = {place.name: file_hash(place) for place in places}
     write_json(note, {"repository": weights.hub, "revision": commit, "sha256": hashes})
     return places
 

@@ -11,8 +11,7 @@ from voxhint.files.images import read_grid, read_ids, read_volume, write_image
 from voxhint.files.inspection import survey
 from voxhint.files.places import require_place
 from voxhint.files.study import CaseFiles, Study
-from voxhint.verbs.folders import MADE, building
-from voxhint.verbs.job import read_made
+from voxhint.runs import MADE, atomic_folder, read_made
 from voxhint.verbs.provenance import require_made_here, require_same, study_of
 
 _ENDING = ".nii.gz"
@@ -56,7 +55,7 @@ def export(run: Path, *, to: str, out: Path, overwrite: bool = False) -> Path:
     if not cases:
         msg = f"{run}: {_MASKS} holds no mask of a case of the study; run with hints first"
         raise BadFileError(msg)
-    with building(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, verb="export", overwrite=overwrite) as folder:
         for below in ("imagesTr", "labelsTr"):
             (folder / below).mkdir()
         for case in cases:

@@ -16,7 +16,7 @@ from voxhint.files.dicom_stack import build_stack, read_stack
 from voxhint.files.dicom_values import odd_slices
 from voxhint.files.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
-from voxhint.verbs.folders import MADE, building
+from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.simulate import made_by
 from voxhint.verbs.tell import Tell, silent
 
@@ -97,7 +97,7 @@ def import_dicom(
         msg = f"{source}: is no folder; give the folder of a DICOM export"
         raise BadFileError(msg)
     _require_apart(source.resolve(), out.resolve())
-    with building(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, verb="import dicom", overwrite=overwrite) as folder:
         _describe(folder, request.labels, "CT", 0)  # a bad label is told before the long scan
         scan = scan_export(source, lambda done, total: tell("reading headers", done, total, ""))
         book = _Book(lines=list(scan.aside))

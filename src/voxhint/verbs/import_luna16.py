@@ -20,8 +20,8 @@ from voxhint.files.luna16 import NAME, subset_of
 from voxhint.files.nifti import narrowed, write_nifti
 from voxhint.files.study import CaseFiles, Study
 from voxhint.files.tables import table_text
+from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.windows import Window, choose_windows, lung_windows
-from voxhint.verbs.folders import MADE, building, require_apart
 from voxhint.verbs.simulate import made_by
 from voxhint.verbs.tell import Tell, silent
 
@@ -123,7 +123,7 @@ def import_luna16(
             f"{series}: no readable XML tells of it; its windows are predicted, not scored"
             for series in sorted(test - set(readings))
         ]
-    with building(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, verb="import luna16", overwrite=overwrite) as folder:
         book = _Book(folder, study.labels, lines=told)
         for number, files in enumerate(study.training):
             tell("cutting windows", number, len(study.training), files.name)

@@ -14,8 +14,7 @@ from voxhint.files.atomic import write_json
 from voxhint.files.description import NAME, read_object
 from voxhint.files.images import read_ids, write_ids
 from voxhint.files.layout import images_in
-from voxhint.verbs.folders import MADE, building, require_apart
-from voxhint.verbs.job import study_inputs
+from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link
 from voxhint.verbs.tell import Tell, silent
 
@@ -70,7 +69,7 @@ def import_msd(
     if not found["imagesTr"]:
         msg = f"{folder}: has no imagesTr with images; name the folder that holds dataset.json"
         raise BadFileError(msg)
-    with building(out, overwrite=overwrite) as study:
+    with atomic_folder(out, verb="import msd", overwrite=overwrite) as study:
         for part, target in _IMAGES.items():
             _link_all(found[part], study / target, "_0000")
         for part, target in _MASKS.items():

@@ -1,6 +1,7 @@
 """`voxhint label`: hints to soft labels."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,13 +20,14 @@ from voxhint.label.across import Across, learn_across, lesson_of
 from voxhint.label.reach import detours
 from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
+from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
 from voxhint.verbs.finder import Finder, Found
-from voxhint.verbs.job import Ticket, alone, begun, finish, start, study_inputs
+from voxhint.verbs.flows import FLOW_FACTS
 from voxhint.verbs.looking import eyes_of, require_method
-from voxhint.verbs.presence import PREDICTOR, Presence
+from voxhint.verbs.presence import FACTS, PREDICTOR, Presence
 from voxhint.verbs.shipped import origins
 from voxhint.verbs.tagging import fit_presence, sought
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 NETS = "nets"
 VERIFIER = "verifier"
@@ -67,10 +69,10 @@ def label(
         The output folder.
     """
     require_method(config)
-    deep = machine.skip_bad or not begun(out)
+    deep = machine.skip_bad or not is_started(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
     learning_cases(opened)
-    with alone(out, source=study):
+    with locked(out, source=study):
         return label_cases(opened, problems, out, config=config, machine=machine, tell=tell)
 
 
@@ -96,26 +98,29 @@ def label_cases(
     Returns:
         The output folder.
     """
-    ticket = Ticket(
+    manifest = Manifest(
         verb="label",
         config=dataclasses.asdict(config),
         seed=machine.seed,
         inputs=study_inputs(study.root, HINT_PARTS),
     )
     began = time.monotonic()
-    if start(out, ticket, overwrite=machine.overwrite):
+    found = start(out, manifest, overwrite=machine.overwrite)
+    if found.complete:
         return out
+    tell_found(tell, found.warnings)
+    _drop_broken(out / NETS, found.lost)
     hinted = hinted_cases(study)
     spread = plan_spread(study, hinted, config=config, machine=machine, tell=tell)
     finder = _finder(study, out / NETS, config, machine, tell)
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
-        if not all(path.exists() for path in _paths(out, files.name, study.labels)):
+        if not _is_labelled(out, files.name, study.labels, found.lost):
             with about(f"case {files.name}"):
-                found = soft_label(study, files, spread, config, finder)
+                known = soft_label(study, files, spread, config, finder)
                 if config.counterfactuals:
-                    _write_without(out, files.name, found.without, study.channels)
-                _write(out, files.name, found.soft, study.labels)  # last: then a case is done
+                    _write_without(out, files.name, known.without, study.channels)
+                _write(out, files.name, known.soft, study.labels)  # last: then a case is done
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if finder is None else _of_predictor(finder, out / NETS)),
@@ -124,11 +129,27 @@ def label_cases(
         "reach_mm": {name: round(value, 3) for name, value in spread.reach_mm.items()},
         "cases": len(hinted),
         "peak_ram_mb": peak_ram_mb(),
-        "warnings": [str(p) for p in problems if p.severity == "warning"],
+        "warnings": [*found.warnings, *(str(p) for p in problems if p.severity == "warning")],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
-    finish(out, ticket, facts)
+    complete(out, manifest, facts)
     return out
+
+
+def _drop_broken(nets: Path, lost: Sequence[str]) -> None:
+    """Remove trained networks of which a file is lost, so that they are trained again."""
+    for folder in nets.glob("*/"):
+        broken = any(name.startswith(f"{NETS}/{folder.name}/") for name in lost)
+        if broken and any((folder / name).exists() for name in (FACTS, FLOW_FACTS)):
+            shutil.rmtree(folder)
+
+
+def _is_labelled(out: Path, case: str, labels: LabelSet, lost: Sequence[str]) -> bool:
+    """Return whether all files of a case are there."""
+    without = f"{COUNTERFACTUALS}/{case}_"
+    return all(path.exists() for path in _paths(out, case, labels)) and not any(
+        name.startswith(without) for name in lost
+    )
 
 
 def _of_predictor(finder: Finder, nets: Path) -> dict[str, object]:

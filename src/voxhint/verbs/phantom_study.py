@@ -12,11 +12,11 @@ from voxhint.core import Case, LabelSet
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.images import write_ids, write_image
+from voxhint.runs import MADE, atomic_folder
 from voxhint.simulate.hints import HintRequest, parse_request
 from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
 from voxhint.simulate.phantom import ORGANS, organ_case
 from voxhint.simulate.two_modality import TUMOUR, tumour_case
-from voxhint.verbs.folders import MADE, building
 from voxhint.verbs.simulate import HintWriter, SimulateSummary, made_by
 
 Channel = Literal["CT", "MR"]
@@ -82,7 +82,7 @@ def write_phantom_study(  # noqa: PLR0913 - each is a choice of its own
     _require_some(cases, test_cases, requests, channels)
     _require_channels(kind, channels)
     planned = _PLANS[kind](cases, test_cases, seed)
-    with building(out) as folder:
+    with atomic_folder(out, verb="phantom study") as folder:
         writer = HintWriter(folder, _LABELS[kind], seed)
         for number, each in enumerate(planned):
             # the hints have their own generator: other hints, same patients

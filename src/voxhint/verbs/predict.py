@@ -13,6 +13,7 @@ from voxhint.config import Machine, PredictConfig
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import about
 from voxhint.files.description import NAME
+from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
 from voxhint.files.layout import some
 from voxhint.files.study import CaseFiles, Study
@@ -20,14 +21,14 @@ from voxhint.label import facts_of, gather_evidence
 from voxhint.label.firm import firm
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
+from voxhint.runs import Manifest, complete, locked, start
 from voxhint.verbs.beside import cases_for, description_of
 from voxhint.verbs.gate import gate_regions
-from voxhint.verbs.job import Ticket, alone, finish, hash_of, start
 from voxhint.verbs.label import evidence_case
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import Model, open_model, segmenter_of
 from voxhint.verbs.presence import PREDICTOR, Presence, ask_presence, open_presence
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 Facts = Callable[[str], SoftLabel]
 
@@ -81,7 +82,7 @@ def predict(
     inputs = {} if described is None else {NAME: hash_of([described])}
     work = Work(cases=cases, inputs={"images": hash_of([images]), **inputs}, warnings=warnings)
     study = images.parent if (images.parent / NAME).exists() else images
-    with alone(out, source=study):
+    with locked(out, source=study):
         return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
 
 
@@ -139,14 +140,16 @@ def predict_cases(
     Returns:
         The output folder.
     """
-    ticket = Ticket(
+    manifest = Manifest(
         verb="predict",
         config=dataclasses.asdict(config),
         seed=machine.seed,
         inputs={**work.inputs, "weights": hash_of([model.weights])},
     )
-    if start(out, ticket, overwrite=machine.overwrite):
+    found = start(out, manifest, overwrite=machine.overwrite)
+    if found.complete:
         return out
+    tell_found(tell, found.warnings)
     began = time.monotonic()
     missing = tuple(_missing(model.plan, work.cases))
     for warning in missing:
@@ -158,7 +161,7 @@ def predict_cases(
     odd: list[str] = []
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
-        if not (out / f"{case}.nii.gz").exists():  # written last, so the others are there too
+        if not all(path.exists() for path in _paths(out, case, maker)):
             with about(f"case {case}"):
                 proven = work.facts and work.facts(case)
                 notes = _write_case(maker, case, images, (out, proven, chances.get(case, {})))
@@ -172,9 +175,9 @@ def predict_cases(
         "seconds": seconds,
         "peak_ram_mb": peak_ram_mb(),
         "labels": dict(zip(labels.names, labels.ids, strict=True)),
-        "warnings": [*work.warnings, *missing, *odd],
+        "warnings": [*found.warnings, *work.warnings, *missing, *odd],
     }
-    finish(out, ticket, facts)
+    complete(out, manifest, facts)
     return out
 
 
@@ -268,6 +271,13 @@ def _background(classes: int, grid: Grid) -> Float32[np.ndarray, "class i j k"]:
     probs = np.zeros((classes, *grid.shape), np.float32)
     probs[0] = 1
     return probs
+
+
+def _paths(out: Path, case: str, maker: MaskMaker) -> list[Path]:
+    """Return what is written of a case."""
+    labels = maker.model.plan.labels.foreground if maker.config.probabilities else ()
+    parts = [f"__{name}" for name in labels] + ["__uncertainty"] * maker.config.uncertainty
+    return [out / f"{case}{part}.nii.gz" for part in ("", *parts)]
 
 
 def _write_case(

@@ -1,21 +1,12 @@
 """Whether a run still belongs to its study, and holds what it made."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from voxhint.core.errors import OutputError
-from voxhint.verbs.job import read_made, study_inputs
-
-OUTPUTS = "outputs"
-"""Key of `made.json`: the SHA-256 of every file that was made, by its name in the folder."""
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+from voxhint.runs import read_made, study_inputs
+from voxhint.runs.verify import OUTPUTS, Differences, differences
 
 
 def study_of(run: Path, made: Mapping[str, Any]) -> Path:
@@ -86,23 +77,15 @@ def require_made_here(run: Path, folder: str) -> None:
     Raises:
         OutputError: There is one.
     """
-    outputs = read_made(run).get(OUTPUTS)
-    if not isinstance(outputs, dict):
+    if not isinstance(read_made(run).get(OUTPUTS), dict):
         return
-    for name, why in _odd(run, folder, outputs):
-        msg = f"{run}: {name} {why}; move it away and run again, which makes what is missing"
-        raise OutputError(msg)
+    for name, why in _odd(differences(run)):
+        if name.startswith(f"{folder}/"):
+            msg = f"{run}: {name} {why}; move it away and run again, which makes what is missing"
+            raise OutputError(msg)
 
 
-def _odd(run: Path, folder: str, outputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    made = {name: value for name, value in outputs.items() if name.startswith(f"{folder}/")}
-    for path in sorted((run / folder).rglob("*")):
-        name = path.relative_to(run).as_posix()
-        if path.is_file() and not path.name.startswith(".") and name not in made:
-            yield name, "was not made by the run"
-    for name, value in made.items():
-        path = run / name
-        if not path.is_file():
-            yield name, "is gone since the run"
-        elif sha256_of(path) != value:
-            yield name, "was changed since the run"
+def _odd(differing: Differences) -> Iterator[tuple[str, str]]:
+    yield from ((name, "was not made by the run") for name in differing.foreign)
+    yield from ((name, "is gone since the run") for name in differing.gone)
+    yield from ((name, "was changed since the run") for name in differing.changed)

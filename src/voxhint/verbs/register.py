@@ -13,8 +13,7 @@ from voxhint.files.inspection import survey
 from voxhint.files.places import place_of
 from voxhint.files.register import offset, registered
 from voxhint.files.study import CaseFiles, Study
-from voxhint.verbs.folders import MADE, building, require_apart
-from voxhint.verbs.job import study_inputs
+from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link, link_all
 from voxhint.verbs.tell import Tell, silent
 
@@ -60,7 +59,7 @@ def register(
     for files in cases:
         with about(f"case {files.name}"):
             _require_masks_on_first(opened, files)
-    with building(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, verb="register", overwrite=overwrite) as folder:
         _carry_over(study, folder)
         moves: list[Move] = []
         for number, files in enumerate(cases):

@@ -7,6 +7,7 @@ from voxhint.core.errors import OutputError
 from voxhint.files.atomic import write_text
 from voxhint.review.gather import gather
 from voxhint.review.report import write_report
+from voxhint.runs import record
 from voxhint.verbs.provenance import changed_inputs
 
 
@@ -27,6 +28,7 @@ def report(run: Path) -> Path:
     )
     problems = (*facts.problems, *([told] if changed else []))
     write_text(page, write_report(dataclasses.replace(facts, problems=problems)))
+    record(run, page.name)
     return page
 
 

@@ -14,8 +14,16 @@ from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
 from voxhint.files.study import Study, hint_kinds
 from voxhint.nets import build_trunk
+from voxhint.runs import (
+    Manifest,
+    complete,
+    is_started,
+    locked,
+    read_made,
+    start,
+    study_inputs,
+)
 from voxhint.verbs.forecast import patch_voxels_within
-from voxhint.verbs.job import Ticket, alone, begun, finish, read_made, start, study_inputs
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
 from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
@@ -24,7 +32,7 @@ from voxhint.verbs.models import open_model
 from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 from voxhint.verbs.train import train_on
 
 _SECONDS = ".seconds.json"
@@ -45,11 +53,11 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     """
     _require_possible(recipe, machine)
     dense = recipe.train.supervision == "dense"
-    deep = machine.skip_bad or not begun(out)
+    deep = machine.skip_bad or not is_started(out)
     opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
     learning_cases(opened, dense=dense)
     require_views_of(opened, recipe.train)
-    with alone(out, source=study):
+    with locked(out, source=study):
         return _run(opened, problems, out, (recipe, machine, tell))
 
 
@@ -59,15 +67,17 @@ def _run(
     recipe, machine, tell = how
     dense = recipe.train.supervision == "dense"
     parts = (*HINT_PARTS, "imagesTs", "labelsTs", "cases.csv", *(("denseTr",) if dense else ()))
-    ticket = Ticket(
+    manifest = Manifest(
         verb="run",
         config=dataclasses.asdict(recipe),
         seed=machine.seed,
         inputs=study_inputs(study.root, parts),
     )
     page = out.absolute() / "report.html"
-    if start(out, ticket, overwrite=machine.overwrite):
+    found = start(out, manifest, overwrite=machine.overwrite)
+    if found.complete:
         return page if page.exists() else report(out)
+    tell_found(tell, found.warnings)
     clock = _Clock(out / _SECONDS)
     inner = dataclasses.replace(machine, overwrite=True)  # parts of this very run
     labels = None
@@ -81,7 +91,7 @@ def _run(
             study, out / "model", labels=labels, config=recipe.train, machine=inner, tell=tell
         )
     with clock.timing("predict"):
-        _predict(study, out, model, ticket.inputs, (recipe, inner, tell))
+        _predict(study, out, model, manifest.inputs, (recipe, inner, tell))
     truth = Truth(
         masks={case.name: case.truth for case in study.test if case.truth},
         labels=study.labels,
@@ -100,10 +110,11 @@ def _run(
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
         "weights": {"model/weights.safetensors": read_made(model)["weights"]},
-        "warnings": _warnings(problems, out),
+        "warnings": [*found.warnings, *_warnings(problems, out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
-    finish(out, ticket, facts)
+    parts = ("labels", "model", "masks", "masksTr")
+    complete(out, manifest, facts, parts=[part for part in parts if is_started(out / part)])
     (out / _SECONDS).unlink(missing_ok=True)
     tell("report", 0, 1, "")
     return report(out)

@@ -15,11 +15,11 @@ from voxhint.config import LabelConfig, Machine
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import replacing, write_json
+from voxhint.files.hashing import file_hash
 from voxhint.files.images import unit_of
 from voxhint.files.study import Study
 from voxhint.verbs.models import read_plan
 from voxhint.verbs.planning import measure_images
-from voxhint.verbs.provenance import sha256_of
 from voxhint.verbs.tell import Tell, silent
 
 Part = Literal["predictor", "flow"]
@@ -86,7 +86,7 @@ class ShippedWeights:
         names = ("name", "licence", "data", "attribution", "measured")
         told = {name: getattr(self, name) for name in names}
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / ORIGIN, {**told, "sha256": sha256_of(weights)})
+        write_json(folder / ORIGIN, {**told, "sha256": file_hash(weights)})
         write_json(folder / "plan.json", named.to_json())
         with replacing(folder / "weights.safetensors") as partial:
             shutil.copyfile(weights, partial)
@@ -102,7 +102,7 @@ class ShippedWeights:
         """
         for name, told in self.sha256.items():
             path = self.folder / name
-            if name.startswith(f"{part}/") and (not path.is_file() or sha256_of(path) != told):
+            if name.startswith(f"{part}/") and (not path.is_file() or file_hash(path) != told):
                 msg = f"{path}: is not the file that came with voxhint; install voxhint again"
                 raise BadFileError(msg)
 

@@ -1,7 +1,6 @@
 """Make hints of a kind from dense masks: a new study, and what a person would have needed."""
 
 import dataclasses
-import hashlib
 import os
 import shutil
 import zlib
@@ -17,13 +16,14 @@ from voxhint.core import Hint, LabelSet, Mask, Soft, Strokes
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import write_json
 from voxhint.files.description import Description, read_description
+from voxhint.files.hashing import file_hash
 from voxhint.files.hint_files import write_hints
 from voxhint.files.images import read_grid, read_ids
 from voxhint.files.layout import find_cases, images_in
 from voxhint.files.places import require_place
+from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints
-from voxhint.verbs.folders import MADE, building, require_apart
 
 _COPIED = ("dataset.json", "cases.csv", "splits.json")
 _LINKED = ("imagesTr", "imagesTs", "labelsTs", "denseTr")
@@ -142,7 +142,7 @@ def simulate(
     if not masks:
         msg = f"{study.name}: no dense masks in denseTr or labelsTr; hints are made from those"
         raise BadStudyError(msg)
-    with building(out, overwrite=overwrite) as folder:
+    with atomic_folder(out, verb="simulate", overwrite=overwrite) as folder:
         writer = HintWriter(folder, spec.labels, seed)
         _carry_over(study, folder)
         for case, path in sorted(masks.items()):
@@ -163,10 +163,7 @@ def made_by(
         "verb": verb,
         "settings": dict(settings),
         "versions": {name: version(name) for name in ("voxhint", "numpy", "scipy")},
-        "inputs": {
-            name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for name, path in sorted(inputs.items())
-        },
+        "inputs": {name: file_hash(path) for name, path in sorted(inputs.items())},
     }
 
 

@@ -1,6 +1,7 @@
 """How a verb says how far it is and what it used, without printing."""
 
 import sys
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 
@@ -14,6 +15,12 @@ class Tell(Protocol):
 
 def silent(what: str, done: int, total: int, note: str, /) -> None:
     """Tell nobody."""
+
+
+def tell_found(tell: Tell, warnings: Iterable[str]) -> None:
+    """Tell what was found in the output folder that a person should know."""
+    for warning in warnings:
+        tell("look at what is there", 1, 1, warning)
 
 
 def peak_ram_mb() -> int:

@@ -16,6 +16,7 @@ from voxhint.core import Case, SoftLabel
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import replacing, write_json, write_text
 from voxhint.files.description import read_object
+from voxhint.files.hashing import hash_of
 from voxhint.files.inspection import open_study
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import dense_label
@@ -26,10 +27,10 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
+from voxhint.runs import Manifest, complete, is_started, locked, read_made, start, study_inputs
 from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
 from voxhint.train.branches import BranchTask
 from voxhint.train.temperature import Temperature, fit_temperature
-from voxhint.verbs.job import Ticket, alone, begun, finish, hash_of, read_made, start, study_inputs
 from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import CALIBRATION, network_of, read_plan, write_history
@@ -37,7 +38,7 @@ from voxhint.verbs.planning import measure_images, trunk_wishes
 from voxhint.verbs.presence import FACTS, PREDICTOR, PREDICTOR_FILES
 from voxhint.verbs.shipped import ORIGIN
 from voxhint.verbs.split import parted
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent
+from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
@@ -68,10 +69,10 @@ def train_model(
         The output folder.
     """
     dense = config.supervision == "dense"
-    deep = machine.skip_bad or not begun(out)
+    deep = machine.skip_bad or not is_started(out)
     opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
     learning_cases(opened, dense=dense)
-    with alone(out, source=study):
+    with locked(out, source=study):
         return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
 
 
@@ -99,16 +100,16 @@ def train_on(
     """
     dense = config.supervision == "dense"
     files = learning_cases(study, dense=dense)
-    inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
-    inputs |= study_inputs(study.root, ("denseTr",)) if dense else {}
-    if labels is not None and not dense:
-        _require_made_from(labels, inputs.get("imagesTr"))
-        inputs["labels"] = hash_of([labels])
-    ticket = Ticket(
-        verb="train", config=dataclasses.asdict(config), seed=machine.seed, inputs=inputs
+    manifest = Manifest(
+        verb="train",
+        config=dataclasses.asdict(config),
+        seed=machine.seed,
+        inputs=_inputs(study, None if dense else labels),
     )
-    if start(out, ticket, overwrite=machine.overwrite):
+    found = start(out, manifest, overwrite=machine.overwrite)
+    if found.complete:
         return out
+    tell_found(tell, found.warnings)
     began = time.monotonic()
     fabric = open_fabric(machine)
     plan = _plan(out, study, files, config, machine, tell)
@@ -145,10 +146,27 @@ def train_on(
         "weights": hash_of([out / "weights.safetensors"]),
         "parameters": sum(p.numel() for p in net.parameters()),
         "peak_ram_mb": peak_ram_mb(),
+        "warnings": list(found.warnings),
     }
-    finish(out, ticket, facts)
+    complete(out, manifest, facts)
     (out / _STATE).unlink(missing_ok=True)
     return out
+
+
+def _inputs(study: Study, labels: Path | None) -> dict[str, str]:
+    """Return the hashes of what training learns from: soft labels, or else dense masks."""
+    inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
+    if labels is None:
+        return inputs | study_inputs(study.root, ("denseTr",))
+    _require_made_from(labels, inputs.get("imagesTr"))
+    return {**inputs, "labels": hash_of(_read_of(labels))}
+
+
+def _read_of(labels: Path) -> list[Path]:
+    """Return the files that training reads of what `label` wrote."""
+    predictor = labels / NETS / PREDICTOR
+    nets = [predictor / name for name in PREDICTOR_FILES]
+    return [*sorted(labels.glob("*.nii.gz")), *nets, *sorted(predictor.glob(ORIGIN))]
 
 
 def task_of(voxels: VoxelTask) -> Task:
