@@ -129,6 +129,7 @@ def test_echoes_in_magnitude_and_phase_are_four_cases_each_named(tmp_path: Path)
 ODD: dict[str, tuple[dict[str, Any], str]] = {
     "another patient's id": ({"PatientID": "other"}, "differ in patient;"),
     "another patient's name": ({"PatientName": "Other^One"}, "differ in patient;"),
+    "another birthday": ({"PatientBirthDate": "19000101"}, "differ in patient;"),
     "another echo": ({"EchoTime": 4.6, **MR}, r"differ in EchoTime \((none, 4.6|4.6, none)\);"),
     "phase": ({"ImageType": [*ORIGINAL, "P"], **MR}, r"differ in ImageType"),
     "fewer rows": ({"Rows": 4, "PixelData": b"\0" * 32}, "1 of 4 x 4"),
@@ -146,7 +147,9 @@ def test_a_slice_of_something_else_is_never_stacked(tmp_path: Path, kind: str, p
     assert "Other" not in str(caught.value)
     made = import_dicom(folder, tmp_path / "out")
     assert made.cases == 1
-    assert "is set aside: 1 slice alone makes no image" in "\n".join(made.warnings)
+    said = said.removeprefix("differ in ").split()[0].strip(";")
+    aside = next(line for line in made.warnings if "is set aside: 1 slice alone" in line)
+    assert f"({said} " in aside or said == "1"
 
 
 def test_a_slice_of_another_acquisition_is_told_of(tmp_path: Path) -> None:
@@ -155,6 +158,17 @@ def test_a_slice_of_another_acquisition_is_told_of(tmp_path: Path) -> None:
     }
     (told,) = image_warnings(save(Series(tags=tags), tmp_path / "s"))
     assert "AcquisitionNumber (1 in 5, 2 in 1)" in told
+
+
+@pytest.mark.parametrize(
+    "tags", [{"StudyInstanceUID": "9.9"}, {"PixelRepresentation": 0}, {"PatientPosition": "FFS"}]
+)
+def test_a_slice_that_differs_in_what_scans_share_is_told_of(
+    tmp_path: Path, tags: dict[str, Any]
+) -> None:
+    (told,) = image_warnings(save(Series(tags={3: tags}), tmp_path / "s"))
+    assert f"differ in {next(iter(tags))} (" in told
+    assert "9.9" not in told
 
 
 def test_blocks_of_ct_may_be_of_other_types(tmp_path: Path) -> None:
