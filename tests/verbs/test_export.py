@@ -92,7 +92,7 @@ def be_another_verb(run: Path) -> None:
 CHANGES: tuple[tuple[Callable[[Path], None], type[VoxhintError], str], ...] = (
     (rename_labels, OutputError, r"dataset\.json of its study has changed"),
     (change_image, OutputError, "imagesTr of its study has changed"),
-    (add_mask, OutputError, r"masksTr/c9\.nii\.gz was not made by the run"),
+    (add_mask, OutputError, r"masksTr/c9\.nii\.gz was not made by voxhint"),
     (change_mask, OutputError, r"masksTr/c1\.nii\.gz was changed"),
     (remove_mask, OutputError, r"masksTr/c1\.nii\.gz is gone"),
     (mask_elsewhere, BadFileError, "5 x 5 x 5 voxels where the image has 14 x 16 x 10"),

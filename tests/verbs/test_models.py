@@ -13,6 +13,7 @@ from tests.train.scenes import plan
 
 from voxhint.config import Machine, PredictConfig
 from voxhint.core.errors import BadFileError
+from voxhint.files.hashing import file_hash
 from voxhint.nets import weights_bytes
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import network_of, open_model, segmenter_of
@@ -147,3 +148,50 @@ def test_facts_of_a_predictor_that_cannot_be_are_refused(
     rewrite(predictor / FACTS, change)
     with pytest.raises(BadFileError, match=r"presence\.json: damaged"):
         open_presence(predictor, FABRIC)
+
+
+def record(folder: Path) -> None:
+    """Write down what lies in a folder, as training does."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    outputs = {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+    (folder / "made.json").write_text(json.dumps({"verb": "train", "outputs": outputs}))
+
+
+def widen(model: Path) -> None:
+    rewrite(model / "plan.json", lambda values: values.update(spacing_mm=[10.0, 10.0, 10.0]))
+
+
+def retrain(model: Path) -> None:
+    torch.manual_seed(7)
+    (model / "weights.safetensors").write_bytes(weights_bytes(network_of(PLAN)))
+
+
+def heat(model: Path) -> None:
+    (model / "calibration.json").write_text("{}")
+
+
+def cool(model: Path) -> None:
+    (model / "calibration.json").unlink()
+
+
+def put_predictor(model: Path) -> None:
+    (model / "predictor").mkdir()
+    (model / "predictor" / "plan.json").write_text("{}")
+
+
+@pytest.mark.parametrize("change", [widen, retrain, heat, cool, put_predictor])
+def test_a_model_that_is_not_as_it_was_trained_is_refused(
+    model: Path, change: Callable[[Path], None]
+) -> None:
+    told = {"temperature": 2.0, "surprise_before": 1.0, "surprise_after": 0.9, "facts": 9}
+    (model / "calibration.json").write_text(json.dumps(told))
+    record(model)
+    assert open_model(model, FABRIC).warnings == ()
+    change(model)
+    with pytest.raises(BadFileError, match=r"since it was made|not made by voxhint"):
+        open_model(model, FABRIC)
+
+
+def test_a_model_without_a_record_is_opened_with_a_word(model: Path) -> None:
+    (warning,) = open_model(model, FABRIC).warnings
+    assert "has no made.json" in warning

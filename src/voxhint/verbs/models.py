@@ -19,9 +19,12 @@ from voxhint.files.description import read_object
 from voxhint.nets import ProbabilisticTransformer, build_trunk, load_weights
 from voxhint.predict import Segmenter
 from voxhint.prepare import Plan
+from voxhint.runs import MADE
 from voxhint.train.temperature import Temperature
+from voxhint.verbs.provenance import odd_files
 
 CALIBRATION = "calibration.json"
+PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 
 _TEMPERATURE = TypeAdapter(Temperature)
 
@@ -34,6 +37,8 @@ class Model:
     net: nn.Module
     weights: Path
     fabric: Fabric
+    warnings: tuple[str, ...] = ()
+    """What a person should know of its folder."""
 
 
 def read_plan(path: Path) -> Plan:
@@ -90,15 +95,16 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
         The model, in evaluation mode.
 
     Raises:
-        BadFileError: The folder holds no complete model.
+        BadFileError: The folder holds no complete model, or one that was changed since.
     """
     inner = folder / "model"
-    folder = inner if (inner / "plan.json").exists() else folder
-    path = folder / "weights.safetensors"
+    folder = inner if (inner / PLAN).exists() else folder
+    path = folder / WEIGHTS
     if not path.exists():
         msg = f"{folder}: holds no trained model; name a folder that voxhint train has finished"
         raise BadFileError(msg)
-    plan = read_plan(folder / "plan.json")
+    _require_as_trained(folder)
+    plan = read_plan(folder / PLAN)
     try:
         net = network_of(plan)
     except (ValueError, TypeError, RuntimeError, BadRecipeError) as error:
@@ -107,7 +113,22 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
         raise BadFileError(msg) from None
     load_weights(net, path)
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
-    return Model(plan, net, path, fabric)
+    known = (folder / MADE).is_file()
+    told = f"the model has no {MADE}: nothing says whether its plan and weights belong together"
+    return Model(plan, net, path, fabric, () if known else (told,))
+
+
+def _require_as_trained(folder: Path) -> None:
+    """Refuse a model of which a file is not as training left it.
+
+    Raises:
+        BadFileError: There is one.
+    """
+    read = (PLAN, WEIGHTS, CALIBRATION)
+    for name, why in odd_files(folder):
+        if name in read or name.startswith("predictor/"):
+            msg = f"{folder / name}: {why}; copy the model again, or train it again"
+            raise BadFileError(msg)
 
 
 def segmenter_of(model: Model, config: PredictConfig, seed: int) -> Segmenter:

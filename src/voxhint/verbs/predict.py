@@ -75,7 +75,7 @@ def predict(
     """
     opened = open_model(model, open_fabric(machine))
     cases, told = cases_for(images, opened.plan)
-    warnings = (*told, *warnings_of(cases))
+    warnings = (*opened.warnings, *told, *warnings_of(cases))
     for warning in warnings:
         tell("look at images", 1, 1, warning)
     described = description_of(images)

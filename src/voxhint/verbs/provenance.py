@@ -6,7 +6,7 @@ from typing import Any
 
 from voxhint.core.errors import OutputError
 from voxhint.runs import read_made, study_inputs
-from voxhint.runs.verify import OUTPUTS, Differences, differences
+from voxhint.runs.verify import differences, recorded
 
 
 def study_of(run: Path, made: Mapping[str, Any]) -> Path:
@@ -77,15 +77,24 @@ def require_made_here(run: Path, folder: str) -> None:
     Raises:
         OutputError: There is one.
     """
-    if not isinstance(read_made(run).get(OUTPUTS), dict):
-        return
-    for name, why in _odd(differences(run)):
+    for name, why in odd_files(run):
         if name.startswith(f"{folder}/"):
             msg = f"{run}: {name} {why}; move it away and run again, which makes what is missing"
             raise OutputError(msg)
 
 
-def _odd(differing: Differences) -> Iterator[tuple[str, str]]:
-    yield from ((name, "was not made by the run") for name in differing.foreign)
-    yield from ((name, "is gone since the run") for name in differing.gone)
-    yield from ((name, "was changed since the run") for name in differing.changed)
+def odd_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield what lies in a folder otherwise than it was made, and how that shows.
+
+    Args:
+        folder: With a `made.json`; one that keeps no record of its files tells nothing.
+    """
+    if not recorded(folder):
+        return
+    found = differences(folder)
+    for names, why in (
+        (found.gone, "is gone since it was made"),
+        (found.changed, "was changed since it was made"),
+        (found.foreign, "was not made by voxhint"),
+    ):
+        yield from ((name, why) for name in names)

@@ -36,6 +36,7 @@ from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import CALIBRATION, network_of, read_plan, write_history
 from voxhint.verbs.planning import measure_images, trunk_wishes
 from voxhint.verbs.presence import FACTS, PREDICTOR, PREDICTOR_FILES
+from voxhint.verbs.provenance import odd_files
 from voxhint.verbs.shipped import ORIGIN
 from voxhint.verbs.split import parted
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
@@ -185,7 +186,7 @@ def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:
-    """Refuse soft labels of other images, whose cases may well be called the same.
+    """Refuse soft labels of other images, whose cases may well be called the same, or changed ones.
 
     Raises:
         BadStudyError: They are.
@@ -195,6 +196,11 @@ def _require_made_from(labels: Path, images: str | None) -> None:
     if made.get("verb") != "label" or not isinstance(told, dict) or told.get("imagesTr") != images:
         msg = f"{labels}: holds no soft labels of these images; run voxhint label on this study"
         raise BadStudyError(msg)
+    read = {path.relative_to(labels).as_posix() for path in _read_of(labels)}
+    for name, why in odd_files(labels):
+        if name in read or name.endswith(".nii.gz"):
+            msg = f"{labels / name}: {why}; run voxhint label again, which makes what is missing"
+            raise BadStudyError(msg)
 
 
 def _plan(
