@@ -58,7 +58,8 @@ def _like_slices(path: Path, suffixes: Container[str]) -> bool:
     """Return whether a file is called like the slices; without a suffix, text is told apart."""
     if path.suffix not in suffixes or not path.is_file():
         return False
-    head = path.read_bytes()[:_HEAD]
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
     return bool(path.suffix) or not head or min(head) < _LOWEST
 
 
