@@ -132,6 +132,14 @@ def test_the_page_tells_how_well_tags_are_told_and_that_masks_are_gated() -> Non
     assert "AUC" not in Reader(write_report(FULL)).text
 
 
+def test_the_page_tells_where_on_its_curve_a_training_ended() -> None:
+    history = tuple({"step": 9.0 * n, "held_out": 0.5, "seconds": 40.0 * n} for n in range(1, 9))
+    ended = dataclasses.replace(FULL, history=history, made={**FULL.made, "ended": "settled"})
+    told = Reader(write_report(ended)).text
+    for words in ("72 steps (5.3 min)", "no longer got better", "unlikely to help"):
+        assert words in told, words
+
+
 def test_a_run_of_which_nothing_is_known_still_has_a_page() -> None:
     reader = Reader(write_report(RunFacts(name="empty")))
     assert RESEARCH_ONLY in reader.text

@@ -37,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run_folder(study: Path) -> Path:
     out = study.parent / "run"
-    done = voxhint("run", study, "--out", out, *SMALL)
+    done = voxhint("run", study, "--out", out, "--hinted-masks", *SMALL)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(out / "report.html")
     return out

@@ -53,9 +53,9 @@ def network(seed: int = 0) -> nn.Module:
     )
 
 
-def loss(config: TrainConfig, net: nn.Module, share: float = 1.0) -> Tensor:
+def loss(config: TrainConfig, net: nn.Module, step: int = 1000) -> Tensor:
     now = task(config)
-    now.attend(share, network(seed=5))
+    now.attend(step, network(seed=5))
     return now.loss(net, np.random.default_rng(0), CPU)
 
 
@@ -91,7 +91,7 @@ def test_every_weight_changes_the_loss(knob: str) -> None:
 def test_what_branches_teach_each_other_grows_with_the_training() -> None:
     net = network()
     with torch.no_grad():
-        early, later, end = (float(loss(ALL, net, share)) for share in (0.0, 0.2, 1.0))
+        early, later, end = (float(loss(ALL, net, step)) for step in (0, 200, 1000))
         alone = float(
             loss(replace(ALL, consistency_weight=0.0, prototype_weight=0.0, mixed_weight=0.0), net)
         )
@@ -119,7 +119,7 @@ def test_the_teacher_is_not_asked_unless_labels_are_mixed() -> None:
 
     calm, asking = task(replace(ALL, mixed_weight=0.0)), task(ALL)
     for each in (calm, asking):
-        each.attend(1.0, refuse)
+        each.attend(1000, refuse)
     calm.loss(network(), np.random.default_rng(0), CPU)
     with pytest.raises(Interruption):
         asking.loss(network(), np.random.default_rng(0), CPU)

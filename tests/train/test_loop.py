@@ -1,6 +1,7 @@
 """Training learns, takes the right weights, and tells how it went."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from voxhint.train import Settings, step_seconds, train
 from voxhint.train.batches import fixed_batches
-from voxhint.train.loop import Teacher
+from voxhint.train.loop import Teacher, next_look, settled
 from voxhint.train.losses import partial_cross_entropy
 from voxhint.train.resume import load_state
 
@@ -98,6 +99,58 @@ def test_looking_at_held_out_cases_does_not_change_the_training(tmp_path: Path) 
         assert all(torch.equal(v, states[1][part][name]) for name, v in states[0][part].items())
 
 
+def rows(*scores: float, each: int = 500) -> list[dict[str, float]]:
+    return [{"step": float(each * (n + 1)), "held_out": score} for n, score in enumerate(scores)]
+
+
+@pytest.mark.parametrize(
+    ("history", "ended"),
+    [
+        (rows(1.0, 0.9, 0.8, 0.7), False),  # still getting better
+        (rows(1.0, 0.7, 0.7, 0.7), True),
+        (rows(1.0, 0.7, 0.9, 0.9), True),  # getting worse
+        (rows(1.0, 0.7, 0.72, 0.69), False),
+        (rows(1.0, 0.7, 0.7, 0.7, each=100), False),  # too young
+        ([{"step": 5000.0, "loss": 1.0}], False),  # no hints held out
+        ([], False),
+    ],
+)
+def test_a_training_is_settled_when_its_second_half_brought_nothing(
+    history: list[dict[str, float]], ended: bool
+) -> None:
+    assert settled(history) == ended
+
+
+def test_a_settled_training_ends_and_going_on_adds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.train.loop._YOUNG", 20)
+    monkeypatch.setattr("voxhint.train.loop._WORTH", 1.0)  # nothing is ever enough
+    how = replace(settings(tmp_path, steps=60), until_settled=True)
+    assert learn(how).history[-1]["step"] == 20
+    assert learn(replace(how, steps=80)).history[-1]["step"] == 20
+    assert learn(replace(how, until_settled=False)).history[-1]["step"] == 60
+
+
+@pytest.mark.parametrize("step", [0, 9, 10, 99, 100, 12345])
+def test_looks_are_ahead_and_neither_too_rare_nor_too_many(step: int) -> None:
+    look = next_look(step)
+    assert 0 < look - step <= max(10, step / 10 + 1)
+    assert next_look(look - 1) == look
+    assert next_look(look) - look == max(10, look // 10)
+
+
+def test_an_open_ended_training_keeps_its_step_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.train.loop._WARM_UP", 1)
+    how = settings(tmp_path, steps=8)
+    steady = learn(replace(how, open_ended=True)).history[-1]["learning_rate"]
+    falling = learn(replace(how, state=tmp_path / "other")).history[-1]["learning_rate"]
+    assert steady == how.learning_rate
+    assert falling < 0.2 * how.learning_rate
+
+
 def test_events_for_tensorboard_are_written(tmp_path: Path) -> None:
     how = settings(tmp_path, steps=3)
     learn(how)
@@ -115,10 +168,10 @@ def test_a_step_is_timed_without_touching_the_network() -> None:
 
 def test_a_timed_step_has_its_whole_loss_and_a_teacher() -> None:
     class Slow:
-        told = 0.0
+        told = 0
 
-        def attend(self, done: float, teacher: Teacher, /) -> None:
-            self.told, self.teacher = done, teacher
+        def attend(self, step: int, teacher: Teacher, /) -> None:
+            self.told, self.teacher = step, teacher
 
         def loss(self, model: nn.Module, rng: object, device: torch.device, /) -> Tensor:
             time.sleep(0.05)
@@ -132,7 +185,7 @@ def test_a_timed_step_has_its_whole_loss_and_a_teacher() -> None:
 
     slow = Slow()
     assert step_seconds(Fabric(accelerator="cpu", devices=1), small_net(), slow) > 0.05
-    assert slow.told == 1.0
+    assert slow.told > 10**6
 
 
 def test_an_error_of_the_listener_ends_the_training(tmp_path: Path) -> None:

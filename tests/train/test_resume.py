@@ -1,7 +1,9 @@
 """A killed training goes on to the very same end."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,6 +88,23 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     assert not told
     assert same(first, second)
     assert first.history == second.history
+
+
+def test_a_training_that_is_made_longer_is_the_longer_training(tmp_path: Path) -> None:
+    def states(folder: str, *lengths: int) -> list[dict[str, Any]]:
+        found = []
+        for steps in lengths:
+            how = replace(settings(tmp_path / folder, steps=steps), open_ended=True)
+            learn(how)
+            found.append(load_state(how.state) or {})
+        return found
+
+    (at_once,), in_parts = states("once", 13), states("parts", 4, 9, 13)
+    assert [state["step"] for state in in_parts] == [4, 9, 13]
+    for part in ("net", "averaged"):
+        assert all(
+            torch.equal(value, in_parts[-1][part][name]) for name, value in at_once[part].items()
+        )
 
 
 def test_states_come_back_as_they_were(tmp_path: Path) -> None:

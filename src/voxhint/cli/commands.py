@@ -301,6 +301,9 @@ class Run:
     out: Path
     """Folder for everything the run makes."""
 
+    hinted_masks: bool = False
+    """Also predict the hinted images, into masksTr; their hints are respected."""
+
     label: OmitArgPrefixes[LabelConfig] = field(default_factory=LabelConfig)
     train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
     predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
@@ -318,7 +321,16 @@ class Run:
             return
         from voxhint.verbs.run import run
 
-        yield str(run(self.study, self.out, recipe=recipe, machine=self.machine, tell=tell))
+        yield str(
+            run(
+                self.study,
+                self.out,
+                recipe=recipe,
+                machine=self.machine,
+                hinted_masks=self.hinted_masks,
+                tell=tell,
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

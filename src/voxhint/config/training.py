@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from voxhint.config.machine import seconds_of
-from voxhint.config.ranges import Count, Knobs, Positive, Share, Weight, read_by
+from voxhint.config.ranges import Count, Knobs, Natural, Positive, Share, Weight, read_by
 from voxhint.core.errors import BadRecipeError
+
+_BUDGET = "1h"  # a laptop bears it, and small studies stop earlier
 
 View = Literal["plain", "soft-tissue", "wide", "gradient", "smooth", "style"]
 
@@ -34,11 +36,12 @@ class TrainConfig(Knobs):
     kl_weight: Weight = 0.003
     """Weight of the divergence of random attention from the usual one, summed over the layers."""
 
-    steps: Count = 1000
-    """Optimiser steps."""
+    steps: Count | None = None
+    """Optimiser steps, exactly; if neither these nor a budget are given, the budget is 1h."""
 
     budget: Annotated[str, read_by(seconds_of)] | None = None
-    """Wall-clock time for training, such as 90s, 20m or 2h; sets the steps by measuring."""
+    """Wall-clock time for training, such as 90s, 20m or 2h; it ends before where held-out hints no
+    longer get better. More of either may be asked for later: training goes on."""
 
     batch: Count | None = None
     """Patches a step; two large ones or up to 12 small ones if not given."""
@@ -62,8 +65,8 @@ class TrainConfig(Knobs):
     by a posterior of errors that come in blobs."""
 
     teacher_weight: Weight = 0.0
-    """Weight of what the averaged network says with confidence where hints say nothing, after a
-    fifth of the training."""
+    """Weight of what the averaged network says with confidence where hints say nothing, after 200
+    steps."""
 
     size_weight: Weight = 0.0
     """Weight of the size prior: a label should fill the convex hull of its hints, give or take
@@ -139,8 +142,8 @@ class TrainConfig(Knobs):
     mixed_agreed: bool = False
     """Take from such a mixture only voxels on which all branches agree."""
 
-    ramp: Share = 0.4
-    """Share of the training in which the weights between branches rise."""
+    ramp: Natural = 400
+    """Steps in which the weights between branches rise."""
 
     def require_sense(self) -> None:  # type: ignore[explicit-override]
         """Refuse knobs that contradict each other.
@@ -157,3 +160,8 @@ class TrainConfig(Knobs):
         if self.hu_window is not None and self.hu_window[0] >= self.hu_window[1]:
             msg = f"hu_window {self.hu_window[0]:g} to {self.hu_window[1]:g} holds nothing; "
             raise BadRecipeError(msg + "write the lower value first, such as -160 and 240")
+
+    @property
+    def time(self) -> str | None:
+        """Return the wall-clock budget, None where a number of steps was asked for."""
+        return self.budget or (None if self.steps else _BUDGET)

@@ -1,4 +1,4 @@
-"""How training went, as a picture."""
+"""How training went, as a picture, and what more of it would be likely to bring."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +9,7 @@ from voxhint.review.pictures import as_png
 _BLUE = "#0072B2"
 _ORANGE = "#D55E00"
 _MARKED = 60  # more points than this need no dots
+_FLAT = 0.01  # share by which a score must change before it is said to change
 
 
 def draw_learning(history: Sequence[Mapping[str, float | None]]) -> bytes | None:
@@ -40,6 +41,37 @@ def draw_learning(history: Sequence[Mapping[str, float | None]]) -> bytes | None
         axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     return as_png(figure)
+
+
+def outlook(history: Sequence[Mapping[str, float | None]]) -> str:
+    """Say what more training would be likely to bring, by the score on hints kept aside.
+
+    What the last doubling of the steps gained is held against what the doubling before it gained.
+
+    Args:
+        history: Rows with `step` and `held_out`.
+
+    Returns:
+        A sentence; nothing where the curve is too short to tell.
+    """
+    scores = _series(history, "held_out")
+    end = scores[-1][0] if scores else 0.0
+    parts = [[score for step, score in scores if step <= end / share] for share in (4, 2, 1)]
+    if not all(parts) or min(map(min, parts)) <= 0:
+        return ""
+    first, half, best = (min(part) for part in parts)
+    before, last = 1 - half / first, 1 - best / half
+    if last < _FLAT:
+        return (
+            "The second half of its steps changed the score on hints kept aside by less than "
+            f"{_FLAT:.0%}; more time is unlikely to help."
+        )
+    more = last * min(1.0, last / before) if before > 0 else last
+    return (
+        f"The second half of its steps lowered the score on hints kept aside by {last:.0%}; if the "
+        f"curve goes on like that, twice the steps would lower it by some {max(more, _FLAT):.0%} "
+        "more."
+    )
 
 
 def _series(history: Sequence[Mapping[str, float | None]], name: str) -> list[tuple[float, float]]:

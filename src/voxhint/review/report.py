@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from voxhint.review.curves import draw_learning
+from voxhint.review.curves import draw_learning, outlook
 from voxhint.review.facts import Picture, RunFacts
 from voxhint.review.markup import (
     duration,
@@ -25,6 +25,11 @@ from voxhint.review.numbers import (
     tell_weights,
 )
 
+_ENDED = {
+    "settled": "It ended because hints kept aside no longer got better.",
+    "budget": "It ended because its budget was spent.",
+    "steps": "It ended after the steps that were asked for.",
+}
 RESEARCH_ONLY = (
     "For research use only. This is not a medical device: neither the masks nor the numbers may "
     "guide the care of a patient."
@@ -90,10 +95,15 @@ def _tell_training(run: RunFacts) -> str:
     steps = [row["step"] for row in run.history if row.get("step") is not None]
     if not steps or steps[-1] is None:
         return ""
+    spent = run.history[-1].get("seconds")
     words = f"A network was trained for {steps[-1]:.0f} steps"
+    words += "" if spent is None else f" ({duration(spent)})"
     if _mapping(_mapping(run.made, "config"), "train").get("supervision") == "dense":
-        return f"{words} on dense masks, which shows the best that hints could reach."
-    return f"{words} on what the hints imply."
+        words += " on dense masks, which shows the best that hints could reach."
+    else:
+        words += " on what the hints imply."
+    ended = _ENDED.get(str(run.made.get("ended")), "")
+    return " ".join(part for part in (words, ended, outlook(run.history)) if part)
 
 
 def _tell_result(run: RunFacts) -> str:

@@ -1,6 +1,6 @@
 """An output folder that is filled step by step, so that work can stop, go on and be mended."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -51,7 +51,13 @@ class Started:
     """What was said of the folder when it was complete."""
 
 
-def start(out: Path, manifest: Manifest, *, overwrite: bool) -> Started:
+Longer = Callable[[Sequence[str], Mapping[str, Any], Mapping[str, Any]], bool]
+"""From the names of what differs, what a folder says it was begun with, and what is wanted now."""
+
+
+def start(
+    out: Path, manifest: Manifest, *, overwrite: bool, longer: Longer | None = None
+) -> Started:
     """Open an output folder: new, begun by the same command, or complete.
 
     A complete folder is looked over: where files are gone or changed it is in progress again, so
@@ -61,6 +67,8 @@ def start(out: Path, manifest: Manifest, *, overwrite: bool) -> Started:
         out: The folder; made if it is not there.
         manifest: What is about to be made.
         overwrite: Whether an earlier result of ours may be removed.
+        longer: Tells whether no more than more of the same is wanted; what is there is then the
+            beginning.
 
     Returns:
         What is there.
@@ -71,7 +79,13 @@ def start(out: Path, manifest: Manifest, *, overwrite: bool) -> Started:
     wanted = manifest.to_json()
     try:
         found = read_manifest(out)
-        if found is not None and overwrite and changes(found, wanted):
+        changed = changes(found or wanted, wanted)
+        if found is not None and changed and longer is not None and longer(changed, found, wanted):
+            (out / JOURNAL).touch()
+            write_json(out / STARTED, {**found, "config": wanted["config"]})
+            (out / MADE).unlink(missing_ok=True)
+            found = read_manifest(out)
+        elif found is not None and overwrite and changed:
             require_replaceable(out, manifest.verb)
             _clear(out)
             found = None

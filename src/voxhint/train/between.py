@@ -22,17 +22,17 @@ Scalar = Float[Tensor, ""]
 _SEEN = 1.0  # voxels of belief from which a class has a prototype
 
 
-def ramp(share: float, over: float) -> float:
+def ramp(step: int, over: int) -> float:
     """Return how much of a weight counts: it rises like half a Gaussian, and stays at 1.
 
     Args:
-        share: Of the training that is done.
-        over: Share after which all of the weight counts; 0 is from the start.
+        step: How many are done.
+        over: Steps after which all of the weight counts; 0 is from the start.
 
     Source:
         Laine and Aila 2017, "Temporal ensembling for semi-supervised learning", section 2.1.
     """
-    return 1.0 if share >= over else math.exp(-5 * (1 - share / over) ** 2)
+    return 1.0 if step >= over else math.exp(-5 * (1 - step / over) ** 2)
 
 
 def drop_modalities(present: Present, chance: float, rng: np.random.Generator) -> Present:

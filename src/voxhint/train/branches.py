@@ -32,15 +32,15 @@ class BranchTask:
     """The voxel task for a network of branches."""
 
     voxels: VoxelTask
-    _done: float = field(default=1.0, init=False)
-    """Share of the training; it and the teacher are told anew before each step."""
+    _step: int = field(default=0, init=False)
+    """Steps done; they and the teacher are told anew before each step."""
 
     _teacher: Teacher | None = field(default=None, init=False)
 
-    def attend(self, done: float, teacher: Teacher, /) -> None:
+    def attend(self, step: int, teacher: Teacher, /) -> None:
         """Take note of how far training is, and of the averaged network."""
-        self._done, self._teacher = done, teacher
-        self.voxels.attend(done, teacher)
+        self._step, self._teacher = step, teacher
+        self.voxels.attend(step, teacher)
 
     def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
@@ -65,7 +65,7 @@ class BranchTask:
             ]
             loss = loss + config.branch_weight * _mean(own, loss)
         lessons = self._lessons(said, batch, present, rng) if self._between else ()
-        rise = ramp(self._done, config.ramp)
+        rise = ramp(self._step, config.ramp)
         return sum((rise * lesson for lesson in lessons), start=loss)
 
     def _joint_loss(self, logits: Tensor, image: Tensor, batch: Batch) -> Tensor:

@@ -17,8 +17,10 @@ from voxhint.train.resume import load_state, save_state
 
 _WARM_UP = 50  # steps until the full step size
 _CLIP = 5.0  # gradient norm
-_CHECKS = 20  # looks at the held-out hints
+_LOOK = 10  # steps between the first looks at held-out hints; later ones are a tenth of all apart
 _SAVE_SECONDS = 10.0
+_YOUNG = 1000  # steps before which no training is told to stop
+_WORTH = 0.01  # share by which twice the steps must lower the score on held-out hints
 
 
 @runtime_checkable
@@ -49,8 +51,8 @@ is told goes to the network, which may then answer otherwise."""
 class Taught(Protocol):
     """A task that asks how far training is, or what the averaged network says."""
 
-    def attend(self, done: float, teacher: Teacher, /) -> None:
-        """Take note, before each step, of the share of steps done and of the teacher of now."""
+    def attend(self, step: int, teacher: Teacher, /) -> None:
+        """Take note, before each step, of the steps done and of the teacher of now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class Settings:
     """What stays the same during one training."""
 
     steps: int
+    """At most, all calls together."""
+
     learning_rate: float
     """Peak of AdamW's step size."""
 
@@ -70,6 +74,13 @@ class Settings:
 
     keep: float = 0.99
     """Share of the averaged weights that one step leaves as it is."""
+
+    open_ended: bool = False
+    """The step size stays, and the average spans the last tenth of the steps, which does what a
+    falling step size would: more steps may be asked for later."""
+
+    until_settled: bool = False
+    """Stop before where held-out hints no longer get better."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,43 +118,78 @@ def train(
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     run = _Run.start(net, optimizer, settings.state)
-    every = max(1, settings.steps // _CHECKS)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     with SummaryWriter(str(settings.log), purge_step=run.step) as writer:
-        while run.step < settings.steps:
-            rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
-            rate = _rate(run.step, settings.steps, settings.learning_rate)
+        while run.step < settings.steps and not (settings.until_settled and settled(run.history)):
+            rate = _rate(run.step, settings)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             if isinstance(task, Taught):
-                task.attend(run.step / settings.steps, _teacher(net, run.averaged, fabric))
-            loss = task.loss(model, rng, fabric.device)
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
-            optimizer.step()
-            run.add(float(loss.detach()))
-            _average(run.averaged, net, run.step, settings.keep)
+                task.attend(run.step, _teacher(net, run.averaged, fabric))
+            rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
+            run.add(_descend(fabric, model, optimizer, task.loss(model, rng, fabric.device)))
+            _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.keep)
             run.step += 1
             run.seconds = time.monotonic() - began
-            if run.step % every == 0 or run.step == settings.steps:
+            if run.step in (next_look(run.step - 1), settings.steps):
                 run.check(_score(net, run.averaged, task, fabric), rate, writer)
-            if fabric.global_rank == 0 and (
-                time.monotonic() - saved > _SAVE_SECONDS or run.step == settings.steps
-            ):
-                save_state(settings.state, run.state())
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                run.save(settings.state, fabric)
                 saved = time.monotonic()
             progress(run.step, settings.steps, f"loss {run.recent:.3f}")
+    run.save(settings.state, fabric)
     return Result(run.best, run.history)
 
 
-def _rate(step: int, steps: int, peak: float) -> float:
-    """Return the step size: a short rise, then a polynomial fall."""
-    return peak * min(1.0, (step + 1) / _WARM_UP) * float((1 - step / steps) ** 0.9)
+def _descend(
+    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor
+) -> float:
+    """Take a step against the gradient of a loss.
+
+    Returns:
+        The loss.
+    """
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def next_look(step: int) -> int:
+    """Return the first step after `step` at which held-out hints are looked at.
+
+    However long a training will be, looks are the same: every ten steps, later every tenth of them.
+    """
+    look = 0
+    while look <= step:
+        look += max(_LOOK, look // _LOOK)
+    return look
+
+
+def settled(history: Sequence[Mapping[str, float]]) -> bool:
+    """Return whether the second half of a training made held-out hints hardly less surprising."""
+    if not history or history[-1]["step"] < _YOUNG or "held_out" not in history[-1]:
+        return False
+    half = history[-1]["step"] / 2
+    early = min(row["held_out"] for row in history if row["step"] <= half)
+    late = min(row["held_out"] for row in history if row["step"] > half)
+    return late > (1 - _WORTH) * early
+
+
+def _rate(step: int, settings: Settings) -> float:
+    """Return the step size: a short rise, then the peak or a polynomial fall."""
+    risen = settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
+    return risen if settings.open_ended else risen * float((1 - step / settings.steps) ** 0.9)
 
 
 def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float) -> None:
-    """Move the running average of the weights; early on it forgets faster."""
+    """Move the running average of the weights; early on it forgets faster.
+
+    Source:
+        Shamir and Zhang 2013, "Stochastic gradient descent for non-smooth optimization", section
+        4: without a limit this is polynomial-decay averaging.
+    """
     keep = min(most, (1 + step) / (10 + step))
     with torch.no_grad():
         for name, value in net.state_dict().items():
@@ -235,9 +281,11 @@ class _Run:
         self.history.append(row)
         self.losses = []
 
-    def state(self) -> dict[str, Any]:
-        """Return everything needed to go on."""
-        return {
+    def save(self, path: Path, fabric: Fabric) -> None:
+        """Write everything needed to go on."""
+        if fabric.global_rank:
+            return
+        state = {
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averaged": self.averaged,
@@ -248,3 +296,4 @@ class _Run:
             "step": self.step,
             "seconds": self.seconds,
         }
+        save_state(path, state)

@@ -13,7 +13,7 @@ from voxhint.prepare import Plan
 from voxhint.train.batches import Example
 from voxhint.train.loop import Task, Taught
 
-_WHOLE = 1.0  # share of the training at which every term of the loss counts
+_LATE = 10**9  # a step at which every term of the loss counts
 
 
 def step_seconds(fabric: Fabric, net: nn.Module, task: Task) -> float:
@@ -35,7 +35,7 @@ def step_seconds(fabric: Fabric, net: nn.Module, task: Task) -> float:
             return model(*told, **named)
 
     if isinstance(task, Taught):
-        task.attend(_WHOLE, teacher)
+        task.attend(_LATE, teacher)
     rng = np.random.default_rng(0)
     seconds = []
     for _ in range(3):

@@ -21,7 +21,7 @@ from voxhint.train.objective import claims_loss
 from voxhint.train.probability import hull_share, pseudo_belief, size_prior
 from voxhint.train.regularise import gated_crf, mumford_shah, total_variation
 
-_RIPE = 0.2  # share of the training after which what the network says may teach it
+_RIPE = 200  # steps after which what the network says may teach it
 
 
 @runtime_checkable
@@ -47,8 +47,8 @@ class VoxelTask:
     grafts: Grafts | None = None
     """Lesions to paste, if wanted."""
 
-    _done: float = field(default=0.0, init=False)
-    """Share of the training; it and the teacher are told anew before each step."""
+    _step: int = field(default=0, init=False)
+    """Steps done; they and the teacher are told anew before each step."""
 
     _teacher: Teacher | None = field(default=None, init=False)
 
@@ -63,9 +63,9 @@ class VoxelTask:
         grafts = Grafts.of(fit, plan.spacing_mm, config.paste) if config.paste else None
         return VoxelTask(Examples.of(fit), checks, plan, config, grafts)
 
-    def attend(self, done: float, teacher: Teacher, /) -> None:
+    def attend(self, step: int, teacher: Teacher, /) -> None:
         """Take note of how far training is, and of the averaged network."""
-        self._done, self._teacher = done, teacher
+        self._step, self._teacher = step, teacher
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the losses and regularisers that the config asks for, of a varied batch."""
@@ -92,7 +92,7 @@ class VoxelTask:
     def score(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return what the claims and the images of a batch say of logits."""
         claims = batch.belief, batch.plausible
-        if self.config.noise == "correlated" and self._done >= _RIPE:
+        if self.config.noise == "correlated" and self._step >= _RIPE:
             q, spacing_mm = logits.softmax(1), self.plan.spacing_mm
             claims = corrected_claims(q, *claims, spacing_mm=spacing_mm)
         loss = claims_loss(logits, *claims, self.config)
@@ -130,7 +130,7 @@ class VoxelTask:
     def lessons(self, logits: Tensor, image: Tensor, batch: Batch) -> Iterator[Tensor]:
         """Yield what the teacher and the expected size add to the loss."""
         config = self.config
-        if config.teacher_weight and self._teacher is not None and self._done >= _RIPE:
+        if config.teacher_weight and self._teacher is not None and self._step >= _RIPE:
             taught = self._teacher(image).softmax(1)
             belief = pseudo_belief(batch.belief, batch.plausible, taught)
             entropy = partial_cross_entropy(logits, belief, torch.ones_like(belief))

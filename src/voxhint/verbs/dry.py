@@ -54,9 +54,8 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     net = network_of(plan)
     task = VoxelTask.of([invented(plan)], [], plan, recipe.train)
     seconds = step_seconds(fabric, net, task_of(task))
-    steps = recipe.train.steps
-    if recipe.train.budget is not None:
-        steps = int(0.9 * seconds_of(recipe.train.budget) / seconds)
+    limit = recipe.train.time
+    steps = int(0.9 * seconds_of(limit) / seconds) if limit else recipe.train.steps or 0
     count = sum(p.numel() for p in net.parameters()) / 1e6
     voxels = int(np.prod(plan.patch))
     yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"

@@ -53,7 +53,7 @@ def export(run: Path, *, to: str, out: Path, overwrite: bool = False) -> Path:
     masked = {case.name: run / _MASKS / f"{case.name}{_ENDING}" for case in study.training}
     cases = [case for case in study.training if masked[case.name].is_file()]
     if not cases:
-        msg = f"{run}: {_MASKS} holds no mask of a case of the study; run with hints first"
+        msg = f"{run}: {_MASKS} holds no mask of a case of the study; run with --hinted-masks"
         raise BadFileError(msg)
     with atomic_folder(out, verb="export", overwrite=overwrite) as folder:
         for below in ("imagesTr", "labelsTr"):
@@ -91,7 +91,7 @@ def _study_of(run: Path) -> Study:
     made = read_made(run)
     root = study_of(run, made)
     if not (run / _MASKS).is_dir():
-        msg = f"{run}: has no {_MASKS}, which nnU-Net would learn from; run with hints first"
+        msg = f"{run}: has no {_MASKS}, which nnU-Net would learn from; run with --hinted-masks"
         raise BadFileError(msg)
     require_same(run, _JOINED)
     require_made_here(run, _MASKS)

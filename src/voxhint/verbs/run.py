@@ -12,7 +12,7 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
-from voxhint.files.study import Study, hint_kinds
+from voxhint.files.study import CaseFiles, Study, hint_kinds
 from voxhint.nets import build_trunk
 from voxhint.runs import (
     Manifest,
@@ -33,19 +33,29 @@ from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
 from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
-from voxhint.verbs.train import train_on
+from voxhint.verbs.train import asks_more, train_on
 
 _SECONDS = ".seconds.json"
 
 
-def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell = silent) -> Path:
+def run(
+    study: Path,
+    out: Path,
+    *,
+    recipe: Recipe,
+    machine: Machine,
+    hinted_masks: bool = False,
+    tell: Tell = silent,
+) -> Path:
     """Label, train, predict, measure and report; an interrupted run goes on where it stopped.
 
     Args:
         study: The study folder.
-        out: Holds labels, model, masks, masksTr, scores.json, report.html and made.json afterwards.
+        out: Holds labels, model, masks, scores.json, report.html and made.json afterwards.
         recipe: Every knob of the steps.
         machine: Device, threads, memory, seed.
+        hinted_masks: Predict the hinted images too, into masksTr; without images to predict that
+            is done anyway.
         tell: Hears of progress.
 
     Returns:
@@ -58,23 +68,23 @@ def run(study: Path, out: Path, *, recipe: Recipe, machine: Machine, tell: Tell 
     learning_cases(opened, dense=dense)
     require_views_of(opened, recipe.train)
     with locked(out, source=study):
-        return _run(opened, problems, out, (recipe, machine, tell))
+        return _run(opened, problems, out, (recipe, machine, hinted_masks, tell))
 
 
 def _run(
-    study: Study, problems: Sequence[Problem], out: Path, how: tuple[Recipe, Machine, Tell]
+    study: Study, problems: Sequence[Problem], out: Path, how: tuple[Recipe, Machine, bool, Tell]
 ) -> Path:
-    recipe, machine, tell = how
+    recipe, machine, hinted_masks, tell = how
     dense = recipe.train.supervision == "dense"
     parts = (*HINT_PARTS, "imagesTs", "labelsTs", "cases.csv", *(("denseTr",) if dense else ()))
     manifest = Manifest(
         verb="run",
-        config=dataclasses.asdict(recipe),
+        config={**dataclasses.asdict(recipe), "hinted_masks": hinted_masks},
         seed=machine.seed,
         inputs=study_inputs(study.root, parts),
     )
     page = out.absolute() / "report.html"
-    found = start(out, manifest, overwrite=machine.overwrite)
+    found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
         return page if page.exists() else report(out)
     tell_found(tell, found.warnings)
@@ -91,7 +101,8 @@ def _run(
             study, out / "model", labels=labels, config=recipe.train, machine=inner, tell=tell
         )
     with clock.timing("predict"):
-        _predict(study, out, model, manifest.inputs, (recipe, inner, tell))
+        hinted = hinted_cases(study) if hinted_masks or not study.test else ()
+        _predict(study, out, model, (manifest.inputs, hinted), (recipe, inner, tell))
     truth = Truth(
         masks={case.name: case.truth for case in study.test if case.truth},
         labels=study.labels,
@@ -103,13 +114,16 @@ def _run(
                 out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell
             )
             write_scores(table, out / "scores.json", overwrite=True)
+    taught = read_made(model)
     facts = {
         "study": str(study.root.absolute()),
         "hints": {} if dense else hint_kinds(study),
         "cases": {"training": len(study.training), "test": len(study.test)},
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),
-        "weights": {"model/weights.safetensors": read_made(model)["weights"]},
+        "weights": {"model/weights.safetensors": taught["weights"]},
+        "steps": taught["steps"],
+        "ended": taught["ended"],
         "warnings": [*found.warnings, *_warnings(problems, out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
@@ -153,13 +167,13 @@ def _predict(
     study: Study,
     out: Path,
     model: Path,
-    inputs: Mapping[str, str],
+    what: tuple[Mapping[str, str], tuple[CaseFiles, ...]],
     how: tuple[Recipe, Machine, Tell],
 ) -> None:
     recipe, machine, tell = how
+    inputs, hinted = what
     opened = open_model(model, open_fabric(machine))
     work = {"masks": Work(cases={case.name: case.images for case in study.test}, inputs=inputs)}
-    hinted = hinted_cases(study)
     if hinted:
         work["masksTr"] = training_work(study, hinted, inputs)
     for name, part in work.items():

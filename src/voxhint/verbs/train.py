@@ -3,8 +3,9 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
 from voxhint.core.errors import BadStudyError, about
-from voxhint.files.atomic import replacing, write_json, write_text
+from voxhint.files.atomic import replacing, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
 from voxhint.files.inspection import open_study
@@ -27,9 +28,18 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
-from voxhint.runs import Manifest, complete, is_started, locked, read_made, start, study_inputs
+from voxhint.runs import (
+    Manifest,
+    complete,
+    is_started,
+    locked,
+    read_made,
+    start,
+    study_inputs,
+)
 from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
 from voxhint.train.branches import BranchTask
+from voxhint.train.resume import load_state
 from voxhint.train.temperature import Temperature, fit_temperature
 from voxhint.verbs.label import NETS, learning_cases, read_soft_label
 from voxhint.verbs.machine import open_fabric
@@ -43,8 +53,11 @@ from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
+_DECIDED = "steps.json"  # the steps that a budget came to
 _TAG_DICE = 0.5  # regions found by tags are small, and cross-entropy alone shrinks them
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
+_LENGTH = {f"config.{part}{knob}" for part in ("", "train.") for knob in ("steps", "budget")}
+_HINTED = "config.hinted_masks"
 
 
 def train_model(
@@ -107,7 +120,7 @@ def train_on(
         seed=machine.seed,
         inputs=_inputs(study, None if dense else labels),
     )
-    found = start(out, manifest, overwrite=machine.overwrite)
+    found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
         return out
     tell_found(tell, found.warnings)
@@ -121,13 +134,14 @@ def train_on(
     net = network_of(plan)
     voxels = VoxelTask.of(fit, held_out, plan, _settled(config, labels))
     task = task_of(voxels)
-    steps = _steps(out, fabric, net, task, config, began)
     settings = Settings(
-        steps=steps,
+        steps=_steps(out, fabric, net, task, config, began),
         learning_rate=config.learning_rate,
         seed=machine.seed,
         state=out / _STATE,
         log=out / "tensorboard",
+        open_ended=True,
+        until_settled=config.time is not None,
     )
     result = train(
         fabric,
@@ -141,8 +155,7 @@ def train_on(
     warmth = fit_temperature(net, voxels.checks, fabric.device, spacing_mm=plan.spacing_mm)
     _write(out, net, result, labels, warmth)
     facts = {
-        "seconds": {"train": round(time.monotonic() - began, 1)},
-        "steps": steps,
+        **_told(result, settings),
         "cases": {"fit": len(fit), "held_out": len(held_out)},
         "weights": hash_of([out / "weights.safetensors"]),
         "parameters": sum(p.numel() for p in net.parameters()),
@@ -150,7 +163,6 @@ def train_on(
         "warnings": list(found.warnings),
     }
     complete(out, manifest, facts)
-    (out / _STATE).unlink(missing_ok=True)
     return out
 
 
@@ -168,6 +180,17 @@ def _read_of(labels: Path) -> list[Path]:
     predictor = labels / NETS / PREDICTOR
     nets = [predictor / name for name in PREDICTOR_FILES]
     return [*sorted(labels.glob("*.nii.gz")), *nets, *sorted(predictor.glob(ORIGIN))]
+
+
+def _told(result: Result, settings: Settings) -> dict[str, object]:
+    """Return how long a training took and why it ended, as written into `made.json`."""
+    last = result.history[-1]
+    limit = "budget" if settings.until_settled else "steps"
+    return {
+        "seconds": {"train": round(last["seconds"], 1)},
+        "steps": int(last["step"]),
+        "ended": limit if last["step"] >= settings.steps else "settled",
+    }
 
 
 def task_of(voxels: VoxelTask) -> Task:
@@ -282,17 +305,51 @@ def _soft(case: Case, study: Study, labels: Path | None) -> SoftLabel:
     return soft
 
 
+def asks_more(changed: Sequence[str], found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether a command differs from an earlier one only by asking for more of the same.
+
+    Args:
+        changed: Names of what differs, such as `config.train.steps`.
+        found: What the folder of a training, or of a run, says it was begun with.
+        wanted: The ticket of now.
+
+    Returns:
+        True for more steps, a longer budget, or hinted images that are to be predicted too.
+    """
+    if not set(changed) <= {*_LENGTH, _HINTED}:
+        return False
+    if _HINTED in changed and not wanted["config"]["hinted_masks"]:
+        return False
+    was, now = (told["config"].get("train", told["config"]) for told in (found, wanted))
+    earlier, later = (TrainConfig(steps=c["steps"], budget=c["budget"]) for c in (was, now))
+    if later.time is None:
+        done = int(found.get("steps", 0)) if earlier.time else earlier.steps
+        return (later.steps or 0) >= (done or 0)
+    return earlier.time is None or seconds_of(later.time) >= seconds_of(earlier.time)
+
+
 def _steps(
     out: Path, fabric: Fabric, net: nn.Module, task: Task, config: TrainConfig, began: float
 ) -> int:
-    """Return the number of steps; one that follows from a time budget is decided only once."""
-    if config.budget is None:
-        return config.steps
-    path = out / "steps.txt"
-    if not path.exists():
-        left = seconds_of(config.budget) - (time.monotonic() - began)
-        write_text(path, f"{max(1, int(_SPARE * left / step_seconds(fabric, net, task)))}\n")
-    return int(path.read_text("utf-8"))
+    """Return the number of steps; one that follows from a time budget is decided only once.
+
+    A training that goes on is timed by the steps it has done.
+    """
+    if config.time is None:
+        return config.steps or 0
+    path = out / _DECIDED
+    told = read_object(path) if path.exists() else {}
+    if told.get("budget") != config.time:
+        state = load_state(out / _STATE)
+        left = seconds_of(config.time) - (time.monotonic() - began)
+        if state is None or not state["step"]:
+            steps = max(1, int(_SPARE * left / step_seconds(fabric, net, task)))
+        else:
+            each = state["seconds"] / state["step"]
+            steps = state["step"] + int(max(0.0, left - state["seconds"]) / each)
+        told = {"budget": config.time, "steps": steps}
+        write_json(path, told)
+    return int(told["steps"])
 
 
 def _take_predictor(labels: Path | None, out: Path) -> None:
