@@ -15,7 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.files.atomic import replacing
-from voxhint.files.packed import Packing, packing_of, plain_beyond, unpack
+from voxhint.files.packed import Packing, first_bytes, packing_of, plain_beyond, unpack
 from voxhint.files.places import differences, rounded
 from voxhint.files.sane import require_sane, spatial_shape
 
@@ -56,10 +56,9 @@ class _Opened:
 
 
 def _loaded(path: Path, packing: Packing | None) -> Any:  # noqa: ANN401
-    if path.name.lower().endswith(".gz") == (packing is not None):
+    if packing is None and not path.name.lower().endswith(".gz"):
         return nib.load(path, mmap=False)
-    with gzip.open(path) if packing else path.open("rb") as file:
-        head = file.read(_LONGEST_HEADER)
+    head = first_bytes(path, packing, _LONGEST_HEADER)
     kind: Any = nib.Nifti2Image if head[:4] in _NIFTI2 else nib.Nifti1Image
     return kind.from_bytes(head)
 

@@ -1,6 +1,7 @@
 """Compressed voxels, unpacked to the byte that their header promises, and their sums checked."""
 
 import bz2
+import contextlib
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,26 @@ def _pieces(file: BinaryIO, packing: Packing, size: int | None) -> Iterator[byte
     with bz2.open(file) as plain:
         while piece := plain.read(_CHUNK):
             yield piece
+
+
+def first_bytes(path: Path, packing: Packing | None, count: int) -> bytes:
+    """Return the first bytes of a file, unpacked; fewer if it ends or is damaged before.
+
+    Args:
+        path: The file.
+        packing: How it is compressed.
+        count: How many.
+    """
+    with path.open("rb") as file:
+        if packing is None:
+            return file.read(count)
+        head = b""
+        with contextlib.suppress(zlib.error, EOFError, OSError):
+            for piece in _pieces(file, packing, None):
+                head += piece
+                if len(head) >= count:
+                    break
+        return head[:count]
 
 
 def unpack(

@@ -98,7 +98,11 @@ def reading(path: Path) -> Iterator[None]:
         msg = f"{path.name}: {error}"
         raise BadFileError(msg) from error
     except Exception as error:
-        foreign = f"cannot be read ({one_line(error)}); export or copy it again"
+        # libraries name the whole path, which says more of a machine than of the file
+        line = (
+            one_line(error).replace(f"{path.absolute().parent}/", "").replace(f"{path.parent}/", "")
+        )
+        foreign = f"cannot be read ({line}); export or copy it again"
         said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), foreign)
         msg = f"{path.name}: {said}"
         raise BadFileError(msg) from error
