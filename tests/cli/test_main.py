@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -181,12 +182,47 @@ def test_a_full_disk_is_told_in_one_line(
     assert line.startswith("error: masks/c7.nii.gz: No space left on device")
 
 
-def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = Broken()
-    broken.error = ZeroDivisionError()
-    monkeypatch.setattr(sys.modules["voxhint.cli.main"], "_parse", lambda *_: broken)
-    with pytest.raises(ZeroDivisionError):
-        main(["models"])
+def test_a_mistake_of_ours_is_told_as_ours_and_kept_for_a_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.delenv("VOXHINT_DEBUG", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert outcome(monkeypatch, ZeroDivisionError("seven\n\x1b[2J by zero")) == 70
+    (line,) = errors(capsys)
+    assert "mistake of voxhint's own (ZeroDivisionError: seven \\x1b[2J by zero)" in line
+    (trace,) = tmp_path.iterdir()
+    assert str(trace) in line
+    assert "Traceback" in trace.read_text()
+
+
+def test_a_trace_is_shown_to_whoever_asks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOXHINT_DEBUG", "1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert outcome(monkeypatch, ZeroDivisionError()) == 70
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "VOXHINT_DEBUG=1" in told.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 3.64 PiB for an array with shape (100000, 100000, 100000)"),
+        RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    ],
+    ids=lambda error: str(error)[:30],
+)
+def test_a_lack_of_memory_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    assert outcome(monkeypatch, error) == 1
+    (line,) = errors(capsys)
+    assert line.startswith("error: there is not enough memory")
+    assert "--patch-voxels" in line
 
 
 def apart(program: str, words: list[list[str]]) -> list[str]:

@@ -61,8 +61,8 @@ def small_net(seed: int = 0) -> nn.Module:
 
 def settings(folder: Path, *, steps: int, seed: int = 0) -> Settings:
     """Return settings whose files lie in a folder."""
-    state, log = folder / "state.ckpt", folder / "log"
-    return Settings(steps=steps, learning_rate=0.05, seed=seed, state=state, log=log)
+    state = folder / "state.ckpt"
+    return Settings(steps=steps, learning_rate=0.05, seed=seed, state=state)
 
 
 def task(

@@ -54,7 +54,6 @@ def learn(
             learning_rate=1e-2,
             seed=0,
             state=folder / "s",
-            log=folder / "log",
             keep=0.9,
         ),
         progress=progress or (lambda *_: None),

@@ -151,12 +151,6 @@ def test_an_open_ended_training_keeps_its_step_size(
     assert falling < 0.2 * how.learning_rate
 
 
-def test_events_for_tensorboard_are_written(tmp_path: Path) -> None:
-    how = settings(tmp_path, steps=3)
-    learn(how)
-    assert list(how.log.glob("events.out.tfevents.*"))
-
-
 def test_a_step_is_timed_without_touching_the_network() -> None:
     net = small_net()
     before = {name: value.clone() for name, value in net.state_dict().items()}

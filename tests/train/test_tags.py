@@ -37,7 +37,7 @@ def test_a_ball_is_told_from_noise_by_tags_alone(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     fit = [tagged(seed, present=seed % 2 == 0) for seed in range(20)]
     others = [tagged(100 + seed, present=seed % 2 == 0) for seed in range(10)]
-    how = Settings(steps=80, learning_rate=1e-2, seed=0, state=tmp_path / "s", log=tmp_path / "log")
+    how = Settings(steps=80, learning_rate=1e-2, seed=0, state=tmp_path / "s")
     net = small_net()
     fabric = Fabric(accelerator="cpu", devices=1)
     result = train(fabric, net, a_task(fit, others), settings=how, progress=lambda *_: None)

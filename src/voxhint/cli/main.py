@@ -2,15 +2,22 @@
 
 import dataclasses
 import logging
+import os
 import signal
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from voxhint.core.errors import NotAvailableError, VoxhintError, printable
 
-OK, BAD_INPUT, MISUSE, NOT_HERE, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+OK, BAD_INPUT, MISUSE, NOT_HERE, OURS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
+
+_DEBUG = "VOXHINT_DEBUG"
+_LONGEST = 200  # characters of a foreign message
+_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "Failed to allocate")
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
@@ -68,23 +75,63 @@ def _run(name: str, kind: type[Any], words: list[str]) -> int:
         for line in _parse(name, kind, words).run(teller):
             teller.close()
             print(line, flush=True)
-    except VoxhintError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a person reads one line
         teller.close()
-        _tell_error(error)
-        return NOT_HERE if isinstance(error, NotAvailableError) else BAD_INPUT
-    except KeyboardInterrupt:
-        teller.close()
-        print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        sys.stdout = None
-        return OK
-    except OSError as error:
-        teller.close()
-        told = printable(f"{error.filename or name}: {error.strerror or error}")
-        print(f"error: {told}; free space or mend the place, then start again", file=sys.stderr)
-        return BAD_INPUT
+        return _told(error, name)
     return OK
+
+
+def _told(error: BaseException, name: str) -> int:
+    """Return the exit code of an error, having told what it is."""
+    match error:
+        case VoxhintError():
+            _tell_error(error)
+            code = NOT_HERE if isinstance(error, NotAvailableError) else BAD_INPUT
+        case KeyboardInterrupt():
+            print("interrupted; the same command goes on from here", file=sys.stderr)
+            code = INTERRUPTED
+        case BrokenPipeError():  # whoever read our output has seen enough
+            sys.stdout = None
+            code = OK
+        case OSError():
+            told = printable(f"{error.filename or name}: {error.strerror or error}")
+            print(f"error: {told}; free space or mend the place, then start again", file=sys.stderr)
+            code = BAD_INPUT
+        case _:
+            code = _tell_uncaught(error)
+    return code
+
+
+def _tell_uncaught(error: BaseException) -> int:
+    """Return the exit code of an error that nothing had foreseen, having told what it is."""
+    if os.environ.get(_DEBUG):
+        traceback.print_exception(error)
+    notes = [printable(note) for note in getattr(error, "__notes__", ())]
+    if isinstance(error, MemoryError) or any(part in str(error) for part in _NO_MEMORY):
+        advice = (
+            "close other programs, lower --patch-voxels, --batch or --width, say --max-ram, or use "
+            "a machine with more memory; the same command goes on from here"
+        )
+        print(f"error: there is not enough memory; {advice}", *notes, sep="\n", file=sys.stderr)
+        return BAD_INPUT
+    words = printable(" ".join(str(error).split()))[:_LONGEST]
+    what = f"{type(error).__name__}: {words}" if words else type(error).__name__
+    told = f"error: a mistake of voxhint's own ({what}); report it with {_written(error)}"
+    print(told, *notes, sep="\n", file=sys.stderr)
+    return OURS
+
+
+def _written(error: BaseException) -> str:
+    """Return where the trace of an error lies for whoever reports it."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="voxhint-error-", suffix=".txt", delete=False
+        ) as file:
+            file.write(text.encode("utf-8", "backslashreplace").decode())
+    except OSError:
+        return f"what it prints with {_DEBUG}=1"
+    return f"the file {file.name}, having looked for names in it"
 
 
 def _tell_error(error: VoxhintError) -> None:

@@ -34,7 +34,7 @@ class HashMemory:
             Itself.
         """
         with suppress(sqlite3.Error, OSError, RuntimeError):  # the last: there is no home
-            path = _cache_folder() / "hashes.sqlite"
+            path = cache_folder() / "hashes.sqlite"
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._base = sqlite3.connect(path, timeout=1, isolation_level=None)
             self._base.execute("pragma synchronous = off")
@@ -92,7 +92,7 @@ def _state(status: os.stat_result) -> tuple[int, int, int, int, int]:
     return device, inode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     """Return where caches of this user go.
 
     Source:

@@ -27,6 +27,7 @@ from voxhint.review.records import (
     read_weights,
 )
 from voxhint.review.scene import Scene
+from voxhint.runs.places import find_study
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
     problems: list[str] = []
     made = _read(run_folder / "made.json", read_object, problems) or {}
     scores = _read(run_folder / "scores.json", read_scores, problems)
-    study = _open_study(made, problems)
+    study = _open_study(run_folder, made, problems)
     test: list[Picture] = []
     training: list[Picture] = []
     removed: list[Picture] = []
@@ -95,18 +96,19 @@ def _attempt(work: Callable[[], T], problems: list[str]) -> T | None:
         return None
 
 
-def _open_study(made: Mapping[str, Any], problems: list[str]) -> Study | None:
+def _open_study(run_folder: Path, made: Mapping[str, Any], problems: list[str]) -> Study | None:
     told = made.get("study")
     if not isinstance(told, str):
         problems.append("made.json does not say which study this is; there are no pictures")
         return None
-    root = Path(told)
-    if not root.is_dir():
-        problems.append(f"{root}: the study is not there any more; there are no pictures")
+    root = find_study(run_folder, made)
+    if root is None:
+        name = Path(told).name
+        problems.append(f"{name}: the study is not there any more; there are no pictures")
         return None
     found = _attempt(partial(survey, root), problems)
     if found is not None and found.study is None:
-        problems.append(f"{root}: the study cannot be opened; there are no pictures")
+        problems.append(f"{root.name}: the study cannot be opened; there are no pictures")
     return None if found is None else found.study
 
 

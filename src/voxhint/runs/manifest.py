@@ -31,8 +31,18 @@ class Manifest:
     """A hash for each part of the input, by name."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        """Return plain values; of files anywhere on this machine the names alone."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {**plain, "config": _nameless(plain["config"])}
+
+
+def _nameless(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _nameless(value)
+        if isinstance(value, Mapping)
+        else (Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value)
+        for name, value in values.items()
+    }
 
 
 def is_started(out: Path) -> bool:

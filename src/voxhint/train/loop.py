@@ -11,8 +11,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils.tensorboard import SummaryWriter
 
+from voxhint.core.errors import BadFileError
 from voxhint.train.resume import load_state, save_state
 
 _WARM_UP = 50  # steps until the full step size
@@ -69,9 +69,6 @@ class Settings:
     state: Path
     """Checkpoint to go on from, if it is there."""
 
-    log: Path
-    """Folder of TensorBoard's events."""
-
     keep: float = 0.99
     """Share of the averaged weights that one step leaves as it is."""
 
@@ -92,6 +89,9 @@ class Result:
 
     history: Sequence[Mapping[str, float]]
     """Rows of step, loss, held_out, learning_rate and seconds."""
+
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the checkpoint that was there."""
 
 
 def train(
@@ -118,27 +118,27 @@ def train(
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     run = _Run.start(net, optimizer, settings.state)
+    run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
-    with SummaryWriter(str(settings.log), purge_step=run.step) as writer:
-        while run.step < settings.steps and not (settings.until_settled and settled(run.history)):
-            rate = _rate(run.step, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            if isinstance(task, Taught):
-                task.attend(run.step, _teacher(net, run.averaged, fabric))
-            rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
-            run.add(_descend(fabric, model, optimizer, task.loss(model, rng, fabric.device)))
-            _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.keep)
-            run.step += 1
-            run.seconds = time.monotonic() - began
-            if run.step in (next_look(run.step - 1), settings.steps):
-                run.check(_score(net, run.averaged, task, fabric), rate, writer)
-            if time.monotonic() - saved > _SAVE_SECONDS:
-                run.save(settings.state, fabric)
-                saved = time.monotonic()
-            progress(run.step, settings.steps, f"loss {run.recent:.3f}")
+    while run.step < settings.steps and not (settings.until_settled and settled(run.history)):
+        rate = _rate(run.step, settings)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        if isinstance(task, Taught):
+            task.attend(run.step, _teacher(net, run.averaged, fabric))
+        rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
+        run.add(_descend(fabric, model, optimizer, task.loss(model, rng, fabric.device)))
+        _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.keep)
+        run.step += 1
+        run.seconds = time.monotonic() - began
+        if run.step in (next_look(run.step - 1), settings.steps):
+            run.check(_score(net, run.averaged, task, fabric), rate)
+        if time.monotonic() - saved > _SAVE_SECONDS:
+            run.save(settings.state, fabric)
+            saved = time.monotonic()
+        progress(run.step, settings.steps, f"loss {run.recent:.3f}")
     run.save(settings.state, fabric)
-    return Result(run.best, run.history)
+    return Result(run.best, run.history, run.warnings)
 
 
 def _descend(
@@ -240,13 +240,18 @@ class _Run:
     losses: list[float]
     step: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     @staticmethod
     def start(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> "_Run":
-        """Return the run of a checkpoint, or a new one."""
+        """Return the run of a checkpoint, or a new one, as when the checkpoint is damaged."""
         first = {name: value.detach().clone() for name, value in net.state_dict().items()}
         run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0)
-        state = load_state(path)
+        try:
+            state = load_state(path)
+        except BadFileError as error:
+            run.warnings = (str(error),)
+            return run
         if state is not None:
             device = next(net.parameters()).device
             net.load_state_dict(state["net"])
@@ -257,6 +262,11 @@ class _Run:
             run.step, run.seconds = state["step"], state["seconds"]
         return run
 
+    def tell(self, progress: Progress, steps: int) -> None:
+        """Tell what was odd about the checkpoint."""
+        for warning in self.warnings:
+            progress(self.step, steps, warning)
+
     @property
     def recent(self) -> float:
         """Return the mean loss since the last check, or that of the check."""
@@ -266,15 +276,12 @@ class _Run:
         """Take note of one step's loss."""
         self.losses.append(loss)
 
-    def check(self, score: float | None, rate: float, writer: SummaryWriter) -> None:
+    def check(self, score: float | None, rate: float) -> None:
         """Write a row of history, and keep the averaged weights if they are the best so far."""
         row = {"step": float(self.step), "loss": self.recent, "learning_rate": rate}
         if score is not None:
             row["held_out"] = score
         row["seconds"] = round(self.seconds, 1)
-        for name in ("loss", "held_out", "learning_rate"):
-            if name in row:
-                writer.add_scalar(name, row[name], self.step)
         if score is None or score <= self.best_score:
             self.best = {name: value.clone() for name, value in self.averaged.items()}
             self.best_score = float("inf") if score is None else score

@@ -208,7 +208,6 @@ def fit_flow(
         learning_rate=_RATE,
         seed=machine.seed,
         state=state,
-        log=folder / "tensorboard",
         keep=_KEEP,
     )
     result = train(

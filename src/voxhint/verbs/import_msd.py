@@ -88,7 +88,7 @@ def import_msd(
             write_json(study / "splits.json", parts)
         made = {
             "verb": "import msd",
-            "settings": {"folder": str(folder.resolve()), "scribbles": scribbles},
+            "settings": {"folder": folder.resolve().name, "scribbles": scribbles},
             "versions": {"voxhint": version("voxhint")},
             "inputs": study_inputs(folder, (NAME, scribbles)),
         }

@@ -11,6 +11,7 @@ import numpy as np
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag, Volume
 from voxhint.core.errors import BadStudyError, about
+from voxhint.files.hashing import hash_of
 from voxhint.files.images import read_probability, write_image, write_probability
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
@@ -102,7 +103,7 @@ def label_cases(
         verb="label",
         config=dataclasses.asdict(config),
         seed=machine.seed,
-        inputs=study_inputs(study.root, HINT_PARTS),
+        inputs=label_inputs(study, config),
     )
     began = time.monotonic()
     found = start(out, manifest, overwrite=machine.overwrite)
@@ -158,6 +159,13 @@ def _of_predictor(finder: Finder, nets: Path) -> dict[str, object]:
     public = {} if presence.weights is None else {"public": presence.weights}
     weights = {**origins(nets), **public}
     return {"predictor": presence.told(), "evidence": finder.told(), "weights": weights}
+
+
+def label_inputs(study: Study, config: LabelConfig) -> dict[str, str]:
+    """Return the hashes of what labelling learns from: the study, and weights given by name."""
+    weights = config.predictor_weights
+    named = {} if weights is None else {"predictor_weights": hash_of([Path(weights)])}
+    return {**study_inputs(study.root, HINT_PARTS), **named}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:

@@ -73,9 +73,8 @@ def measure(
     )
     if compare_with is not None:
         others = _rows(compare_with, told, config, tell)
-        comparison = compare(
-            rows, others, against=str(compare_with), rng=rng, resamples=config.resamples
-        )
+        against = Path(*compare_with.absolute().parts[-2:]).as_posix()  # as RUN/masks
+        comparison = compare(rows, others, against=against, rng=rng, resamples=config.resamples)
         table = replace(table, compare=comparison)
     return table
 

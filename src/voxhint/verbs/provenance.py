@@ -6,6 +6,7 @@ from typing import Any
 
 from voxhint.core.errors import OutputError
 from voxhint.runs import read_made, study_inputs
+from voxhint.runs.places import find_study
 from voxhint.runs.verify import differences, recorded
 
 
@@ -26,9 +27,12 @@ def study_of(run: Path, made: Mapping[str, Any]) -> Path:
     if made.get("verb") != "run" or not isinstance(told, str):
         msg = f"{run}: was not made by voxhint run; name the folder of a run"
         raise OutputError(msg)
-    study = run / told
-    if not study.is_dir():
-        msg = f"{run}: its study {told} is not there any more; put it back, or run again"
+    study = find_study(run, made)
+    if study is None:
+        msg = (
+            f"{run}: its study {Path(told).name} is not there any more; put it back, or give the "
+            "command of the run again with where it lies now"
+        )
         raise OutputError(msg)
     return study
 
@@ -43,7 +47,11 @@ def changed_inputs(run: Path) -> tuple[str, ...]:
     told = made.get("inputs")
     known: dict[str, Any] = told if isinstance(told, dict) else {}
     today = study_inputs(study_of(run, made), known)
-    return tuple(part for part, value in known.items() if today.get(part) != value)
+    return tuple(
+        part
+        for part, value in known.items()
+        if part != "predictor_weights" and today.get(part) != value
+    )
 
 
 def require_same(run: Path, parts: Mapping[str, str]) -> None:

@@ -72,7 +72,7 @@ def register(
         write_text(folder / "registration.csv", "\n".join([head, *rows]) + "\n")
         made: Mapping[str, object] = {
             "verb": "register",
-            "settings": {"study": str(study.resolve()), "how": how},
+            "settings": {"study": study.resolve().name, "how": how},
             "versions": {name: version(name) for name in ("voxhint", "SimpleITK")},
             "inputs": study_inputs(study, ("dataset.json", "imagesTr", "imagesTs")),
         }

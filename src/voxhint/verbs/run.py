@@ -1,15 +1,15 @@
 """`voxhint run`: from a study folder to masks, numbers and a report, in one command."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.config import Machine, Recipe, bytes_of
-from voxhint.core.errors import BadRecipeError
+from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files.atomic import write_json
+from voxhint.files.description import read_object
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, hint_kinds
@@ -23,8 +23,9 @@ from voxhint.runs import (
     start,
     study_inputs,
 )
+from voxhint.runs.places import remember_place, told_place
 from voxhint.verbs.forecast import patch_voxels_within
-from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, learning_cases
+from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, label_inputs, learning_cases
 from voxhint.verbs.looking import require_method
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
@@ -36,6 +37,7 @@ from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 from voxhint.verbs.train import asks_more, train_on
 
 _SECONDS = ".seconds.json"
+_PARTS = ("labels", "model", "masks", "masksTr")
 
 
 def run(
@@ -81,14 +83,15 @@ def _run(
         verb="run",
         config={**dataclasses.asdict(recipe), "hinted_masks": hinted_masks},
         seed=machine.seed,
-        inputs=study_inputs(study.root, parts),
+        inputs={**study_inputs(study.root, parts), **label_inputs(study, recipe.label)},
     )
+    remember_place(study.root, manifest.inputs)
     page = out.absolute() / "report.html"
     found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
         return page if page.exists() else report(out)
-    tell_found(tell, found.warnings)
     clock = _Clock(out / _SECONDS)
+    tell_found(tell, (*found.warnings, *clock.warnings))
     inner = dataclasses.replace(machine, overwrite=True)  # parts of this very run
     labels = None
     if not dense:
@@ -116,7 +119,7 @@ def _run(
             write_scores(table, out / "scores.json", overwrite=True)
     taught = read_made(model)
     facts = {
-        "study": str(study.root.absolute()),
+        "study": told_place(study.root, out),
         "hints": {} if dense else hint_kinds(study),
         "cases": {"training": len(study.training), "test": len(study.test)},
         "seconds": clock.seconds,
@@ -124,11 +127,10 @@ def _run(
         "weights": {"model/weights.safetensors": taught["weights"]},
         "steps": taught["steps"],
         "ended": taught["ended"],
-        "warnings": [*found.warnings, *_warnings(problems, out)],
+        "warnings": [*found.warnings, *clock.warnings, *_warnings(problems, out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
-    parts = ("labels", "model", "masks", "masksTr")
-    complete(out, manifest, facts, parts=[part for part in parts if is_started(out / part)])
+    complete(out, manifest, facts, parts=[part for part in _PARTS if is_started(out / part)])
     (out / _SECONDS).unlink(missing_ok=True)
     tell("report", 0, 1, "")
     return report(out)
@@ -197,8 +199,12 @@ class _Clock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.seconds: dict[str, float] = {}
+        self.warnings: tuple[str, ...] = ()
         if path.exists():
-            self.seconds = json.loads(path.read_text("utf-8"))
+            try:
+                self.seconds = {step: float(told) for step, told in read_object(path).items()}
+            except (BadFileError, TypeError, ValueError):
+                self.warnings = (f"{path.name}: damaged; the seconds of earlier steps are lost",)
 
     @contextmanager
     def timing(self, step: str) -> Iterator[None]:

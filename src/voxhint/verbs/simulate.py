@@ -149,7 +149,7 @@ def simulate(
             with about(f"case {case}"):
                 writer.add(case, _truth(path, images[case], spec.labels), request)
         seconds, dense_seconds = writer.finish()
-        settings = {"study": str(study.resolve()), "hint": request.text, "seed": seed}
+        settings = {"study": study.resolve().name, "hint": request.text, "seed": seed}
         write_json(folder / MADE, made_by("simulate", settings, masks))
     lacking = tuple(sorted(set(images) - set(masks)))
     return SimulateSummary(out, len(masks), seconds, dense_seconds, lacking)

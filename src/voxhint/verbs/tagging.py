@@ -148,7 +148,6 @@ def fit_presence(
             learning_rate=start.learning_rate,
             seed=machine.seed,
             state=state,
-            log=folder / "tensorboard",
         ),
         progress=lambda done, total, note: tell("train the predictor", done, total, note),
     )

@@ -139,7 +139,6 @@ def train_on(
         learning_rate=config.learning_rate,
         seed=machine.seed,
         state=out / _STATE,
-        log=out / "tensorboard",
         open_ended=True,
         until_settled=config.time is not None,
     )
@@ -150,6 +149,7 @@ def train_on(
         settings=settings,
         progress=lambda done, total, note: tell("train", done, total, note),
     )
+    tell_found(tell, result.warnings)
     net.load_state_dict(result.weights)
     net.to(fabric.device).eval()
     warmth = fit_temperature(net, voxels.checks, fabric.device, spacing_mm=plan.spacing_mm)
@@ -160,7 +160,7 @@ def train_on(
         "weights": hash_of([out / "weights.safetensors"]),
         "parameters": sum(p.numel() for p in net.parameters()),
         "peak_ram_mb": peak_ram_mb(),
-        "warnings": list(found.warnings),
+        "warnings": [*found.warnings, *result.warnings],
     }
     complete(out, manifest, facts)
     return out

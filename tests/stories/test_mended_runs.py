@@ -1,0 +1,103 @@
+"""A finished run is whole, or is made whole again; and it says nothing of whose machine it was."""
+
+import gzip
+import platform
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from tests.phantoms import make_study
+from tests.stories.commands import tree
+
+from voxhint.config import Machine, Recipe, TrainConfig
+from voxhint.core.errors import OutputError
+from voxhint.runs import read_made
+from voxhint.verbs.export import export
+from voxhint.verbs.label import label
+from voxhint.verbs.report import report
+from voxhint.verbs.run import run
+
+SHORT = Recipe(train=TrainConfig(steps=2, width=4, patch_voxels=4000))
+USER, HOST = "zaphod-beeblebrox", "heart-of-gold"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a study and a run, below a home."""
+    home = tmp_path_factory.mktemp("users") / USER
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        for name in ("USER", "LOGNAME"):
+            patch.setenv(name, USER)
+        patch.setattr(socket, "gethostname", lambda: HOST)
+        patch.setattr(platform, "node", lambda: HOST)
+        make_study(home / "work" / "study")
+        again(home / "work")
+    return home / "work"
+
+
+def again(folder: Path) -> list[str]:
+    """Give the command of the run, and return what it tells of."""
+    told: list[str] = []
+
+    def tell(what: str, done: int, total: int, note: str, /) -> None:
+        told.append(note)
+
+    run(
+        folder / "study",
+        folder / "run",
+        recipe=SHORT,
+        machine=Machine(threads=1, device="cpu"),
+        hinted_masks=True,
+        tell=tell,
+    )
+    return told
+
+
+def test_a_run_says_nothing_of_whose_it_is(finished: Path, tmp_path: Path) -> None:
+    export(finished / "run", to="nnunet", out=finished / "export")
+    searched = (str(finished / "study"), USER, HOST, str(Path.home()) + "/")
+    for folder in ("run", "export"):
+        for path in (finished / folder).rglob("*"):
+            if path.is_file():
+                raw = path.read_bytes()
+                content = raw + (gzip.decompress(raw) if path.suffix == ".gz" else b"")
+                found = [text for text in searched if text.encode() in content or text in path.name]
+                assert not found, path
+
+
+def test_what_is_gone_or_changed_is_made_again_to_the_very_bit(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "work"))
+    out = folder / "run"
+    before, page = tree(out), (out / "report.html").read_bytes()
+    assert not [note for note in again(folder) if "made again" in note]
+    (out / "masks" / "t0.nii.gz").unlink()
+    (out / "labels" / "c1__ball.nii.gz").unlink()
+    shutil.copyfile(out / "masksTr" / "c0.nii.gz", out / "masksTr" / "c1.nii.gz")
+    (out / "report.html").write_text("<p>mine</p>")
+    told = " ".join(again(folder))
+    assert "masks/t0.nii.gz" in told
+    assert "masksTr/c1.nii.gz" in told
+    assert tree(out) == before
+    assert len((out / "report.html").read_bytes()) > len(page) / 2
+    assert (out / "changed" / "report.html").read_text() == "<p>mine</p>"
+    assert any("made again" in warning for warning in read_made(out)["warnings"])
+    assert not [note for note in again(folder) if "made again" in note]
+
+
+def test_a_report_shows_the_study_where_it_lies_now(finished: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished, tmp_path / "work"))
+    assert "not there any more" not in report(folder / "run").read_text()
+
+
+def test_no_study_is_taken_for_an_earlier_result(finished: Path, tmp_path: Path) -> None:
+    study = make_study(tmp_path / "other")
+    how = Machine(overwrite=True)
+    for out in (finished / "study", finished / "run"):
+        before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+        with pytest.raises(OutputError):
+            label(study, out, config=SHORT.label, machine=how)
+        assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
