@@ -43,12 +43,7 @@ def measure_images(
     return prints
 
 
-def trunk_wishes(
-    config: TrainConfig,
-    machine: Machine,
-    study: Study,
-    span_mm: tuple[float, float, float] | None = None,
-) -> Wishes:
+def trunk_wishes(config: TrainConfig, machine: Machine, study: Study) -> Wishes:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
     config = with_network(config, study)
     voxels = config.patch_voxels
@@ -59,7 +54,6 @@ def trunk_wishes(
         width=config.width,
         patch_voxels=voxels,
         batch=config.batch,
-        span_mm=span_mm,
         attention=config.attention if config.network == "probabilistic" else "",
         options=_options(config),
         views=config.pseudo_modalities,

@@ -1,34 +1,15 @@
-"""Break the files of a study at random, and look for anything but one clear line of `check`.
+"""Damage that nobody planned: bytes changed, cut, doubled and swapped at random."""
 
-Every round breaks a fresh copy of a few cases; what a round does follows from the seed and its
-number alone, so that `--seed S --only N` does it again.
-"""
-
-import argparse
 import gzip
-import os
 import re
-import resource
 import shutil
-import signal
-import sys
-import tempfile
-import time
-import traceback
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tests.phantoms import make_study
-from tests.spoil import converted
-
-from voxhint.verbs.check import check
 
 CASES = 3  # of each folder of images
-ROOM = 3 << 30  # bytes a check of a few cases may add to what this process has
-PATIENCE = 30  # seconds a check may take
-STARVED = "needs more memory"  # how a reader tells of a MemoryError
 
 ODD = (b"", b"-1", b"0", b"255", b"100", b"1e30", b"-1e308", b"nan", b"inf", b"9" * 3000)
 
@@ -114,18 +95,6 @@ def sample(study: Path, folder: Path) -> Path:
     return folder
 
 
-def invented(folder: Path) -> Path:
-    """Write a phantom study with every kind of hint, and with every format of image."""
-    make_study(
-        folder,
-        hints=("tags", "points", "boxes", "diameters", "scribbles", "slices", "soft"),
-        cases=3,
-    )
-    for case, suffix in (("c0", ".mha"), ("c1", ".nrrd"), ("c2", ".mhd")):
-        converted(f"imagesTr/{case}_0000.nii.gz", suffix)(folder)
-    return folder
-
-
 def _unpacked(content: bytes) -> bytes | None:
     """Return what is inside a gzip file; None if it is none, or was broken before."""
     try:
@@ -146,78 +115,3 @@ def mutate(study: Path, chance: Chance) -> str:
         inside = change(inside, more, chance)
     path.write_bytes(bytes(inside) if unpacked is None else gzip.compress(bytes(inside), 1))
     return f"{change.__name__.strip('_')} {path.relative_to(study)}"
-
-
-def _look(study: Path) -> str:
-    """Return what is wrong with how a study is checked: nothing, if all is well."""
-    problems, _ = check(study)
-    for problem in problems:
-        line = str(problem)
-        if not line.isprintable() or STARVED in line:
-            return f"a line that should not be: {line!r}"
-    return ""
-
-
-def _child(study: Path, write: int) -> None:
-    """Check a study under limits and write what is wrong to a pipe; never returns."""
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(PATIENCE)
-    try:
-        said = _look(study)
-    except BaseException:  # noqa: BLE001 - whatever it is, it is what we look for
-        said = traceback.format_exc()
-    os.write(write, said.encode("utf-8", "backslashreplace")[-4000:])
-    os._exit(0)
-
-
-def checked(study: Path) -> str:
-    """Check a study in a process of its own; return what is wrong with how it ended."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _child(study, write)
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        said = pipe.read().decode()
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        name = signal.Signals(os.WTERMSIG(status)).name
-        return f"ended by {name}" + (f" after {PATIENCE} s" if name == "SIGALRM" else "")
-    return said
-
-
-def main() -> int:
-    """Break and check until the time is up; return 1 if anything was found."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", nargs="?", type=Path, help="a study; a phantom if none is given")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", type=int, help="the one round to do again")
-    words = parser.parse_args()
-    found, number, began = 0, words.only or 0, time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        good = Path(folder) / "good"
-        sample(words.study, good) if words.study else invented(good)
-        while time.monotonic() - began < words.seconds:
-            broken = Path(folder) / "broken"
-            shutil.rmtree(broken, ignore_errors=True)
-            shutil.copytree(good, broken)
-            chance = np.random.default_rng([words.seed, number])
-            done = "; ".join(mutate(broken, chance) for _ in range(int(chance.integers(1, 3))))
-            if said := checked(broken):
-                found += 1
-                sys.stdout.write(f"--seed {words.seed} --only {number}: {done}\n{said}\n")
-            number += 1
-            if words.only is not None:
-                break
-    rounds = number - (words.only or 0)
-    sys.stdout.write(f"{rounds} broken studies checked, {found} not told in clear lines\n")
-    return int(found > 0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
