@@ -16,9 +16,10 @@ from voxhint.core import (
     Tag,
 )
 from voxhint.core.errors import BadHintError
+from voxhint.files.drawn import VoxelKind
 from voxhint.files.hint_files import write_hints
 from voxhint.files.hints import gather, read_hint_table
-from voxhint.files.strokes import VoxelFile, VoxelKind, read_voxel_hint
+from voxhint.files.strokes import VoxelFile, read_voxel_hint
 
 LABELS = LabelSet(("background", "cyst", "tumour, left"), (0, 3, 8))
 GRID = Grid((6, 5, 4), np.diag([1.5, 2.0, 3.0, 1.0]))

@@ -99,7 +99,7 @@ def test_marks_of_byte_order_line_ends_spaces_and_quotes_are_forgiven(
         (b"case,label,state\na,ball\0,present\n", "binary"),
         (b"case,label,state\na,b\xe4ll,present\n", "row 2 is not UTF-8"),
         (b"case,label\na,ball\n", "no column state"),
-        (b"case;label;state\na;ball;present\n", "parted by commas"),
+        (b"case|label|state\na|ball|present\n", "parted by commas"),
         (b"case,label,state,label\na,ball,present,ball\n", "label twice"),
         (b'case,label,state\n"a,ball,present\n', "cannot be read"),
     ],

@@ -52,7 +52,14 @@ ERRORS: dict[str, tuple[Spoil, str]] = {
     "ignore low": (labels(background=0, ball=3, ignore=2), "'ignore' must have the highest id"),
     "label trust": (labels(background=0, trust=3), "'trust' has a name we use"),
     "label a__b": (labels(background=0, a__b=3), "'a__b' holds '__'"),
-    "label a/b": (labels(background=0, **{"a/b": 3}), "cannot be part of a file name"),
+    "label .a": (labels(background=0, **{".a": 3}), "cannot be part of a file name"),
+    "label with a bell": (labels(background=0, **{"a\a": 3}), "cannot be part of a file name"),
+    "channel with a bell": (spec(channel_names={"0": "CT\a"}), "cannot be printed"),
+    "label uncertainty": (labels(background=0, Uncertainty=3), "has a name we use ourselves"),
+    "labels of one file": (
+        labels(background=0, **{"a/b": 3, "A-B": 4}),
+        "labels 'a/b' and 'A-B' would have files of one name",
+    ),
     "optional": (spec(optional_channels=["MR"]), "optional_channels names MR"),
     "optional text": (spec(optional_channels="CT"), "must be a list"),
     "no images": (remove("imagesTr"), "imagesTr: holds no case"),
@@ -85,8 +92,8 @@ ERRORS: dict[str, tuple[Spoil, str]] = {
     ),
     "point against tag": (tags("c0,ball,absent,,"), "points.csv row 2: a point shows 'ball'"),
     "drawn against tag": (
-        lambda root: (tags("c0,ball,absent,,")(root), ids("hints/slices/c0.nii.gz")(root)),
-        "hints/slices/c0.nii.gz: shows 'ball', hints/tags.csv row 2 says absent",
+        lambda root: (tags("c0,ball,absent,,")(root), ids("labelsTr/c0.nii.gz")(root)),
+        "labelsTr/c0.nii.gz: shows 'ball', hints/tags.csv row 2 says absent",
     ),
     "point outside": (
         text("hints/points.csv", "case,label,x,y,z\nc0,ball,500,0,0"),
@@ -104,8 +111,8 @@ ERRORS: dict[str, tuple[Spoil, str]] = {
         "hints/boxes.csv row 2: box of 'ball' does not touch",
     ),
     "empty table": (text("hints/boxes.csv", ""), "hints/boxes.csv: is empty"),
-    "mask off grid": (ids("hints/slices/c0.nii.gz", OTHER), "lies on another grid"),
-    "mask moved": (ids("hints/slices/c0.nii.gz", moved(0.3)), "lies on another grid"),
+    "mask off grid": (ids("labelsTr/c0.nii.gz", OTHER), "lies on another grid"),
+    "mask moved": (ids("labelsTr/c0.nii.gz", moved(0.3)), "lies on another grid"),
     "strange ids": (ids("hints/scribbles/c0.nii.gz", value=7), "ids [7] are not in dataset.json"),
     "class not id": (ids("labelsTr/c0.nii.gz", value=1), "ids [1] are not in dataset.json"),
     "soft above 1": (soft("hints/soft/c0__ball.nii.gz", 2.0), "are no probabilities"),
@@ -266,7 +273,7 @@ def test_nan_voxels_show_only_in_a_deep_survey(tmp_path: Path) -> None:
     hole.voxels[0, 0, 0] = np.nan
     write_image(root / "imagesTr" / "c0_0000.nii.gz", hole)
     assert not survey(root).problems
-    assert "1 voxels are NaN" in str(survey(root, deep=True).errors[0])
+    assert "1 of 2240 voxels" in str(survey(root, deep=True).problems[0])
 
 
 def test_dense_masks_stand_in_for_hints_only_when_asked(tmp_path: Path) -> None:
@@ -286,10 +293,11 @@ def test_a_dense_mask_nobody_asked_for_is_not_even_opened(tmp_path: Path) -> Non
     assert survey(root, dense=True).errors
 
 
-def test_the_truth_of_test_cases_is_not_read_beyond_its_header(tmp_path: Path) -> None:
+def test_the_truth_of_test_cases_is_read_beyond_its_header_only_if_asked(tmp_path: Path) -> None:
     root = make_study(tmp_path)
     ids("labelsTs/t0.nii.gz", value=77)(root)
     assert survey(root, deep=True).problems == ()
+    assert "ids [77]" in str(survey(root, truths=True).errors[0])
 
 
 def test_partial_masks_as_nnunet_lays_them_out_are_hints(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.phantoms import LABELS
 
-from voxhint.core.hints import Box, Points
+from voxhint.core.hints import Box, Diameter, Points
 from voxhint.files.hints import Reading
 from voxhint.files.markups import case_of, read_markups
 
@@ -130,6 +130,84 @@ def test_a_file_without_markups_is_told(tmp_path: Path, text: str) -> None:
     assert problem.case == "P1"
 
 
-def test_a_line_is_a_warning(tmp_path: Path) -> None:
-    (problem,) = read(tmp_path, "P1.mrk.json", {"type": "Line"}).problems
+def test_a_curve_is_a_warning(tmp_path: Path) -> None:
+    (problem,) = read(tmp_path, "P1.mrk.json", {"type": "Curve"}).problems
     assert problem.severity == "warning"
+
+
+def line(*places: list[float], **more: object) -> dict[str, Any]:
+    controls = [{"label": f"L-{n}", "position": place, **more} for n, place in enumerate(places)]
+    return {"type": "Line", "name": "ball", "coordinateSystem": "LPS", "controlPoints": controls}
+
+
+def test_a_line_is_a_diameter_of_its_length_around_its_middle(tmp_path: Path) -> None:
+    (item,) = read(tmp_path, "P1.mrk.json", line([1, 2, 3], [4, 6, 3])).hints
+    assert isinstance(item.hint, Diameter)
+    assert item.hint.diameter_mm == 5
+    assert item.hint.centre_mm.tolist() == [-2.5, -4, 3]
+
+
+@pytest.mark.parametrize(
+    ("markup", "told"),
+    [
+        (line([1, 2, 3]), "1 of its 2 ends"),
+        (line([1, 2, 3], [1, 2, 3]), "at one place"),
+        (line([1, 2, 3], [4, 2, 3], positionStatus="undefined"), "0 of its 2 ends"),
+        (box(name="ball", orientation="x"), "orientation is x"),
+        (box(name="ball", orientation=[1, 0, 0]), "nine numbers"),
+        (box(name="ball", orientation=[2, 0, 0, 0, 2, 0, 0, 0, 2]), "length 2, 2, 2"),
+        (box(name="ball", orientation=[1, 1, 0, 0, 1, 0, 0, 0, 1]), "not at right angles"),
+        (points("ball") | {"coordinateUnits": ["cm", "UCUM", "centimeter"]}, "in cm"),
+        (points("ball") | {"coordinateUnits": []}, "use LPS or RAS in mm"),
+    ],
+)
+def test_what_a_viewer_could_not_have_drawn_is_refused(
+    tmp_path: Path, markup: dict[str, Any], told: str
+) -> None:
+    found = read(tmp_path, "P1.mrk.json", markup)
+    (problem,) = found.problems
+    assert told in str(problem)
+    assert problem.severity == "error"
+    assert not found.hints
+
+
+def test_units_may_be_coded(tmp_path: Path) -> None:
+    markup = points("ball") | {"coordinateUnits": ["mm", "UCUM", "millimeter"]}
+    assert not read(tmp_path, "P1.mrk.json", markup).problems
+
+
+def fcsv(folder: Path, *lines: str) -> Reading:
+    (folder / "P1.fcsv").write_text("\n".join(lines), "utf-8")
+    return read_markups(folder / "P1.fcsv", ["P1"], LABELS)
+
+
+@pytest.mark.parametrize(
+    ("frame", "place"), [("0", [1, 2, 3]), ("RAS", [1, 2, 3]), ("LPS", [-1, -2, 3])]
+)
+def test_lists_of_points_of_slicer_4_are_read(
+    tmp_path: Path, frame: str, place: list[float]
+) -> None:
+    head = ("# Markups fiducial file version = 4.11", f"# CoordinateSystem = {frame}")
+    columns = "# columns = id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
+    row = '1,1,2,3,0,0,0,1,1,1,0,"ball-1","a, b",'
+    (item,) = fcsv(tmp_path, *head, columns, row).hints
+    assert item.case == "P1"
+    assert item.hint.positions_mm.tolist() == [place]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (["1,1,2,3,0,0,0,1,1,1,0,ball-1,,"], "CoordinateSystem"),
+        (["# CoordinateSystem = 2", "1,1,2,3,0,0,0,1,1,1,0,ball,,"], "LPS or RAS"),
+        (["# CoordinateSystem = 0", "1,1,2"], "is a label"),
+        (["# CoordinateSystem = 0"], "holds no points"),
+        (["# CoordinateSystem = 0", "1,1,x,3,0,0,0,1,1,1,0,ball,,"], "three numbers"),
+    ],
+)
+def test_a_list_of_points_that_cannot_be_placed_is_told(
+    tmp_path: Path, lines: list[str], told: str
+) -> None:
+    found = fcsv(tmp_path, *lines)
+    assert not found.hints
+    assert told in str(found.problems[0])

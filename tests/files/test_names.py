@@ -26,7 +26,7 @@ def test_accents_may_be_stored_in_either_way(tmp_path: Path, image: str, told: s
     points = (root / "hints" / "points.csv").read_text()
     (root / "labelsTs" / "t0.nii.gz").unlink()
     spec = json.loads((root / "dataset.json").read_text())
-    spec["labels"] = {unicodedata.normalize("NFD", "bäll"): 3, "background": 0}
+    spec |= {"labels": {unicodedata.normalize("NFD", "bäll"): 3, "background": 0}, "undrawn": 255}
     text("dataset.json", json.dumps(spec, ensure_ascii=False))(root)
     text("hints/points.csv", points.replace("ball", "bäll").replace("c0,", f"{told}c0,"))(root)
     text("hints/tags.csv", f"case,label,state\n{told}c0,bäll,present")(root)

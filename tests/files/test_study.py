@@ -87,21 +87,21 @@ def test_a_dense_mask_with_gaps_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_mask_moved_after_opening_is_refused(tmp_path: Path) -> None:
-    make_study(tmp_path, hints=("slices",))
+    make_study(tmp_path, hints=("labels",))
     study, _ = open_study(tmp_path)
     moved = GRID.affine.copy()
     moved[0, 3] += 0.5
-    path = tmp_path / "hints" / "slices" / "c0.nii.gz"
+    path = tmp_path / "labelsTr" / "c0.nii.gz"
     write_ids(path, np.zeros(GRID.shape, np.uint8), Grid(GRID.shape, moved))
     with pytest.raises(BadFileError, match="another grid"):
         load_case(study, study.training[0])
 
 
 def test_a_mask_off_by_rounding_is_put_on_the_exact_grid(tmp_path: Path) -> None:
-    make_study(tmp_path, hints=("slices",))
+    make_study(tmp_path, hints=("labels",))
     moved = GRID.affine.copy()
     moved[0, 3] += 2e-3
-    path = tmp_path / "hints" / "slices" / "c0.nii.gz"
+    path = tmp_path / "labelsTr" / "c0.nii.gz"
     write_ids(path, LABELS.to_ids(ball(GRID)), Grid(GRID.shape, moved))
     study, _ = open_study(tmp_path)
     case = load_case(study, study.training[0])

@@ -216,10 +216,7 @@ _TABLES: dict[str, Kind] = {
     "byte order mark": Kind(
         data("hints/tags.csv", b"\xef\xbb\xbfcase,label,state\r\nc0,ball,present\r\n"), (), "fine"
     ),
-    "semicolons": Kind(
-        text("hints/tags.csv", "case;label;state\nc0;ball;present"),
-        ("hints/tags.csv", "no column", "parted by commas"),
-    ),
+    "semicolons": Kind(text("hints/tags.csv", "case;label;state\nc0;ball;present"), (), "fine"),
     "open quote": Kind(
         text("hints/tags.csv", 'case,label,state\n"c0,ball,present\n'),
         ("hints/tags.csv", "cannot be read"),
@@ -325,7 +322,7 @@ _DRAWN: dict[str, Kind] = {
         text("hints/markups/x.mrk.json", "{}"), ("x.mrk.json", "no case", "CASE_LABEL")
     ),
     "markup in IJK": Kind(_markup(coordinateSystem="IJK"), ("c0.mrk.json", "IJK", "LPS or RAS")),
-    "markup of a line": Kind(_markup(type="Line"), ("c0.mrk.json", "Line", "draw"), "warning"),
+    "markup of a curve": Kind(_markup(type="Curve"), ("c0.mrk.json", "Curve", "draw"), "warning"),
     "markup far away": Kind(
         _markup(controlPoints=[{"label": "ball", "position": [1e300, 0, 0]}]), ("c0.mrk.json",)
     ),
@@ -346,7 +343,10 @@ _WHOLE: dict[str, Kind] = {
     "regions": Kind(labels(background=0, ball=[1, 3]), ("regions", "not read", "mend")),
     "label a__b": Kind(labels(background=0, a__b=3), ("'a__b' holds '__'", "mend")),
     "label trust": Kind(labels(background=0, trust=3), ("'trust'", "name we use", "mend")),
-    "label a/b": Kind(labels(background=0, **{"a/b": 3}), ("'a/b'", "file name", "mend")),
+    "truth of 0 and 255": Kind(
+        nifti("labelsTs/t0.nii.gz", (IDS > 0) * np.uint8(255)),
+        ("labelsTs/t0", "0, 3 are expected", "store the label's id"),
+    ),
     "label too long": Kind(labels(background=0, ball=3, **{"b" * 150: 4}), ("longer than", "mend")),
     "no channels": Kind(spec(channel_names=None), ("no channel_names", "nnU-Net v2")),
     "a gap of channels": Kind(spec(channel_names={"0": "CT", "2": "MR"}), ("number them from 0",)),
@@ -358,7 +358,7 @@ _WHOLE: dict[str, Kind] = {
         text("splits.json", '{"fit": ["c0"], "design": ["c0"]}'),
         ("splits.json", "(c0)", "keep each"),
     ),
-    "broken cases": Kind(text("cases.csv", "case;subject\nc0;a"), ("cases.csv", "by commas")),
+    "broken cases": Kind(text("cases.csv", "case|subject\nc0|a"), ("cases.csv", "by commas")),
     "strange cases": Kind(
         text("cases.csv", "case,subject\nc0,a\nc1,b\nt0,c\nx,d"), ("without images (x)",), "warning"
     ),

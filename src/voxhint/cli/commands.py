@@ -72,6 +72,9 @@ class Check:
     registration_mm: float | None = None
     """Also tell which channels seem to lie further than this from the first."""
 
+    undrawn: int | None = None
+    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+
     def run(self, _tell: Tell, /) -> Lines:
         """Yield problems, then what the study holds.
 
@@ -81,7 +84,12 @@ class Check:
         from voxhint.verbs.check import check
 
         dense = self.supervision == "dense"
-        problems, told = check(self.study, dense=dense, registration_mm=self.registration_mm)
+        problems, told = check(
+            self.study,
+            dense=dense,
+            registration_mm=self.registration_mm,
+            undrawn=self.undrawn,
+        )
         for problem in problems:
             yield f"{problem.severity}: {problem}"
         errors = sum(problem.severity == "error" for problem in problems)
@@ -106,6 +114,9 @@ class Simulate:
     seed: int = 0
     """Start of every random choice."""
 
+    undrawn: int | None = None
+    """Value of `labelsTr` that means "not drawn"; else dataset.json says it, or it is 255."""
+
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""
 
@@ -114,7 +125,12 @@ class Simulate:
         from voxhint.verbs.simulate import simulate
 
         made = simulate(
-            self.study, hint=self.hint, out=self.out, seed=self.seed, overwrite=self.overwrite
+            self.study,
+            hint=self.hint,
+            out=self.out,
+            seed=self.seed,
+            overwrite=self.overwrite,
+            undrawn=self.undrawn,
         )
         yield (
             f"{made.out}: {self.hint} for {made.cases} cases; a person would need about "
@@ -251,11 +267,13 @@ class Measure:
 
     def run(self, tell: Tell, /) -> Lines:
         """Yield a line for each label."""
-        from voxhint.verbs.measure import measure, summary_lines, write_scores
+        from voxhint.verbs.measure import measure, read_truth, summary_lines, write_scores
 
+        truth = read_truth(self.truth)
+        yield from (f"warning: {odd}" for odd in truth.problems if odd.severity == "warning")
         table = measure(
             self.masks,
-            self.truth,
+            truth,
             config=self.measure,
             compare_with=self.compare,
             seed=self.seed,
@@ -265,11 +283,7 @@ class Measure:
             from voxhint.verbs.trust import measure_trust
 
             trust = measure_trust(
-                self.probabilities,
-                self.truth,
-                config=self.measure,
-                seed=self.seed,
-                tell=tell,
+                self.probabilities, truth, config=self.measure, seed=self.seed, tell=tell
             )
             table = dataclasses.replace(table, trust=trust)
         if self.out is not None:

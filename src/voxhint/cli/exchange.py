@@ -192,6 +192,9 @@ class Register:
     how: Literal["rigid", "deformable"] = "rigid"
     """Turn and shift; or also bend."""
 
+    undrawn: int | None = None
+    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""
 
@@ -199,5 +202,12 @@ class Register:
         """Yield what was moved, and how far."""
         from voxhint.verbs.register import register
 
-        moves = register(self.study, self.out, how=self.how, overwrite=self.overwrite, tell=tell)
+        moves = register(
+            self.study,
+            self.out,
+            how=self.how,
+            overwrite=self.overwrite,
+            undrawn=self.undrawn,
+            tell=tell,
+        )
         yield f"{self.out}: {len(moves)} channels registered; registration.csv tells how far"

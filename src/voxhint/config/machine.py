@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from annotated_types import Ge, Le
+
 from voxhint.config.ranges import Knobs, Natural, read_by
 from voxhint.core.errors import BadRecipeError
 
@@ -51,7 +53,7 @@ def bytes_of(size: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine(Knobs):
-    """Where and how a command runs; beside the seed, results depend on it only by rounding."""
+    """Where and how a command runs; but for seed and undrawn, results change only by rounding."""
 
     seed: Natural = 0
     """Start of every random choice."""
@@ -73,6 +75,10 @@ class Machine(Knobs):
 
     skip_bad: bool = False
     """Set cases with problems aside, list them in the report, and go on."""
+
+    undrawn: Annotated[int, Ge(0), Le(255)] | None = None
+    """Value of scribbles, slices and partial masks that means "not drawn"; else dataset.json says
+    it as "undrawn", or it is 255. Where it is 0, the id after the highest draws background."""
 
     dry_run: bool = False
     """Only forecast time and memory."""

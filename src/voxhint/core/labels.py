@@ -1,5 +1,6 @@
 """The labels of a study: their names, and the ids that stand for them in files."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,14 @@ UNDRAWN = 255
 """The id that says "nothing was drawn here" in scribble, slice and mask files."""
 
 BACKGROUND = "background"
+
+_LISTED = 12  # ids that a message names one by one
+_UNSAFE = re.compile(r'[/\\:*?"<>|]+')  # in the name of a file, on one system or another
+
+
+def file_name(label: str) -> str:
+    """Return what stands for a label in the names of files: "a/b" becomes "a-b"."""
+    return _UNSAFE.sub("-", label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +66,19 @@ class LabelSet:
         Raises:
             BadFileError: An id is not in `dataset.json`.
         """
-        known = {UNDRAWN, *self.ids} | ({self.ignore} if self.ignore is not None else set())
-        strange = sorted(int(value) for value in np.unique(ids) if int(value) not in known)
+        silent = {UNDRAWN} if self.ignore is None else {UNDRAWN, self.ignore}
+        strange = sorted(set(counts_of(ids)) - silent - set(self.ids))
         if strange:
             msg = (
                 f"ids {strange[:5]} are not in dataset.json; "
-                f"use {', '.join(map(str, self.ids))}, or {UNDRAWN} for not drawn"
+                f"use {told_ids(self.ids)}, or {UNDRAWN} for not drawn"
             )
             raise BadFileError(msg)
-        classes = np.full(ids.shape, UNDRAWN, np.uint8)
-        for number, value in enumerate(self.ids):
-            classes[ids == value] = number
+        table = np.full(UNDRAWN + 1, UNDRAWN, np.uint8)
+        table[list(self.ids)] = range(len(self.ids))
+        classes = np.empty(ids.shape, np.uint8)
+        for plane, numbers in zip(ids, classes, strict=True):  # indices are long: a plane at a time
+            numbers[:] = table[plane]
         return classes
 
     def to_ids(self, classes: UInt8[np.ndarray, "i j k"]) -> UInt8[np.ndarray, "i j k"]:
@@ -75,3 +86,20 @@ class LabelSet:
         table = np.full(256, UNDRAWN, np.uint8)
         table[: len(self.ids)] = self.ids
         return np.asarray(table[classes])
+
+
+def counts_of(ids: Integer[np.ndarray, "i j k"]) -> dict[int, int]:
+    """Return how many voxels have each value, lowest value first."""
+    if ids.dtype != np.uint8:
+        values, numbers = np.unique(ids, return_counts=True)
+        return dict(zip(values.tolist(), numbers.tolist(), strict=True))
+    total = np.zeros(UNDRAWN + 1, np.int64)
+    for plane in ids:
+        total += np.bincount(plane.ravel(), minlength=UNDRAWN + 1)
+    return {int(value): int(total[value]) for value in np.flatnonzero(total)}
+
+
+def told_ids(ids: tuple[int, ...]) -> str:
+    """Return ids as text, however many there are."""
+    few = len(ids) <= _LISTED
+    return ", ".join(map(str, ids)) if few else f"one of the {len(ids)} ids from 0 to {max(ids)}"

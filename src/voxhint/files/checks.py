@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64
 
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Points, Soft, Strokes, Tag
-from voxhint.core.labels import UNDRAWN, LabelSet
+from voxhint.core.labels import UNDRAWN, LabelSet, counts_of
 from voxhint.files.hints import Placed
 from voxhint.files.problems import Problem
 
@@ -229,10 +229,13 @@ def drawn_problems(
     Yields:
         Problems.
     """
-    if (drawn.classes == UNDRAWN).all():
+    counts = counts_of(drawn.classes)
+    if set(counts) <= {UNDRAWN}:
         yield Problem(where, "holds nothing drawn", "draw in it, or remove it", "warning", case)
     for item in placed:
         if not (isinstance(item.hint, Tag) and item.hint.state == "absent"):
+            continue
+        if labels.number(item.hint.label) not in counts:
             continue
         voxels = np.argwhere(drawn.classes == labels.number(item.hint.label)).astype(np.float64)
         heights = drawn.grid.to_world(voxels)[:, 2] if len(voxels) else np.empty(0)

@@ -1,20 +1,21 @@
 """dataset.json: the channels and labels of a study."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from voxhint.core.errors import BadFileError
-from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
+from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet, file_name
 from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 
 NAME = "dataset.json"
 IGNORE = "ignore"
 
-_TAKEN = ("trust",)  # ends the name of a file beside the labels
+_TAKEN = ("trust", "uncertainty", "probability", "probabilities")  # end the names of our files
 _LONGEST = 100  # bytes; CASE__LABEL__trust.nii.gz must be a file name, which 255 may have
 
 
@@ -29,15 +30,27 @@ class Description:
     """Channels that some cases may lack."""
 
     labels: LabelSet
+    undrawn: int | None = None
+    """The value that means "not drawn" in drawn maps; None where nobody said, and 255 does."""
+
+
+def _has_control(name: str) -> bool:
+    """Return whether a name holds signs that steer a terminal instead of being printed."""
+    return any(unicodedata.category(sign) == "Cc" for sign in name)
 
 
 def bad_name(name: str) -> str | None:
-    """Return why a case or label cannot be called so, or None if it can."""
+    """Return why a case or a label's file cannot be called so, or None if it can."""
     if not name.strip():
         return "is empty"
     if "__" in name:
         return "holds '__', which parts case and label in file names"
-    if name != name.strip() or name.startswith(".") or any(c in name for c in '/\\:"\0\n\r\t'):
+    if (
+        _has_control(name)
+        or name != name.strip()
+        or name[0] == "."
+        or any(c in name for c in '/\\:"')
+    ):
         return "cannot be part of a file name"
     try:
         long = len(name.encode()) > _LONGEST
@@ -93,6 +106,11 @@ def _channels(value: object) -> tuple[tuple[str, ...], list[str]]:
     names = tuple(str(value[key]).strip() for key in keys)
     findings = [f"channel '{name}' is named twice" for name in _twice(names)]
     findings += ["a channel has no name"] if "" in names else []
+    findings += [
+        f"channel '{name}' holds signs that cannot be printed"
+        for name in names
+        if _has_control(name)
+    ]
     return names, findings
 
 
@@ -101,10 +119,17 @@ def _twice(values: tuple[Any, ...]) -> list[Any]:
 
 
 def _name_findings(names: tuple[str, ...]) -> list[str]:
-    findings = [f"label '{name}' {why}" for name in names if (why := bad_name(name))]
-    return findings + [
-        f"label '{name}' has a name we use ourselves" for name in names if name.lower() in _TAKEN
+    files = {name: file_name(name) for name in names}
+    findings = [f"label '{name}' {why}" for name, file in files.items() if (why := bad_name(file))]
+    findings += [
+        f"label '{name}' has a name we use ourselves"
+        for name, file in files.items()
+        if file.casefold() in _TAKEN
     ]
+    for shared in _twice(tuple(file.casefold() for file in files.values())):
+        alike = [repr(name) for name, file in files.items() if file.casefold() == shared]
+        findings.append(f"labels {' and '.join(alike)} would have files of one name")
+    return findings
 
 
 def _id_findings(ids: Mapping[str, Any]) -> list[str]:
@@ -140,6 +165,18 @@ def _labels(value: object) -> tuple[LabelSet | None, list[str]]:
     return LabelSet(names, ids, value.get(IGNORE)), []
 
 
+def _undrawn(value: object, labels: LabelSet | None) -> tuple[int | None, list[str]]:
+    """Return the value that means "not drawn", if somebody said, and what is wrong with it."""
+    if value is None:
+        return None, []
+    if type(value) is not int or not 0 <= value <= UNDRAWN:
+        return None, [f"undrawn is {value!r}; it must be a whole number of 0 to {UNDRAWN}"]
+    taken = {} if labels is None else dict(zip(labels.ids[1:], labels.foreground, strict=True))
+    if value in taken:
+        return None, [f"undrawn is {value}, which is the id of label '{taken[value]}'"]
+    return value, []
+
+
 def _optional(value: object, channels: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
     if not isinstance(value, list):
         return (), ["optional_channels must be a list of channel names"]
@@ -149,11 +186,14 @@ def _optional(value: object, channels: tuple[str, ...]) -> tuple[tuple[str, ...]
     return tuple(name for name in channels if name in value), []
 
 
-def read_description(path: Path) -> tuple[Description | None, tuple[Problem, ...]]:
+def read_description(
+    path: Path, *, undrawn: int | None = None
+) -> tuple[Description | None, tuple[Problem, ...]]:
     """Read dataset.json.
 
     Args:
         path: The file.
+        undrawn: The value that means "not drawn", whatever the file says of it.
 
     Returns:
         What it says, or None if that cannot be used; and every problem in it.
@@ -162,6 +202,22 @@ def read_description(path: Path) -> tuple[Description | None, tuple[Problem, ...
         spec = read_object(path)
     except BadFileError as error:
         return None, (problem_of(error, NAME),)
+    if undrawn is not None:
+        spec = {**spec, "undrawn": undrawn}
+    return describe(spec)
+
+
+def describe(
+    spec: Mapping[str, Any],
+) -> tuple[Description | None, tuple[Problem, ...]]:
+    """Read what dataset.json holds, or would hold.
+
+    Args:
+        spec: Its keys and values.
+
+    Returns:
+        What it says, or None if that cannot be used; and every problem in it.
+    """
     missing = [key for key in ("channel_names", "labels") if key not in spec]
     if missing:
         advice = "write it as for nnU-Net v2 (channel_names, labels, file_ending)"
@@ -169,8 +225,9 @@ def read_description(path: Path) -> tuple[Description | None, tuple[Problem, ...
     channels, findings = _channels(spec["channel_names"])
     labels, more = _labels(spec["labels"])
     optional, rest = _optional(spec.get("optional_channels", []), channels)
-    findings += more + (rest if channels else [])
+    undrawn, last = _undrawn(spec.get("undrawn"), labels)
+    findings += more + (rest if channels else []) + last
     problems = tuple(Problem(NAME, finding, "mend dataset.json") for finding in findings)
     if problems or labels is None:
         return None, problems
-    return Description(channels, optional, labels), ()
+    return Description(channels, optional, labels, undrawn), ()

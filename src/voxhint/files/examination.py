@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Hint, Soft, Strokes, Tag
-from voxhint.core.labels import UNDRAWN
+from voxhint.core.labels import UNDRAWN, counts_of
 from voxhint.core.volume import Volume
 from voxhint.files.checks import channel_problems, contradictions, drawn_problems, place_problems
+from voxhint.files.drawn import form_of
 from voxhint.files.hints import Placed
-from voxhint.files.images import image_warnings, read_grid, read_ids, read_volume
+from voxhint.files.images import image_warnings, read_grid, read_volume
+from voxhint.files.masks import mask_grid, read_mask
 from voxhint.files.places import Place, place_of
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.slips import double_clicks
@@ -30,6 +33,9 @@ class Depth:
 
     dense: bool
     """Whether dense masks of training images count."""
+
+    truths: bool = False
+    """Whether the voxels of truths of test images are held against the labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +83,15 @@ def _warning(told: str, where: str, case: str) -> Problem:
 def _mask_problems(
     study: Study, path: Path, case: str, grids: Sequence[Grid], depth: Depth
 ) -> Iterator[Problem]:
-    """Yield what is wrong with a dense mask; its voxels are read only when deep."""
+    """Yield what is wrong with a dense mask or a truth; its voxels are read only when deep."""
     where = path.relative_to(study.root).as_posix()
     try:
         if depth.deep:
-            ids, grid = read_ids(path)
-            if (study.labels.to_classes(ids) == UNDRAWN).any():
+            ids, grid = read_mask(path, study.labels, grids, undrawn=study.undrawn)
+            if depth.dense and (study.labels.to_classes(ids) == UNDRAWN).any():
                 yield Problem(where, "leaves voxels undrawn", "fill them", case=case)
         else:
-            grid = read_grid(path)
+            grid = mask_grid(path, study.labels, grids)
     except BadFileError as error:
         yield problem_of(error, where, case=case)
         return
@@ -106,15 +112,30 @@ def _drawn(
     """Return what one file of drawn hints says, and what is wrong with it."""
     where = file.path.relative_to(study.root).as_posix()
     try:
-        hint = read_voxel_hint(file, study.labels)
+        hint = read_voxel_hint(file, study.labels, grids)
     except BadFileError as error:
         return Examined(frozenset(), (problem_of(error, where, case=file.case),))
     problems = list(_off_grid(hint.grid, grids, where, file.case))
     if isinstance(hint, Soft):
         return Examined(frozenset({hint.label}), tuple(problems))
     problems += drawn_problems(hint, file.case, study.labels, placed, where)
-    numbers = [int(number) for number in np.unique(hint.classes) if number != UNDRAWN]
+    counts = counts_of(hint.classes)
+    if file.kind == "labels" and file.undrawn is None and UNDRAWN not in counts:
+        problems += _specks(hint.classes, where, file.case)
+    numbers = [number for number in counts if number != UNDRAWN]
     return Examined(frozenset(study.labels.names[number] for number in numbers), tuple(problems))
+
+
+def _specks(classes: UInt8[np.ndarray, "i j k"], where: str, case: str) -> Iterator[Problem]:
+    """Yield a warning if a mask of `labelsTr` may hold clicks rather than whole small objects."""
+    if form_of(classes) == "specks":
+        drawn = int((classes > 0).sum())
+        finding = (
+            f"holds label ids in {drawn} voxels that have no inside, and 0 in the other "
+            f"{classes.size - drawn}, which count as background"
+        )
+        advice = f"say --undrawn 0 if 0 means not drawn, --undrawn {UNDRAWN} if it is right so"
+        yield Problem(where, finding, advice, "warning", case)
 
 
 def _hinted(hint: Hint) -> str | None:
@@ -162,7 +183,7 @@ def examine_training(
 
 
 def examine_test(study: Study, files: CaseFiles, *, depth: Depth) -> tuple[Problem, ...]:
-    """Return what is wrong with a test case; of its truth, the header is read at most.
+    """Return what is wrong with a test case, its truth included, from which nothing is learnt.
 
     Args:
         study: Where the case belongs.
@@ -174,6 +195,6 @@ def examine_test(study: Study, files: CaseFiles, *, depth: Depth) -> tuple[Probl
     """
     grids, problems = _grids(study, files, depth)
     if files.truth:
-        shallow = Depth(deep=False, dense=False)
-        problems += _mask_problems(study, files.truth, files.name, list(grids.values()), shallow)
+        truth = Depth(depth.truths, dense=False)
+        problems += _mask_problems(study, files.truth, files.name, list(grids.values()), truth)
     return tuple(problems)

@@ -1,7 +1,5 @@
 """Hints to disk, in the formats a study's `hints` folder is read from."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import assert_never
@@ -11,10 +9,11 @@ from jaxtyping import Float64
 
 from voxhint.core.errors import BadHintError, about
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
-from voxhint.core.labels import UNDRAWN, LabelSet
+from voxhint.core.labels import UNDRAWN, LabelSet, file_name
 from voxhint.files.atomic import write_text
 from voxhint.files.hints import columns_of
 from voxhint.files.images import write_ids, write_probability
+from voxhint.files.tables import table_text
 
 _Rows = list[tuple[str, ...]]
 
@@ -39,7 +38,7 @@ def write_hints(folder: Path, hints: Mapping[str, tuple[Hint, ...]], labels: Lab
             for hint in given:
                 _require_known(hint, labels)
                 if isinstance(hint, Soft):
-                    path = folder / "soft" / f"{case}__{hint.label}.nii.gz"
+                    path = folder / "soft" / f"{case}__{file_name(hint.label)}.nii.gz"
                     write_probability(path, hint.probability, hint.grid)
                 elif not isinstance(hint, Strokes):
                     name, rows = _rows(case, hint)
@@ -112,8 +111,5 @@ def _table(name: str, rows: _Rows) -> str:
     extra = {"tags.csv": ("z_min", "z_max"), "points.csv": ("confidence",)}.get(name, ())
     header = (*columns_of(name), *extra)
     width = max(len(row) for row in rows) if rows else len(columns_of(name))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header[:width])
-    writer.writerows((*row, *[""] * (width - len(row))) for row in rows)
-    return text.getvalue()
+    cells = [dict(zip(header, row, strict=False)) for row in rows]
+    return table_text(cells, header[:width])

@@ -22,7 +22,7 @@ from voxhint.files.nodata import measured
 from voxhint.files.problems import reading
 from voxhint.files.sane import require_near
 
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
 """File names read as images; a folder is read as a DICOM series."""
 
 _HIGHEST_ID = 255

@@ -40,7 +40,7 @@ class Survey:
         return tuple(problem for problem in self.problems if _grave(problem))
 
 
-def _draft(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
+def _draft(root: Path, undrawn: int | None) -> tuple[Draft | None, tuple[Problem, ...]]:
     if not os.path.isdir(root):  # noqa: PTH112 - Path.is_dir raises where permission is denied
         return None, (Problem(str(root), "is no folder", "give the folder of a study"),)
     try:
@@ -48,7 +48,7 @@ def _draft(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
     except BadFileError as error:
         return None, (problem_of(error, root.name),)
     if os.path.lexists(root / NAME):
-        return read_layout(root)
+        return read_layout(root, undrawn=undrawn)
     if os.path.lexists(root / LUNA16):
         return read_luna16(root)
     return None, (Problem(NAME, "is missing", "describe the channels and labels in it"),)
@@ -158,7 +158,14 @@ def _usable(draft: Draft, problems: Iterable[Problem]) -> Study:
     )
 
 
-def survey(root: Path, *, deep: bool = False, dense: bool = False) -> Survey:
+def survey(
+    root: Path,
+    *,
+    deep: bool = False,
+    dense: bool = False,
+    undrawn: int | None = None,
+    truths: bool = False,
+) -> Survey:
     """Look at a study and collect every problem in it.
 
     Headers, tables and drawn hints are read; the voxels of images only if asked.
@@ -167,15 +174,17 @@ def survey(root: Path, *, deep: bool = False, dense: bool = False) -> Survey:
         root: A folder as for nnU-Net v2 with hints, or as LUNA16 gives it out.
         deep: Whether to read every voxel too.
         dense: Whether dense masks stand in for hints.
+        undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
+        truths: Whether truths of test cases will be needed: their values are then looked at.
 
     Returns:
         The usable part of the study, and the problems in the order of its folders.
     """
     root = Path(root)
-    draft, problems = _draft(root)
+    draft, problems = _draft(root, undrawn)
     if draft is None:
         return Survey(None, problems)
-    study, depth, hints = draft.study, Depth(deep, dense), _by_case(draft)
+    study, depth, hints = draft.study, Depth(deep, dense, truths), _by_case(draft)
     found = [*draft.problems, *_mixed(study), *hints.strays]
     seen: dict[str, Examined] = {}
     for files in study.training:
@@ -197,7 +206,13 @@ def _refusal(errors: tuple[Problem, ...]) -> str:
 
 
 def open_study(
-    root: Path, *, skip_bad: bool = False, deep: bool = False, dense: bool = False
+    root: Path,
+    *,
+    skip_bad: bool = False,
+    deep: bool = False,
+    dense: bool = False,
+    undrawn: int | None = None,
+    truths: bool = False,
 ) -> tuple[Study, tuple[Problem, ...]]:
     """Open a study for a run.
 
@@ -206,6 +221,8 @@ def open_study(
         skip_bad: Whether to set bad cases aside and go on with the others.
         deep: Whether to read every voxel too.
         dense: Whether dense masks stand in for hints.
+        undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
+        truths: Whether truths of test cases will be needed: their values are then looked at.
 
     Returns:
         The study, and its problems: warnings, and what was set aside.
@@ -214,7 +231,7 @@ def open_study(
         BadStudyError: The study has errors; with `skip_bad`, errors of the whole study, or no
             case without one.
     """
-    seen = survey(root, deep=deep, dense=dense)
+    seen = survey(root, deep=deep, dense=dense, undrawn=undrawn, truths=truths)
     barred = tuple(item for item in seen.errors if not skip_bad or item.case is None)
     if barred or seen.study is None:
         raise BadStudyError(_refusal(barred or seen.problems))

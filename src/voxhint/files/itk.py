@@ -74,12 +74,12 @@ def _require_millimetres(header: Header) -> None:
             raise BadFileError(msg)
 
 
-def _open(path: Path) -> Any:  # noqa: ANN401
+def _open(path: Path, *, layers: bool = False) -> Any:  # noqa: ANN401
     _require_harmless(path)
     reader = _itk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
-    if reader.GetNumberOfComponents() != 1:
+    if reader.GetNumberOfComponents() != 1 and not layers:
         msg = f"{path.name}: voxels of {reader.GetNumberOfComponents()} values; give one file each"
         raise BadFileError(msg)
     spatial_shape(path, tuple(reader.GetSize()))
@@ -93,7 +93,9 @@ def _open(path: Path) -> Any:  # noqa: ANN401
 
 def _voxels(path: Path, reader: Any) -> Voxels:  # noqa: ANN401
     kind = _itk.GetArrayFromImage(_itk.Image([1, 1, 1], reader.GetPixelID())).dtype
-    return voxels_of(path, tuple(int(count) for count in reader.GetSize()), kind)
+    layers = reader.GetNumberOfComponents()
+    shape = tuple(int(count) for count in reader.GetSize())
+    return voxels_of(path, shape if layers == 1 else (layers, *shape), kind)
 
 
 def _grid(path: Path, reader: Any) -> Grid:  # noqa: ANN401
@@ -186,3 +188,18 @@ def read_itk(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:
     grid = _grid(path, reader)
     values = read_voxels(_voxels(path, reader))
     return np.ascontiguousarray(values.reshape(grid.shape[::-1]).transpose(2, 1, 0)), grid
+
+
+def read_itk_layers(path: Path) -> tuple[Shaped[np.ndarray, "layer i j k"], Grid]:
+    """Return the layers of a file with several values a voxel, and their grid.
+
+    Args:
+        path: A .nrrd file whose first axis may be a list; SimpleITK's errors pass through.
+
+    Returns:
+        One image for each value of a voxel, in C order, and the grid in RAS+.
+    """
+    reader = _open(path, layers=True)
+    grid = _grid(path, reader)
+    values = read_voxels(_voxels(path, reader))
+    return np.ascontiguousarray(values.reshape(*grid.shape[::-1], -1).transpose(3, 2, 1, 0)), grid

@@ -2,21 +2,22 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError
-from voxhint.core.labels import BACKGROUND
+from voxhint.core.labels import file_name
 from voxhint.files.description import NAME, Description, bad_name, read_description, read_object
+from voxhint.files.drawn import VoxelKind
 from voxhint.files.hints import TABLES, Placed, read_hint_table
 from voxhint.files.images import SUFFIXES, image_stem, image_suffix
 from voxhint.files.itk import data_names
-from voxhint.files.markups import SUFFIX as MARKUPS
+from voxhint.files.markups import SUFFIXES as MARKUPS
 from voxhint.files.markups import read_markups
 from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
-from voxhint.files.strokes import VoxelFile, VoxelKind
+from voxhint.files.strokes import VoxelFile
 from voxhint.files.study import CaseFiles, Draft, Study
 from voxhint.files.tables import read_table
 
@@ -52,6 +53,12 @@ def some(names: Iterable[str]) -> str:
     listed = sorted(names)
     more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     return ", ".join(listed[:_NAMED]) + more
+
+
+def cases_in(folder: Path) -> set[str]:
+    """Return the cases of which a folder of the study holds images or masks, by their names."""
+    stems = [image_stem(path) for path in listing(folder)]
+    return {match[1] if (match := _CHANNEL.fullmatch(stem)) else stem for stem in stems}
 
 
 def listing(folder: Path) -> list[Path]:
@@ -222,21 +229,23 @@ def _label_of(stem: str) -> tuple[str, str]:
 def _voxel_files(root: Path, spec: Description, notes: _Notes) -> list[VoxelFile]:
     """Return every file of drawn hints."""
     files = [
-        VoxelFile(case, "labels", path) for case, path in _masks(root, "labelsTr", notes).items()
+        VoxelFile(case, "labels", path, undrawn=spec.undrawn)
+        for case, path in _masks(root, "labelsTr", notes).items()
     ]
+    labels = {file_name(name): name for name in spec.labels.foreground}
     for kind in _DRAWN:
         for stem, path in _masks(root, f"hints/{kind}", notes).items():
             case, parted, label = notes.named(stem.partition("__")[0]), *_label_of(stem)
             where = f"hints/{kind}/{path.name}"
             if kind != "soft":
-                files.append(VoxelFile(stem, kind, path))
+                files.append(VoxelFile(stem, kind, path, undrawn=spec.undrawn))
             elif not parted:
                 notes.error(where, "names no label", "call it CASE__LABEL.nii.gz", case)
-            elif label == BACKGROUND or label not in spec.labels.names:
-                advice = f"use one of {', '.join(spec.labels.foreground)}"
+            elif label not in labels:
+                advice = f"use one of {', '.join(labels)}"
                 notes.error(where, f"'{label}' is no foreground label", advice, case)
             else:
-                files.append(VoxelFile(case, kind, path, label))
+                files.append(VoxelFile(case, kind, path, labels[label]))
     return files
 
 
@@ -255,7 +264,7 @@ def _placed(root: Path, spec: Description, notes: _Notes) -> list[Placed]:
     for path in _listed(root, "hints/markups", notes):
         where = f"hints/markups/{path.name}"
         if not path.name.endswith(MARKUPS):
-            notes.warn(where, "is not read", f"markups end in {MARKUPS}")
+            notes.warn(where, "is not read", f"markups end in {' or '.join(MARKUPS)}")
             continue
         read = read_markups(path, sorted(notes.own), spec.labels, where=where)
         placed += (replace(hint, case=notes.named(hint.case)) for hint in read.hints)
@@ -263,16 +272,27 @@ def _placed(root: Path, spec: Description, notes: _Notes) -> list[Placed]:
     return placed
 
 
-def _subjects(root: Path, cases: set[str], notes: _Notes) -> dict[str, tuple[str, str | None]]:
-    """Return subject and site by case, from cases.csv."""
+def read_subjects(
+    root: Path, cases: Set[str], known: Set[str] = frozenset()
+) -> tuple[dict[str, tuple[str, str | None]], tuple[Problem, ...]]:
+    """Return subject and site by case, from cases.csv if it is there.
+
+    Args:
+        root: The folder it lies in.
+        cases: Those that should have a row.
+        known: Others that may have one.
+
+    Returns:
+        What it says of each case, and what is wrong with it.
+    """
     path = root / "cases.csv"
+    notes = _Notes(own={plain(name): name for name in (*known, *cases)})
     if not os.path.lexists(path):
-        return {}
+        return {}, ()
     try:
         table = read_table(path, path.name, needed=("case", "subject"), known=("site",))
     except BadFileError as error:
-        notes.problems.append(problem_of(error, path.name))
-        return {}
+        return {}, (problem_of(error, path.name),)
     notes.problems += table.problems
     found: dict[str, tuple[str, str | None]] = {}
     for row in table.rows:
@@ -283,13 +303,13 @@ def _subjects(root: Path, cases: set[str], notes: _Notes) -> dict[str, tuple[str
         elif found.setdefault(case, said) != said:
             finding = f"case '{case}' belongs to two subjects or sites"
             notes.error(row.where, finding, "keep one row", case)
-    if strange := set(found) - cases:
+    if strange := set(found) - cases - known:
         finding = f"names {len(strange)} cases without images ({some(strange)})"
         notes.warn(path.name, finding, "remove the rows, or add the images")
     if lacking := cases - set(found):
         finding = f"has no row for {len(lacking)} cases ({some(lacking)})"
         notes.warn(path.name, finding, "add them; each counts as its own subject")
-    return found
+    return found, tuple(notes.problems)
 
 
 def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
@@ -319,16 +339,19 @@ def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
     return design & cases
 
 
-def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
+def read_layout(
+    root: Path, *, undrawn: int | None = None
+) -> tuple[Draft | None, tuple[Problem, ...]]:
     """Walk a study folder laid out as for nnU-Net v2, with hints.
 
     Args:
         root: Holds dataset.json.
+        undrawn: The value that means "not drawn", whatever dataset.json says of it.
 
     Returns:
         What was found, or None if dataset.json cannot be used; and what is wrong so far.
     """
-    spec, problems = read_description(root / NAME)
+    spec, problems = read_description(root / NAME, undrawn=undrawn)
     if spec is None:
         return None, problems
     notes = _Notes()
@@ -339,7 +362,8 @@ def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
         notes.error("imagesTr", "holds no case", "put images with hints there, as CASE_0000.nii.gz")
     names = set(training) | set(test)
     notes.own = {plain(name): name for name in names}
-    subjects = _subjects(root, names, notes)
+    subjects, told = read_subjects(root, names)
+    notes.problems += told
     truths = _masks_of(root, "labelsTs", "imagesTs", set(test), notes)
     denses = _masks_of(root, "denseTr", "imagesTr", set(training), notes)
 
@@ -353,6 +377,7 @@ def read_layout(root: Path) -> tuple[Draft | None, tuple[Problem, ...]]:
         channels=spec.channels,
         optional_channels=spec.optional,
         labels=spec.labels,
+        undrawn=spec.undrawn,
         training=tuple(files(case, images, hinted=True) for case, images in training.items()),
         test=tuple(files(case, images, hinted=False) for case, images in test.items()),
         design=_design(root, set(training), notes),

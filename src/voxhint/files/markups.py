@@ -1,5 +1,6 @@
-"""3D Slicer's markups: points and boxes drawn in a viewer."""
+"""3D Slicer's markups: points, boxes and lines drawn in a viewer."""
 
+import csv
 import json
 import re
 from collections.abc import Iterable
@@ -10,30 +11,34 @@ import numpy as np
 from jaxtyping import Float64
 
 from voxhint.core.errors import BadFileError, BadHintError
-from voxhint.core.hints import Box, Points
+from voxhint.core.hints import Box, Diameter, Points
 from voxhint.core.labels import LabelSet
 from voxhint.files.hints import Placed, Reading, foreground, turn_frame
 from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 
-SUFFIX = ".mrk.json"
+SUFFIXES = (".mrk.json", ".fcsv")
 
 _FRAMES = {"LPS": "LPS", "RAS": "RAS", "1": "LPS", "0": "RAS"}  # old Slicers write numbers
 _COUNTER = re.compile(r"[-_ ]\d+$")
 _UNPLACED = ("undefined", "preview", "missing")
+_UNITS = ("mm", "millimeter", "millimetre", "millimeters", "millimetres")
+_STRAIGHT = 1e-3  # how far the axes of a box may be from unit length and right angles
 
 
 def case_of(name: str, cases: Iterable[str]) -> tuple[str, str] | None:
     """Return the case a markups file speaks of, and what its name says beyond.
 
     Args:
-        name: CASE.mrk.json, or CASE_LABEL.mrk.json; the longest case that fits is meant.
+        name: CASE.mrk.json, or CASE_LABEL.mrk.json, or .fcsv; the longest case that fits is meant.
         cases: The names there are.
 
     Returns:
         The case and the rest of the name, or None if no case fits.
     """
-    stem = name.removesuffix(SUFFIX)
+    stem = name
+    for suffix in SUFFIXES:
+        stem = stem.removesuffix(suffix)
     fitting = [
         case
         for case in cases
@@ -93,13 +98,54 @@ def _box(markup: dict[str, Any], frame: str, label: str) -> Box:
     if size.min() <= 0:
         msg = f"the box has size {size.tolist()}; draw it with some extent"
         raise BadHintError(msg)
-    turn = np.array(markup.get("orientation") or np.eye(3).ravel(), dtype=np.float64)
-    if turn.size != 9 or not np.isfinite(turn).all():
-        msg = f"orientation is {markup.get('orientation')}; it must be nine numbers"
-        raise BadHintError(msg)
     # signs do not matter for the half widths, so LPS and RAS agree here
-    half = np.abs(turn.reshape(3, 3)) @ (size / 2)
+    half = np.abs(_turn(markup.get("orientation"))) @ (size / 2)
     return Box(label, centre - half, centre + half)
+
+
+def _turn(value: object) -> Float64[np.ndarray, "3 3"]:
+    """Return the axes of a box; the world's where none are given.
+
+    Raises:
+        BadHintError: They are not nine numbers, or not of unit length at right angles.
+    """
+    try:
+        turn = np.array(value or np.eye(3).ravel(), dtype=np.float64)
+    except (TypeError, ValueError):
+        turn = np.empty(0)
+    if turn.size != 3 * 3 or not np.isfinite(turn).all():
+        msg = f"orientation is {value}; it must be nine numbers"
+        raise BadHintError(msg)
+    turn = turn.reshape(3, 3)
+    if np.abs(turn.T @ turn - np.eye(3)).max() > _STRAIGHT:
+        lengths = ", ".join(f"{length:.3g}" for length in np.linalg.norm(turn, axis=0))
+        msg = (
+            f"orientation has axes of length {lengths}, or not at right angles; "
+            "save it from 3D Slicer again (its size gives the extent)"
+        )
+        raise BadHintError(msg)
+    return turn
+
+
+def _line(markup: dict[str, Any], frame: str, label: str) -> Diameter:
+    """Return the ball across which a line is the longest diameter.
+
+    Raises:
+        BadHintError: It does not have two ends apart.
+    """
+    ends = [
+        turn_frame(frame, _triple(control.get("position"), "position"))
+        for control in markup.get("controlPoints") or []
+        if control.get("positionStatus") not in _UNPLACED
+    ]
+    if len(ends) != 2:
+        msg = f"the line has {len(ends)} of its 2 ends; place both, or remove it"
+        raise BadHintError(msg)
+    length = float(np.linalg.norm(ends[1] - ends[0]))
+    if length <= 0:
+        msg = "the line has both ends at one place; draw it across the object, or remove it"
+        raise BadHintError(msg)
+    return Diameter(label, (ends[0] + ends[1]) / 2, length)
 
 
 def _points(
@@ -117,7 +163,7 @@ def _points(
 
 def _markup(
     markup: dict[str, Any], rest: str, labels: LabelSet
-) -> tuple[Points, ...] | tuple[Box] | None:
+) -> tuple[Points, ...] | tuple[Box | Diameter] | None:
     """Return the hints of one markup, or None if it is of a kind that says nothing to us.
 
     Raises:
@@ -125,17 +171,20 @@ def _markup(
     """
     system = str(markup.get("coordinateSystem", "LPS")).upper()
     unit = markup.get("coordinateUnits", "mm")
+    if isinstance(unit, list) and unit:  # a coded entry: value, scheme, meaning
+        unit = unit[0]
     names = (markup.get("name"), rest)
-    if system not in _FRAMES or unit != "mm":
+    if system not in _FRAMES or unit not in _UNITS:
         msg = f"coordinates are {system} in {unit}; use LPS or RAS in mm"
         raise BadHintError(msg)
     match markup.get("type"):
         case "Fiducial" | "PointList":
             return tuple(_points(markup, _FRAMES[system], names, labels))
-        case "ROI":
+        case "ROI" | "Line" as kind:
             tips = [control.get("label") for control in markup.get("controlPoints") or []]
             label = foreground(labels, _label((*names, *tips), labels))
-            return (_box(markup, _FRAMES[system], label),)
+            shape = _box if kind == "ROI" else _line
+            return (shape(markup, _FRAMES[system], label),)
         case _:
             return None
 
@@ -143,13 +192,13 @@ def _markup(
 def read_markups(
     path: Path, cases: Iterable[str], labels: LabelSet, *, where: str | None = None
 ) -> Reading:
-    """Read points and boxes from a .mrk.json file.
+    """Read points, boxes and lines from a .mrk.json file, or points from a .fcsv file.
 
     The label of a point is the first of these that is a label of the study, a counter such as
     "-1" at its end forgiven: its own label, the markup's name, the file name after CASE_.
 
     Args:
-        path: The file, called CASE.mrk.json or CASE_something.mrk.json.
+        path: The file, called CASE.mrk.json or CASE_something.mrk.json, or the same with .fcsv.
         cases: The names of the cases there are, in form C.
         labels: The study's.
         where: How to call it in problems; its name if None.
@@ -164,7 +213,7 @@ def read_markups(
         return Reading(problems=(Problem(where, finding, "call it CASE_LABEL.mrk.json"),))
     case, rest = found
     try:
-        markups = _read(path)
+        markups = _read_list(path) if path.suffix == ".fcsv" else _read(path)
     except BadFileError as error:
         return Reading(problems=(problem_of(error, where, case=case),))
     hints: list[Placed] = []
@@ -178,7 +227,9 @@ def read_markups(
             continue
         if marks is None:
             finding = f"markup of type {markup.get('type')} is not read"
-            problems.append(Problem(place, finding, "draw points or a box", "warning", case))
+            problems.append(
+                Problem(place, finding, "draw points, a box or a line", "warning", case)
+            )
         hints += [Placed(case, mark, place) for mark in marks or ()]
     return Reading(tuple(hints), tuple(problems))
 
@@ -201,3 +252,35 @@ def _read(path: Path) -> list[dict[str, Any]]:
             msg = f"{path.name}: a control point is not an object; save it from 3D Slicer again"
             raise BadFileError(msg)
         return list(markups)
+
+
+_COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
+
+
+def _read_list(path: Path) -> list[dict[str, Any]]:
+    """Return the points of a .fcsv file of Slicer 4 as one markup.
+
+    Raises:
+        BadFileError: It is not such a file, or does not say its frame.
+    """
+    with reading(path):
+        lines = plain(path.read_text(encoding="utf-8-sig")).splitlines()
+        notes = (line.lstrip("# ").partition("=") for line in lines if line.startswith("#"))
+        said = {key.strip().lower(): value.strip().lower() for key, _, value in notes}
+        columns = said.get("columns", _COLUMNS.lower()).split(",")
+        frame = said.get("coordinatesystem")
+        if frame is None or not {"x", "y", "z"} <= set(columns):
+            msg = (
+                f"{path.name}: does not say CoordinateSystem or columns; save it from Slicer again"
+            )
+            raise BadFileError(msg)
+        rows = csv.reader(line for line in lines if line.strip() and not line.startswith("#"))
+        cells = [dict(zip(columns, row, strict=False)) for row in rows]
+        if not cells:
+            msg = f"{path.name}: holds no points; place some, or remove it"
+            raise BadFileError(msg)
+        controls = [
+            {"label": row.get("label"), "position": [row.get(axis) for axis in "xyz"]}
+            for row in cells
+        ]
+        return [{"type": "Fiducial", "coordinateSystem": frame, "controlPoints": controls}]

@@ -11,10 +11,11 @@ from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.volume import Mask
 from voxhint.files.hints import Placed
-from voxhint.files.images import read_ids, read_volume
+from voxhint.files.images import read_volume
+from voxhint.files.masks import read_mask
 from voxhint.files.places import require_place
 from voxhint.files.problems import Problem
-from voxhint.files.strokes import VoxelFile, on_grid, read_voxel_hint
+from voxhint.files.strokes import VoxelFile, on_grid, read_drawn, read_voxel_hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class Study:
     design: frozenset[str] = frozenset()
     """Training cases whose dense masks developers may look at; a run never does."""
 
+    undrawn: int | None = None
+    """The value that means "not drawn" in drawn maps; None where nobody said, and 255 does."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
@@ -74,17 +78,18 @@ def _truth(study: Study, files: CaseFiles, grids: list[Grid]) -> Mask | None:
     Raises:
         BadFileError: It lies elsewhere than the images, or `denseTr` has gaps.
     """
-    partial = [
-        file.path for file in study.stroke_files.get(files.name, ()) if file.kind == "labels"
-    ]
-    for path in [files.dense] if files.dense else partial:
-        ids, grid = read_ids(path)
-        place = require_place(path, grid, grids)
-        if (study.labels.to_classes(ids) != UNDRAWN).all():
-            return Mask(ids, place, study.labels)
-        if files.dense:
-            msg = f"{path.name}: leaves voxels undrawn; a dense mask must fill them all"
+    drawn = [f for f in study.stroke_files.get(files.name, ()) if f.kind == "labels"]
+    if files.dense:
+        ids, grid = read_mask(files.dense, study.labels, grids, undrawn=study.undrawn)
+        if (study.labels.to_classes(ids) == UNDRAWN).any():
+            msg = f"{files.dense.name}: leaves voxels undrawn; a dense mask must fill them all"
             raise BadFileError(msg)
+        return Mask(ids, require_place(files.dense, grid, grids), study.labels)
+    for file in drawn:
+        hint = read_drawn(file, study.labels, grids)
+        if (hint.classes != UNDRAWN).all():
+            place = require_place(file.path, hint.grid, grids)
+            return Mask(study.labels.to_ids(hint.classes), place, study.labels)
     return None
 
 
@@ -113,7 +118,7 @@ def load_case(study: Study, files: CaseFiles, *, hints: bool = True, dense: bool
     training = any(files.name == other.name for other in study.training)
     drawn: list[Hint] = []
     for file in study.stroke_files.get(files.name, ()) if hints and training else ():
-        hint = read_voxel_hint(file, study.labels)
+        hint = read_voxel_hint(file, study.labels, grids)
         drawn.append(on_grid(hint, require_place(file.path, hint.grid, grids)))
     written = study.hints.get(files.name, ()) if hints and training else ()
     truth = _truth(study, files, grids) if dense and training else None

@@ -1,16 +1,22 @@
-"""CSV files as people save them: a byte order mark, CRLF and spaces are forgiven, little else."""
+"""CSV files as people and spreadsheets save them, read where there is one way to read them."""
 
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError, BadHintError
 from voxhint.files.names import plain
 from voxhint.files.problems import Problem, reading
 
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_PARTED_BY = (",", ";", "\t")
+_NAMED = re.compile(r"sep=.\r?\n")  # a first line of spreadsheets
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet reads as a formula
+_NAMES = ("case", "label", "state", "subject", "site", "frame", "seriesuid")
 _FARTHEST_MM = 1e5  # no scanner's room is larger than a hundred metres
 
 
@@ -22,6 +28,8 @@ class Row:
     """The file and the row, counted from 1 with the header."""
 
     cells: Mapping[str, str]
+    comma: bool = False
+    """Whether numbers are written with a decimal comma."""
 
     def text(self, column: str) -> str:
         """Return a cell that may be empty, or whose column may be missing."""
@@ -57,12 +65,16 @@ class Row:
             BadHintError: It is no number, not finite, or larger than any scanner's room.
         """
         text = self.cells[column]
+        plain = text.replace(",", ".") if self.comma and _DECIMAL_COMMA.fullmatch(text) else text
+        if self.comma and plain == text and "." in text:
+            plain = ""  # it may part thousands
         try:
-            value = float(text) if "_" not in text else math.nan
+            value = float(plain) if "_" not in plain else math.nan
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            msg = f"{column} is '{text}'; write a plain number with a decimal point"
+            sign = "comma, as in other rows" if self.comma else "point"
+            msg = f"{column} is '{text}'; write a plain number with a decimal {sign}"
             raise BadHintError(msg)
         if abs(value) > _FARTHEST_MM:
             msg = f"{column} is {text}, more than {_FARTHEST_MM:g} mm; give world millimetres"
@@ -120,6 +132,24 @@ def _columns(path: Path, names: list[str], needed: tuple[str, ...]) -> None:
         raise BadFileError(msg)
 
 
+def _parted_by(text: str, needed: tuple[str, ...]) -> str:
+    """Return the sign between the cells: a comma, unless only another gives the needed columns."""
+    head = text.lstrip("\r\n").splitlines()[0]
+    fitting = [
+        sign
+        for sign in _PARTED_BY
+        if set(needed) <= {name.strip(' "').lower() for name in head.split(sign)}
+    ]
+    return fitting[0] if len(fitting) == 1 else ","
+
+
+def _cells(rows: Iterable[Row], names: Iterable[str]) -> Iterator[str]:
+    """Yield the cells that hold numbers, which names of cases and labels are not."""
+    numeric = [name for name in names if name not in _NAMES]
+    for row in rows:
+        yield from (row.cells[name] for name in numeric)
+
+
 def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[str, ...]) -> Table:
     """Read a CSV file with a header line.
 
@@ -133,7 +163,10 @@ def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[
         Its rows; rows of a wrong length become problems.
     """
     with reading(path):
-        lines = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+        text = _text(path)
+        text = text[named.end() :] if (named := _NAMED.match(text)) else text
+        sign = _parted_by(text, needed)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True)
         names = [name.strip().lower() for name in next(lines)]
         _columns(path, names, needed)
         problems = [
@@ -147,18 +180,37 @@ def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[
                 continue
             place = f"{where} row {lines.line_num}"
             if len(cells) == len(names):
-                row = {name: plain(cell.strip()) for name, cell in zip(names, cells, strict=True)}
+                row = {
+                    name: plain(without_quote(cell.strip()))
+                    for name, cell in zip(names, cells, strict=True)
+                }
                 rows.append(Row(place, row))
                 continue
             finding = f"has {len(cells)} cells where the header has {len(names)}"
             problems.append(Problem(place, finding, "fill in or remove cells"))
-        return Table(tuple(rows), tuple(problems))
+        commas = sign != "," and any(map(_DECIMAL_COMMA.fullmatch, _cells(rows, names)))
+        return Table(tuple(replace(row, comma=commas) for row in rows), tuple(problems))
+
+
+def quoted(cell: str) -> str:
+    """Return a cell so that no spreadsheet runs it: behind a quote if it is like a formula."""
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}" if cell.lstrip("'").startswith(_FORMULA) else cell
+    return cell
+
+
+def without_quote(cell: str) -> str:
+    """Return a cell as it was before `quoted`."""
+    bare = cell.removeprefix("'")
+    return bare if bare.lstrip("'").startswith(_FORMULA) else cell
 
 
 def table_text(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str:
     """Return the text of a CSV file: a header and some columns of rows."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([quoted(row.get(name, "")) for name in columns] for row in rows)
     return text.getvalue()

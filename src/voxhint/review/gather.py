@@ -10,10 +10,11 @@ import numpy as np
 from voxhint.core.errors import BadFileError, VoxhintError
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
-from voxhint.core.labels import LabelSet
+from voxhint.core.labels import LabelSet, file_name
 from voxhint.core.volume import Mask, SoftLabel
-from voxhint.files.images import read_ids, read_probability, read_volume
+from voxhint.files.images import read_probability, read_volume
 from voxhint.files.inspection import survey
+from voxhint.files.masks import read_mask
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.measure.table import ScoreTable
 from voxhint.review.choose import Choice, choose_evenly, choose_scored
@@ -106,7 +107,7 @@ def _open_study(run_folder: Path, made: Mapping[str, Any], problems: list[str]) 
         name = Path(told).name
         problems.append(f"{name}: the study is not there any more; there are no pictures")
         return None
-    found = _attempt(partial(survey, root), problems)
+    found = _attempt(partial(survey, root, undrawn=made.get("undrawn")), problems)
     if found is not None and found.study is None:
         problems.append(f"{root.name}: the study cannot be opened; there are no pictures")
     return None if found is None else found.study
@@ -240,7 +241,7 @@ def _without(run_folder: Path, case: str) -> Path:
 
 
 def _mask(path: Path, grid: Grid, names: LabelSet) -> Mask:
-    ids, place = read_ids(path)
+    ids, place = read_mask(path, names, [grid])
     grid.require_same(place)
     return Mask(ids, grid, names)
 
@@ -251,12 +252,13 @@ def _soft(folder: Path, case: str, grid: Grid, names: LabelSet) -> SoftLabel | N
     trust = np.zeros_like(probs)
     found = False
     for number, label in enumerate(names.foreground, start=1):
-        path = folder / f"{case}__{label}{_ENDING}"
+        path = folder / f"{case}__{file_name(label)}{_ENDING}"
         if path.exists():
             found = True
             probs[number], place = read_probability(path)
             grid.require_same(place)
-            trust[number], _ = read_probability(folder / f"{case}__{label}__trust{_ENDING}")
+            beside = f"{case}__{file_name(label)}__trust{_ENDING}"
+            trust[number], _ = read_probability(folder / beside)
     probs[0] = np.clip(1 - probs.sum(axis=0), 0, 1)
     trust[0] = trust[1:].min(axis=0)
     return SoftLabel(probs, trust, grid) if found else None

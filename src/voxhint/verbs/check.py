@@ -14,7 +14,11 @@ _GAIN = 0.03  # nats: what registering channels that lie right gains by chance
 
 
 def check(
-    study: Path, *, dense: bool = False, registration_mm: float | None = None
+    study: Path,
+    *,
+    dense: bool = False,
+    registration_mm: float | None = None,
+    undrawn: int | None = None,
 ) -> tuple[tuple[Problem, ...], str]:
     """Look a study over, every voxel included.
 
@@ -23,12 +27,13 @@ def check(
         dense: Whether dense masks stand in for hints.
         registration_mm: Also tell which channels lie further than this from the first; None does
             not look.
+        undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
 
     Returns:
         The problems found, and one line that says what the study holds.
     """
     in_range(Weight | None, registration_mm, "registration_mm")
-    seen = survey(study, deep=True, dense=dense)
+    seen = survey(study, deep=True, dense=dense, undrawn=undrawn, truths=True)
     if seen.study is None:
         return seen.problems, "no study could be read"
     kinds = ", ".join(f"{count} {kind}" for kind, count in hint_kinds(seen.study).items())

@@ -39,7 +39,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         Lines for a person.
     """
     dense = recipe.train.supervision == "dense"
-    opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense)
+    opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense, undrawn=machine.undrawn)
     cases = learning_cases(opened, dense=dense)
     yield f"{len(cases)} cases to learn from, {len(opened.test)} to predict"
     fabric = open_fabric(machine)

@@ -95,7 +95,9 @@ def _study_of(run: Path) -> Study:
         raise BadFileError(msg)
     require_same(run, _JOINED)
     require_made_here(run, _MASKS)
-    seen = survey(root)  # of its hints nothing is asked: they may have changed
+    seen = survey(
+        root, undrawn=made.get("undrawn")
+    )  # of its hints nothing is asked: they may have changed
     if seen.study is None:
         raise BadFileError("\n".join(map(str, seen.errors)))
     return seen.study

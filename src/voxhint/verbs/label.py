@@ -11,6 +11,7 @@ import numpy as np
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag, Volume
 from voxhint.core.errors import BadStudyError, about
+from voxhint.core.labels import file_name
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import read_probability, write_image, write_probability
 from voxhint.files.inspection import open_study
@@ -70,11 +71,27 @@ def label(
         The output folder.
     """
     require_method(config)
-    deep = machine.skip_bad or not is_started(out)
-    opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep)
+    opened, problems = study_for(study, out, machine)
     learning_cases(opened)
     with locked(out, source=study):
         return label_cases(opened, problems, out, config=config, machine=machine, tell=tell)
+
+
+def study_for(
+    study: Path, out: Path, machine: Machine, *, dense: bool = False
+) -> tuple[Study, tuple[Problem, ...]]:
+    """Open a study for work in a folder; its voxels are looked at before the work begins.
+
+    Returns:
+        The study, and what is wrong with it.
+    """
+    return open_study(
+        study,
+        skip_bad=machine.skip_bad,
+        deep=machine.skip_bad or not is_started(out),
+        dense=dense,
+        undrawn=machine.undrawn,
+    )
 
 
 def label_cases(
@@ -165,7 +182,12 @@ def label_inputs(study: Study, config: LabelConfig) -> dict[str, str]:
     """Return the hashes of what labelling learns from: the study, and weights given by name."""
     weights = config.predictor_weights
     named = {} if weights is None else {"predictor_weights": hash_of([Path(weights)])}
-    return {**study_inputs(study.root, HINT_PARTS), **named}
+    return {**study_inputs(study.root, HINT_PARTS), **named, **drawn_as(study)}
+
+
+def drawn_as(study: Study) -> dict[str, str]:
+    """Return which value means "not drawn", as an input beside the files, where it was said."""
+    return {} if study.undrawn is None else {"undrawn": str(study.undrawn)}
 
 
 def hinted_cases(study: Study) -> tuple[CaseFiles, ...]:
@@ -322,7 +344,9 @@ def soft_label(
 
 def _paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
     return [
-        folder / f"{case}__{name}{part}.nii.gz" for name in labels.names for part in ("", "__trust")
+        folder / f"{case}__{file_name(name)}{part}.nii.gz"
+        for name in labels.names
+        for part in ("", "__trust")
     ]
 
 

@@ -8,15 +8,16 @@ import numpy as np
 
 from voxhint.config import MeasureConfig
 from voxhint.config.ranges import Natural, in_range
-from voxhint.core import LabelSet, Mask
+from voxhint.core import BACKGROUND, UNDRAWN, LabelSet, Mask
 from voxhint.core.errors import BadFileError, OutputError, about
+from voxhint.core.labels import counts_of
 from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
 from voxhint.files.images import read_ids
-from voxhint.files.layout import images_in
-from voxhint.files.names import plain
+from voxhint.files.layout import cases_in, images_in, read_subjects
+from voxhint.files.masks import read_mask
 from voxhint.files.places import place_of, require_place
-from voxhint.files.tables import read_table
+from voxhint.files.problems import Problem
 from voxhint.measure.compare import compare
 from voxhint.measure.estimate import Estimate
 from voxhint.measure.score import CaseScore, score_case
@@ -34,6 +35,12 @@ class Truth:
     labels: LabelSet
     subjects: Mapping[str, str]
     """The patient of each case; a case that is not listed is a patient of its own."""
+
+    undrawn: int | None = None
+    """What the study says that means "not drawn"; None where it does not say, and 255 does."""
+
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with `cases.csv`; `measure` refuses errors."""
 
 
 def measure(
@@ -62,6 +69,7 @@ def measure(
         The table.
     """
     told = truth if isinstance(truth, Truth) else read_truth(truth)
+    _require_subjects(told)
     rows = _rows(masks, told, config, tell)
     rng = np.random.default_rng(in_range(Natural, seed, "seed"))
     table = tabulate(
@@ -106,15 +114,28 @@ def read_truth(folder: Path) -> Truth:
         The truth.
 
     Raises:
-        BadFileError: The folder holds no mask.
+        BadFileError: The folder holds no mask, or the files beside it cannot be used.
     """
     masks = images_in(folder)
     if not masks:
         msg = f"{folder}: holds no mask; name a folder of CASE.nii.gz"
         raise BadFileError(msg)
-    labels = _labels(folder.parent / NAME, masks)
-    subjects = _subjects(folder.parent / "cases.csv")
-    return Truth(masks, labels, {case: subjects.get(plain(case), case) for case in masks})
+    labels, undrawn = _labels(folder.parent / NAME, masks)
+    others = [cases_in(folder.parent / name) for name in ("imagesTr", "imagesTs")]
+    found, problems = read_subjects(folder.parent, set(masks), set[str]().union(*others))
+    subjects = {case: subject for case, (subject, _) in found.items()}
+    return Truth(masks, labels, subjects, undrawn, problems)
+
+
+def _require_subjects(truth: Truth) -> None:
+    """Refuse a `cases.csv` with errors: intervals would go by subjects that are wrong.
+
+    Raises:
+        BadFileError: It has some.
+    """
+    errors = [str(problem) for problem in truth.problems if problem.severity == "error"]
+    if errors:
+        raise BadFileError("\n".join(errors))
 
 
 def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[CaseScore]:
@@ -127,7 +148,7 @@ def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[
     for number, (case, path) in enumerate(truth.masks.items()):
         tell("measure", number, len(truth.masks), case)
         with about(f"case {case}"):
-            true, mask, told = _pair(path, drawn[case], truth.labels)
+            true, mask, told = _pair(path, drawn[case], truth)
             if told:
                 tell("measure", number, len(truth.masks), told)
             rows += score_case(
@@ -140,33 +161,38 @@ def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[
     return rows
 
 
-def _pair(path: Path, drawn: Path, labels: LabelSet) -> tuple[Mask, Mask, str]:
+def _pair(path: Path, drawn: Path, truth: Truth) -> tuple[Mask, Mask, str]:
     """Return the truth and a mask on one grid, and what is odd about the place of the mask."""
-    true, (ids, grid) = Mask(*read_ids(path), labels), read_ids(drawn)
-    labels.to_classes(ids)  # refuses ids that are no label
-    mask = Mask(ids, require_place(drawn, grid, [true.grid]), labels)
+    ids, grid = read_mask(drawn, truth.labels)
+    true = Mask(*read_mask(path, truth.labels, [grid], undrawn=truth.undrawn), truth.labels)
+    mask = Mask(ids, require_place(drawn, grid, [true.grid]), truth.labels)
     told = place_of(grid, [true.grid]).told
     return true, mask, f"{drawn.name}: {told}" if told else ""
 
 
-def _labels(description: Path, true: Mapping[str, Path]) -> LabelSet:
+def _labels(description: Path, true: Mapping[str, Path]) -> tuple[LabelSet, int | None]:
+    """Return the labels, and which value means "not drawn" if somebody said.
+
+    Raises:
+        BadFileError: Nobody says, and the masks hold no label.
+    """
     if description.exists():
         told, problems = read_description(description)
         if told is None:
             raise BadFileError("\n".join(map(str, problems)))
-        return told.labels
+        return told.labels, told.undrawn
     found: set[int] = set()
     for path in true.values():
-        found |= {int(value) for value in np.unique(read_ids(path)[0])}
-    ids = sorted(found - {0, 255})
-    return LabelSet(("background", *(f"label {i}" for i in ids)), (0, *ids))
-
-
-def _subjects(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    table = read_table(path, path.name, needed=("case", "subject"), known=("site",))
-    return {row.text("case"): row.text("subject") for row in table.rows if row.text("subject")}
+        found |= set(counts_of(read_ids(path)[0]))
+    ids = sorted(found - {0, UNDRAWN})
+    if not ids:
+        told_of = ", ".join(map(str, sorted(found)))
+        msg = (
+            f"{description.parent}: its masks hold {told_of} alone, no label (0 is background, "
+            f"{UNDRAWN} not drawn); store the label's id, or put {NAME} there"
+        )
+        raise BadFileError(msg)
+    return LabelSet((BACKGROUND, *(f"label {i}" for i in ids)), (0, *ids)), None
 
 
 def summary_lines(table: ScoreTable) -> list[str]:

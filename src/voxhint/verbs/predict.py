@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from voxhint.config import Machine, PredictConfig
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import about
+from voxhint.core.labels import file_name
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
@@ -297,7 +298,7 @@ def _write_case(
     labels = maker.model.plan.labels
     if maker.config.probabilities:
         for name, values in zip(labels.foreground, probs[1:], strict=True):
-            write_probability(out / f"{case}__{name}.nii.gz", values, grid)
+            write_probability(out / f"{case}__{file_name(name)}.nii.gz", values, grid)
     if maker.config.uncertainty:
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
     classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)

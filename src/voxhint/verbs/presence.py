@@ -1,7 +1,5 @@
 """Image-level predictors, asked whether an image holds a label, and where they see it."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
 from voxhint.files.images import read_volume
+from voxhint.files.tables import read_table, table_text
 from voxhint.label.attribution import METHODS, attribute
 from voxhint.label.attribution import Settings as MapSettings
 from voxhint.label.calibrate import Calibration
@@ -38,6 +37,7 @@ FACTS = "presence.json"
 ALLOWED, RULED_OUT = "allowed", "ruled out"
 """What `presence.csv` says of a label: masks may hold it, or never do."""
 
+_TOLD = ("case", "label", "probability", "threshold", "in_mask")
 PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
 _ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
 _FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
@@ -238,21 +238,21 @@ def ask_presence(
         it does but nothing calibrates it.
     """
     if not table.exists():
-        rows = [("case", "label", "probability", "threshold", "in_mask")]
+        rows: list[dict[str, str]] = []
         for number, (case, images) in enumerate(cases.items()):
             tell("ask what images hold", number, len(cases), case)
             with about(f"case {case}"):
                 volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
                 scores = presence.scores(prepare_image(volumes, presence.plan)[0])
             for name, score in scores.items():
-                rows.append((case, name, *_answer(presence.facts[name], score)))
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        write_text(table, text.getvalue())
+                answer = dict(zip(_TOLD[2:], _answer(presence.facts[name], score), strict=True))
+                rows.append({"case": case, "label": name, **answer})
+        write_text(table, table_text(rows, _TOLD))
     chances: dict[str, dict[str, float]] = {case: {} for case in cases}
-    for row in csv.DictReader(io.StringIO(table.read_text("utf-8"))):
-        known = float(row["probability"] or 1)
-        chances[row["case"]][row["label"]] = known if row["in_mask"] == ALLOWED else 0.0
+    for row in read_table(table, table.name, needed=_TOLD, known=()).rows:
+        known = float(row.text("probability") or 1)
+        allowed = row.text("in_mask") == ALLOWED
+        chances[row.text("case")][row.text("label")] = known if allowed else 0.0
     return chances
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import write_json, write_text
+from voxhint.files.description import NAME, read_object
 from voxhint.files.images import read_grid, read_volume, write_image
 from voxhint.files.inspection import survey
+from voxhint.files.masks import mask_grid
 from voxhint.files.places import place_of
 from voxhint.files.register import offset, registered
 from voxhint.files.study import CaseFiles, Study
+from voxhint.files.tables import table_text
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link, link_all
 from voxhint.verbs.tell import Tell, silent
@@ -32,7 +35,13 @@ class Move:
 
 
 def register(
-    study: Path, out: Path, *, how: str, overwrite: bool = False, tell: Tell = silent
+    study: Path,
+    out: Path,
+    *,
+    how: str,
+    overwrite: bool = False,
+    undrawn: int | None = None,
+    tell: Tell = silent,
 ) -> tuple[Move, ...]:
     """Write a study in which every channel of a case lies on the grid and the body of the first.
 
@@ -41,6 +50,7 @@ def register(
         out: The new study.
         how: `rigid` or `deformable`.
         overwrite: Whether an earlier result of ours may be replaced.
+        undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
         tell: Hears of progress.
 
     Returns:
@@ -50,7 +60,7 @@ def register(
         BadStudyError: The images cannot be read, or a mask lies on a channel that would move.
     """
     require_apart(study, out)
-    seen = survey(study)
+    seen = survey(study, undrawn=undrawn)
     errors = [str(problem) for problem in seen.errors if problem.case or seen.study is None]
     if errors or seen.study is None:
         raise BadStudyError("\n".join(errors))
@@ -61,15 +71,25 @@ def register(
             _require_masks_on_first(opened, files)
     with atomic_folder(out, verb="register", overwrite=overwrite) as folder:
         _carry_over(study, folder)
+        if undrawn is not None:  # the hints go along as they are
+            write_json(folder / NAME, {**read_object(study / NAME), "undrawn": undrawn})
         moves: list[Move] = []
         for number, files in enumerate(cases):
             tell("register", number, len(cases), files.name)
             target = folder / ("imagesTr" if number < len(opened.training) else "imagesTs")
             with about(f"case {files.name}"):
                 moves += _case(opened, files, target, how)
-        rows = [f"{m.case},{m.channel},{m.before_mm:.2f},{m.after_mm:.2f}" for m in moves]
-        head = "case,channel,before_mm,after_mm"
-        write_text(folder / "registration.csv", "\n".join([head, *rows]) + "\n")
+        rows = [
+            {
+                "case": move.case,
+                "channel": move.channel,
+                "before_mm": f"{move.before_mm:.2f}",
+                "after_mm": f"{move.after_mm:.2f}",
+            }
+            for move in moves
+        ]
+        columns = ("case", "channel", "before_mm", "after_mm")
+        write_text(folder / "registration.csv", table_text(rows, columns))
         made: Mapping[str, object] = {
             "verb": "register",
             "settings": {"study": study.resolve().name, "how": how},
@@ -105,7 +125,7 @@ def _require_masks_on_first(study: Study, files: CaseFiles) -> None:
     first = read_grid(next(iter(files.images.values())))
     drawn = [file.path for file in study.stroke_files.get(files.name, ())]
     for path in (*drawn, *(mask for mask in (files.dense, files.truth) if mask)):
-        if place_of(read_grid(path), [first]).grid is None:
+        if place_of(mask_grid(path, study.labels, [first]), [first]).grid is None:
             msg = f"{path.name}: lies on a channel that would move; resample it onto the first"
             raise BadStudyError(msg)
 

@@ -66,7 +66,14 @@ def run(
     _require_possible(recipe, machine)
     dense = recipe.train.supervision == "dense"
     deep = machine.skip_bad or not is_started(out)
-    opened, problems = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    opened, problems = open_study(
+        study,
+        skip_bad=machine.skip_bad,
+        deep=deep,
+        dense=dense,
+        undrawn=machine.undrawn,
+        truths=deep,
+    )
     learning_cases(opened, dense=dense)
     require_views_of(opened, recipe.train)
     with locked(out, source=study):
@@ -110,6 +117,7 @@ def _run(
         masks={case.name: case.truth for case in study.test if case.truth},
         labels=study.labels,
         subjects={case.name: case.subject for case in study.test},
+        undrawn=study.undrawn,
     )
     if truth.masks:
         with clock.timing("measure"):
@@ -120,6 +128,7 @@ def _run(
     taught = read_made(model)
     facts = {
         "study": told_place(study.root, out),
+        "undrawn": study.undrawn,
         "hints": {} if dense else hint_kinds(study),
         "cases": {"training": len(study.training), "test": len(study.test)},
         "seconds": clock.seconds,

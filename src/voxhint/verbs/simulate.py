@@ -12,20 +12,23 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.config.ranges import Natural, in_range
-from voxhint.core import Hint, LabelSet, Mask, Soft, Strokes
+from voxhint.core import UNDRAWN, Hint, LabelSet, Mask, Soft, Strokes
 from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import write_json
-from voxhint.files.description import Description, read_description
+from voxhint.files.description import NAME, Description, read_description, read_object
 from voxhint.files.hashing import file_hash
 from voxhint.files.hint_files import write_hints
-from voxhint.files.images import read_grid, read_ids
+from voxhint.files.images import read_grid
 from voxhint.files.layout import find_cases, images_in
+from voxhint.files.masks import read_mask
 from voxhint.files.places import require_place
+from voxhint.files.strokes import VoxelFile, read_drawn
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints
 
 _COPIED = ("dataset.json", "cases.csv", "splits.json")
+_DRAWN = ("slices", "scribbles")
 _LINKED = ("imagesTr", "imagesTs", "labelsTs", "denseTr")
 
 
@@ -112,7 +115,13 @@ class HintWriter:
 
 
 def simulate(
-    study: Path, *, hint: str, out: Path, seed: int = 0, overwrite: bool = False
+    study: Path,
+    *,
+    hint: str,
+    out: Path,
+    seed: int = 0,
+    overwrite: bool = False,
+    undrawn: int | None = None,
 ) -> SimulateSummary:
     """Replace the hints of a study by simulated ones.
 
@@ -122,6 +131,7 @@ def simulate(
         out: The new study: same images (linked), hints of this kind alone, and `hints/cost.json`.
         seed: Same seed, same hints.
         overwrite: Whether an earlier result at `out` may be replaced.
+        undrawn: The value that means "not drawn" in `labelsTr`, if not dataset.json says it.
 
     Returns:
         What was made.
@@ -131,7 +141,7 @@ def simulate(
     """
     request = parse_request(hint)
     require_apart(study, out)
-    spec = _description(study)
+    spec = _description(study, undrawn)
     images, _ = find_cases(study / "imagesTr", spec)
     masks = {
         case: path
@@ -144,10 +154,10 @@ def simulate(
         raise BadStudyError(msg)
     with atomic_folder(out, verb="simulate", overwrite=overwrite) as folder:
         writer = HintWriter(folder, spec.labels, seed)
-        _carry_over(study, folder)
+        _carry_over(study, folder, spec, request)
         for case, path in sorted(masks.items()):
             with about(f"case {case}"):
-                writer.add(case, _truth(path, images[case], spec.labels), request)
+                writer.add(case, _truth(path, images[case], spec), request)
         seconds, dense_seconds = writer.finish()
         settings = {"study": study.resolve().name, "hint": request.text, "seed": seed}
         write_json(folder / MADE, made_by("simulate", settings, masks))
@@ -167,34 +177,43 @@ def made_by(
     }
 
 
-def _description(study: Path) -> Description:
-    spec, problems = read_description(study / "dataset.json")
+def _description(study: Path, undrawn: int | None) -> Description:
+    spec, problems = read_description(study / NAME, undrawn=undrawn)
     if spec is None:
         msg = f"{study.name}: {'; '.join(map(str, problems))}"
         raise BadStudyError(msg)
     return spec
 
 
-def _truth(path: Path, images: Mapping[str, Path], labels: LabelSet) -> Mask:
-    """Return a dense mask, on the exact grid of the channel it was drawn on.
+def _truth(path: Path, images: Mapping[str, Path], spec: Description) -> Mask:
+    """Return a mask as `denseTr` or `labelsTr` has it, on the grid of the channel it was drawn on.
 
     Raises:
         BadFileError: It lies on no channel's grid.
     """
-    ids, stored = read_ids(path)
     grids = [read_grid(image) for image in images.values()]
-    return Mask(ids, require_place(path, stored, grids), labels)
+    if path.parent.name == "labelsTr":
+        file = VoxelFile(path.name, "labels", path, undrawn=spec.undrawn)
+        drawn = read_drawn(file, spec.labels, grids)
+        ids, stored = spec.labels.to_ids(drawn.classes), drawn.grid
+    else:
+        ids, stored = read_mask(path, spec.labels, grids, undrawn=spec.undrawn)
+    return Mask(ids, require_place(path, stored, grids), spec.labels)
 
 
-def _carry_over(study: Path, folder: Path) -> None:
+def _carry_over(study: Path, folder: Path, spec: Description, request: HintRequest) -> None:
     """Copy the small files of a study and link its images and masks, hints left behind."""
     for name in _COPIED:
         if (study / name).is_file():
             shutil.copyfile(study / name, folder / name)
+    if spec.undrawn is not None or request.kind in _DRAWN:
+        # our own drawings say 255 where nothing was drawn, and may leave no voxel out
+        write_json(folder / NAME, {**read_object(study / NAME), "undrawn": UNDRAWN})
     for name in _LINKED:
         if (study / name).is_dir():
             link_all(study / name, folder / name)
-    if (study / "labelsTr").is_dir():  # as a hint it would give away what is to be simulated
+    if (study / "labelsTr").is_dir() and spec.undrawn in (None, UNDRAWN):
+        # as a hint it would give away what is to be simulated
         link_all(study / "labelsTr", folder / "denseTr")
 
 

@@ -18,7 +18,6 @@ from voxhint.core.errors import BadStudyError, about
 from voxhint.files.atomic import replacing, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
-from voxhint.files.inspection import open_study
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import dense_label
 from voxhint.nets import weights_bytes
@@ -31,7 +30,6 @@ from voxhint.prepare import (
 from voxhint.runs import (
     Manifest,
     complete,
-    is_started,
     locked,
     read_made,
     start,
@@ -41,7 +39,7 @@ from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_secon
 from voxhint.train.branches import BranchTask
 from voxhint.train.resume import load_state
 from voxhint.train.temperature import Temperature, fit_temperature
-from voxhint.verbs.label import NETS, learning_cases, read_soft_label
+from voxhint.verbs.label import NETS, drawn_as, learning_cases, read_soft_label, study_for
 from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.models import CALIBRATION, network_of, read_plan, write_history
 from voxhint.verbs.planning import measure_images, trunk_wishes
@@ -83,8 +81,7 @@ def train_model(
         The output folder.
     """
     dense = config.supervision == "dense"
-    deep = machine.skip_bad or not is_started(out)
-    opened, _ = open_study(study, skip_bad=machine.skip_bad, deep=deep, dense=dense)
+    opened, _ = study_for(study, out, machine, dense=dense)
     learning_cases(opened, dense=dense)
     with locked(out, source=study):
         return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
@@ -168,7 +165,7 @@ def train_on(
 
 def _inputs(study: Study, labels: Path | None) -> dict[str, str]:
     """Return the hashes of what training learns from: soft labels, or else dense masks."""
-    inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv"))
+    inputs = study_inputs(study.root, ("dataset.json", "imagesTr", "cases.csv")) | drawn_as(study)
     if labels is None:
         return inputs | study_inputs(study.root, ("denseTr",))
     _require_made_from(labels, inputs.get("imagesTr"))

@@ -7,20 +7,22 @@ import numpy as np
 from voxhint.config import MeasureConfig
 from voxhint.config.ranges import Natural, in_range
 from voxhint.core.errors import BadFileError, about
-from voxhint.files.images import read_ids, read_probability
+from voxhint.core.labels import file_name
+from voxhint.files.images import read_probability
+from voxhint.files.masks import read_mask
 from voxhint.measure.trust import CaseTrust, TrustTable, score_trust, tabulate_trust
 from voxhint.verbs.measure import Truth, read_truth
 from voxhint.verbs.tell import Tell, silent
 
 
 def measure_trust(
-    folder: Path, truth: Path, *, config: MeasureConfig, seed: int = 0, tell: Tell = silent
+    folder: Path, truth: Path | Truth, *, config: MeasureConfig, seed: int = 0, tell: Tell = silent
 ) -> TrustTable:
     """Hold probabilities against truth.
 
     Args:
         folder: Of CASE__LABEL.nii.gz, as `predict` writes them.
-        truth: A folder of CASE.nii.gz drawn by people.
+        truth: A folder of CASE.nii.gz drawn by people, or what was found in one.
         config: Resamplings.
         seed: Of the bootstrap.
         tell: Hears of progress.
@@ -29,7 +31,7 @@ def measure_trust(
         Calibration, and risk over coverage.
     """
     rng = np.random.default_rng(in_range(Natural, seed, "seed"))
-    told = read_truth(truth)
+    told = truth if isinstance(truth, Truth) else read_truth(truth)
     rows = []
     for number, case in enumerate(told.masks):
         tell("measure probabilities", number, len(told.masks), case)
@@ -47,14 +49,15 @@ def _score(folder: Path, truth: Truth, case: str) -> CaseTrust:
     Raises:
         BadFileError: There are no probabilities of it.
     """
-    paths = [folder / f"{case}__{name}.nii.gz" for name in truth.labels.foreground]
+    paths = [folder / f"{case}__{file_name(name)}.nii.gz" for name in truth.labels.foreground]
     missing = [path.name for path in paths if not path.exists()]
     if missing:
         msg = f"{folder}: has no {missing[0]}; write it with voxhint predict --probabilities"
         raise BadFileError(msg)
-    ids, grid = read_ids(truth.masks[case])
     found = [read_probability(path) for path in paths]
-    for _, where in found:
+    grids = [where for _, where in found]
+    ids, grid = read_mask(truth.masks[case], truth.labels, grids, undrawn=truth.undrawn)
+    for where in grids:
         grid.require_same(where)
     foreground = np.stack([values for values, _ in found])
     rest = np.clip(1 - foreground.sum(0, keepdims=True), 0, 1)
