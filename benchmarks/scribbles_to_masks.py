@@ -1,15 +1,17 @@
 """From scribbles to scored masks: each term of the loss, each network, bounds and controls.
 
-usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M] [--design]
+usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M ...] [--design]
                              [--simulator FILE] [--seed N] [--threads N]
                              [-- FLAGS OF voxhint run]
 
-Every row gets the same minutes of training. With --study (one channel, denseTr, imagesTs, labelsTs
+Every row gets the same minutes of training. Several `--minutes` give a curve: one training that is
+asked for more each time, scored in between. With --study (one channel, denseTr, imagesTs, labelsTs
 and splits.json) scribbles are simulated from denseTr, by voxhint or by a script that is called as
-FILE STUDY scribbles OUT --seed N; with --design the cases named `design` in splits.json are left
-out of the training and scored instead of the test set. Without --study it is a phantom of two
-modalities, scored with both, and with either missing in all test cases; rows of one channel alone
-see that channel when they spread the same scribbles, learn and predict. Controls look at no image;
+FILE STUDY scribbles OUT --seed N; scribbles that are there already are taken as they are. With
+--design the images of imagesDesign are scored, where there are any; else those named `design` in
+splits.json, left out of the training and scored instead of the test set. Without --study it is a
+phantom of two modalities, scored with both, and with either missing in all test cases; rows of one
+channel alone see that channel when they spread the same scribbles, learn and predict. Controls look at no image;
 they know the scribbles of a case, so they are held against the masks of hinted images. Rows of an
 earlier call are kept and a row that was interrupted goes on. The table is printed and written to
 OUT/table.md.
@@ -106,6 +108,8 @@ def scribbled(args: argparse.Namespace) -> Path:
         )
         return out
     dense = args.study
+    if (dense / "hints").is_dir():
+        return drawn_study(dense, out, design=args.design)
     if args.design:
         dense = design_study(args.study, args.out / "dense-study")
     if args.simulator is None:
@@ -113,6 +117,18 @@ def scribbled(args: argparse.Namespace) -> Path:
         return out
     call(sys.executable, args.simulator, dense, "scribbles", out, "--seed", args.seed)
     linked(dense / "denseTr", out / "denseTr")
+    return out
+
+
+def drawn_study(study: Path, out: Path, *, design: bool) -> Path:
+    """Return a study with the scribbles that people drew, scored on design or on test images."""
+    ending = "Design" if design else "Ts"
+    parts = {"imagesTr": "imagesTr", f"images{ending}": "imagesTs", f"labels{ending}": "labelsTs"}
+    for source, target in {**parts, "hints/scribbles": "hints/scribbles"}.items():
+        linked(study / source, out / target)
+    for path in study.glob("*.json"):
+        if path.name != "splits.json":
+            shutil.copyfile(path, out / path.name)
     return out
 
 
@@ -136,20 +152,40 @@ def cells(scores: Mapping[str, Any]) -> list[str]:
     return [*dice, f"{overall['nsd']['mean']:.3f}", f"{overall['hd95_mm']['mean']:.1f}"]
 
 
-def row(name: str, flags: Sequence[str], study: Path, args: argparse.Namespace) -> list[str]:
-    """Return the cells of a row, after running it."""
+def curve(
+    name: str, flags: Sequence[str], study: Path, args: argparse.Namespace
+) -> list[list[str]]:
+    """Return the cells of a row for each time, after running it so long."""
     slug = "".join(c if c.isalnum() else "-" for c in name)
     out: Path = args.out / "rows" / slug
-    budget = ("--budget", f"{args.minutes}m", "--seed", args.seed, "--threads", args.threads)
-    call("voxhint", "run", study, "--out", out, *flags, *budget, *args.run)
+    found = []
+    for minutes in sorted(args.minutes):
+        done = out.with_name(f"{slug}-{minutes:g}.json")
+        if not done.exists():
+            cells_now = row(name, (*flags, "--budget", f"{minutes}m"), (study, out), args)
+            done.write_text(json.dumps(cells_now), "utf-8")
+        found.append(json.loads(done.read_text("utf-8")))
+    return found
+
+
+def row(
+    name: str, flags: Sequence[str], where: tuple[Path, Path], args: argparse.Namespace
+) -> list[str]:
+    """Return the cells of a row, after running it, or going on with it."""
+    study, out = where
+    call(
+        *("voxhint", "run", study, "--out", out, "--hinted-masks", *flags),
+        *("--seed", args.seed, "--threads", args.threads, *args.run),
+    )
     made = json.loads((out / "model" / "made.json").read_text("utf-8"))
     found = [name, *cells(json.loads((out / "scores.json").read_text("utf-8")))]
     for channel in LOST.values() if args.study is None else ():
         scores = None if only(name) is not None else lacking(study, out, channel, args.threads)
         found.append("-" if scores is None else told(scores["overall"]["dice"]))
     hinted = "-"
-    if (out / "masksTr").exists():
-        own = scores_of(out / "masksTr", study / "denseTr", out / "scoresTr.json")
+    if (out / "masksTr").exists() and (study / "denseTr").exists():
+        (out.parent / f"{out.name}-Tr.json").unlink(missing_ok=True)
+        own = scores_of(out / "masksTr", study / "denseTr", out.parent / f"{out.name}-Tr.json")
         hinted = told(own["overall"]["dice"])
     return [*found, hinted, f"{made['seconds']['train'] / 60:.1f}", str(made["steps"])]
 
@@ -159,8 +195,10 @@ def lacking(study: Path, run: Path, channel: int, threads: int) -> dict[str, Any
     images = run.parent / f"images-{channel}"
     linked(study / "imagesTs", images, keep=lambda name: f"_{channel:04d}." not in name)
     masks = run.parent / f"{run.name}-{channel}"
-    call("voxhint", "predict", run, images, "--out", masks, "--threads", threads)
-    return scores_of(masks, study / "labelsTs", run / f"scores-{channel}.json")
+    scores = run.parent / f"{run.name}-scores-{channel}.json"
+    scores.unlink(missing_ok=True)
+    call("voxhint", "predict", run, images, "--out", masks, "--threads", threads, "--overwrite")
+    return scores_of(masks, study / "labelsTs", scores)
 
 
 def nearest(drawn: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
@@ -253,7 +291,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--study", type=Path)
     parser.add_argument("--rows", nargs="+")
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[10])
     parser.add_argument("--design", action="store_true")
     parser.add_argument("--simulator", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -268,13 +306,13 @@ def main() -> None:
     heads += LOST if args.study is None else ()
     heads += ["Dice, hinted images", "minutes", "steps"]
     table = [heads]
-    for name in CONTROLS:
+    for name in CONTROLS if (study / "denseTr").exists() else ():
         if args.rows is None or name in args.rows:
             table.append(control(name, study, args, len(heads) - 4))
     for name, flags in rows_of(args).items():
         channel = only(name)
         own = study if channel is None else alone(study, args.out / f"study-{channel}", channel)
-        table.append(row(name, flags, own, args))
+        table += curve(name, flags, own, args)
         write(table, args.out / "table.md")
     share = f"Strokes cover {100 * drawn_share(study):.2f} % of the voxels.\n"
     print(write(table, args.out / "table.md"), share, sep="\n")
