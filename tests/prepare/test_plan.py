@@ -12,6 +12,7 @@ from tests.phantoms import LABELS, scan, slanted_grid
 
 from voxhint.core import Case, Turn, Volume
 from voxhint.prepare import Fingerprint, Plan, Wishes, fingerprint, make_plan
+from voxhint.prepare.plan import span_of
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -163,3 +164,49 @@ def test_a_window_in_hu_takes_the_place_of_what_was_measured() -> None:
     assert (window.low, window.high) == (-160, 240)
     assert window.mean == pytest.approx(np.mean([-160, 40, 60, 240]))
     assert window.std == pytest.approx(np.std([-160, 40, 60, 240]))
+
+
+def showing(shape: Shape, spacing: Spacing, span_mm: Spacing) -> Plan:
+    wishes = replace(WISHES, span_mm=span_mm)
+    return make_plan([Fingerprint(shape, spacing, {})], ("CT",), LABELS, wishes=wishes)
+
+
+def test_a_patch_that_shows_the_labels_together_leaves_the_spacing_as_it_is() -> None:
+    for shape, spacing in (((40, 44, 36), (1.0, 1.0, 1.0)), ((300, 300, 15), (0.7, 0.7, 5.0))):
+        near = showing(shape, spacing, (20.0, 20.0, 20.0))
+        assert near.to_json() == plan_of((shape, spacing)).to_json()
+
+
+def test_thin_pixels_are_coarsened_until_a_patch_shows_the_labels_together() -> None:
+    shape, spacing = (224, 224, 15), (0.75, 0.75, 5.0)
+    plan = showing(shape, spacing, (95.0, 80.0, 60.0))
+    assert plan.spacing_mm[2] == 5
+    assert 1.0 < plan.spacing_mm[0] == plan.spacing_mm[1] <= 1.5
+    reach = np.array(plan.patch) * plan.spacing_mm
+    assert (reach >= np.array((95.0, 80.0, 60.0)) * 1.1).all()
+    assert reach[0] > 1.3 * plan_of((shape, spacing)).patch[0] * spacing[0]
+
+
+@given(
+    shape=st.tuples(*[st.integers(4, 400)] * 3),
+    spacing=st.tuples(*[st.floats(0.3, 8)] * 3),
+    span=st.tuples(*[st.floats(0, 900)] * 3),
+)
+@settings(deadline=None, max_examples=60)
+def test_no_spacing_is_made_finer_or_coarser_than_twice(
+    shape: Shape, spacing: Spacing, span: Spacing
+) -> None:
+    plan = showing(shape, spacing, span)
+    ratio = np.array(plan.spacing_mm) / spacing
+    assert (ratio > 0.999).all()
+    assert (ratio < 2.001).all()
+    assert np.prod(plan.patch) <= WISHES.patch_voxels
+
+
+def test_the_span_of_a_box_is_its_size_and_hardly_grows_by_a_far_voxel() -> None:
+    box = np.zeros((60, 40, 30), bool)
+    assert span_of(box, np.ones(3)) is None
+    box[5:35, 10:30, 10:20] = True
+    assert span_of(box, np.array([1.0, 1.0, 5.0])) == pytest.approx((30, 20, 50), rel=0.01)
+    box[59, 39, 29] = True
+    assert span_of(box, np.array([1.0, 1.0, 5.0])) == pytest.approx((30, 20, 50), rel=0.03)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32
 from tests.phantoms import LABELS, slanted_grid
+from tests.poses import SOME_TURNS, grid_at
 
 from voxhint.core import Case, Grid, SoftLabel, Turn, Volume
 from voxhint.core.volume import Unit
@@ -194,3 +195,38 @@ def test_unknown_stays_unknown_on_another_spacing() -> None:
     belief, plausible = claims_on(there, SoftLabel(nothing, nothing, GRID))
     assert not belief.any()
     assert np.allclose(plausible, 1)
+
+
+@pytest.mark.parametrize("turn", SOME_TURNS)
+@pytest.mark.parametrize("degrees", [0, 30, 44, 46, 60, 80])
+def test_thick_slices_lie_along_one_axis_however_oblique_they_are(
+    degrees: float, turn: Turn
+) -> None:
+    steps = (0.75, 0.75, 5.0)
+    most = [grid_at((16, 16, 6), steps, degrees=(x, 0, 0)) for x in (0.0, 10.0, 0.0)]
+    case = grid_at((16, 16, 6), steps, degrees=(degrees, 10.0, 0.0)).turned(turn)
+    prints = [
+        fingerprint(Case("c", {"MR": image_of(grid)}), np.random.default_rng(0))
+        for grid in (*most, case)
+    ]
+    wishes = Wishes(network="dynunet", width=4, patch_voxels=4000)
+    plan = make_plan(prints, ("MR",), LABELS, wishes=wishes)
+    assert plan.spacing_mm == pytest.approx(steps)
+    image = image_of(case)
+    prepared, working = prepare_image({"MR": image}, plan)
+    assert working.shape == (16, 16, 6)
+    assert (np.diag(working.affine)[:3] > 0).all() or degrees > 60
+    # no voxel is mixed with another, there and back
+    assert np.array_equal(back_from(onto(image.voxels, case, working), working, case), image.voxels)
+    assert np.unique(prepared).size > 1000
+
+
+def test_cases_without_thick_slices_lie_nearest_to_the_world_as_ever() -> None:
+    steps = (0.75, 0.75, 5.0)
+    plan = plan_for({"MR": image_of(grid_at((16, 16, 6), steps))}, steps)
+    even = grid_at((10, 11, 12), (1.0, 1.0, 1.5), degrees=(60.0, 0, 0))
+    working = working_grid(even, plan)
+    assert np.allclose(
+        working.affine[:3, :3] / working.spacing_mm,
+        even.turned(even.turn_to_ras()).affine[:3, :3] / even.turned(even.turn_to_ras()).spacing_mm,
+    )

@@ -1,12 +1,17 @@
 """Where an array lies in the patient: the link between voxel indices and world millimetres."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
 from voxhint.core.errors import GridMismatchError
 
+Axis = Literal[0, 1, 2]
+
+_THICK = 2.0  # times the steps of the other axes
 _SINGULAR = 1e-9  # mm^3: a voxel smaller than this is no voxel
 
 
@@ -135,21 +140,24 @@ class Grid:
             msg = f"corners differ by {apart:.3g} mm (allowed {tol_mm:g} mm); check both headers"
             raise GridMismatchError(msg)
 
-    def turn_to_ras(self) -> Turn:
+    def turn_to_ras(self, stacked: int | None = None) -> Turn:
         """Return the turn after which i, j, k run nearest to right, anterior and superior.
 
         Each axis is matched to the world axis it runs along most, the clearest match first.
+
+        Args:
+            stacked: Axis along which thick slices are to lie, whatever they run along most.
         """
-        directions = self.affine[:3, :3] / self.spacing_mm
-        left = np.abs(directions)
-        axes = [0, 0, 0]
-        for _ in range(3):
-            world, axis = np.unravel_index(int(np.argmax(left)), (3, 3))
-            axes[int(world)] = int(axis)
-            left[world, :] = -1
-            left[:, axis] = -1
-        flips = [bool(directions[world, axes[world]] < 0) for world in range(3)]
-        return Turn((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
+        return _nearest_turn(self.affine[:3, :3] / self.spacing_mm, self._thick_to(stacked))
+
+    def turn_along(self, other: "Grid") -> Turn:
+        """Return the turn after which i, j, k run nearest to those of another grid."""
+        own, wanted = (grid.affine[:3, :3] / grid.spacing_mm for grid in (self, other))
+        return _nearest_turn(wanted.T @ own, None)
+
+    def _thick_to(self, stacked: int | None) -> tuple[int, int] | None:
+        thick = thick_axis(self.spacing_mm)
+        return None if stacked is None or thick is None else (stacked, thick)
 
     def turned(self, turn: Turn) -> "Grid":
         """Return the grid of an array after `turn.apply`."""
@@ -176,3 +184,37 @@ class Grid:
         step = np.diag([*scale, 1.0])
         step[:3, 3] = (scale - 1) / 2
         return Grid((int(count[0]), int(count[1]), int(count[2])), self.affine @ step)
+
+
+def thick_axis(spacing_mm: Iterable[float]) -> Axis | None:
+    """Return the axis whose steps are at least twice as long as all others; None if there is none.
+
+    Args:
+        spacing_mm: Of the three axes.
+    """
+    steps = list(spacing_mm)
+    every: tuple[Axis, Axis, Axis] = (0, 1, 2)
+    thick = max(every, key=lambda axis: steps[axis])
+    others = [step for axis, step in enumerate(steps) if axis != thick]
+    return thick if steps[thick] >= _THICK * max(others) else None
+
+
+def _nearest_turn(cosines: np.ndarray, fixed: tuple[int, int] | None) -> Turn:
+    """Return the turn that matches axes by how far they run along each other.
+
+    Args:
+        cosines: Of each wanted axis (rows) with each there is.
+        fixed: A wanted axis and the one that it is to be, if that is settled.
+    """
+    left = np.abs(cosines)
+    axes = [0, 0, 0]
+    for turn in range(3):
+        if turn == 0 and fixed is not None:
+            new, old = fixed
+        else:
+            new, old = (int(n) for n in np.unravel_index(int(np.argmax(left)), (3, 3)))
+        axes[new] = old
+        left[new, :] = -1
+        left[:, old] = -1
+    flips = [bool(cosines[new, axes[new]] < 0) for new in range(3)]
+    return Turn((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))

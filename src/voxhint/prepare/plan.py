@@ -8,11 +8,13 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from annotated_types import Ge, Le
+from jaxtyping import Bool
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from voxhint.config.ranges import Count, finding
 from voxhint.core import Case, LabelSet
 from voxhint.core.errors import BadFileError
+from voxhint.core.grid import Axis, thick_axis
 from voxhint.prepare.pseudo import require_views
 
 V = TypeVar("V")
@@ -25,6 +27,8 @@ Kernel = Annotated[int, Ge(1), Le(9)]
 _LEVELS = 5
 _BATCH = 12  # patches at most: more of them add little to a step
 _MOST_VOXELS = 2**27  # of a patch that any machine may hold
+_COARSER = 2.0  # times the spacing of the images, at most
+_AROUND = 1.25  # of the span of the labels: what a patch should show
 _SMALLEST = 4  # voxels an axis must keep at the deepest level
 
 
@@ -68,6 +72,10 @@ class Wishes:
 
     whole: bool = False
     """Coarsen the spacing until a patch holds a whole median image, instead of cutting it."""
+
+    span_mm: tuple[float, float, float] | None = None
+    """How far the labels of a case reach along each axis: a patch should show them together, and
+    the spacing is coarsened for that, to twice that of the images at most."""
 
     attention: str = ""
     """Kind of attention, for a network that has it."""
@@ -113,6 +121,9 @@ class Plan:
 
     views: tuple[str, ...] = ()
     """Pseudo-modalities that the network sees instead of the only channel."""
+
+    stacked: Axis | None = None
+    """Axis along which thick slices lie, if most cases have them."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -199,7 +210,8 @@ def make_plan(
     """Decide spacing, patch, network shape and intensity scaling from what was measured.
 
     The patch covers the median image where the budget allows, else it shrinks along the axis that
-    is longest in millimetres. An axis is halved from level to level while it is long enough and
+    is longest in millimetres, and fine axes are coarsened where it would not show the labels
+    together. An axis is halved from level to level while it is long enough and
     not yet coarser than the others, so that slices 4 to 10 mm apart are not mixed too early.
 
     Args:
@@ -220,11 +232,15 @@ def make_plan(
         halving axes by spacing, and of median spacing and shape).
     """
     require_views(wishes.views, channels, hu={name for p in prints for name in p.samples})
+    stacked = stacked_along(prints)
+    prints = [_stacked(one, stacked) for one in prints]
     spacing = np.median([p.spacing_mm for p in prints], axis=0)
     fields = [np.array(p.shape) * p.spacing_mm for p in prints]
     field = np.median(fields, axis=0)
     if wishes.whole:
         spacing = _coarsened(spacing, field, wishes.patch_voxels)
+    elif wishes.span_mm is not None:
+        spacing = _showing(spacing, field, np.array(wishes.span_mm), wishes.patch_voxels)
     patch = _patch(
         np.maximum(1, np.round(field / spacing)).astype(int), spacing, wishes.patch_voxels
     )
@@ -246,6 +262,30 @@ def make_plan(
         attention=wishes.attention,
         options=dict(wishes.options),
         views=wishes.views,
+        stacked=stacked,
+    )
+
+
+def stacked_along(prints: Sequence[Fingerprint]) -> Axis | None:
+    """Return the axis along which thick slices lie in most cases; None if most have none.
+
+    Oblique slices run nearest to one axis of the world in one case and to another in the next.
+    """
+    thick = [thick_axis(one.spacing_mm) for one in prints]
+    return max(dict.fromkeys(thick), key=thick.count)
+
+
+def _stacked(case: Fingerprint, along: Axis | None) -> Fingerprint:
+    """Return a case with its thick slices along an axis."""
+    thick = thick_axis(case.spacing_mm)
+    if along is None or thick is None:
+        return case
+    order = [0, 1, 2]
+    order[along], order[thick] = thick, along
+    return dataclasses.replace(
+        case,
+        shape=_three([case.shape[n] for n in order]),
+        spacing_mm=_three([case.spacing_mm[n] for n in order]),
     )
 
 
@@ -255,6 +295,33 @@ def _coarsened(spacing: np.ndarray, field: np.ndarray, voxels: int) -> np.ndarra
     while math.prod(np.ceil(field / spacing).tolist()) > voxels:
         spacing[spacing <= 1.01 * spacing.min()] *= 1.05
     return spacing
+
+
+def _showing(spacing: np.ndarray, field: np.ndarray, span: np.ndarray, voxels: int) -> np.ndarray:
+    """Return a spacing at which a patch shows the labels together; fine axes give way first."""
+    native = spacing
+    wanted = np.minimum(_AROUND * span, field)
+    while True:
+        patch = _patch(np.maximum(1, np.round(field / spacing)).astype(int), spacing, voxels)
+        fine = spacing <= 1.03 * spacing.min()
+        coarser = np.where(fine, 1.05 * spacing, spacing)
+        short = patch * spacing < wanted - spacing
+        if not short.any() or (coarser > _COARSER * native).any():
+            return spacing
+        spacing = coarser
+
+
+def span_of(
+    believed: Bool[np.ndarray, "i j k"], spacing_mm: np.ndarray
+) -> tuple[float, float, float] | None:
+    """Return how far voxels reach along each axis: the sides of a full box that is as wide spread.
+
+    A few voxels far away change little. None for no voxel at all.
+    """
+    places = np.argwhere(believed)
+    if not len(places):
+        return None
+    return _three((np.sqrt(12) * places.std(0) * spacing_mm).tolist())
 
 
 def _patch(shape: np.ndarray, spacing: np.ndarray, voxels: int) -> np.ndarray:

@@ -15,10 +15,13 @@ from voxhint.prepare.resample import resample
 def working_grid(grid: Grid, plan: Plan) -> Grid:
     """Return the grid on which a case is learnt: axes nearest to RAS, at the plan's spacing.
 
+    Thick slices lie along the same axis in all cases: of oblique ones some run nearest to one axis
+    of the world and some to another, and would else be resampled across their thickness.
+
     Grids that differ only by the order and direction of their axes give one working grid, so
     results do not depend on how a scanner stored the array.
     """
-    turned = grid.turned(grid.turn_to_ras())
+    turned = grid.turned(grid.turn_to_ras(plan.stacked))
     if np.allclose(turned.spacing_mm, plan.spacing_mm, rtol=0.02):
         return turned
     return turned.spaced(np.array(plan.spacing_mm))
@@ -28,7 +31,7 @@ def onto(
     array: Float32[np.ndarray, "i j k"], source: Grid, target: Grid
 ) -> Float32[np.ndarray, "a b c"]:
     """Return an array on a working grid: turned exactly, then resampled if spacings differ."""
-    turn = source.turn_to_ras()
+    turn = source.turn_along(target)
     return resample(turn.apply(array), source.turned(turn), target)
 
 
@@ -36,7 +39,7 @@ def back_from(
     array: Float32[np.ndarray, "a b c"], working: Grid, target: Grid
 ) -> Float32[np.ndarray, "i j k"]:
     """Return an array of a working grid on the source grid it came from: the inverse of `onto`."""
-    turn = target.turn_to_ras()
+    turn = target.turn_along(working)
     return turn.undo(resample(array, working, target.turned(turn)))
 
 

@@ -43,7 +43,12 @@ def measure_images(
     return prints
 
 
-def trunk_wishes(config: TrainConfig, machine: Machine, study: Study) -> Wishes:
+def trunk_wishes(
+    config: TrainConfig,
+    machine: Machine,
+    study: Study,
+    span_mm: tuple[float, float, float] | None = None,
+) -> Wishes:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
     config = with_network(config, study)
     voxels = config.patch_voxels
@@ -54,6 +59,7 @@ def trunk_wishes(config: TrainConfig, machine: Machine, study: Study) -> Wishes:
         width=config.width,
         patch_voxels=voxels,
         batch=config.batch,
+        span_mm=span_mm,
         attention=config.attention if config.network == "probabilistic" else "",
         options=_options(config),
         views=config.pseudo_modalities,

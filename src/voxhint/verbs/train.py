@@ -27,6 +27,7 @@ from voxhint.prepare import (
     make_plan,
     prepare_image,
 )
+from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.runs import (
     Manifest,
     complete,
@@ -53,6 +54,8 @@ _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
 _DECIDED = "steps.json"  # the steps that a budget came to
 _TAG_DICE = 0.5  # regions found by tags are small, and cross-entropy alone shrinks them
+_SPANNED = 12  # cases that tell how far labels reach
+_BELIEVED = 0.5  # belief in a label from which a voxel counts
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
 _LENGTH = {f"config.{part}{knob}" for part in ("", "train.") for knob in ("steps", "budget")}
 _HINTED = "config.hinted_masks"
@@ -123,8 +126,9 @@ def train_on(
     tell_found(tell, found.warnings)
     began = time.monotonic()
     fabric = open_fabric(machine)
-    plan = _plan(out, study, files, config, machine, tell)
-    examples = _examples(out / _PREPARED, study, files, None if dense else labels, (plan, tell))
+    taught = None if dense else labels
+    plan = _plan(out, study, files, (taught, config), (machine, tell))
+    examples = _examples(out / _PREPARED, study, files, taught, (plan, tell))
     _require_places(examples)
     fit, held_out = parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
@@ -227,23 +231,44 @@ def _plan(
     out: Path,
     study: Study,
     files: Sequence[CaseFiles],
-    config: TrainConfig,
-    machine: Machine,
-    tell: Tell,
+    what: tuple[Path | None, TrainConfig],
+    how: tuple[Machine, Tell],
 ) -> Plan:
     """Return the plan: the one written down, or else measured and written down now."""
+    (labels, config), (machine, tell) = what, how
     path = out / "plan.json"
     if path.exists():
         return read_plan(path)
+    prints = measure_images(study, files, machine.seed, tell)
+    span_mm = _span_mm(study, files, labels, stacked_along(prints))
     plan = make_plan(
-        measure_images(study, files, machine.seed, tell),
+        prints,
         study.channels,
         study.labels,
-        wishes=trunk_wishes(config, machine, study),
+        wishes=trunk_wishes(config, machine, study, span_mm),
         optional_channels=study.optional_channels,
     )
     write_json(path, plan.to_json())
     return plan
+
+
+def _span_mm(
+    study: Study, files: Sequence[CaseFiles], labels: Path | None, stacked: int | None
+) -> tuple[float, float, float] | None:
+    """Return how far the labels of a case reach, the median of some cases; None for no label."""
+    spans = []
+    for one in files[:: -(-len(files) // _SPANNED)]:
+        with about(f"case {one.name}"):
+            case = load_case(study, one, hints=False, dense=labels is None)
+            soft = _soft(case, study, labels)
+        turn = soft.grid.turn_to_ras(stacked)
+        believed = turn.apply((soft.trust * soft.probs)[1:].max(0) > _BELIEVED)
+        spans.append(span_of(believed, soft.grid.turned(turn).spacing_mm))
+    known = [span for span in spans if span is not None]
+    if not known:
+        return None
+    i, j, k = np.median(known, axis=0).tolist()
+    return i, j, k
 
 
 def _require_places(examples: Sequence[Example]) -> None:
