@@ -93,3 +93,19 @@ def test_patches_are_flipped_only_when_asked_to() -> None:
             middle = belief[0, 0, 4:12, 8, 8]
             rises.append(bool(middle[-1] > middle[0]))
         assert all(rises) != mirror
+
+
+@pytest.mark.parametrize("thick", [0, 1, 2])
+def test_thick_slices_are_moved_only_within_themselves(thick: int) -> None:
+    sizes = [12, 12, 12]
+    levels = torch.arange(12.0).reshape([1, 1, *(12 if axis == thick else 1 for axis in range(3))])
+    stack = (levels / 12).expand(1, 1, *sizes).clone()
+    spacing = [1.0, 1.0, 1.0]
+    for step, moved in ((5.0, False), (1.5, True)):
+        spacing[thick] = step
+        rng = np.random.default_rng(1)
+        i, j, k = spacing
+        _, belief, _ = augment(stack, stack, stack, rng, spacing_mm=(i, j, k), mirror=False)
+        inner = belief[0, 0, 4:8, 4:8, 4:8]
+        same = torch.allclose(inner, stack[0, 0, 4:8, 4:8, 4:8], atol=1e-4)
+        assert same != moved

@@ -11,7 +11,6 @@ from voxhint.core.errors import GridMismatchError
 
 Axis = Literal[0, 1, 2]
 
-_THICK = 2.0  # times the steps of the other axes
 _SINGULAR = 1e-9  # mm^3: a voxel smaller than this is no voxel
 
 
@@ -186,17 +185,18 @@ class Grid:
         return Grid((int(count[0]), int(count[1]), int(count[2])), self.affine @ step)
 
 
-def thick_axis(spacing_mm: Iterable[float]) -> Axis | None:
-    """Return the axis whose steps are at least twice as long as all others; None if there is none.
+def thick_axis(spacing_mm: Iterable[float], times: float = 2.0) -> Axis | None:
+    """Return the axis whose steps are far longer than all others; None if there is none.
 
     Args:
         spacing_mm: Of the three axes.
+        times: How many times as long, at least.
     """
     steps = list(spacing_mm)
     every: tuple[Axis, Axis, Axis] = (0, 1, 2)
     thick = max(every, key=lambda axis: steps[axis])
     others = [step for axis, step in enumerate(steps) if axis != thick]
-    return thick if steps[thick] >= _THICK * max(others) else None
+    return thick if steps[thick] >= times * max(others) else None
 
 
 def _nearest_turn(cosines: np.ndarray, fixed: tuple[int, int] | None) -> Turn:

@@ -6,10 +6,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from voxhint.core.grid import thick_axis
+
 Patches = Float[Tensor, "batch channel i j k"]
 Claims = Float[Tensor, "batch class i j k"]
 
 _TURN = 0.15  # radians, standard deviation for each axis
+_TURN_FLAT = 0.3  # the same within thick slices
+_THICK = 3.0  # times the other steps, from which slices are moved only within themselves
 _ZOOM = 0.10  # log scale
 _SHIFT = 0.05  # of the patch
 
@@ -55,15 +59,22 @@ def _places(
     *,
     mirror: bool,
 ) -> Tensor:
-    """Return where to sample: a turn and zoom in millimetres and a shift for each patch."""
+    """Return where to sample: a turn and zoom in millimetres and a shift for each patch.
+
+    Thick slices are only moved within themselves: what lies between two of them is not known.
+    """
     # grid_sample orders axes k, j, i and measures the patch as -1 to 1
     size = np.array(image.shape[:1:-1], np.float64) * spacing_mm[::-1]
+    thick = thick_axis(spacing_mm[::-1], _THICK)
+    free = np.ones(3) if thick is None else (np.arange(3) != thick).astype(float)
+    turns = np.full(3, _TURN) if thick is None else _TURN_FLAT * (1 - free)
     maps = []
     for _ in range(image.shape[0]):
         flips = np.where((rng.random(3) < 0.5) & mirror, -1.0, 1.0)
-        turn = _rotation(rng.normal(0, _TURN, 3)) @ np.diag(flips * np.exp(rng.normal(0, _ZOOM, 3)))
+        zoom = flips * np.exp(free * rng.normal(0, _ZOOM, 3))
+        turn = _rotation(turns * rng.normal(0, 1, 3)) @ np.diag(zoom)
         linear = np.diag(1 / size) @ turn @ np.diag(size)
-        maps.append(np.column_stack([linear, rng.uniform(-2 * _SHIFT, 2 * _SHIFT, 3)]))
+        maps.append(np.column_stack([linear, free * rng.uniform(-2 * _SHIFT, 2 * _SHIFT, 3)]))
     theta = torch.from_numpy(np.stack(maps).astype(np.float32)).to(image.device)
     return functional.affine_grid(theta, list(image.shape), align_corners=False)
 
