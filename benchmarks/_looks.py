@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from _windows import Window, fit_study, tell
 
-from voxhint.config import LabelConfig, Machine, checked
+from voxhint.config import LabelConfig, Machine
 from voxhint.files import Study, open_study
 from voxhint.label import attribution, counterfactual
 from voxhint.label.significance import Null
@@ -149,7 +149,7 @@ def looked(
         name: One map as `knobs_of` reads it, or several joined by a slash.
         healthy: Tell what each of several methods shows by chance.
     """
-    configs = [checked(dataclasses.replace(CONFIG, **knobs_of(one))) for one in name.split("/")]
+    configs = [dataclasses.replace(CONFIG, **knobs_of(one)) for one in name.split("/")]
     eyes = [
         eye
         for config in configs

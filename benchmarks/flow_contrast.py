@@ -23,7 +23,7 @@ import torch
 from _windows import fit_study
 from safetensors.torch import save_file
 
-from voxhint.config import LabelConfig, Machine, checked
+from voxhint.config import LabelConfig, Machine
 from voxhint.files import open_study
 from voxhint.files.study import load_case
 from voxhint.measure.detection import ranking
@@ -61,7 +61,7 @@ def config_of(words: Sequence[str]) -> LabelConfig:
     kinds = {name: type(value) for name, value in dataclasses.asdict(LabelConfig()).items()}
     pairs = [word.split("=") for word in words]
     values: dict[str, Any] = {name: kinds[name](value) for name, value in pairs}
-    return checked(LabelConfig(**{"weights": "none", **values}))
+    return LabelConfig(**{"weights": "none", **values})
 
 
 def design_windows(study: Path, flow: Flow) -> Asked:
