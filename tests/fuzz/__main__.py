@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -106,7 +107,15 @@ def _rounds(seed: int, numbers: range, study: Path | None) -> list[tuple[int, st
     """Do some rounds in a process that keeps its world."""
     if "world" not in _here:
         _here["world"] = World(Path(tempfile.mkdtemp(prefix="fuzz-")), study)
-    return [(number, _here["world"].round(seed, number)) for number in numbers]
+    return [(number, _round(_here["world"], seed, number)) for number in numbers]
+
+
+def _round(world: World, seed: int, number: int) -> str:
+    """Do one round; a mistake of the fuzzer is a finding too, and ends no other round."""
+    try:
+        return world.round(seed, number)
+    except Exception:  # noqa: BLE001
+        return f"the fuzzer itself:\n{traceback.format_exc()}"
 
 
 def _all(words: argparse.Namespace, folder: str) -> Iterator[tuple[int, str]]:

@@ -9,8 +9,9 @@ import shutil
 import signal
 import sys
 import traceback
+import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,8 +243,9 @@ def _warnings(said: Iterable[str], told: Iterable[str], place: Path) -> Iterator
         if not line.startswith("train"):  # its notes are numbers
             yield re.sub(r": \d+ of \d+(, \d+ \w+ left)?|, peak .*", "", line)
     for path in place.rglob("made.json") if place.is_dir() else ():
-        made = json.loads(path.read_text("utf-8"))
-        yield from (str(told) for told in (*made.get("warnings", ()), *made.get("skipped", ())))
+        with suppress(ValueError):  # damaged, and not asked for
+            made = json.loads(path.read_text("utf-8"))
+            yield from map(str, (*made.get("warnings", ()), *made.get("skipped", ())))
     if place.suffix == ".html" and place.is_file():
         yield from re.findall(r"<li>(.*?)</li>", place.read_text("utf-8"), re.DOTALL)
 
@@ -272,7 +274,10 @@ def digest(place: Path) -> str:
 def _meaning(path: Path) -> bytes:
     if not path.name.endswith((".nii", ".nii.gz")):
         return path.read_bytes()
-    image = nib.as_closest_canonical(nib.load(path))  # type: ignore[no-untyped-call]
-    voxels = np.asarray(image.dataobj, np.float32)
+    try:
+        image = nib.as_closest_canonical(nib.load(path))  # type: ignore[no-untyped-call]
+        voxels = np.asarray(image.dataobj, np.float32)
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error):
+        return path.read_bytes()  # a link to what was damaged
     place = np.round(image.affine, 3) + 0.0
     return bytes(voxels.tobytes()) + bytes(place.tobytes()) + bytes(voxels.shape)
