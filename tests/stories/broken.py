@@ -284,8 +284,8 @@ _TABLES: dict[str, Kind] = {
 }
 
 _DRAWN: dict[str, Kind] = {
-    "scribble elsewhere": Kind(
-        ids("hints/scribbles/c0.nii.gz", OTHER), ("scribbles/c0", "another grid", "resample")
+    "mask elsewhere": Kind(
+        ids("labelsTr/c0.nii.gz", OTHER), ("labelsTr/c0", "another grid", "resample")
     ),
     "strange ids": Kind(
         ids("hints/scribbles/c0.nii.gz", value=7),
