@@ -166,6 +166,18 @@ def test_an_error_is_followed_by_what_was_being_done(
     assert errors(capsys) == ["error: x: broken; mend it", "while working on case c7"]
 
 
+def test_no_name_in_a_line_steers_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_study(tmp_path / "study", dense=True)
+    odd = tmp_path / "a\x1b[31m\nb\udce9"
+    assert call("simulate", study, "--hint", "tags", "--out", odd) == 0
+    assert call("\x1b[2J") == 2
+    told = capsys.readouterr()
+    assert "a\\x1b[31m\\nb\\udce9: tags for 2 cases" in told.out
+    assert all(line.isprintable() for line in (told.out + told.err).splitlines())
+
+
 def test_an_interruption_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

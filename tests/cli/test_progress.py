@@ -68,3 +68,15 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_notes_with_brackets_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     Teller()("train", 0, 2, "case [a]")
     assert "case [a]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_notes_do_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, live: bool
+) -> None:
+    teller = Teller()
+    monkeypatch.setattr(teller, "_live", live)
+    teller("train", 0, 2, "case \x1b[2J\n7")
+    told = capsys.readouterr().err
+    assert "case \\x1b[2J\\n7" in told
+    assert told.strip("\r\n").isprintable()

@@ -103,7 +103,7 @@ class ImportLuna16:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportMsd:
-    """Link a data set laid out as in the Decathlon, with scribbles if it has them: a new study."""
+    """Link a data set laid out as in the Decathlon or nnU-Net v1, with scribbles: a new study."""
 
     folder: Positional[Path]
     """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
@@ -121,7 +121,7 @@ class ImportMsd:
     """Replace an earlier import."""
 
     def run(self, tell: Tell, /) -> Lines:
-        """Yield what was made."""
+        """Yield what was odd, then what was made."""
         from voxhint.verbs.import_msd import import_msd
 
         made = import_msd(
@@ -132,6 +132,7 @@ class ImportMsd:
             overwrite=self.overwrite,
             tell=tell,
         )
+        yield from (f"warning: {warning}" for warning in made.warnings)
         yield (
             f"{made.out}: {made.training} training cases ({made.design} for design), "
             f"{made.test} test cases, scribbles for {made.scribbled}; "

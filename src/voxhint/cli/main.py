@@ -55,7 +55,9 @@ def _dispatch(words: list[str]) -> int:
         return OK
     kind = COMMANDS.get(words[0])
     if kind is None:
-        print(f"error: no command '{words[0]}'; use {', '.join(COMMANDS)}", file=sys.stderr)
+        print(
+            f"error: no command '{printable(words[0])}'; use {', '.join(COMMANDS)}", file=sys.stderr
+        )
         return MISUSE
     return _run(words[0], kind, words[1:])
 
@@ -74,7 +76,7 @@ def _run(name: str, kind: type[Any], words: list[str]) -> int:
     try:
         for line in _parse(name, kind, words).run(teller):
             teller.close()
-            print(line, flush=True)
+            print(printable(line), flush=True)  # names in it are whatever files are called
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a person reads one line
         teller.close()
         return _told(error, name)

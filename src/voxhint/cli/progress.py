@@ -5,6 +5,7 @@ import time
 
 from rich.console import Console
 
+from voxhint.core.errors import printable
 from voxhint.verbs.tell import peak_ram_mb
 
 _EVERY = 10.0  # seconds between lines where nobody can see a line change
@@ -40,7 +41,7 @@ class Teller:
         self._printed = now
         line = f"{what}: {done} of {total}{self._left(done, total, now)}"
         line += f", {note}" if note else ""
-        line += f", peak {peak_ram_mb() / 1024:.1f} GiB"
+        line = printable(f"{line}, peak {peak_ram_mb() / 1024:.1f} GiB")
         if self._live:
             width = max(20, self._console.width - 1)
             sys.stderr.write(f"\r{line[:width]:<{width}}")

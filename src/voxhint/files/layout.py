@@ -21,7 +21,7 @@ from voxhint.files.strokes import VoxelFile
 from voxhint.files.study import CaseFiles, Draft, Study
 from voxhint.files.tables import read_table
 
-_CHANNEL = re.compile(r"(.+)_(\d{4})")
+CHANNEL = re.compile(r"(.+)_(\d{4})")
 _DATA = (".raw", ".zraw")
 _NOTES = (".json", ".txt", ".csv", ".md", ".xml")
 _DRAWN: tuple[VoxelKind, ...] = ("scribbles", "slices", "soft")
@@ -58,7 +58,7 @@ def some(names: Iterable[str]) -> str:
 def cases_in(folder: Path) -> set[str]:
     """Return the cases of which a folder of the study holds images or masks, by their names."""
     stems = [image_stem(path) for path in listing(folder)]
-    return {match[1] if (match := _CHANNEL.fullmatch(stem)) else stem for stem in stems}
+    return {match[1] if (match := CHANNEL.fullmatch(stem)) else stem for stem in stems}
 
 
 def listing(folder: Path) -> list[Path]:
@@ -137,7 +137,7 @@ def _is_image(path: Path, where: str, notes: _Notes) -> bool:
 
 def _parted(path: Path, where: str, spec: Description, notes: _Notes) -> tuple[str, str] | None:
     """Return the case and the channel a file or folder of images is named after."""
-    match = _CHANNEL.fullmatch(image_stem(path))
+    match = CHANNEL.fullmatch(image_stem(path))
     if match is None:
         advice = f"call it CASE_0000{image_suffix(path.name) or ''} ({spec.channels[0]})"
         notes.error(where, "has no channel number", advice)

@@ -1,26 +1,23 @@
 """`voxhint import msd`: a data set laid out as in the Decathlon (MSD), to a study."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from voxhint.core import BACKGROUND, UNDRAWN
+from voxhint.core import UNDRAWN
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.files.atomic import write_json
-from voxhint.files.description import NAME, read_object
+from voxhint.files.description import NAME
 from voxhint.files.images import read_ids, write_ids
-from voxhint.files.layout import images_in
+from voxhint.files.layout import read_layout
+from voxhint.files.msd import read_msd
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link
 from voxhint.verbs.tell import Tell, silent
 
 _ENDING = ".nii.gz"
-_IMAGES = {"imagesTr": "imagesTr", "imagesVal": "imagesTr", "imagesTs": "imagesTs"}
-_MASKS = {"labelsTr": "denseTr", "labelsVal": "denseTr", "labelsTs": "labelsTs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +29,8 @@ class MsdImport:
     design: int
     test: int
     scribbled: int
+    warnings: tuple[str, ...] = ()
+    """What `check` would warn of in the names."""
 
 
 def import_msd(
@@ -46,7 +45,8 @@ def import_msd(
     """Write a study of links to the images and masks, and of the scribbles.
 
     Masks of training images become `denseTr`, which a run does not look at. Images in `imagesVal`
-    are training images too, and `splits.json` calls them design cases.
+    or `imagesVa` are training images too, and `splits.json` calls them design cases. Images may be
+    called after their case alone, or CASE_CCCC as in nnU-Net v1.
 
     Args:
         folder: Holds dataset.json, imagesTr, labelsTr and so on, one file a case.
@@ -60,31 +60,26 @@ def import_msd(
         What was made.
 
     Raises:
-        BadFileError: The data set is laid out otherwise.
+        BadFileError: The data set is laid out otherwise, or holds names that no study may have.
     """
     require_apart(folder, out)
-    described = _described(folder)
-    found = {part: images_in(folder / part) for part in (*_IMAGES, *_MASKS)}
-    drawn = images_in(folder / scribbles)
-    if not found["imagesTr"]:
-        msg = f"{folder}: has no imagesTr with images; name the folder that holds dataset.json"
-        raise BadFileError(msg)
+    found = read_msd(folder, scribbles=scribbles)
     with atomic_folder(out, verb="import msd", overwrite=overwrite) as study:
-        for part, target in _IMAGES.items():
-            _link_all(found[part], study / target, "_0000")
-        for part, target in _MASKS.items():
-            _link_all(found[part], study / target, "")
-        for number, (case, path) in enumerate(drawn.items()):
-            tell("read scribbles", number, len(drawn), case)
+        for place, path in found.files.items():
+            (study / place).parent.mkdir(parents=True, exist_ok=True)
+            link(path, study / place)
+        training = len(found.fit | found.design)
+        write_json(study / NAME, {**found.described, "numTraining": training})
+        warnings = _told(study)
+        known = set(found.described["labels"].values())
+        for number, (case, path) in enumerate(found.strokes.items()):
+            tell("read scribbles", number, len(found.strokes), case)
             with about(f"case {case}"):
                 ids, grid = read_ids(path)
-                known = set(described["labels"].values())
                 strokes = _strokes(path.name, ids, known, undrawn)
                 write_ids(study / "hints" / "scribbles" / f"{case}{_ENDING}", strokes, grid)
-        training = len(found["imagesTr"]) + len(found["imagesVal"])
-        write_json(study / NAME, {**described, "numTraining": training})
-        if found["imagesVal"]:
-            parts = {"fit": sorted(found["imagesTr"]), "design": sorted(found["imagesVal"])}
+        if found.design:
+            parts = {"fit": sorted(found.fit), "design": sorted(found.design)}
             write_json(study / "splits.json", parts)
         made = {
             "verb": "import msd",
@@ -96,34 +91,25 @@ def import_msd(
     return MsdImport(
         out=out,
         training=training,
-        design=len(found["imagesVal"]),
-        test=len(found["imagesTs"]),
-        scribbled=len(drawn),
+        design=len(found.design),
+        test=len(found.test),
+        scribbled=len(found.strokes),
+        warnings=warnings,
     )
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    """Return our dataset.json for theirs, which maps numbers to names.
+def _told(study: Path) -> tuple[str, ...]:
+    """Return what is odd about the names in a new study.
 
     Raises:
-        BadFileError: It does not, or there are several channels.
+        BadFileError: No study may have such names.
     """
-    spec = read_object(folder / NAME)
-    channels, labels = spec.get("modality"), spec.get("labels")
-    if not isinstance(channels, Mapping) or not isinstance(labels, Mapping):
-        msg = f"{NAME}: has no modality and labels as in the Decathlon; is it a study already?"
-        raise BadFileError(msg)
-    if len(channels) != 1:
-        msg = f"{NAME}: names {len(channels)} modalities in one file; give each a file CASE_CCCC"
-        raise BadFileError(msg)
-    names = {str(name): int(number) for number, name in labels.items()}
-    zero = next((name for name, number in names.items() if number == 0), BACKGROUND)
-    names.pop(zero, None)
-    return {
-        "channel_names": {"0": str(next(iter(channels.values())))},
-        "labels": {BACKGROUND: 0, **names},
-        "file_ending": _ENDING,
-    }
+    draft, problems = read_layout(study)
+    problems += () if draft is None else draft.problems
+    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    if errors:
+        raise BadFileError("\n".join(errors))
+    return tuple(str(problem) for problem in problems)
 
 
 def _strokes(name: str, ids: np.ndarray, known: set[int], undrawn: int | None) -> np.ndarray:
@@ -143,10 +129,3 @@ def _strokes(name: str, ids: np.ndarray, known: set[int], undrawn: int | None) -
         msg = f"{name}: id {min(strange)} is no label of dataset.json; mend the file"
         raise BadFileError(msg)
     return np.where(ids == undrawn, UNDRAWN, ids).astype(np.uint8)
-
-
-def _link_all(images: Mapping[str, Path], target: Path, channel: str) -> None:
-    for case, path in images.items():
-        target.mkdir(parents=True, exist_ok=True)
-        suffix = path.name.removeprefix(case)
-        link(path, target / f"{case}{channel}{suffix}")

@@ -227,9 +227,15 @@ def link_all(source: Path, target: Path) -> None:
 
 
 def link(path: Path, place: Path) -> None:
-    """Link an image, a file or a folder of DICOM; copy it where links fail."""
+    """Link an image, a file or a folder of DICOM; copy it where links fail.
+
+    Raises:
+        FileExistsError: Something lies at the place already.
+    """
     try:
         place.symlink_to(path.resolve(), target_is_directory=path.is_dir())
+    except FileExistsError:  # a copy would write through the link that is there
+        raise
     except OSError:
         copy = shutil.copytree if path.is_dir() else shutil.copyfile
         copy(path, place)
