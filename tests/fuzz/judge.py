@@ -15,7 +15,7 @@ def finding(
         meaning: Of what was changed.
         before: How it ends when nothing is changed; None where that does not count.
         after: How it ended.
-        may_refuse: Whether it may refuse what means the same.
+        may_refuse: Whether it may refuse what means the same, or say a word of it.
     """
     crashed = _crash(after)
     if crashed or meaning == "unknowable" or before is None:
@@ -25,7 +25,9 @@ def finding(
     if meaning == "same":
         if refused:
             return "" if may_refuse else f"refused:\n{_end(after)}"
-        return "" if same else f"silent, with another result:\n{_end(after)}"
+        return (
+            "" if same or (told and may_refuse) else f"silent, with another result:\n{_end(after)}"
+        )
     return "" if refused or told or same else f"silent, with another result:\n{_end(after)}"
 
 

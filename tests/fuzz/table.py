@@ -40,7 +40,7 @@ Line = tuple[str, str, do.Change, str] | tuple[str, str, do.Change, str, str]
 """What, files, change, commands, and which of these may refuse."""
 
 _I16, _F64 = SimpleITK.sitkInt16, SimpleITK.sitkFloat64
-_HELD = "resume, go on, export, train"
+_HELD = "resume, go on, export, train, report"
 _STUDY = "check, label, predict, report, resume, go on, export"
 _HINTS = "check, label, resume, go on"
 _RUNS = "resume, go on"
@@ -149,10 +149,6 @@ CHANGED: tuple[Line, ...] = (
     ("plan begun of wide voxels", "part/model/plan.json", do.parsed(do.wide_spacing), "go on"),
     ("scores damaged", "run/scores.json", do.cut, "report, resume"),
     ("record damaged", "run/made.json", do.cut, "report, resume, export"),
-    ("source with a flipped bit", "msd/*s*/*.nii.gz", do.flipped, "import msd"),
-    ("source cut", "msd/*s*/*.nii.gz", do.cut, "import msd"),
-    ("source mask moved", "msd/labels*/*", do.rewritten(do.moved), "import msd"),
-    ("source mask with a strange id", "msd/labels*/*", do.voxels(do.strange_id), "import msd"),
     ("slice gone", "dicom/one/[1-4].dcm", do.removed, "import dicom"),
     ("slice cut", "dicom/*/*", do.cut, "import dicom"),
     ("slice of another patient", "dicom/*/*", do.in_slice(do.tag("PatientID", "x")),
@@ -167,6 +163,11 @@ CHANGED: tuple[Line, ...] = (
 )  # fmt: skip
 
 UNKNOWABLE: tuple[Line, ...] = (
+    # files are linked unread; `check` reads them
+    ("source with a flipped bit", "msd/*s*/*.nii.gz", do.flipped, "import msd"),
+    ("source cut", "msd/*s*/*.nii.gz", do.cut, "import msd"),
+    ("source mask moved", "msd/labels*/*", do.rewritten(do.moved), "import msd"),
+    ("source mask with a strange id", "msd/labels*/*", do.voxels(do.strange_id), "import msd"),
     ("image moved", IMAGES, do.rewritten(do.moved), _READ),
     ("image stretched", IMAGES, do.rewritten(do.stretched), _READ),
     ("image cropped", IMAGES, do.rewritten(do.cropped), _READ),

@@ -152,3 +152,12 @@ def test_images_of_other_formats_become_nifti(tmp_path: Path) -> None:
         told = read_volume(made / "imagesTr" / name)
         assert told.grid.same(volume.grid)
         assert np.allclose(told.voxels, volume.voxels)
+
+
+@pytest.mark.parametrize("change", [change_mask, remove_mask, add_mask])
+def test_a_report_says_what_is_not_as_the_run_made_it(
+    run: Path, change: Callable[[Path], None]
+) -> None:
+    assert "masksTr/c" not in report(run).read_text("utf-8")
+    change(run)
+    assert "masksTr/c" in report(run).read_text("utf-8")

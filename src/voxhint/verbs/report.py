@@ -8,7 +8,7 @@ from voxhint.files.atomic import write_text
 from voxhint.review.gather import gather
 from voxhint.review.report import write_report
 from voxhint.runs import record
-from voxhint.verbs.provenance import changed_inputs
+from voxhint.verbs.provenance import changed_inputs, odd_files
 
 
 def report(run: Path) -> Path:
@@ -26,7 +26,8 @@ def report(run: Path) -> Path:
     told = (
         f"{', '.join(changed)}: changed in the study since the run; pictures show it as it is now"
     )
-    problems = (*facts.problems, *([told] if changed else []))
+    odd = [f"{name}: {why}" for name, why in odd_files(run) if name != page.name]
+    problems = (*facts.problems, *([told] if changed else []), *odd)
     write_text(page, write_report(dataclasses.replace(facts, problems=problems)))
     record(run, page.name)
     return page
