@@ -31,7 +31,6 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "clicks": ("--method", "none", "--dice-weight", "0"),
     "bells": ("--method", "pw4medseg"),
     "alone": ("--across-cases", "False"),
-    "gaussian": ("--method", "gaussian"),
     "confident": ("--loss", "probability"),
     "noise-dice": ("--noise", "dice"),
     "noise-gce": ("--noise", "gce"),
@@ -39,14 +38,11 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "teacher": ("--teacher-weight", "0.3"),
     "size": ("--size-weight", "0.1"),
     "probabilistic": ("--network", "probabilistic", "--width", "4"),
-    "organ-bells": ("--method", "organ-gaussian", "--across-cases", "False"),
     "pw4medseg": PUBLISHED,
-    "pw4medseg-organ": (*PUBLISHED, "--method", "organ-gaussian", "--across-cases", "False"),
 }
 """Flags of `voxhint run`: the defaults; partial cross-entropy of what was clicked; the trunk on
-bells as published; the defaults with one thing changed; the trunk on bells as wide as clicks lie
-apart; the published network, a quarter as wide and in ten times larger steps, because in minutes it
-learns nothing from those published."""
+bells as published; the defaults with one thing changed; the published network, a quarter as wide
+and in ten times larger steps, because in minutes it learns nothing from those published."""
 
 Run = dict[str, Any]
 

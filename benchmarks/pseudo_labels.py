@@ -1,12 +1,12 @@
 """How good soft labels are before any network is trained, for each kind of hint and each method.
 
-usage: pseudo_labels.py STUDY OUT --kinds points:5 boxes --methods standing geodesic pw4medseg
+usage: pseudo_labels.py STUDY OUT --kinds points:5 boxes --methods default geodesic+alone pw4medseg
 
 STUDY holds denseTr and a part `design` in splits.json: the hints of all training cases are looked
 at, those of `design` are labelled and scored. A voxel belongs to its most probable class; where
 nothing is trusted, to the background. `points:20~3` moves each click by a Gaussian of 3 mm,
 `points:20-posterior` forgets that label in every fourth case, `points:20*` tells every tenth
-foreground click also as another label. Methods are values of --method or --box-method; `+alone`
+foreground click also as another label. Methods are values of --method; `+alone`
 switches off learning across cases. With
 --simulator hints come from a program with the words `STUDY KIND OUT`. Intervals come from
 resampling subjects.
@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 
@@ -92,8 +92,7 @@ def config_of(method: str) -> LabelConfig:
     name, _, alone = method.partition("+")
     if name == "default":
         return LabelConfig(across_cases=not alone)
-    spreads = name in get_args(get_type_hints(LabelConfig)["method"])
-    knobs: dict[str, Any] = {"method" if spreads else "box_method": name}
+    knobs: dict[str, Any] = {"method": name}
     return LabelConfig(across_cases=not alone, **knobs)
 
 

@@ -62,7 +62,6 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
         ("label", "reach_mm = 0", "label.reach_mm"),
         ("label", "edge_weight = -1", "label.edge_weight"),
         ("label", "guess_trust = 1.1", "label.guess_trust"),
-        ("label", "background_trust = -0.1", "label.background_trust"),
         ("label", 'tag_fused = ["cam", "magic"]', "label.tag_fused.1"),
         ("label", "tag_error = 2", "label.tag_error"),
         ("label", "regions = 0", "label.regions"),

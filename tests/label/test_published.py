@@ -1,25 +1,14 @@
-"""Point labels as published, and the classical ways to fill a box."""
-
-from typing import Literal
+"""Point labels as published."""
 
 import numpy as np
-import pytest
 from tests.label.grids import places, plain_grid
 
-from voxhint.core import Box, LabelSet, Points, Volume
+from voxhint.core import LabelSet, Points
 from voxhint.label import gather_evidence
-from voxhint.label.boxes import fill_boxes
 from voxhint.label.published import point_labels
 
 TWO = LabelSet(("background", "a", "b"), (0, 1, 2))
 GRID = plain_grid((20, 18, 10), (1.0, 1.0, 2.0))
-CENTRE = np.array([10.2, 9.3, 10.1])
-NEAR = np.linalg.norm(places(GRID) - CENTRE[:, None, None, None], axis=0)
-METHODS: tuple[Literal["otsu", "gaussian-mixture", "random-walker"], ...] = (
-    "otsu",
-    "gaussian-mixture",
-    "random-walker",
-)
 
 
 def test_a_label_is_the_half_height_of_its_stretched_bells_and_the_height_its_weight() -> None:
@@ -45,29 +34,3 @@ def test_of_two_labels_the_higher_bell_has_the_voxel() -> None:
 
 def test_without_a_point_nothing_is_claimed() -> None:
     assert not point_labels(gather_evidence(GRID, [], TWO), bell_mm=3.0).trust.any()
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("method", METHODS)
-def test_a_ball_is_found_inside_its_box_be_it_bright_or_dark(
-    method: Literal["otsu", "gaussian-mixture", "random-walker"], sign: int
-) -> None:
-    ball = NEAR < 5
-    noise = np.random.default_rng(0).normal(0, 0.05, GRID.shape)
-    image = Volume((sign * (ball + noise)).astype(np.float32), GRID)
-    evidence = gather_evidence(GRID, [Box("a", CENTRE - 5, CENTRE + 5)], TWO)
-    probs = fill_boxes(evidence, image, method)[1]
-    found = probs > 0.5
-    assert 2 * (found & ball).sum() / (found.sum() + ball.sum()) > 0.8
-    assert not probs[evidence.possible[1] == 0].any()
-    assert probs.min() >= 0
-    assert probs.max() <= 1
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_box_around_the_whole_of_an_even_image_is_filled(
-    method: Literal["otsu", "gaussian-mixture", "random-walker"],
-) -> None:
-    even = Volume(np.zeros(GRID.shape, np.float32), GRID)
-    evidence = gather_evidence(GRID, [Box("a", np.full(3, -1.0), np.full(3, 40.0))], TWO)
-    assert (fill_boxes(evidence, even, method)[1] == 1).all()

@@ -15,19 +15,20 @@ from voxhint.verbs import label
 @pytest.mark.parametrize(
     ("kinds", "wanted", "teach"),
     [
-        (("scribbles",), None, False),
         (("scribbles",), True, True),
-        (("scribbles", "points"), None, True),
-        (("slices",), None, True),
-        (("points",), None, True),
+        (("scribbles",), False, False),
+        (("scribbles", "points"), True, True),
+        (("slices",), True, True),
+        (("points",), True, True),
         (("points",), False, False),
+        (("tags",), True, False),
     ],
 )
-def test_scribbles_alone_on_one_channel_teach_no_other_case(
+def test_cases_teach_each_other_unless_told_not_to(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     kinds: tuple[HintKind, ...],
-    wanted: bool | None,
+    wanted: bool,
     teach: bool,
 ) -> None:
     found: list[int] = []

@@ -6,8 +6,6 @@ from typing import Literal
 from voxhint.config.ranges import Count, Knobs, Positive, Share, Weight
 from voxhint.core.errors import BadRecipeError
 
-Method = Literal["geodesic", "gaussian", "organ-gaussian", "heat", "pw4medseg", "none"]
-BoxMethod = Literal["competition", "otsu", "gaussian-mixture", "random-walker"]
 TagMethod = Literal[
     "cam",
     "grad-cam",
@@ -35,22 +33,16 @@ TagMethod = Literal[
 class LabelConfig(Knobs):
     """How hints become soft labels."""
 
-    method: Literal["geodesic", "gaussian", "organ-gaussian", "heat", "pw4medseg", "none"] = (
-        "geodesic"
-    )
-    """How a hint spreads: along ways that avoid edges, as a bell in millimetres, as a bell as wide
-    as the clicks of each label lie apart, as heat that edges hold back, as published with
-    PW4MedSeg, or not at all."""
-
-    box_method: BoxMethod = "competition"
-    """What fills a box: its core against its surroundings, or a classical method by name."""
+    method: Literal["geodesic", "pw4medseg", "none"] = "geodesic"
+    """How a hint spreads: along ways that avoid edges, as bells as published with PW4MedSeg, or not
+    at all."""
 
     bell_mm: Positive = 10.0
     """Standard deviation of the bell of pw4medseg."""
 
-    across_cases: bool | None = None
+    across_cases: bool = True
     """Learn from the hints of all cases how classes look and where they lie; used where it helps
-    with cases held out. If not given, not for scribbles alone on a single channel."""
+    with cases held out."""
 
     across_steps: Count = 2000
     """Optimiser steps of what is learnt across cases."""
@@ -228,7 +220,8 @@ class LabelConfig(Knobs):
     without tags are empty where it does."""
 
     reach_mm: Positive | None = None
-    """How far a point or stroke speaks for its neighbours; planned from the hints if not given."""
+    """How far from its hints a label may be found where nothing else is shown; planned from how
+    far they lie apart if not given."""
 
     edge_weight: Weight = 2.0
     """How much longer a way gets over an edge; 0 ignores the image (geodesic only)."""

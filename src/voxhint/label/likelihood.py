@@ -9,41 +9,53 @@ from scipy import ndimage
 from voxhint.core import Volume
 
 _BINS = 64
-_BLUR_MM = 0.7
-_DOUBT = 3.0  # seeds' worth of "any intensity may occur"
+_BLUR_MM = 1.0
+_DOUBT = 5.0  # seeds' worth of "any intensity may occur"
+_MOST = 100  # seeds that count
 
 
 def log_likelihood(
-    images: Sequence[Volume], seeds: Bool[np.ndarray, "class i j k"]
+    images: Sequence[Volume],
+    seeds: Bool[np.ndarray, "class i j k"],
+    near: Bool[np.ndarray, "i j k"],
 ) -> Float32[np.ndarray, "class i j k"]:
     """Estimate the log density of each voxel's intensity among the seeds of each class.
 
-    A kernel density over the seeds' intensities, mixed with a flat density that counts as three
-    seeds, so that few clicks claim little. Channels are taken as independent.
+    A kernel density over the seeds' intensities, mixed with a flat density that counts as five
+    seeds, so that few clicks claim little; more than a hundred seeds count as a hundred, so that
+    long strokes do not claim more than they show. Channels share one vote.
 
     Args:
         images: Channels on one grid.
         seeds: Seeds of each class.
+        near: Voxels near the seeds, which set the range of intensities.
 
     Returns:
-        Log density, up to a constant; 0 everywhere for a class without seeds.
+        Mean log density over channels, up to a constant; that of all voxels near the seeds for a
+        background that nobody showed, 0 everywhere for another class without seeds.
     """
     total = np.zeros(seeds.shape, np.float32)
+    counts = seeds.sum((1, 2, 3))
+    fewest = int(counts[counts > 0].min()) if counts.any() else 0
     for image in images:
         smooth = ndimage.gaussian_filter(image.voxels, _BLUR_MM / image.grid.spacing_mm)
-        low, high = (float(v) for v in np.percentile(smooth, [1, 99]))
+        known = smooth[near]
+        low, high = (float(v) for v in np.percentile(known if known.size else smooth, [1, 99]))
         scaled = np.clip((smooth - low) / max(high - low, 1e-6), 0, 1)
         bins = np.minimum((scaled * _BINS).astype(np.int64), _BINS - 1)
         for number, places in enumerate(seeds):
             if places.any():
-                total[number] += np.log(_density(scaled[places]))[bins]
-    return total
+                total[number] += np.log(_density(scaled[places], _MOST))[bins]
+            elif number == 0 and near.any():  # claims no more than the least of what was shown
+                total[number] += np.log(_density(scaled[near], min(fewest, _MOST)))[bins]
+    return total / np.float32(len(images))
 
 
-def _density(values: Float32[np.ndarray, " n"]) -> Float32[np.ndarray, " bin"]:
+def _density(values: Float32[np.ndarray, " n"], most: int) -> Float32[np.ndarray, " bin"]:
     """Return a smoothed histogram over 0 to 1, bandwidth by Silverman's rule."""
-    count = np.histogram(values, bins=_BINS, range=(0, 1))[0].astype(np.float64)
-    width = max(0.05, 1.06 * float(values.std()) * values.size**-0.2)
-    smooth = ndimage.gaussian_filter1d(count, width * _BINS, mode="constant")
-    mixed = (smooth * _BINS + _DOUBT) / (values.size + _DOUBT)
+    share = np.histogram(values, bins=_BINS, range=(0, 1))[0] / values.size
+    width = max(0.05, 1.06 * float(values.std()) * min(values.size, 2 * most) ** -0.2)
+    smooth = ndimage.gaussian_filter1d(share, width * _BINS, mode="nearest")
+    count = min(values.size, most)
+    mixed = (count * smooth * _BINS + _DOUBT) / (count + _DOUBT)
     return mixed.astype(np.float32)

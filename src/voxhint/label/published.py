@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from voxhint.core import SoftLabel
+from voxhint.label.bells import bells_mm
 from voxhint.label.seeds import Evidence
-from voxhint.label.spread import bells_mm
 
 _HALF = 0.5
 

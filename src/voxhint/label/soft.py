@@ -3,22 +3,27 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import edt
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Float64, Int32
+from scipy import ndimage
 
 from voxhint.config import LabelConfig
-from voxhint.core import Case, LabelSet, SoftLabel, Volume
-from voxhint.label.boxes import BoxMethod, fill_boxes
+from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
+from voxhint.label.geodesic import FAR_MM, edge_cost, nearest_mark, way_to_next
 from voxhint.label.likelihood import log_likelihood
 from voxhint.label.published import point_labels
-from voxhint.label.reach import spread_mm
+from voxhint.label.scale import gaps_mm, label_marks
 from voxhint.label.seeds import Evidence
-from voxhint.label.spread import edge_cost, gaussian_mm, geodesic_mm, heat_mm
 
-_FADE = 2.0  # reaches after which trust has fallen to 0.6
-_NEVER = 1.5  # reaches: how far away a background that nobody showed is taken to be
-_FAR = 3.0  # reaches from any label, beyond which background is presumed, or others are asked
+_NEAR_VOXELS = 3  # around hints: what is typical of the image is measured there
+_LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
+_TAUGHT = 0.75  # weight of what the hints of other cases say
+_SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
+_FEWEST = 3  # marks that tell a stretch
+_GAP = 0.75  # quantile of the ways between marks
+_FADE = 2.0  # caps after which trust has fallen to 0.6
+_FAR = 0.3  # trust in background that no hint is near to
+_UNSHOWN = 0.1  # the same where the case shows no background at all
 _LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
 
@@ -43,18 +48,18 @@ def soften(
     images: Sequence[Volume],
     labels: LabelSet,
     *,
-    reach_mm: Mapping[str, float],
+    caps_mm: Mapping[str, float],
     config: LabelConfig,
     taught: Taught | None = None,
 ) -> SoftLabel:
     """Spread the evidence of one case over its voxels.
 
-    Every class that was shown competes for a voxel with the distance to its nearest seed,
-    measured in its own reach: twenty clicks spread over a wide background speak for more space
-    than twenty clicks in a small organ. The image joins in twice, by edges that lengthen ways and
-    by what other cases taught; if they taught nothing, by how often an intensity was clicked for
-    each class. Trust is the lead of the winner over the
-    second, and fades with distance. What the hints prove stays as it is.
+    A voxel belongs to the class whose hints are nearest along ways that avoid edges. The image
+    joins in where classes are about as near: by how often its intensity was shown for each class,
+    or by what other cases taught. No label reaches further than its cap: beyond it background is
+    presumed, with little trust, though nobody showed any there. So all classes are measured with
+    one measure, and neither the size of the image nor the number of hints at one place matters.
+    What the hints prove stays as it is.
 
     A class that nobody showed and nothing rules out stays unknown; background claims then only say
     that the classes shown are absent.
@@ -63,7 +68,7 @@ def soften(
         evidence: What the hints prove, from `gather_evidence`.
         images: Channels on the evidence's grid.
         labels: Names of the classes.
-        reach_mm: Reach of each class, from `plan_reach`.
+        caps_mm: How far each label reaches, from `distance_caps`.
         config: Method and strengths.
         taught: What the other cases say of this one, if they say anything.
 
@@ -78,116 +83,194 @@ def soften(
         nobody = np.zeros(len(labels.names), np.bool_)
         claims = _with_facts(bells.probs, bells.trust[0], evidence, unseen=nobody)
         return from_claims(*claims, evidence)
-    inner = evidence.cropped(part)
-    crops = [image.cropped(part) for image in images]
+    caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
+    shaped = np.asarray(evidence.likely.any((1, 2, 3)))  # boxes and balls are walls enough
     unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
-    told = None if taught is None else taught.cropped(part)
-    belief, plausible = _spread(_Claims(inner, crops, labels, reach_mm, config, unseen, told))
-    whole_belief = evidence.proven.copy()
-    whole_plausible = np.maximum(evidence.possible, evidence.proven)
-    whole_belief[(slice(None), *part)] = belief
-    whole_plausible[(slice(None), *part)] = plausible
-    return from_claims(whole_belief, whole_plausible, evidence)
+    probs, trust = _presumed(evidence, unseen)
+    band = part if taught is not None and np.isfinite(taught.lean) else _band(evidence, part, caps)
+    if band is not None:
+        inner = (slice(None), *band)
+        scene = _Scene(
+            evidence.cropped(band),
+            [image.cropped(band) for image in images],
+            np.where(shaped, np.inf, caps).astype(np.float32),
+            None if taught is None else taught.cropped(band),
+            config,
+            unseen,
+        )
+        probs[inner], trust[band] = _compete(scene)
+    trust[trust < _LEAST] = 0
+    untold = unseen & np.asarray(evidence.possible.any((1, 2, 3)))
+    if taught is not None and np.isfinite(taught.lean):
+        untold[:] = False  # other cases tell of it
+    untold[0] = False
+    return from_claims(*_with_facts(probs, trust, evidence, unseen=untold), evidence)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Claims:
-    """What the classes of one case compete with."""
+class _Scene:
+    """What the classes of one case compete with, near its hints."""
 
     evidence: Evidence
     images: Sequence[Volume]
-    labels: LabelSet
-    reach_mm: Mapping[str, float]
+    caps: Float32[np.ndarray, " class"]
+    taught: Taught | None
     config: LabelConfig
     unseen: Bool[np.ndarray, " class"]
     """Classes that have no seed in the whole case."""
 
-    taught: Taught | None
+
+def _presumed(
+    evidence: Evidence, unseen: Bool[np.ndarray, " class"]
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return probability and trust where no hint reaches: background, if any label was shown."""
+    probs = np.zeros(evidence.proven.shape, np.float32)
+    probs[0] = 1
+    trust = np.full(evidence.grid.shape, _presumed_trust(unseen), np.float32)
+    return probs, trust
 
 
-def _spread(
-    claims: _Claims,
-) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
-    """Return belief and plausibility after spreading."""
-    evidence, config = claims.evidence, claims.config
-    shown = np.asarray(_seeds(evidence).any((1, 2, 3)))
-    open_ = np.asarray(evidence.possible.any((1, 2, 3)))
-    scores, near = _scores(claims)
-    if not shown[0] and open_[0]:
-        scores[0] = -0.5 * _NEVER**2
-        if claims.taught is not None:
-            scores[0] += claims.taught.logs[0]
-    if config.box_method != "competition":
-        _fill(scores, evidence, claims.images[0], config.box_method)
-    probs, lead = _compete(scores, evidence.possible)
-    least = 0.0 if claims.taught is None else config.across_trust
-    trust = lead * np.maximum(np.exp(-0.5 * (near / _FADE) ** 2), np.float32(least))
-    if not shown[0] and shown.any() and claims.taught is None:
-        presumed = probs[0] > 0.5  # nobody showed it: never more than a weak presumption
-        trust[presumed] = np.minimum(trust[presumed], config.background_trust)
-        trust[presumed & (near > 2 * _NEVER)] = config.background_trust
-    elif shown[0] and claims.taught is None:  # nobody draws the air around a body
-        lost = _far_away(claims) & (trust < config.far_trust)
-        probs[:, lost], probs[0, lost] = 0, 1
-        trust[lost] = config.far_trust
+def _presumed_trust(unseen: Bool[np.ndarray, " class"]) -> float:
+    if unseen[1:].all():
+        return 0.0
+    return _UNSHOWN if unseen[0] else _FAR
+
+
+def _band(
+    evidence: Evidence, part: tuple[slice, slice, slice], caps: Float32[np.ndarray, " class"]
+) -> tuple[slice, slice, slice] | None:
+    """Return the box of the open voxels that any label may reach, None if no class was shown."""
+    reached = []
+    for number, seeds in enumerate(_seeds(evidence)):
+        if number and seeds.any():
+            # ways are shorter than straight lines only where the image is smoother than usual
+            rim = np.ceil(2 * caps[number] / evidence.grid.spacing_mm) + 1
+            shaped = evidence.likely[number].any()
+            reached.append(_box(evidence.possible[number] > 0 if shaped else seeds, rim))
+    if not reached:
+        return part if _seeds(evidence)[0].any() else None
+    low = np.min([box[0] for box in reached], axis=0)
+    high = np.max([box[1] for box in reached], axis=0)
+    i, j, k = (
+        slice(int(max(p.start, a)), int(max(p.start, a, min(p.stop, b))))
+        for p, a, b in zip(part, low, high, strict=True)
+    )
+    return i, j, k
+
+
+def _box(
+    where: Bool[np.ndarray, "i j k"], rim: Float64[np.ndarray, "3"]
+) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+    """Return first and last index of a place with a rim around it, the last one exclusive."""
+    index = [np.flatnonzero(where.any(_rest(axis))) for axis in range(3)]
+    low = np.array([along[0] for along in index]) - rim
+    return low, np.array([along[-1] + 1 for along in index]) + rim
+
+
+def _rest(axis: int) -> tuple[int, int]:
+    return tuple(other for other in range(3) if other != axis)  # type: ignore[return-value]
+
+
+def _compete(
+    scene: _Scene,
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return probability and trust of each class near the hints."""
+    evidence, config, taught = scene.evidence, scene.config, scene.taught
+    seeds = _seeds(evidence)
+    away, stretch = _distances(scene, seeds)
+    caps = scene.caps * stretch
+    near = np.minimum(away.min(0), FAR_MM)
+    margin = _margin(away, caps, evidence)
+    if taught is None:
+        said = _LIKELIHOOD * log_likelihood(scene.images, seeds, _around(seeds))
+    else:
+        said = _TAUGHT * taught.logs
+    lean = np.float32(np.inf if taught is None else taught.lean)
+    scores = np.maximum(-away / margin, -lean) + said
+    cap = caps[scores[1:].argmax(0) + 1]
+    presumed = np.asarray(away[0] > cap)  # nobody showed background nearer than the label's cap
+    scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -lean) + said[0]
+    probs, lead = _softmax(scores, evidence.possible)
+    winner = caps[probs.argmax(0)]
+    reach = np.where(np.isfinite(winner), winner, _usual(caps)).astype(np.float32)
+    least = 0.0 if taught is None else config.across_trust
+    trust = lead * np.maximum(np.exp(-0.5 * (near / (_FADE * reach)) ** 2), np.float32(least))
+    if taught is None:
+        limit = _presumed_trust(scene.unseen)
+        supposed = presumed & (probs[0] > 0.5)
+        trust[supposed] = np.minimum(lead[supposed], limit)
     if evidence.likely.any():
         trust *= config.guess_trust
-    trust[trust < _LEAST] = 0
-    unseen = open_ & claims.unseen
-    if claims.taught is not None and np.isfinite(claims.taught.lean):
-        unseen[:] = False  # other cases tell of it
-    unseen[0] = False
-    return _with_facts(probs, trust, evidence, unseen=unseen)
+    return probs, trust.astype(np.float32)
 
 
-def _scores(
-    claims: _Claims,
-) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
-    """Return how well each class that was shown fits each voxel, and how near its seeds are."""
-    evidence, config, taught = claims.evidence, claims.config, claims.taught
-    seeds = _seeds(evidence)
-    ways = np.full(evidence.proven.shape, np.inf, np.float32)  # in reaches
-    edges = config.method in ("geodesic", "heat")
-    steep = edge_cost(claims.images) if edges else None
-    for number, name in enumerate(claims.labels.names):
-        if seeds[number].any():
-            reach = claims.reach_mm[name]
-            ways[number] = _distance(seeds[number], evidence, steep, reach, config)
-    near = ways.min(0)
-    if taught is None:
-        scores = -0.5 * ways**2
-        return scores + log_likelihood(claims.images, seeds) if edges else scores, near
-    label = ways[1:].min(0)  # far from all labels none gains because background is shown elsewhere
-    ways[0] = np.where(label > _FAR, np.minimum(ways[0], label), ways[0])
-    return np.maximum(-0.5 * ways**2, -np.float32(taught.lean)) + taught.logs, near
+def _usual(caps: Float32[np.ndarray, " class"]) -> float:
+    return float(np.median(caps[1:])) if len(caps) > 1 else 1.0
 
 
-def _far_away(claims: _Claims) -> Bool[np.ndarray, "i j k"]:
-    """Return which voxels lie many reaches from every label that was shown; none if none was."""
-    evidence = claims.evidence
-    seeds = _seeds(evidence)
-    far = np.full(evidence.grid.shape, seeds[1:].any())
-    for number, name in enumerate(claims.labels.names):
-        if number and seeds[number].any():
-            empty = np.ascontiguousarray(~seeds[number])
-            away = edt.edt(empty, anisotropy=tuple(evidence.grid.spacing_mm.tolist()))
-            far &= away > _FAR * claims.reach_mm[name]
-    return far
+def _around(seeds: Bool[np.ndarray, "class i j k"]) -> Bool[np.ndarray, "i j k"]:
+    return np.asarray(ndimage.binary_dilation(np.asarray(seeds.any(0)), iterations=_NEAR_VOXELS))
 
 
-def _fill(
-    scores: Float32[np.ndarray, "class i j k"],
+def _distances(
+    scene: _Scene, seeds: Bool[np.ndarray, "class i j k"]
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, " class"]]:
+    """Return the way to the nearest seed of each class, in mm of plain tissue, inf without any.
+
+    Also returns the geodesic stretch of each class: how much longer ways between its marks are
+    than straight lines, where its own tissue is rougher than what usually lies near hints.
+    """
+    evidence, weight = scene.evidence, scene.config.edge_weight
+    near = _around(seeds)
+    steep = edge_cost(scene.images, near)
+    plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
+    away = np.full(seeds.shape, np.inf, np.float32)
+    stretch = np.ones(len(seeds), np.float32)
+    for number, places in enumerate(seeds):
+        if not places.any():
+            continue
+        marks = label_marks(places, evidence.grid)
+        way, owner = nearest_mark(marks, steep, evidence.grid, edge_weight=weight)
+        away[number] = way / np.float32(plain)
+        if number:
+            next_mm = way_to_next(way, owner, steep, evidence.grid, edge_weight=weight)
+            stretch[number] = _stretch(next_mm / plain, marks, evidence.grid)
+    if evidence.likely.any():
+        away[0] *= np.float32(_SHAPED)
+    return away, stretch
+
+
+def _stretch(
+    ways: Float32[np.ndarray, " mark"], marks: Int32[np.ndarray, "i j k"], grid: Grid
+) -> float:
+    straight = gaps_mm(marks, grid)
+    if len(straight) < _FEWEST:
+        return 1.0
+    met = ways[ways < FAR_MM / 100]
+    ratio = float(np.quantile(met, _GAP) / np.quantile(straight, _GAP)) if met.size else 1.0
+    return max(1.0, ratio)
+
+
+def _margin(
+    away: Float32[np.ndarray, "class i j k"],
+    caps: Float32[np.ndarray, " class"],
     evidence: Evidence,
-    image: Volume,
-    method: BoxMethod,
-) -> None:
-    """Let a classical method say what fills the boxes, and leave the rest to the background."""
-    filled = fill_boxes(evidence, image, method)
-    for number, probs in filled.items():
-        scores[number] = np.log(np.clip(probs, _LEAST, 1 - _LEAST))
-    if filled:
-        most = np.max(list(filled.values()), axis=0)
-        scores[0] = np.log(1 - np.clip(most, _LEAST, 1 - _LEAST))
+) -> np.float32:
+    """Return how far from hints the borders between classes usually lie, in mm."""
+    labels = away[1:]
+    nearest, number = labels.min(0), labels.argmin(0) + 1
+    around = np.minimum(away[0], caps[number])
+    classes = np.where(nearest < around, number, 0)
+    reached = np.minimum(nearest, around)
+    borders = []
+    for axis in range(3):
+        changed = np.diff(classes, axis=axis) != 0
+        for side in (slice(None, -1), slice(1, None)):
+            there = reached[(slice(None),) * axis + (side,)]
+            borders.append(there[changed & np.isfinite(there)])
+    known = np.concatenate(borders)
+    least = float(evidence.grid.spacing_mm.min()) / 2
+    return np.float32(max(float(np.median(known)) if known.size else 0.0, least))
 
 
 def _seeds(evidence: Evidence) -> Bool[np.ndarray, "class i j k"]:
@@ -195,28 +278,7 @@ def _seeds(evidence: Evidence) -> Bool[np.ndarray, "class i j k"]:
     return np.asarray((evidence.proven > 0.5) | (evidence.likely > 0))
 
 
-def _distance(
-    seeds: Bool[np.ndarray, "i j k"],
-    evidence: Evidence,
-    steep: Float32[np.ndarray, "i j k"] | None,
-    reach_mm: float,
-    config: LabelConfig,
-) -> Float32[np.ndarray, "i j k"]:
-    """Return the distance to the nearest seed in reaches."""
-    grid = evidence.grid
-    if steep is not None and config.method == "heat":
-        away = heat_mm(seeds, steep, grid, reach_mm=reach_mm, edge_weight=config.edge_weight)
-        return np.asarray(away / reach_mm, np.float32)
-    if steep is not None:
-        away = geodesic_mm(seeds, steep, grid, edge_weight=config.edge_weight)
-        return np.asarray(away / reach_mm, np.float32)
-    if config.method == "organ-gaussian":
-        reach_mm = spread_mm(seeds, grid) or reach_mm
-    bell = gaussian_mm(seeds.astype(np.float32), grid, reach_mm=reach_mm)
-    return np.asarray(np.sqrt(-2 * np.log(np.clip(bell, 1e-30, 1))), np.float32)
-
-
-def _compete(
+def _softmax(
     scores: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
     """Return probabilities, and the lead of the first over the second."""

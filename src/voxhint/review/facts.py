@@ -30,6 +30,19 @@ class TagRanking:
     """Whether it rests on images of subjects kept aside; None if that is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class LabelVolume:
+    """How large a label came out of its hints, in the median over the cases that show it."""
+
+    label: float
+    """Millilitres of the soft label."""
+
+    hints_span: float
+    """Millilitres that its hints span."""
+
+    cases: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunFacts:
     """Everything known of a run; what is missing is left out of the report."""
@@ -49,6 +62,9 @@ class RunFacts:
 
     weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Networks that were not trained on this study: name, licence, data, ... of each."""
+
+    volumes: Mapping[str, LabelVolume] = field(default_factory=dict)
+    """Volume of each label that hints show, beside what they span."""
 
     scores: ScoreTable | None = None
     test_pictures: tuple[Picture, ...] = ()

@@ -25,6 +25,7 @@ from voxhint.review.records import (
     read_object,
     read_predictor,
     read_scores,
+    read_volumes,
     read_weights,
 )
 from voxhint.review.scene import Scene
@@ -72,6 +73,7 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
         plan=_read(run_folder / "model" / "plan.json", read_object, problems),
         history=_read(run_folder / "model" / "history.csv", read_history, problems) or (),
         predictor=_read(run_folder / "labels" / "made.json", read_predictor, problems) or {},
+        volumes=_read(run_folder / "labels" / "made.json", read_volumes, problems) or {},
         weights=_read(run_folder / "labels" / "made.json", read_weights, problems) or {},
         scores=scores,
         test_pictures=tuple(test),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from voxhint.measure.compare import Comparison, Difference
 from voxhint.measure.score import CaseScore
 from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
-from voxhint.review.facts import TagRanking
+from voxhint.review.facts import LabelVolume, TagRanking
 from voxhint.review.markup import (
     Cell,
     between,
@@ -116,6 +116,20 @@ def tell_predictor(
         "label. A label is not gated if it is tagged absent in ranges of slices alone."
     )
     return table(caption, head, rows) + paragraph(gate)
+
+
+def tell_volumes(volumes: Mapping[str, LabelVolume]) -> str:
+    """Return how large each label came out of its hints."""
+    rows: list[list[object]] = [
+        [name, number(one.label, 2), number(one.hints_span, 2), one.cases]
+        for name, one in volumes.items()
+    ]
+    caption = (
+        "Soft labels before any training: the volume of each label in the median over the cases "
+        "that show it, and the volume that its hints span. Far more than that is a label that ran "
+        "away; far less, one that its hints do not fill."
+    )
+    return table(caption, ["label", "volume (mL)", "spanned by hints (mL)", "cases"], rows)
 
 
 def tell_weights(weights: Mapping[str, Mapping[str, str]]) -> str:

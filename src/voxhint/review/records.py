@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
 from voxhint.measure.table import ScoreTable
-from voxhint.review.facts import TagRanking
+from voxhint.review.facts import LabelVolume, TagRanking
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
@@ -95,7 +95,27 @@ def read_weights(path: Path) -> Mapping[str, Mapping[str, str]]:
         raise BadFileError(msg) from error
 
 
+def read_volumes(path: Path) -> Mapping[str, LabelVolume]:
+    """Read how large labels came out of their hints.
+
+    Args:
+        path: The `made.json` of soft labels.
+
+    Returns:
+        By label; empty for soft labels that say nothing of it.
+
+    Raises:
+        BadFileError: It cannot be read, or says it in another way.
+    """
+    try:
+        return _VOLUMES.validate_python(read_object(path).get("volumes_ml", {}))
+    except ValidationError as error:
+        msg = f"{path.name}: tells nothing of volumes that could be read; label the study again"
+        raise BadFileError(msg) from error
+
+
 _PREDICTOR = TypeAdapter(dict[str, TagRanking])
+_VOLUMES = TypeAdapter(dict[str, LabelVolume])
 _WEIGHTS = TypeAdapter(dict[str, dict[str, str]])
 
 

@@ -22,6 +22,7 @@ from voxhint.review.numbers import (
     tell_comparison,
     tell_predictor,
     tell_scores,
+    tell_volumes,
     tell_weights,
 )
 
@@ -68,6 +69,7 @@ def write_report(run: RunFacts) -> str:
         _pictures(
             "Without what tags name: training cases", _WITHOUT_GUIDE, run.counterfactual_pictures
         ),
+        section("What hints became", tell_volumes(run.volumes)) if run.volumes else "",
         _predictor(run),
         _learning(run),
         _warnings(run),

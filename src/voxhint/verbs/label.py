@@ -17,9 +17,9 @@ from voxhint.files.images import read_probability, write_image, write_probabilit
 from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
-from voxhint.label import case_reach, gather_evidence, plan_reach, soften
+from voxhint.label import distance_caps, gather_evidence, measure_marks, soften
 from voxhint.label.across import Across, learn_across, lesson_of
-from voxhint.label.reach import detours
+from voxhint.label.extent import RUNAWAY, Extent, extents
 from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
@@ -34,10 +34,8 @@ from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 NETS = "nets"
 VERIFIER = "verifier"
 COUNTERFACTUALS = "counterfactuals"
-_DETOURED = 24  # cases that tell how much edges lengthen ways
 _MEASURED = 200  # cases that decide the reach, and teach the others
 _LEAN = 2.0  # natural logarithm of odds
-_NEAR = 2.0  # voxels that a drawn slice leans the balance of
 _ALONE = ("pw4medseg", "none")  # methods that look at each case alone
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
@@ -46,7 +44,9 @@ HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv"
 class Spread:
     """What the hints of a whole study say about spreading those of one case."""
 
-    reach_mm: Mapping[str, float]
+    caps_mm: Mapping[str, float]
+    """How far each label reaches, from `distance_caps`."""
+
     across: Across | None = None
     """What the cases teach each other; None where nothing is to be learnt."""
 
@@ -131,27 +131,68 @@ def label_cases(
     hinted = hinted_cases(study)
     spread = plan_spread(study, hinted, config=config, machine=machine, tell=tell)
     finder = _finder(study, out / NETS, config, machine, tell)
+    sizes: dict[str, dict[str, Extent]] = {}
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
-        if not _is_labelled(out, files.name, study.labels, found.lost):
-            with about(f"case {files.name}"):
+        with about(f"case {files.name}"):
+            if not _is_labelled(out, files.name, study.labels, found.lost):
                 known = soft_label(study, files, spread, config, finder)
                 if config.counterfactuals:
                     _write_without(out, files.name, known.without, study.channels)
                 _write(out, files.name, known.soft, study.labels)  # last: then a case is done
+            sizes[files.name] = _extents(study, files, out)
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if finder is None else _of_predictor(finder, out / NETS)),
-        **({} if spread.across is None else {"across_cases": spread.across.told()}),
+        **({} if spread.across is None else {"across_cases": spread.across.facts()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
-        "reach_mm": {name: round(value, 3) for name, value in spread.reach_mm.items()},
+        "reach_mm": {name: round(value, 3) for name, value in spread.caps_mm.items()},
+        "volumes_ml": _typical(sizes, study.labels),
         "cases": len(hinted),
         "peak_ram_mb": peak_ram_mb(),
-        "warnings": [*found.warnings, *(str(p) for p in problems if p.severity == "warning")],
+        "warnings": [
+            *found.warnings,
+            *(str(p) for p in problems if p.severity == "warning"),
+            *_runaways(sizes),
+        ],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
     complete(out, manifest, facts)
     return out
+
+
+def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
+    """Return how large the labels of a case are beside what its hints span."""
+    soft = read_soft_label(out, files.name, study.labels)
+    if soft is None:
+        return {}
+    case = evidence_case(study, files)
+    return extents(soft, gather_evidence(case.grid, case.hints, study.labels), study.labels)
+
+
+def _typical(sizes: Mapping[str, Mapping[str, Extent]], labels: LabelSet) -> dict[str, object]:
+    """Return the median volume of each label and of what its hints span."""
+    found: dict[str, object] = {}
+    for name in labels.foreground:
+        known = [case[name] for case in sizes.values() if name in case]
+        if known:
+            found[name] = {
+                "label": round(float(np.median([one.volume_ml for one in known])), 3),
+                "hints_span": round(float(np.median([one.span_ml for one in known])), 3),
+                "cases": len(known),
+            }
+    return found
+
+
+def _runaways(sizes: Mapping[str, Mapping[str, Extent]]) -> list[str]:
+    """Return a warning for each label that fills far more than its hints span."""
+    return [
+        f"case {case}: label '{name}' fills {one.volume_ml:.3g} mL, its hints span "
+        f"{one.span_ml:.3g} mL; look at it, and show background around it"
+        for case, labels in sizes.items()
+        for name, one in labels.items()
+        if one.volume_ml > RUNAWAY * one.span_ml
+    ]
 
 
 def _drop_broken(nets: Path, lost: Sequence[str]) -> None:
@@ -259,48 +300,45 @@ def plan_spread(
         What `soft_label` needs to know beyond its case.
     """
     chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
-    together = config.method not in _ALONE and _may_teach(study, chosen, config.across_cases)
+    together = config.method not in _ALONE and config.across_cases
+    together = together and _may_teach(study, chosen)
     if config.reach_mm is not None and not together:
         return Spread(dict.fromkeys(study.labels.names, config.reach_mm))
     rng = np.random.default_rng(machine.seed)
-    measured, grids, lessons, detoured, drawn = [], [], [], [], False
-    step = -(-len(chosen) // _DETOURED)
+    marks, grids, lessons, drawn = [], [], [], False
     for number, files in enumerate(chosen):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
             case = evidence_case(study, files)
             evidence = gather_evidence(case.grid, case.hints, study.labels)
-            measured.append(case_reach(evidence, study.labels))
+            marks.append(measure_marks(evidence, study.labels))
             grids.append(case.grid)
             drawn |= evidence.drawn_whole
-            if config.method in ("geodesic", "heat") and number % step == 0:
-                images, steep = tuple(case.images.values()), config.edge_weight
-                detoured.append(detours(evidence, images, study.labels, edge_weight=steep))
             if together:
-                lessons.append(lesson_of(evidence, case.images, study.channels, rng))
-    across = learn_across(lessons, study.channels, steps=config.across_steps, rng=rng)
-    reach = plan_reach(measured, grids, study.labels, detoured)
-    lone = any(all(name not in case for case in measured) for name in study.labels.names)
-    if across is not None and drawn:
-        near = _NEAR * float(np.median([grid.spacing_mm.max() for grid in grids]))
-        reach = {name: min(value, near) for name, value in reach.items()}
+                lesson = lesson_of(evidence, case.images, study.channels, study.labels, rng)
+                lessons.append(lesson)
+    across = learn_across(
+        lessons,
+        study.channels,
+        steps=config.across_steps,
+        rng=rng,
+        progress=lambda done, total: tell("learn from all cases", done, total, ""),
+    )
+    caps = distance_caps(marks, grids, study.labels)
     if config.reach_mm is not None:
-        reach = dict.fromkeys(reach, config.reach_mm)
+        caps = dict.fromkeys(caps, config.reach_mm)
+    lone = any(
+        all(name not in case or case[name].gap_mm is None for case in marks) for name in caps
+    )
     nearby = across is not None and (lone or drawn)
-    return Spread(reach, across, _LEAN if nearby else np.inf)
+    return Spread(caps, across, _LEAN if nearby else np.inf)
 
 
-def _may_teach(study: Study, hinted: Sequence[CaseFiles], wanted: bool | None) -> bool:  # noqa: FBT001
-    """Return whether cases may teach each other: as wanted, or not by scribbles on one channel.
-
-    Scribbles mark the middle of things; what they teach knows no borders.
-    """
-    if wanted is not None:
-        return wanted
-    files = [file for case in hinted for file in study.stroke_files.get(case.name, ())]
+def _may_teach(study: Study, hinted: Sequence[CaseFiles]) -> bool:
+    """Return whether any case shows voxels: tags alone teach in their own way."""
     hints = [hint for case in hinted for hint in study.hints.get(case.name, ())]
-    drawn = all(file.kind == "scribbles" for file in files)
-    return len(study.channels) > 1 or not drawn or not all(isinstance(h, Tag) for h in hints)
+    drawn = any(study.stroke_files.get(case.name) for case in hinted)
+    return drawn or not all(isinstance(hint, Tag) for hint in hints)
 
 
 def _finder(
@@ -336,9 +374,9 @@ def soft_label(
     images = tuple(case.images.values())
     taught = None
     if spread.across is not None:
-        taught = Taught(spread.across.log_probs(case.images, case.grid), spread.lean)
-    reach = spread.reach_mm
-    soft = soften(evidence, images, study.labels, reach_mm=reach, config=config, taught=taught)
+        taught = Taught(spread.across.log_probs(case.images, evidence), spread.lean)
+    caps = spread.caps_mm
+    soft = soften(evidence, images, study.labels, caps_mm=caps, config=config, taught=taught)
     return Found(soft) if finder is None else finder.add_regions(soft, evidence, case)
 
 

@@ -5,12 +5,14 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float32, Float64
+from skimage.graph import MCP_Geometric
 from tests.label.grids import places, plain_grid, turned_image
 from tests.poses import SOME_TURNS
 
 from voxhint.core import Grid, Turn, Volume
-from voxhint.label import gaussian_mm, geodesic_mm
-from voxhint.label.spread import bells_mm, edge_cost, heat_mm
+from voxhint.label import geodesic_mm
+from voxhint.label.bells import bells_mm
+from voxhint.label.geodesic import edge_cost, nearest_mark, way_to_next
 
 GRID = plain_grid((14, 12, 9), (1.0, 1.5, 2.5))
 
@@ -42,27 +44,8 @@ def noise(grid: Grid, seed: int = 0) -> Float32[np.ndarray, "i j k"]:
     return np.random.default_rng(seed).gamma(2, 1, grid.shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("reach_mm", [0.8, 1.7])
-def test_a_bell_is_the_direct_sum_over_its_seeds(reach_mm: float) -> None:
-    grid = plain_grid((30, 20, 12), (0.5, 0.75, 1.5))
-    weights = np.zeros(grid.shape, np.float32)
-    weights[10, 8, 5], weights[12, 9, 5], weights[11, 8, 6] = 1, 0.5, 0.25
-    total, within = np.zeros(grid.shape), np.ones(grid.shape, np.bool_)
-    for place in np.argwhere(weights):
-        away = places(grid) - grid.to_world(place[None].astype(np.float64))[0][:, None, None, None]
-        bell = np.exp(-0.5 * (away**2).sum(0) / reach_mm**2)
-        total += weights[tuple(place)] * bell
-        within &= (np.abs(away) <= 3.9 * reach_mm - 0.5 * grid.spacing_mm.max()).all(0)
-    found = gaussian_mm(weights, grid, reach_mm=reach_mm)
-    assert within.any()
-    assert np.allclose(found[within], total[within], atol=1e-5)
-    assert np.abs(found - total).max() < 2e-3
-
-
-def test_a_bell_is_one_at_a_lone_seed_even_at_the_border() -> None:
-    weights = np.zeros(GRID.shape, np.float32)
-    weights[0, 0, 0] = 1
-    assert np.isclose(gaussian_mm(weights, GRID, reach_mm=3.0)[0, 0, 0], 1)
+def everywhere(grid: Grid) -> Bool[np.ndarray, "i j k"]:
+    return np.ones(grid.shape, np.bool_)
 
 
 @pytest.mark.parametrize("start", [(0, 0, 0), (5, 6, 4)])
@@ -127,29 +110,31 @@ def test_without_a_seed_everything_is_out_of_reach() -> None:
 def test_storing_the_image_another_way_changes_no_distance(turn: Turn) -> None:
     image = Volume(noise(GRID), GRID)
     seeds, other = seed_at(GRID, (3, 4, 2), (10, 9, 7)), turned_image(image, turn)
-    steep, again = edge_cost([image]), edge_cost([other])
+    steep, again = edge_cost([image], everywhere(GRID)), edge_cost([other], everywhere(other.grid))
     assert np.allclose(turn.apply(steep), again, rtol=1e-3, atol=1e-4)
     ways = geodesic_mm(seeds, steep, GRID, edge_weight=2.0)
     back = geodesic_mm(turn.apply(seeds), turn.apply(steep), other.grid, edge_weight=2.0)
     assert np.allclose(turn.apply(ways), back, rtol=1e-4)
-    bell = gaussian_mm(seeds.astype(np.float32), GRID, reach_mm=2.0)
-    again = gaussian_mm(turn.apply(seeds).astype(np.float32), other.grid, reach_mm=2.0)
-    assert np.allclose(turn.apply(bell), again, atol=1e-6)
 
 
 def test_steepness_is_free_of_the_scale_and_offset_of_each_image() -> None:
     one, two = Volume(noise(GRID), GRID), Volume(noise(GRID, 1), GRID)
     scaled = Volume((one.voxels * 40 - 1000).astype(np.float32), GRID)
-    assert np.allclose(edge_cost([one, two]), edge_cost([scaled, two]), rtol=1e-2)
+    assert np.allclose(
+        edge_cost([one, two], everywhere(GRID)),
+        edge_cost([scaled, two], everywhere(GRID)),
+        rtol=1e-2,
+    )
 
 
 def test_a_flat_image_and_a_single_slice_have_no_edges() -> None:
-    assert not edge_cost([Volume(np.ones(GRID.shape, np.float32), GRID)]).any()
+    assert not edge_cost([Volume(np.ones(GRID.shape, np.float32), GRID)], everywhere(GRID)).any()
     slice_ = plain_grid((8, 8, 1))
     steps = np.zeros(slice_.shape, np.float32)
     steps[4:] = 1
     assert (
-        edge_cost([Volume(steps, slice_)])[3:5].min() > edge_cost([Volume(steps, slice_)])[0].max()
+        edge_cost([Volume(steps, slice_)], everywhere(slice_))[3:5].min()
+        > edge_cost([Volume(steps, slice_)], everywhere(slice_))[0].max()
     )
 
 
@@ -161,29 +146,31 @@ def test_bells_at_points_are_the_direct_sum_wherever_the_points_lie(reach_mm: fl
     assert np.abs(bells_mm(points, GRID, reach_mm=reach_mm) - total).max() < 1e-5
 
 
-def test_heat_gets_as_far_as_a_straight_line_where_no_edge_is() -> None:
-    grid = plain_grid((21, 21, 21))
-    plain = np.zeros(grid.shape, np.float32)
-    found = heat_mm(seed_at(grid, (10, 10, 10)), plain, grid, reach_mm=6.0, edge_weight=2.0)
-    assert found[10, 10, 10] == 0
-    line = found[10:17, 10, 10]
-    assert (np.diff(line) > 0).all()
-    assert found[16, 10, 10] == pytest.approx(found[10, 10, 4], rel=1e-4)
+def test_a_way_that_winds_is_as_short_as_dijkstra_finds_it() -> None:
+    steep = noise(GRID, 4) ** 4  # mazes
+    found = geodesic_mm(seed_at(GRID, (3, 4, 2)), steep, GRID, edge_weight=3.0)
+    cost = np.sqrt(1 + (3.0 * steep.astype(np.float64)) ** 2)
+    ways = MCP_Geometric(cost, sampling=tuple(GRID.spacing_mm))
+    exact, _ = ways.find_costs([(3, 4, 2)])
+    assert np.allclose(found, exact, rtol=1e-3)
 
 
-def test_heat_takes_longer_through_a_wall() -> None:
-    grid = plain_grid((15, 9, 9))
-    wall = np.zeros(grid.shape, np.float32)
-    wall[7] = 20
-    seeds = seed_at(grid, (3, 4, 4))
-    one, two = (
-        heat_mm(seeds, steep, grid, reach_mm=6.0, edge_weight=2.0)
-        for steep in (np.zeros(grid.shape, np.float32), wall)
-    )
-    assert (two[9:] > one[9:] + 1).all()
+def test_the_way_to_the_next_mark_is_the_shortest_to_any_other() -> None:
+    steep = noise(GRID)
+    places_ = [(0, 0, 0), (13, 11, 8), (4, 9, 2), (10, 1, 7)]
+    marks = np.zeros(GRID.shape, np.int32)
+    for number, place in enumerate(places_, start=1):
+        marks[place] = number
+    away, owner = nearest_mark(marks, steep, GRID, edge_weight=2.0)
+    found = way_to_next(away, owner, steep, GRID, edge_weight=2.0)
+    for number, place in enumerate(places_):
+        ways = geodesic_mm(seed_at(GRID, place), steep, GRID, edge_weight=2.0)
+        others = [ways[p] for p in places_ if p != place]
+        assert found[number] == pytest.approx(min(others), rel=0.03)  # borders over faces alone
 
 
-def test_heat_without_a_seed_gets_nowhere() -> None:
-    nothing = np.zeros(GRID.shape, np.bool_)
-    found = heat_mm(nothing, noise(GRID), GRID, reach_mm=3.0, edge_weight=1.0)
-    assert found.min() >= 1e6
+def test_a_lone_mark_meets_no_other() -> None:
+    marks = seed_at(GRID, (3, 4, 2)).astype(np.int32)
+    away, owner = nearest_mark(marks, noise(GRID), GRID, edge_weight=2.0)
+    assert (owner == 1).all()
+    assert way_to_next(away, owner, noise(GRID), GRID, edge_weight=2.0).tolist() == [1e6]
