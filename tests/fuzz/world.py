@@ -276,7 +276,7 @@ def _meaning(path: Path) -> bytes:
         return path.read_bytes()
     try:
         image = nib.as_closest_canonical(nib.load(path))  # type: ignore[no-untyped-call]
-        voxels = np.asarray(image.dataobj, np.float32)
+        voxels = np.round(np.asarray(image.dataobj, np.float32), 3)  # headers round otherwise
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error):
         return path.read_bytes()  # a link to what was damaged
     place = np.round(image.affine, 3) + 0.0
