@@ -264,7 +264,7 @@ for words in json.loads(sys.argv[1]):
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("[train]\nsteps = 7\nwidth = 4\n[label]\nmethod = 'gaussian'\n", "utf-8")
+    recipe.write_text("[train]\nsteps = 7\nwidth = 4\n[label]\nmethod = 'pw4medseg'\n", "utf-8")
     bare = ["run", "study", "--out", "out"]
     flags = ["--width", "6", "--seed", "3"]
     told = apart(
@@ -279,8 +279,8 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) 
     plain = Recipe()
     assert seen == [
         ["study", plain.train.steps, plain.train.width, plain.label.method, 0],
-        ["study", 7, 4, "gaussian", 0],
-        ["study", 7, 6, "gaussian", 3],
+        ["study", 7, 4, "pw4medseg", 0],
+        ["study", 7, 6, "pw4medseg", 3],
     ]
 
 

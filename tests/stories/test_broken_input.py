@@ -124,7 +124,7 @@ def odd_run(good: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     for name in ODDITIES:
         KINDS[name].spoil(study)
     renamed("c1", "Zoë 1 (ß) 脳")(study)
-    assert call("run", study, "--out", out, *SMALL) == 0
+    assert call("run", study, "--out", out, "--hinted-masks", *SMALL) == 0
     return study, out
 
 
@@ -137,10 +137,11 @@ def test_a_study_of_nothing_but_oddities_is_run_to_the_end(odd_run: tuple[Path, 
 def test_bad_cases_are_set_aside_and_the_run_goes_on_without_them(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    KINDS["images: voxel NaN"].spoil(study)
+    KINDS["images: truncated gzip"].spoil(study)
     data("imagesTs/t1_0000.nii.gz", b"x")(study)
     shutil.copy(study / "labelsTs" / "t0.nii.gz", study / "labelsTs" / "t1.nii.gz")
-    assert call("run", study, "--out", tmp_path / "out", "--skip-bad", *SMALL) == 0
+    out = tmp_path / "out"
+    assert call("run", study, "--out", out, "--skip-bad", "--hinted-masks", *SMALL) == 0
     assert [path.name for path in (tmp_path / "out" / "masksTr").glob("*.nii.gz")] == ["c1.nii.gz"]
     assert [path.name for path in (tmp_path / "out" / "masks").glob("*.nii.gz")] == ["t0.nii.gz"]
 
@@ -151,7 +152,7 @@ def test_setting_aside_every_hint_leaves_nothing_to_learn_from(
     points = (study / "hints" / "points.csv").read_text("utf-8").splitlines()
     rows = [line for line in points if not line.startswith("c1")]
     text("hints/points.csv", "\n".join(rows))(study)
-    KINDS["images: voxel NaN"].spoil(study)
+    KINDS["images: truncated gzip"].spoil(study)
     out = tmp_path / "out"
     assert call("run", study, "--out", out, "--skip-bad", *SMALL) == 1
     require_told(errors(capsys.readouterr().err), ("no case to learn from", "add hints"))
@@ -175,7 +176,7 @@ def test_pickled_weights_are_refused_and_never_opened(
     model = Path(shutil.copytree(out / "model", tmp_path / "model"))
     (model / "weights.safetensors").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     assert call("predict", model, study / "imagesTs", "--out", tmp_path / "masks") == 1
-    require_told(errors(capsys.readouterr().err), ("weights.safetensors", "train the model again"))
+    require_told(errors(capsys.readouterr().err), ("weights.safetensors", "train it again"))
     assert not (tmp_path / "sprung").exists()
     assert not (tmp_path / "masks").exists()
 
