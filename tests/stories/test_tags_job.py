@@ -41,7 +41,7 @@ def run(study: Path, out: Path, *knobs: str) -> tuple[object, str, str]:
     """
     told, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(told), redirect_stderr(errors), pytest.raises(SystemExit) as end:
-        main(["run", str(study), "--out", str(out), *SMALL, *knobs])
+        main(["run", str(study), "--out", str(out), "--hinted-masks", *SMALL, *knobs])
     return end.value.code, told.getvalue(), errors.getvalue()
 
 

@@ -69,7 +69,6 @@ def test_every_case_gets_a_mask_and_what_is_missing_is_told(study: Path, done: P
     warnings = json.loads((done / "made.json").read_text())["warnings"]
     assert "channel MR is missing in 1 of 2 cases (neck_004)" in "\n".join(warnings)
     assert "channel CT is missing in 1 of 2 cases (neck_005)" in "\n".join(warnings)
-    assert "channel MR is missing in 1 of 3 cases (neck_002)" in "\n".join(warnings)
     assert "channel MR is missing" in (done / "report.html").read_text()
 
 
@@ -141,10 +140,9 @@ def test_auto_is_a_network_for_each_channel_where_one_may_be_missing(
     assert with_network(chosen, opened).network == "segresnet"
 
 
-def test_the_mean_of_branches_that_learn_nothing_is_refused(study: Path, tmp_path: Path) -> None:
-    train = replace(SMALL, joint_output="mean", branch_weight=0.0)
+def test_the_mean_of_branches_that_learn_nothing_is_refused() -> None:
     with pytest.raises(BadRecipeError, match="branches that learn nothing; set branch_weight"):
-        run(study, tmp_path / "run", recipe=quick(train), machine=CPU)
+        replace(SMALL, joint_output="mean", branch_weight=0.0)
 
 
 def test_views_of_several_channels_are_refused_in_a_line(study: Path, tmp_path: Path) -> None:
