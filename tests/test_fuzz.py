@@ -47,8 +47,8 @@ def test_what_may_be_refused_is_no_finding() -> None:
 
 def test_every_command_is_changed_in_each_way() -> None:
     told = {(row.meaning, command) for row in rows() for command in row.commands}
-    for command in commands(Path()):
-        assert ("changed", command) in told
+    reading = {*commands(Path())} - {"import msd"}  # it links files without reading them
+    assert {("changed", command) for command in reading} <= told
     assert {"check", "label", "predict", "import msd", "import dicom"} <= {
         command for meaning, command in told if meaning == "same"
     }
