@@ -6,7 +6,7 @@ from tests.label.grids import plain_grid
 
 from voxhint.core import Box, LabelSet, Points, SoftLabel
 from voxhint.label import gather_evidence
-from voxhint.label.extent import extents
+from voxhint.label.extent import Extent, extents, runaways, typical_volumes
 
 ONE = LabelSet(("background", "a"), (0, 5))
 GRID = plain_grid((20, 20, 10), (1.0, 1.0, 2.0))
@@ -43,3 +43,10 @@ def test_a_label_that_nothing_shows_has_no_extent() -> None:
     assert (
         extents(soft_of((slice(1), slice(1), slice(1))), gather_evidence(GRID, [], ONE), ONE) == {}
     )
+
+
+def test_a_label_that_fills_a_hundred_times_what_its_hints_span_is_warned_of() -> None:
+    sizes = {"one": {"a": Extent(9.0, 0.1)}, "two": {"a": Extent(11.0, 0.1)}}
+    (warning,) = runaways(sizes)
+    assert "case two: label 'a' fills 11 mL, its hints span 0.1 mL" in warning
+    assert typical_volumes(sizes, ONE) == {"a": {"label": 10.0, "hints_span": 0.1, "cases": 2}}

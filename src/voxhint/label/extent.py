@@ -1,5 +1,6 @@
 """How large labels come out beside what their hints span, so that one that runs away is seen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,7 @@ from scipy.spatial import ConvexHull, QhullError
 from voxhint.core import LabelSet, SoftLabel
 from voxhint.label.seeds import Evidence
 
-RUNAWAY = 100.0
-"""Volumes spanned by hints that a label fills when it has run away."""
+_RUNAWAY = 100.0  # volumes spanned by hints that a label fills when it has run away
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,33 @@ def extents(soft: SoftLabel, evidence: Evidence, labels: LabelSet) -> dict[str, 
             index = np.argwhere(shown).astype(np.float64)
             found[name] = Extent(filled, _span_ml(index, evidence.grid.spacing_mm))
     return found
+
+
+def typical_volumes(
+    sizes: Mapping[str, Mapping[str, Extent]], labels: LabelSet
+) -> dict[str, dict[str, float]]:
+    """Return the median volume of each label and of what its hints span, and of how many cases."""
+    found = {}
+    for name in labels.foreground:
+        known = [case[name] for case in sizes.values() if name in case]
+        if known:
+            found[name] = {
+                "label": round(float(np.median([one.volume_ml for one in known])), 3),
+                "hints_span": round(float(np.median([one.span_ml for one in known])), 3),
+                "cases": len(known),
+            }
+    return found
+
+
+def runaways(sizes: Mapping[str, Mapping[str, Extent]]) -> list[str]:
+    """Return a warning for each label that fills far more than its hints span."""
+    return [
+        f"case {case}: label '{name}' fills {one.volume_ml:.3g} mL, its hints span "
+        f"{one.span_ml:.3g} mL; look at it, and show background around it"
+        for case, labels in sizes.items()
+        for name, one in labels.items()
+        if one.volume_ml > _RUNAWAY * one.span_ml
+    ]
 
 
 def _span_ml(index: Float64[np.ndarray, "n 3"], spacing_mm: Float64[np.ndarray, "3"]) -> float:

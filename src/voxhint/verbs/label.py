@@ -19,7 +19,7 @@ from voxhint.files.problems import Problem
 from voxhint.files.study import CaseFiles, Study, load_case
 from voxhint.label import distance_caps, gather_evidence, measure_marks, soften
 from voxhint.label.across import Across, learn_across, lesson_of
-from voxhint.label.extent import RUNAWAY, Extent, extents
+from voxhint.label.extent import Extent, extents, runaways, typical_volumes
 from voxhint.label.soft import Taught
 from voxhint.prepare import common_grid, resample
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
@@ -147,13 +147,13 @@ def label_cases(
         **({} if spread.across is None else {"across_cases": spread.across.facts()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in spread.caps_mm.items()},
-        "volumes_ml": _typical(sizes, study.labels),
+        "volumes_ml": typical_volumes(sizes, study.labels),
         "cases": len(hinted),
         "peak_ram_mb": peak_ram_mb(),
         "warnings": [
             *found.warnings,
             *(str(p) for p in problems if p.severity == "warning"),
-            *_runaways(sizes),
+            *runaways(sizes),
         ],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
@@ -168,31 +168,6 @@ def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
         return {}
     case = evidence_case(study, files)
     return extents(soft, gather_evidence(case.grid, case.hints, study.labels), study.labels)
-
-
-def _typical(sizes: Mapping[str, Mapping[str, Extent]], labels: LabelSet) -> dict[str, object]:
-    """Return the median volume of each label and of what its hints span."""
-    found: dict[str, object] = {}
-    for name in labels.foreground:
-        known = [case[name] for case in sizes.values() if name in case]
-        if known:
-            found[name] = {
-                "label": round(float(np.median([one.volume_ml for one in known])), 3),
-                "hints_span": round(float(np.median([one.span_ml for one in known])), 3),
-                "cases": len(known),
-            }
-    return found
-
-
-def _runaways(sizes: Mapping[str, Mapping[str, Extent]]) -> list[str]:
-    """Return a warning for each label that fills far more than its hints span."""
-    return [
-        f"case {case}: label '{name}' fills {one.volume_ml:.3g} mL, its hints span "
-        f"{one.span_ml:.3g} mL; look at it, and show background around it"
-        for case, labels in sizes.items()
-        for name, one in labels.items()
-        if one.volume_ml > RUNAWAY * one.span_ml
-    ]
 
 
 def _drop_broken(nets: Path, lost: Sequence[str]) -> None:
