@@ -19,7 +19,6 @@ from voxhint.label.seeds import Evidence, places_mm
 
 _BLURS_MM = (0.7, 1.5, 3.0, 6.0)
 _PLACE_MM = np.float32(100)
-_NEAR_VOXELS = 3  # around hints: what is typical of the image is measured there
 _KEPT = 4000  # facts of a case that are learnt from
 _PRESUMED = 600  # voxels of a case that are learnt from as background that nobody showed
 _HELD = 1.5  # caps within which a voxel may be of the label whose hint is nearest
@@ -53,9 +52,6 @@ class Lesson:
     classes: Float32[np.ndarray, "n class"]
     weights: Float32[np.ndarray, " n"]
     """The volume each voxel stands for, so that places shown often do not count twice."""
-
-    seeds: Bool[np.ndarray, " class"]
-    """Which classes the hints show at all, be it by the shape of a box."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,8 +114,7 @@ def looks_of(
         decimetres, and in the image, -1 to 1.
     """
     grid = evidence.grid
-    shown = (evidence.proven.max(0) > 0.5) | (evidence.likely.max(0) > 0)
-    near = np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
+    near = evidence.near
     described: list[Float32[np.ndarray, "i j k"]] = []
     for name in channels:
         if name in images:
@@ -200,12 +195,10 @@ def lesson_of(
     background = np.zeros((len(beside), classes.shape[1]), np.float32)
     background[:, 0] = 1
     looks = looks_of(images, evidence, channels)
-    seeds = ((evidence.proven > 0.5) | (evidence.likely > 0)).any((1, 2, 3))
     return Lesson(
         looks.reshape(-1, looks.shape[-1])[np.concatenate([kept, beside])],
         np.concatenate([classes, background]),
         np.concatenate([weights, more]),
-        np.asarray(seeds),
     )
 
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 import numpy as np
 from jaxtyping import Bool, Float32
+from scipy import ndimage
 
 from voxhint.core import (
     Box,
@@ -19,6 +20,7 @@ from voxhint.core import (
     Tag,
 )
 
+_NEAR_VOXELS = 3  # around hints
 _RIM = 2  # settled voxels around the open ones, from which distances start
 _CORE = 0.5  # of a box's or ball's half width: roundish objects fill their middle
 _TIE = 1.0001  # voxels equally near a middle are all taken, whatever the rounding
@@ -51,6 +53,12 @@ class Evidence:
     def settled(self) -> Bool[np.ndarray, "i j k"]:
         """Return the voxels of which every class is decided, with nothing left to spread."""
         return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
+
+    @property
+    def near(self) -> Bool[np.ndarray, "i j k"]:
+        """Return the voxels near hints: what is typical of an image is measured there."""
+        shown = (self.proven.max(0) > 0.5) | (self.likely.max(0) > 0)
+        return np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
 
     def cropped(self, part: tuple[slice, slice, slice]) -> "Evidence":
         """Return the evidence of a box of voxels."""

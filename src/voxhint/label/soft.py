@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
-from scipy import ndimage
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
@@ -15,7 +14,6 @@ from voxhint.label.published import point_labels
 from voxhint.label.scale import gaps_mm, label_marks
 from voxhint.label.seeds import Evidence
 
-_NEAR_VOXELS = 3  # around hints: what is typical of the image is measured there
 _LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
 _TAUGHT = 0.75  # weight of what the hints of other cases say
 _SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
@@ -177,12 +175,13 @@ def _compete(
     """Return probability and trust of each class near the hints."""
     evidence, config, taught = scene.evidence, scene.config, scene.taught
     seeds = _seeds(evidence)
-    away, stretch = _distances(scene, seeds)
+    hinted = evidence.near
+    away, stretch = _distances(scene, seeds, hinted)
     caps = scene.caps * stretch
     near = np.minimum(away.min(0), FAR_MM)
     margin = _margin(away, caps, evidence)
     if taught is None:
-        said = _LIKELIHOOD * log_likelihood(scene.images, seeds, _around(seeds))
+        said = _LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
     else:
         said = _TAUGHT * taught.logs
     lean = np.float32(np.inf if taught is None else taught.lean)
@@ -208,12 +207,8 @@ def _usual(caps: Float32[np.ndarray, " class"]) -> float:
     return float(np.median(caps[1:])) if len(caps) > 1 else 1.0
 
 
-def _around(seeds: Bool[np.ndarray, "class i j k"]) -> Bool[np.ndarray, "i j k"]:
-    return np.asarray(ndimage.binary_dilation(np.asarray(seeds.any(0)), iterations=_NEAR_VOXELS))
-
-
 def _distances(
-    scene: _Scene, seeds: Bool[np.ndarray, "class i j k"]
+    scene: _Scene, seeds: Bool[np.ndarray, "class i j k"], near: Bool[np.ndarray, "i j k"]
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, " class"]]:
     """Return the way to the nearest seed of each class, in mm of plain tissue, inf without any.
 
@@ -221,7 +216,6 @@ def _distances(
     than straight lines, where its own tissue is rougher than what usually lies near hints.
     """
     evidence, weight = scene.evidence, scene.config.edge_weight
-    near = _around(seeds)
     steep = edge_cost(scene.images, near)
     plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
     away = np.full(seeds.shape, np.inf, np.float32)
