@@ -95,7 +95,7 @@ def _differences(piles: Sequence[Pile]) -> str:
     """Return in what the stacks of a folder differ."""
     told = []
     for kind, values in unlike(piles).items():
-        known = list(dict.fromkeys(value for value in values if value))
+        known = list(dict.fromkeys(value for value in values if not value.startswith("no. ")))
         more = ", ..." if len(known) > _TOLD else ""
         told.append(f"{kind} ({', '.join(known[:_TOLD])}{more})" if known else kind)
     return ", ".join(told) or "when they were made"

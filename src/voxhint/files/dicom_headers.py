@@ -19,6 +19,9 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.problems import reading
 
 _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+FREE = ("ContrastBolusAgent", "ProtocolName", "SeriesDescription", "StudyInstanceUID")
+"""Those in which anything may be written that names somebody: kept as digests."""
+
 TRAITS = (
     *("ImageType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers"),
     *("DiffusionBValue", "InversionTime", "TemporalPositionIdentifier", "TemporalPositionIndex"),
@@ -26,12 +29,9 @@ TRAITS = (
     *("SequenceName", "FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
     *("TriggerTime", "NominalCardiacTriggerDelayTime", "SeriesNumber", "SeriesTime"),
     *("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "FrameAcquisitionDateTime"),
-    *("ContrastBolusAgent", "ProtocolName", "SeriesDescription", "InstanceNumber"),
+    *("InstanceNumber", "PatientPosition", "PixelRepresentation", *FREE),
 )
 """Tags of what tells stacks of one series apart."""
-
-_FREE = ("ContrastBolusAgent", "ProtocolName", "SeriesDescription")
-"""Those in which a person may write anything: kept as digests."""
 
 _FRAME_TYPE = ("FrameType", "ComplexImageComponent")
 _GROUPS = {
@@ -338,5 +338,5 @@ def _traits(said: Mapping[str, Any]) -> dict[str, str]:
     """Return what a header tells of a slice's contrast and time."""
     types = said.get("FrameType") or said.get("ImageType")
     told = {tag: "\\".join(_words(said.get(tag))) for tag in TRAITS}
-    free = {tag: _digest([told[tag]]) for tag in _FREE if told[tag]}
+    free = {tag: _digest([told[tag]]) for tag in FREE if told[tag]}
     return {**told, "ImageType": "\\".join(_words(types)), **free}

@@ -14,8 +14,9 @@ from voxhint.files.dicom_traits import (
     SCAN,
     TIME,
     by_trait,
+    numbered,
     split_contrast,
-    told_value,
+    told_of_each,
     told_values,
     value_of,
 )
@@ -238,7 +239,7 @@ def unlike(piles: Sequence[Pile]) -> dict[str, list[str]]:
         piles: Two or more.
 
     Returns:
-        Values by what they are of, one for each stack; empty values where they may not be told.
+        Values by what they are of, one for each stack; numbers where they may not be told.
     """
     first = [pile.planes[0] for pile in piles]
     kinds: dict[str, list[str]] = {
@@ -254,7 +255,7 @@ def unlike(piles: Sequence[Pile]) -> dict[str, list[str]]:
     }
     hidden = ("patient", "series", "frame of reference", "orientation", "size")
     told = {
-        kind: [""] * len(piles) if kind in hidden else values
+        kind: numbered(values) if kind in hidden else values
         for kind, values in kinds.items()
         if len(set(values)) > 1
     }
@@ -267,23 +268,17 @@ def _unlike_traits(piles: Sequence[Pile]) -> dict[str, list[str]]:
     for trait in (*SCAN, *TIME):
         values = [{value_of(plane, trait) for plane in pile.planes} for pile in piles]
         if all(len(one) == 1 for one in values) and len(set(map(frozenset, values))) > 1:
-            told[trait] = [told_value(pile.planes[0], trait) for pile in piles]
+            told[trait] = told_of_each([pile.planes[0] for pile in piles], trait)
     return told
 
 
-def _named(piles: list[Pile]) -> list[Pile]:
+def _named(piles: Sequence[Pile]) -> list[Pile]:
     """Return the stacks of one series, each with what tells it from the others."""
     if len(piles) < FEWEST:
-        return piles
-    kinds = unlike(piles)
-    told = {kind: values for kind, values in kinds.items() if any(values)}
-    what = next(iter(kinds), "order")
+        return list(piles)
+    kinds = unlike(piles) or {"order": numbered([str(number) for number in range(len(piles))])}
     return [
-        replace(
-            pile,
-            part=", ".join(f"{kind} {values[number]}" for kind, values in told.items())
-            or f"{what} {number + 1} of {len(piles)}",
-        )
+        replace(pile, part=", ".join(f"{kind} {values[number]}" for kind, values in kinds.items()))
         for number, pile in enumerate(piles)
     ]
 
@@ -295,10 +290,13 @@ def sort_planes(planes: Iterable[Plane]) -> list[Pile]:
         planes: Of any number of series.
 
     Returns:
-        A pile for each stack, and for each group of slices that makes none.
+        A pile for each stack, and for each group of slices that makes none; those of one series
+        together.
     """
-    sorted_: list[Pile] = []
-    for group in _shaped(planes):
-        parts = [replace(group, planes=tuple(part)) for part in split_contrast(group.planes)]
-        sorted_ += _named([pile for part in parts for pile in _piles(part)])
-    return sorted_
+    series: dict[object, list[Pile]] = {}
+    for number, group in enumerate(_shaped(planes)):
+        names = {plane.series for plane in group.planes}
+        found = series.setdefault(number if len(names) > 1 else names.pop(), [])
+        for part in split_contrast(group.planes):
+            found += _piles(replace(group, planes=tuple(part)))
+    return [pile for piles in series.values() for pile in _named(piles)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxhint.files.dicom_headers import Plane
+from voxhint.files.dicom_headers import FREE, Plane
 
 CONTRAST = (
     *("ImageType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers"),
@@ -17,7 +17,7 @@ SCAN = (
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
     *("AcquisitionNumber", "FrameAcquisitionNumber", "StackID", "SequenceName", "InversionTime"),
     *("FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
-    *("SeriesNumber", "SeriesDescription", "ProtocolName", "ContrastBolusAgent"),
+    *("SeriesNumber", "PatientPosition", "PixelRepresentation", *FREE),
 )
 """Slices that differ in one of these are of two scans where they lie among one another."""
 
@@ -25,7 +25,7 @@ _CLOCK = (
     *("SeriesTime", "AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime"),
     "FrameAcquisitionDateTime",
 )
-_HIDDEN = (*_CLOCK, "SeriesDescription", "ProtocolName", "ContrastBolusAgent")
+_HIDDEN = (*_CLOCK, *FREE)
 """When a patient was there, and what people wrote: compared, and never told."""
 
 TIME = ("TriggerTime", "NominalCardiacTriggerDelayTime", *_CLOCK, "InstanceNumber")
@@ -117,18 +117,30 @@ def split_contrast(planes: Sequence[Plane]) -> list[list[Plane]]:
     return groups
 
 
-def told_value(plane: Plane, trait: str) -> str:
-    """Return the value of a trait as it may be told, or nothing where it may not."""
-    if trait in _HIDDEN:
-        return ""
-    return value_of(plane, trait) or "none"
+def numbered(values: Sequence[str]) -> list[str]:
+    """Return for each value, which may not be told, which of the different ones it is."""
+    order = list(dict.fromkeys(values))
+    return [f"no. {order.index(value) + 1}" for value in values]
+
+
+def told_of_each(planes: Sequence[Plane], trait: str) -> list[str]:
+    """Return the values of a trait as they may be told.
+
+    Args:
+        planes: One of each stack.
+        trait: One of those above.
+
+    Returns:
+        A text for each.
+    """
+    values = [value_of(plane, trait) for plane in planes]
+    return numbered(values) if trait in _HIDDEN else [value or "none" for value in values]
 
 
 def told_values(groups: Sequence[Sequence[Plane]], trait: str) -> str:
     """Return the values of a trait and how many slices have each, as text."""
     if trait == "InstanceNumber":
         return f"{len(groups)} passes"
-    if trait in _HIDDEN:
-        return f"{len(groups)} values"
-    told = [f"{told_value(group[0], trait)} in {len(group)}" for group in groups[:_TOLD]]
-    return ", ".join(told) + (", ..." if len(groups) > _TOLD else "")
+    values = told_of_each([group[0] for group in groups], trait)
+    told = [f"{value} in {len(group)}" for value, group in zip(values, groups, strict=True)]
+    return ", ".join(told[:_TOLD]) + (", ..." if len(told) > _TOLD else "")

@@ -193,7 +193,11 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
     odd = [*pile.warnings, *stack.warnings, *odd_slices(voxels)]
     if pile.part:
-        odd.insert(0, f"is one of several stacks of a series: {pile.part}; each is a case")
+        odd.insert(
+            0, f"is of a series of several stacks, this is {pile.part}; check which you want"
+        )
+    if np.ptp(voxels) == 0:
+        odd.append(f"every voxel is {voxels.flat[0]:g}; check it")
     book.lines += [f"{case}: {warning}" for warning in odd]
     book.rows.append(
         {
