@@ -9,8 +9,8 @@ import numpy as np
 from _looks import gate_of, score
 from _windows import Window
 
+from voxhint.classify.classifier import Presence
 from voxhint.measure.detection import ranking
-from voxhint.verbs.presence import Presence
 
 BLOB_MM = 5.0  # standard deviation of the blob at a random place
 FLAT = 0.01  # weight of millimetres along z in a cylinder: the middle slice is its peak

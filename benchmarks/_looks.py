@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from _windows import Window, fit_study, tell
 
+from voxhint.classify import counterfactual, saliency
+from voxhint.classify.classifier import Presence, image_of, network_for
+from voxhint.classify.flows import FLOW
+from voxhint.classify.maps import Sight, eyes_of
+from voxhint.classify.null_calibration import Source
+from voxhint.classify.null_distribution import Null
+from voxhint.classify.training import fit_presence
 from voxhint.config import LabelConfig, Machine
-from voxhint.files import Study, open_study
-from voxhint.label import attribution, counterfactual
-from voxhint.label.significance import Null
+from voxhint.core.study import Study
+from voxhint.files import open_study
 from voxhint.prepare import prepare_image
-from voxhint.verbs.flows import FLOW
-from voxhint.verbs.looking import Sight, eyes_of
-from voxhint.verbs.presence import Presence, image_of, network_for
-from voxhint.verbs.tagging import fit_presence
-from voxhint.verbs.witness import Source
 
-METHODS = {**attribution.METHODS, **counterfactual.METHODS}
+METHODS = {**saliency.METHODS, **counterfactual.METHODS}
 CONFIG = LabelConfig(weights="none")  # those that come with voxhint know the design tags
 DEFAULT = CONFIG.tag_method
 SHUFFLED_STEPS = 200  # of the predictor that learns shuffled tags: there is nothing to learn

@@ -11,11 +11,11 @@ import torch
 from _looks import CONFIG, Looked, Map, gate_of, score
 from _windows import Window
 
-from voxhint.label.calibrate import null_threshold
-from voxhint.label.refine import Refinement, refine
+from voxhint.classify.calibration import null_threshold
+from voxhint.classify.classifier import Presence, image_of
+from voxhint.classify.refinement import Refinement, refine
 from voxhint.measure.estimate import estimate
 from voxhint.measure.overlap import volume_ml
-from voxhint.verbs.presence import Presence, image_of
 
 SHARES = np.geomspace(0.5, 0.0005, 60)  # of all voxels, above the thresholds the oracle tries
 SCAN_VOXELS = 512 * 512 * 300

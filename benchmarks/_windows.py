@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.core import Case, Tag
-from voxhint.files import CaseFiles, Study, load_case, read_ids
+from voxhint.core.study import CaseFiles, Study
+from voxhint.files import read_ids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,7 @@ def tagged(study: Study, files: Sequence[CaseFiles], state: str) -> list[CaseFil
 
 def window(study: Study, files: CaseFiles) -> Window:
     """Return a case with its true mask, empty where none is stored."""
-    case = load_case(study, files, hints=False)
+    case = study.load(files, hints=False)
     path = files.truth or files.dense
     number = study.labels.ids[1]
     truth = read_ids(path)[0] == number if path else np.zeros(case.grid.shape, bool)

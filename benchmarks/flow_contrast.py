@@ -23,17 +23,16 @@ import torch
 from _windows import fit_study
 from safetensors.torch import save_file
 
+from voxhint.classify.flows import LEVELS, Flow, fit_flow, flow_network
+from voxhint.classify.training import bags_of
 from voxhint.config import LabelConfig, Machine
 from voxhint.files import open_study
-from voxhint.files.study import load_case
 from voxhint.measure.detection import ranking
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import read_plan
 from voxhint.nets import load_weights
 from voxhint.prepare import prepare_image
 from voxhint.train.resume import load_state
-from voxhint.verbs.flows import LEVELS, Flow, fit_flow, flow_network
-from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import read_plan
-from voxhint.verbs.tagging import bags_of
 
 COLUMNS = ("run", "weights (M)", "step", "contrast", *(f"s = {s}" for s in LEVELS), "seen")
 Asked = tuple[list[np.ndarray], np.ndarray, list[str]]
@@ -70,7 +69,7 @@ def design_windows(study: Path, flow: Flow) -> Asked:
     names = set(json.loads((study / "splits.json").read_text("utf-8"))["design"])
     cases = [files for files in opened.training if files.name in names]
     images = [
-        prepare_image(load_case(opened, files, hints=False).images, flow.plan)[0] for files in cases
+        prepare_image(opened.load(files, hints=False).images, flow.plan)[0] for files in cases
     ]
     present = [bags_of(opened, files.name, flow.labels)[0].states[0] > 0 for files in cases]
     return images, np.array(present), [files.subject for files in cases]

@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from voxhint.core import Grid
-from voxhint.label.bells import bells_mm
+from voxhint.propagate.bells import bells_mm
 
 REACH_MM = 10.0
 

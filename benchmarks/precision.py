@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 
 from voxhint.config import Machine
+from voxhint.models.device import open_fabric
 from voxhint.nets import build_trunk
-from voxhint.verbs.machine import open_fabric
 
 ROUNDS = 10
 

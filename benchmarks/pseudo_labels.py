@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
+from voxhint.core.study import Study
 from voxhint.files.images import read_ids
-from voxhint.files.inspection import open_study
-from voxhint.files.study import Study
+from voxhint.files.validate.study import open_study
 from voxhint.verbs.label import hinted_cases, plan_spread, soft_label
 
 KIND = re.compile(

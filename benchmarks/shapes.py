@@ -16,14 +16,14 @@ from scipy import ndimage
 
 from voxhint.config import LabelConfig
 from voxhint.core import Hint
-from voxhint.label import (
+from voxhint.propagate import (
     distance_caps,
     gather_evidence,
     geodesic_mm,
     measure_marks,
     soften,
 )
-from voxhint.label.geodesic import edge_cost
+from voxhint.propagate.geodesic import edge_cost
 from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, largest_class, made_up
 
 STEEP = 8.0  # edge weight of the control

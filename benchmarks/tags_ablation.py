@@ -25,14 +25,14 @@ from _rows import overlaps, summed, volume
 from _windows import Window, design_windows, healthy_windows, parser_of
 from scipy import ndimage
 
+from voxhint.classify.calibration import null_threshold
+from voxhint.classify.candidates import candidates
+from voxhint.classify.classifier import Presence, image_of
+from voxhint.classify.verification import swap_test
 from voxhint.config import Machine
 from voxhint.files import open_study
-from voxhint.label.calibrate import null_threshold
-from voxhint.label.candidates import candidates
-from voxhint.label.verify import swap_test
 from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
-from voxhint.verbs.presence import Presence, image_of
 
 PLACES = 4  # candidates that are tried in a window
 NEAR = "guided-flow-paired:guide_gate=0.1"

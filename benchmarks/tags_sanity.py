@@ -29,12 +29,12 @@ from _looks import METHODS, Looked, looked, score, take_flow, trained, unlearnt
 from _windows import Window, design_windows, healthy_windows, parser_of
 from scipy import stats
 
+from voxhint.classify.classifier import Presence
+from voxhint.classify.counterfactual import METHODS as CHANGING
+from voxhint.classify.flows import flow_network
+from voxhint.classify.maps import Counterfactuals, without
 from voxhint.config import Machine
 from voxhint.files import open_study
-from voxhint.label.counterfactual import METHODS as CHANGING
-from voxhint.verbs.flows import flow_network
-from voxhint.verbs.looking import Counterfactuals, without
-from voxhint.verbs.presence import Presence
 
 CHECKED = ("smooth-grad", "guided-flow-paired", "guided-flow", "pixel-counterfactual",
            "label-flow", "edit-flow")  # fmt: skip

@@ -24,11 +24,11 @@ from _looks import CONFIG, Looked, gate_of, looked, score, take_flow
 from _rows import overlaps, refined, summed, volume
 from _windows import Window, healthy_windows, tell, window
 
+from voxhint.classify.classifier import Presence
+from voxhint.classify.training import fit_presence
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.measure.detection import ranking
-from voxhint.verbs.presence import Presence
-from voxhint.verbs.tagging import fit_presence
 
 HEALTHY = 150  # training windows tagged absent that tell what maps show by chance
 

@@ -24,10 +24,10 @@ from _looks import DEFAULT, METHODS, Looked, intensity, looked, take_flow, train
 from _rows import measured
 from _windows import design_windows, healthy_windows, parser_of
 
+from voxhint.classify import saliency
+from voxhint.classify.classifier import Presence
 from voxhint.config import Machine
 from voxhint.files import open_study
-from voxhint.label import attribution
-from voxhint.verbs.presence import Presence
 
 
 def parsed() -> argparse.Namespace:
@@ -77,7 +77,7 @@ def main() -> None:
         board.add("control: true middle", functools.partial(row, at_truth, healthy=()))
         rows = board.rows
         best = max(
-            attribution.METHODS.keys() & rows.keys(), key=lambda name: rows[name]["refined"]["mean"]
+            saliency.METHODS.keys() & rows.keys(), key=lambda name: rows[name]["refined"]["mean"]
         )
         again = functools.partial(row, view(presence, name=best), threshold=rows[best]["threshold"])
         for way in ("random-walker", "active-contour"):

@@ -9,8 +9,8 @@ from jaxtyping import Float64, UInt8
 
 from voxhint.core import UNDRAWN, Grid, LabelSet, Volume
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
-from voxhint.files.hint_files import write_hints
 from voxhint.files.images import write_ids, write_image
+from voxhint.files.study.hint_writer import write_hints
 
 HintKind = Literal["tags", "points", "boxes", "diameters", "scribbles", "slices", "soft", "labels"]
 

@@ -13,7 +13,7 @@ from tests.phantoms import make_study
 from voxhint.cli import commands, main
 from voxhint.config import Recipe
 from voxhint.core.errors import BadFileError, about
-from voxhint.verbs.tell import Tell
+from voxhint.core.progress import Tell
 
 
 def call(*words: object) -> int:

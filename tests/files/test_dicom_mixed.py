@@ -8,11 +8,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from tests.files.series import MARK, Series
-from tests.files.test_dicom import require_in_place
+from tests.files.test_dicom_series import require_in_place
 
 from voxhint.core.errors import BadFileError
 from voxhint.files import read_volume
-from voxhint.files.dicom import open_series, read_series
+from voxhint.files.dicom.series import open_series, read_series
 from voxhint.files.images import image_warnings
 from voxhint.verbs.import_dicom import import_dicom
 

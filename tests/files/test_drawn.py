@@ -12,8 +12,7 @@ from voxhint.core import UNDRAWN, Grid, LabelSet
 from voxhint.core.errors import BadFileError
 from voxhint.files.drawn import drawn_classes, form_of, require_labels
 from voxhint.files.images import write_ids
-from voxhint.files.inspection import survey
-from voxhint.files.study import load_case
+from voxhint.files.validate.study import survey
 
 GRID = Grid((12, 12, 12), np.diag([1.0, 1.0, 3.0, 1.0]))
 EVEN = Grid((12, 12, 12), np.eye(4))
@@ -163,7 +162,7 @@ def test_a_study_says_in_dataset_json_or_by_flag_what_means_not_drawn(tmp_path: 
     (study / "dataset.json").write_text(json.dumps({**spec, "undrawn": 0}), "utf-8")
     opened = survey(study).study
     assert opened is not None
-    drawn = load_case(opened, opened.training[0]).hints[-1]
+    drawn = opened.load(opened.training[0]).hints[-1]
     assert (drawn.classes != UNDRAWN).sum() == 6  # type: ignore[union-attr]
     for wrong in (3, 300, "0", 1.5):
         (study / "dataset.json").write_text(json.dumps({**spec, "undrawn": wrong}), "utf-8")

@@ -11,7 +11,7 @@ from tests.spoil import GRID, IDS, ids, soft, text
 
 from voxhint.config import MeasureConfig
 from voxhint.files import write_ids
-from voxhint.files.inspection import survey
+from voxhint.files.validate.study import survey
 from voxhint.verbs.measure import measure
 
 PARTED, JOINED = (unicodedata.normalize(form, "Müller é") for form in ("NFD", "NFC"))

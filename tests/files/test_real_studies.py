@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from voxhint.core import Box
-from voxhint.files import load_case, open_study, survey
+from voxhint.files import open_study, survey
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 DATA = SHARED / "data"
@@ -38,7 +38,7 @@ def test_simulated_hints_of_real_masks_have_no_error(tmp_path: Path, kind: str, 
     study, problems = open_study(out)
     assert all("splits.json" in str(problem) for problem in problems)
     for files in study.training:
-        assert load_case(study, files).hints
+        assert study.load(files).hints
 
 
 def test_every_chest_window_is_sound() -> None:
@@ -52,7 +52,7 @@ def test_every_chest_window_is_sound() -> None:
 def test_dense_masks_of_the_hippocampus_are_read() -> None:
     study, problems = open_study(DATA / "hippocampus", dense=True)
     assert not problems
-    truth = load_case(study, study.training[0], dense=True).truth
+    truth = study.load(study.training[0], dense=True).truth
     assert truth is not None
     assert set(np.unique(truth.ids)) == {0, 1, 2}
 
@@ -60,7 +60,7 @@ def test_dense_masks_of_the_hippocampus_are_read() -> None:
 def test_a_chest_series_is_read_and_its_box_lies_inside() -> None:
     study, problems = open_study(DATA / "chest-dicom", deep=True)
     assert not problems
-    case = load_case(study, study.training[0])
+    case = study.load(study.training[0])
     assert case.grid.shape == (512, 512, 30)
     assert np.allclose(case.grid.spacing_mm, [0.646484375, 0.646484375, 8])
     (box,) = case.hints

@@ -25,8 +25,8 @@ from tests.spoil import converted
 from voxhint.cli import main
 from voxhint.core import LabelSet, Volume
 from voxhint.core.hints import Box, Diameter, Hint, Points, Strokes, Tag
-from voxhint.files.hint_files import write_hints
 from voxhint.files.images import write_ids, write_image
+from voxhint.files.study.hint_writer import write_hints
 from voxhint.verbs import check, export, import_dicom, import_msd, measure, run
 
 LOADED = check, export, import_dicom, import_msd, measure, run

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from voxhint.classify.saliency import Predictor as Asked
 from voxhint.core.errors import BadRecipeError
-from voxhint.label.attribution import Predictor as Asked
 from voxhint.nets import Predictor
 from voxhint.nets.predictor import Pooling
 

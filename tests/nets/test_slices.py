@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.label.predictors import noise_image
+from tests.classify.predictors import noise_image
 from torch import Tensor, nn
 
-from voxhint.label.attribution import METHODS, Settings, attribute
-from voxhint.label.question import Predictor
+from voxhint.classify.saliency import METHODS, Settings, attribute
+from voxhint.classify.saliency_request import Predictor
 from voxhint.nets.predictor import PlacePredictor
 from voxhint.nets.pretrained import slice_predictor
 from voxhint.nets.slices import Slices

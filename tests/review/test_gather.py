@@ -9,9 +9,9 @@ import pytest
 
 from voxhint.core import Grid, Mask, Volume
 from voxhint.core.errors import BadFileError
+from voxhint.core.study import Study
 from voxhint.files import read_ids, write_ids, write_image, write_probability
-from voxhint.files.inspection import open_study
-from voxhint.files.study import Study
+from voxhint.files.validate.study import open_study
 from voxhint.measure.detection import Ranking
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import tabulate

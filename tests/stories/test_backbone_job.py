@@ -12,13 +12,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from voxhint.classify.classifier import open_presence
 from voxhint.cli import main
 from voxhint.config import LabelConfig
 from voxhint.files.images import read_volume
 from voxhint.nets import pretrained
 from voxhint.prepare import prepare_image
 from voxhint.verbs.phantom_study import write_phantom_study
-from voxhint.verbs.presence import open_presence
 
 SMALL = ("--predictor-steps", "2", "--bag-voxels", "600", "--tag-method", "cam", "--threads", "1")
 
@@ -133,7 +133,7 @@ def test_contradictions_and_absent_weights_are_told_before_anything_costly(
     code: int,
     told: str,
 ) -> None:
-    monkeypatch.setattr("voxhint.verbs.catalogue.HOME", tmp_path / "none")
+    monkeypatch.setattr("voxhint.models.catalogue.HOME", tmp_path / "none")
     found, (line,) = label(study, tmp_path / "out", *words)
     assert found == code
     assert told in line

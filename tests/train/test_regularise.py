@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from voxhint.config import TrainConfig
-from voxhint.train import Example, VoxelTask, voxels
+from voxhint.train import Example, VoxelTask
 from voxhint.train.regularise import gated_crf, mumford_shah, total_variation
+from voxhint.train.tasks import voxels
 
 SPACING = (1.0, 1.5, 3.0)
 SHAPE = (10, 4, 6)

@@ -11,12 +11,12 @@ from voxhint.config import LabelConfig, Machine, PredictConfig, Recipe, TrainCon
 from voxhint.config.training import View
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.images import read_ids
-from voxhint.files.inspection import open_study
+from voxhint.files.validate.study import open_study
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import open_model
+from voxhint.models.planning import trunk_wishes, with_network
 from voxhint.nets.crossmodal import CrossModal
-from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import open_model
 from voxhint.verbs.phantom_study import write_phantom_study
-from voxhint.verbs.planning import trunk_wishes, with_network
 from voxhint.verbs.predict import predict
 from voxhint.verbs.run import run
 

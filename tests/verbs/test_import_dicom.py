@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.files.series import MARK, STRAIGHT, TURNED, Series
-from tests.files.test_dicom import LOCALISER, REFUSED
+from tests.files.test_dicom_series import LOCALISER, REFUSED
 
 from voxhint.cli import main
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files import read_volume, survey
-from voxhint.files.dicom import read_series
+from voxhint.files.dicom.series import read_series
 from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
 
 JANE, JOHN = {"PatientID": f"{MARK}-jane"}, {"PatientID": f"{MARK}-john"}

@@ -14,7 +14,6 @@ from tests.luna16 import Made, make_luna16, uid
 from voxhint.cli import main
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files import open_study, read_ids, read_volume, survey
-from voxhint.files.study import hint_kinds
 from voxhint.verbs.import_luna16 import Luna16Request, Luna16Summary, import_luna16
 
 REQUEST = Luna16Request(test_subsets=(1,), window_mm=30.0)
@@ -48,7 +47,7 @@ def test_the_study_is_one_of_tags_without_problems(imported: Luna16Summary) -> N
     assert imported.warnings == ()
     assert not survey(imported.out, deep=True).problems
     study, _ = open_study(imported.out)
-    assert hint_kinds(study) == {"tags": imported.training}
+    assert study.hint_kinds() == {"tags": imported.training}
     assert (len(study.training), len(study.test)) == (imported.training, imported.test)
     assert imported.scans == 6
     assert sorted(path.name for path in (imported.out / "hints").iterdir()) == ["tags.csv"]

@@ -13,9 +13,8 @@ from voxhint.config import LabelConfig, Machine
 from voxhint.core import UNDRAWN, Strokes
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files.images import read_ids, write_ids, write_image
-from voxhint.files.inspection import open_study
-from voxhint.files.layout import read_layout
-from voxhint.files.study import load_case
+from voxhint.files.study.layout import read_layout
+from voxhint.files.validate.study import open_study
 from voxhint.verbs.check import check
 from voxhint.verbs.import_msd import import_msd
 from voxhint.verbs.label import label
@@ -58,7 +57,7 @@ def test_images_masks_and_strokes_take_their_places(tmp_path: Path) -> None:
     assert [files.name for files in study.training] == ["word_0001", "word_0002", "word_0004"]
     assert study.design == {"word_0001"}
     assert [files.name for files in study.test] == ["word_0014"]
-    case = load_case(study, study.training[1], dense=True)
+    case = study.load(study.training[1], dense=True)
     assert case.images["CT"].unit == "HU"
     (hint,) = case.hints
     assert isinstance(hint, Strokes)

@@ -8,7 +8,7 @@ import pytest
 from tests.phantoms import HintKind, make_study
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.files.inspection import open_study
+from voxhint.files.validate.study import open_study
 from voxhint.verbs import label
 
 

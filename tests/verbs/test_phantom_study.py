@@ -6,8 +6,7 @@ import pytest
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.images import read_grid, read_ids
-from voxhint.files.inspection import open_study
-from voxhint.files.study import load_case
+from voxhint.files.validate.study import open_study
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.simulate import simulate
 
@@ -33,7 +32,7 @@ def test_a_lung_study_has_tags_alone_and_they_are_true(study: Path) -> None:
     assert {path.name for path in (study / "hints").iterdir()} == {"tags.csv", "cost.json"}
     tags = column(study / "hints/tags.csv", "state")
     for files in opened.training:
-        truth = load_case(opened, files, dense=True).truth
+        truth = opened.load(files, dense=True).truth
         assert truth is not None
         assert tags[files.name] == ("present" if truth.ids.any() else "absent")
     assert sorted(tags.values()).count("present") == 0.4 * CASES

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from voxhint.config import PredictConfig
 from voxhint.core import Grid, LabelSet, Volume
 from voxhint.files.images import write_image
-from voxhint.verbs.models import Model
+from voxhint.models.folder import Model
 from voxhint.verbs.predict import MaskMaker, warnings_of
 
 

@@ -15,9 +15,8 @@ from voxhint.core.errors import (
 from voxhint.files.description import read_description
 from voxhint.files.hints import gather, read_hint_table
 from voxhint.files.images import read_ids, read_volume, write_ids
-from voxhint.files.inspection import open_study
-from voxhint.files.layout import read_layout
-from voxhint.files.study import load_case
+from voxhint.files.study.layout import read_layout
+from voxhint.files.validate.study import open_study
 from voxhint.simulate.hints import KINDS
 from voxhint.simulate.phantom import ORGANS
 from voxhint.verbs.phantom_study import write_phantom_study
@@ -211,7 +210,7 @@ def test_a_phantom_study_gives_each_case_its_kind_in_turn(study: Path) -> None:
 
 def test_a_phantom_study_opens_and_its_cases_load(study: Path) -> None:
     opened, _ = open_study(study)
-    cases = [load_case(opened, files, dense=True) for files in opened.training]
+    cases = [opened.load(files, dense=True) for files in opened.training]
     assert [len(case.hints) for case in cases] == [5, 1, 5]
     for case in cases:
         assert case.truth is not None

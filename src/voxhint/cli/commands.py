@@ -22,7 +22,7 @@ from voxhint.config import (
     TrainConfig,
 )
 from voxhint.core.errors import BadStudyError, NotAvailableError
-from voxhint.verbs.tell import Tell
+from voxhint.core.progress import Tell
 
 Lines = Iterator[str]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
-from voxhint.verbs.tell import Tell
+from voxhint.core.progress import Tell
 
 Lines = Iterator[str]
 

@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 
 from voxhint.core.errors import printable
-from voxhint.verbs.tell import peak_ram_mb
+from voxhint.core.progress import peak_ram_mb
 
 _EVERY = 10.0  # seconds between lines where nobody can see a line change
 _QUICK = 0.2

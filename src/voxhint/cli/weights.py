@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from voxhint.verbs.tell import Tell
+from voxhint.core.progress import Tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Models:
 
     def run(self, _tell: Tell, /) -> Iterator[str]:
         """Yield lines about each, or the files that were fetched and their licence."""
-        from voxhint.verbs.catalogue import HOME, KNOWN, fetch, listing
+        from voxhint.models.catalogue import HOME, KNOWN, fetch, listing
 
         folder = self.folder or HOME
         if self.fetch is None:

@@ -1,5 +1,6 @@
 """How is it stored?"""
 
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.images import (
     read_ids,
     read_probability,
@@ -8,15 +9,13 @@ from voxhint.files.images import (
     write_image,
     write_probability,
 )
-from voxhint.files.inspection import open_study, survey
 from voxhint.files.problems import Problem
-from voxhint.files.study import CaseFiles, Study, load_case
+from voxhint.files.validate.study import open_study, survey
 
 __all__ = [
     "CaseFiles",
     "Problem",
     "Study",
-    "load_case",
     "open_study",
     "read_ids",
     "read_probability",

@@ -9,8 +9,8 @@ from scipy import ndimage
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import UNDRAWN, LabelSet, counts_of, told_ids
+from voxhint.core.study import VoxelKind
 
-VoxelKind = Literal["scribbles", "slices", "soft", "labels"]
 Form = Literal["solid", "specks", "thin"]
 
 _LONG = 5  # voxels: what is longer and has no inside is a stroke or a slice, not a small object

@@ -9,18 +9,18 @@ from jaxtyping import Float32, Shaped, UInt8
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.volume import Unit, Volume
-from voxhint.files.dicom import open_series, read_series, series_notes
-from voxhint.files.itk import itk_warnings, read_itk, read_itk_grid
-from voxhint.files.nifti import (
+from voxhint.files.dicom.series import open_series, read_series, series_notes
+from voxhint.files.formats.itk import itk_warnings, read_itk, read_itk_grid
+from voxhint.files.formats.nifti import (
     nifti_slope,
     nifti_warnings,
     read_nifti,
     read_nifti_grid,
     write_nifti,
 )
-from voxhint.files.nodata import measured
+from voxhint.files.formats.nodata import measured
+from voxhint.files.header_limits import require_near
 from voxhint.files.problems import reading
-from voxhint.files.sane import require_near
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
 """File names read as images; a folder is read as a DICOM series."""

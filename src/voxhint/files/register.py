@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.volume import Volume
-from voxhint.files.itk import LPS_TO_RAS
+from voxhint.files.formats.itk import LPS_TO_RAS
 
 How = Literal["rigid", "deformable"]
 

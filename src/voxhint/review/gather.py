@@ -11,11 +11,11 @@ from voxhint.core.errors import BadFileError, VoxhintError
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import LabelSet, file_name
+from voxhint.core.study import CaseFiles, Study
 from voxhint.core.volume import Mask, SoftLabel
 from voxhint.files.images import read_probability, read_volume
-from voxhint.files.inspection import survey
 from voxhint.files.masks import read_mask
-from voxhint.files.study import CaseFiles, Study, load_case
+from voxhint.files.validate.study import survey
 from voxhint.measure.table import ScoreTable
 from voxhint.review.choose import Choice, choose_evenly, choose_scored
 from voxhint.review.facts import Picture, RunFacts
@@ -204,7 +204,7 @@ def _counted(hint: Hint) -> tuple[str, int]:
 
 def _test_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
     def scene_of(files: CaseFiles) -> Scene:
-        case = load_case(study, files, hints=False)
+        case = study.load(files, hints=False)
         truth = None if files.truth is None else _mask(files.truth, case.grid, study.labels)
         mask = _mask(run_folder / "masks" / _file(files.name), case.grid, study.labels)
         image = next(iter(case.images.values()))
@@ -215,7 +215,7 @@ def _test_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
 
 def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
     def scene_of(files: CaseFiles) -> Scene:
-        case = load_case(study, files)
+        case = study.load(files)
         path = run_folder / "masksTr" / _file(files.name)
         mask = _mask(path, case.grid, study.labels) if path.exists() else None
         soft = _soft(run_folder / "labels", files.name, case.grid, study.labels)
@@ -227,7 +227,7 @@ def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Sce
 
 def _without_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
     def scene_of(files: CaseFiles) -> Scene:
-        case = load_case(study, files, hints=False)
+        case = study.load(files, hints=False)
         soft = _soft(run_folder / "labels", files.name, case.grid, study.labels)
         name, image = next(iter(case.images.items()))
         without = read_volume(_without(run_folder, files.name), channel=name)

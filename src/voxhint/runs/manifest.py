@@ -9,9 +9,9 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError, OutputError
 from voxhint.files.atomic import MADE
+from voxhint.files.datasets.luna16 import image_files
 from voxhint.files.description import NAME, read_object
 from voxhint.files.hashing import hash_of
-from voxhint.files.luna16 import image_files
 
 STARTED = ".job.json"
 """Lies in a folder in progress: what `made.json` will say of its input."""

@@ -1,11 +1,11 @@
 """How a network learns."""
 
 from voxhint.train.batches import Example
-from voxhint.train.flows import FlowTask
 from voxhint.train.loop import Progress, Result, Settings, Task, train
 from voxhint.train.schedule import step_seconds
-from voxhint.train.tags import Bag, TaggedImage, TagTask
-from voxhint.train.voxels import VoxelTask
+from voxhint.train.tasks.flow import FlowTask
+from voxhint.train.tasks.tags import Bag, TaggedImage, TagTask
+from voxhint.train.tasks.voxels import VoxelTask
 
 __all__ = [
     "Bag",

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from voxhint.config.ranges import Weight, in_range
+from voxhint.core.study import Study
 from voxhint.files.images import read_volume
-from voxhint.files.inspection import survey
 from voxhint.files.problems import Problem
 from voxhint.files.register import offset
-from voxhint.files.study import Study, hint_kinds
+from voxhint.files.validate.study import survey
 
 _GAIN = 0.03  # nats: what registering channels that lie right gains by chance
 
@@ -36,7 +36,7 @@ def check(
     seen = survey(study, deep=True, dense=dense, undrawn=undrawn, truths=True)
     if seen.study is None:
         return seen.problems, "no study could be read"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in hint_kinds(seen.study).items())
+    kinds = ", ".join(f"{count} {kind}" for kind, count in seen.study.hint_kinds().items())
     told = (
         f"{len(seen.study.training)} training and {len(seen.study.test)} test cases; "
         f"labels {', '.join(seen.study.labels.foreground)}; hints: {kinds or 'none'}"

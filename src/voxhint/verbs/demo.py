@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
+from voxhint.core.progress import Tell, silent
 from voxhint.runs import MADE
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.run import run
-from voxhint.verbs.tell import Tell, silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

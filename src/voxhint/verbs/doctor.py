@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from voxhint.verbs.machine import cores
+from voxhint.models.device import cores
 
 
 def doctor() -> list[tuple[str, str]]:

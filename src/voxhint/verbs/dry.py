@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from voxhint.classify.maps import asks_flow
+from voxhint.classify.training import sought
 from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
-from voxhint.files.inspection import open_study
-from voxhint.files.study import Study
+from voxhint.core.progress import silent
+from voxhint.core.study import Study
+from voxhint.files.validate.study import open_study
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import network_of
+from voxhint.models.memory import training_bytes
+from voxhint.models.planning import measure_images, trunk_wishes, with_network
+from voxhint.models.shipped import Part, shipped, shipped_wanted
 from voxhint.prepare import make_plan
 from voxhint.train import VoxelTask, step_seconds
 from voxhint.train.schedule import invented
-from voxhint.verbs.forecast import training_bytes
 from voxhint.verbs.label import Spread, learning_cases, soft_label
-from voxhint.verbs.looking import asks_flow
-from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import network_of
-from voxhint.verbs.planning import measure_images, trunk_wishes, with_network
-from voxhint.verbs.shipped import Part, shipped, shipped_wanted
-from voxhint.verbs.tagging import sought
-from voxhint.verbs.tell import silent
 from voxhint.verbs.train import task_of
 
 _LOOKED_AT = 10  # cases

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError, about
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.images import read_grid, read_ids, read_volume, write_image
-from voxhint.files.inspection import survey
 from voxhint.files.places import require_place
-from voxhint.files.study import CaseFiles, Study
+from voxhint.files.validate.study import survey
 from voxhint.runs import MADE, atomic_folder, read_made
-from voxhint.verbs.provenance import require_made_here, require_same, study_of
+from voxhint.runs.provenance import require_made_here, require_same, study_of
 
 _ENDING = ".nii.gz"
 _MASKS = "masksTr"

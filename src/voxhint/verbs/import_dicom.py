@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
+from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import read_description
-from voxhint.files.dicom_scan import Identity, Scan, identity_of, scan_export
-from voxhint.files.dicom_sort import Pile
-from voxhint.files.dicom_stack import build_stack, read_stack
-from voxhint.files.dicom_values import odd_slices
-from voxhint.files.nifti import narrowed, write_nifti
+from voxhint.files.dicom.scan import Identity, Scan, identity_of, scan_export
+from voxhint.files.dicom.sort import Pile
+from voxhint.files.dicom.stack import build_stack, read_stack
+from voxhint.files.dicom.values import odd_slices
+from voxhint.files.formats.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.simulate import made_by
-from voxhint.verbs.tell import Tell, silent
 
 _NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"
 _OTHER = (

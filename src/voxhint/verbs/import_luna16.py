@@ -11,19 +11,19 @@ from jaxtyping import Bool
 from voxhint.config.ranges import Count, Knobs, Natural, Positive
 from voxhint.core import Diameter, LabelSet, Tag, Volume
 from voxhint.core.errors import BadFileError, BadRecipeError, about
+from voxhint.core.progress import Tell, silent
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
-from voxhint.files.hint_files import write_hints
+from voxhint.files.datasets.lidc import LEAST_READERS, Reading, consensus, find_readings
+from voxhint.files.datasets.luna16 import NAME, subset_of
+from voxhint.files.formats.nifti import narrowed, write_nifti
 from voxhint.files.images import read_volume, write_ids
-from voxhint.files.inspection import open_study
-from voxhint.files.lidc import LEAST_READERS, Reading, consensus, find_readings
-from voxhint.files.luna16 import NAME, subset_of
-from voxhint.files.nifti import narrowed, write_nifti
-from voxhint.files.study import CaseFiles, Study
+from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.tables import table_text
+from voxhint.files.validate.study import open_study
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.windows import Window, choose_windows, lung_windows
 from voxhint.verbs.simulate import made_by
-from voxhint.verbs.tell import Tell, silent
 
 _COLUMNS = ("case", "series", "subset", "state", "i", "j", "k", "shape")
 

@@ -8,14 +8,14 @@ import numpy as np
 
 from voxhint.core import UNDRAWN
 from voxhint.core.errors import BadFileError, BadRecipeError, about
+from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json
+from voxhint.files.datasets.msd import read_msd
 from voxhint.files.description import NAME
 from voxhint.files.images import read_ids, write_ids
-from voxhint.files.layout import read_layout
-from voxhint.files.msd import read_msd
+from voxhint.files.study.layout import read_layout
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link
-from voxhint.verbs.tell import Tell, silent
 
 _ENDING = ".nii.gz"
 

@@ -8,28 +8,28 @@ from pathlib import Path
 
 import numpy as np
 
+from voxhint.classify.classifier import FACTS, PREDICTOR, Presence
+from voxhint.classify.flows import FLOW_FACTS
+from voxhint.classify.localisation import Finder, Found
+from voxhint.classify.maps import eyes_of, require_method
+from voxhint.classify.training import fit_presence, sought
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag, Volume
 from voxhint.core.errors import BadStudyError, about
 from voxhint.core.labels import file_name
+from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import read_probability, write_image, write_probability
-from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
-from voxhint.files.study import CaseFiles, Study, load_case
-from voxhint.label import distance_caps, gather_evidence, measure_marks, soften
-from voxhint.label.across import Across, learn_across, lesson_of
-from voxhint.label.extent import Extent, extents, runaways, typical_volumes
-from voxhint.label.soft import Taught
+from voxhint.files.validate.study import open_study
+from voxhint.models.shipped import origins
 from voxhint.prepare import common_grid, resample
+from voxhint.propagate import distance_caps, gather_evidence, measure_marks, soften
+from voxhint.propagate.extent import Extent, extents, runaways, typical_volumes
+from voxhint.propagate.soft_label import Taught
+from voxhint.propagate.voxel_classifier import Across, learn_across, lesson_of
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
-from voxhint.verbs.finder import Finder, Found
-from voxhint.verbs.flows import FLOW_FACTS
-from voxhint.verbs.looking import eyes_of, require_method
-from voxhint.verbs.presence import FACTS, PREDICTOR, Presence
-from voxhint.verbs.shipped import origins
-from voxhint.verbs.tagging import fit_presence, sought
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 NETS = "nets"
 VERIFIER = "verifier"
@@ -237,7 +237,7 @@ def learning_cases(study: Study, *, dense: bool = False) -> tuple[CaseFiles, ...
 
 def evidence_case(study: Study, files: CaseFiles) -> Case:
     """Return a case with every channel and every drawn hint on the grid of the first channel."""
-    case = load_case(study, files)
+    case = study.load(files)
     images = common_grid(tuple(case.images.values()))
     hints = tuple(_on_first(hint, case) for hint in case.hints)
     return Case(case.name, dict(zip(case.images, images, strict=True)), hints)

@@ -9,27 +9,27 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
+from voxhint.classify.boundary import firm
+from voxhint.classify.classifier import PREDICTOR, Presence, ask_presence, open_presence
+from voxhint.classify.false_positives import gate_regions
 from voxhint.config import Machine, PredictConfig
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import about
 from voxhint.core.labels import file_name
+from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
-from voxhint.files.layout import some
-from voxhint.files.study import CaseFiles, Study
-from voxhint.label import facts_of, gather_evidence
-from voxhint.label.firm import firm
+from voxhint.files.study.layout import some
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import Model, open_model, segmenter_of
+from voxhint.models.image_description import cases_for, description_of
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
+from voxhint.propagate import facts_of, gather_evidence
 from voxhint.runs import Manifest, complete, locked, start
-from voxhint.verbs.beside import cases_for, description_of
-from voxhint.verbs.gate import gate_regions
 from voxhint.verbs.label import evidence_case
-from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import Model, open_model, segmenter_of
-from voxhint.verbs.presence import PREDICTOR, Presence, ask_presence, open_presence
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 Facts = Callable[[str], SoftLabel]
 

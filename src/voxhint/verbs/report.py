@@ -8,7 +8,7 @@ from voxhint.files.atomic import write_text
 from voxhint.review.gather import gather
 from voxhint.review.report import write_report
 from voxhint.runs import record
-from voxhint.verbs.provenance import changed_inputs, odd_files
+from voxhint.runs.provenance import changed_inputs, odd_files
 
 
 def report(run: Path) -> Path:

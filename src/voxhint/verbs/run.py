@@ -6,13 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from voxhint.classify.maps import require_method
 from voxhint.config import Machine, Recipe, bytes_of
 from voxhint.core.errors import BadFileError, BadRecipeError
+from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
-from voxhint.files.inspection import open_study
 from voxhint.files.problems import Problem
-from voxhint.files.study import CaseFiles, Study, hint_kinds
+from voxhint.files.validate.study import open_study
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import open_model
+from voxhint.models.memory import patch_voxels_within
+from voxhint.models.planning import require_views_of
 from voxhint.nets import build_trunk
 from voxhint.runs import (
     Manifest,
@@ -24,16 +30,10 @@ from voxhint.runs import (
     study_inputs,
 )
 from voxhint.runs.places import remember_place, told_place
-from voxhint.verbs.forecast import patch_voxels_within
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, label_inputs, learning_cases
-from voxhint.verbs.looking import require_method
-from voxhint.verbs.machine import open_fabric
 from voxhint.verbs.measure import Truth, measure, write_scores
-from voxhint.verbs.models import open_model
-from voxhint.verbs.planning import require_views_of
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 from voxhint.verbs.train import asks_more, train_on
 
 _SECONDS = ".seconds.json"
@@ -129,7 +129,7 @@ def _run(
     facts = {
         "study": told_place(study.root, out),
         "undrawn": study.undrawn,
-        "hints": {} if dense else hint_kinds(study),
+        "hints": {} if dense else study.hint_kinds(),
         "cases": {"training": len(study.training), "test": len(study.test)},
         "seconds": clock.seconds,
         "peak_ram_mb": peak_ram_mb(),

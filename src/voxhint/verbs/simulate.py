@@ -14,15 +14,16 @@ import numpy as np
 from voxhint.config.ranges import Natural, in_range
 from voxhint.core import UNDRAWN, Hint, LabelSet, Mask, Soft, Strokes
 from voxhint.core.errors import BadStudyError, about
+from voxhint.core.study import VoxelFile
 from voxhint.files.atomic import write_json
 from voxhint.files.description import NAME, Description, read_description, read_object
 from voxhint.files.hashing import file_hash
-from voxhint.files.hint_files import write_hints
 from voxhint.files.images import read_grid
-from voxhint.files.layout import find_cases, images_in
 from voxhint.files.masks import read_mask
 from voxhint.files.places import require_place
-from voxhint.files.strokes import VoxelFile, read_drawn
+from voxhint.files.study.drawn_hints import read_drawn
+from voxhint.files.study.hint_writer import write_hints
+from voxhint.files.study.layout import find_cases, images_in
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints

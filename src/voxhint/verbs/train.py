@@ -12,14 +12,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from voxhint.classify.classifier import FACTS, PREDICTOR, PREDICTOR_FILES
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
 from voxhint.core.errors import BadStudyError, about
+from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
+from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import replacing, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
-from voxhint.files.study import CaseFiles, Study, load_case
-from voxhint.label import dense_label
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import CALIBRATION, network_of, read_plan, write_history
+from voxhint.models.planning import measure_images, trunk_wishes
+from voxhint.models.shipped import ORIGIN
+from voxhint.models.split import parted
 from voxhint.nets import weights_bytes
 from voxhint.prepare import (
     Plan,
@@ -28,6 +34,7 @@ from voxhint.prepare import (
     prepare_image,
 )
 from voxhint.prepare.plan import span_of, stacked_along
+from voxhint.propagate import dense_label
 from voxhint.runs import (
     Manifest,
     complete,
@@ -36,19 +43,12 @@ from voxhint.runs import (
     start,
     study_inputs,
 )
+from voxhint.runs.provenance import odd_files
 from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
-from voxhint.train.branches import BranchTask
 from voxhint.train.resume import load_state
+from voxhint.train.tasks.cross_modal import BranchTask
 from voxhint.train.temperature import Temperature, fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, learning_cases, read_soft_label, study_for
-from voxhint.verbs.machine import open_fabric
-from voxhint.verbs.models import CALIBRATION, network_of, read_plan, write_history
-from voxhint.verbs.planning import measure_images, trunk_wishes
-from voxhint.verbs.presence import FACTS, PREDICTOR, PREDICTOR_FILES
-from voxhint.verbs.provenance import odd_files
-from voxhint.verbs.shipped import ORIGIN
-from voxhint.verbs.split import parted
-from voxhint.verbs.tell import Tell, peak_ram_mb, silent, tell_found
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
@@ -259,7 +259,7 @@ def _span_mm(
     spans = []
     for one in files[:: -(-len(files) // _SPANNED)]:
         with about(f"case {one.name}"):
-            case = load_case(study, one, hints=False, dense=labels is None)
+            case = study.load(one, hints=False, dense=labels is None)
             soft = _soft(case, study, labels)
         turn = soft.grid.turn_to_ras(stacked)
         believed = turn.apply((soft.trust * soft.probs)[1:].max(0) > _BELIEVED)
@@ -307,7 +307,7 @@ def _prepared(
     """Return a case ready for training, memory-mapped from files written once."""
     paths = [folder / f"{files.name}.{part}.npy" for part in ("image", "claims")]
     if not all(path.exists() for path in paths):
-        case = load_case(study, files, hints=False, dense=labels is None)
+        case = study.load(files, hints=False, dense=labels is None)
         image, grid = prepare_image(case.images, plan)
         claims = claims_on(grid, _soft(case, study, labels))
         for path, array in zip(paths, (image, claims), strict=True):

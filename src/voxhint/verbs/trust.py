@@ -8,11 +8,11 @@ from voxhint.config import MeasureConfig
 from voxhint.config.ranges import Natural, in_range
 from voxhint.core.errors import BadFileError, about
 from voxhint.core.labels import file_name
+from voxhint.core.progress import Tell, silent
 from voxhint.files.images import read_probability
 from voxhint.files.masks import read_mask
 from voxhint.measure.trust import CaseTrust, TrustTable, score_trust, tabulate_trust
 from voxhint.verbs.measure import Truth, read_truth
-from voxhint.verbs.tell import Tell, silent
 
 
 def measure_trust(

@@ -1,0 +1,1 @@
+"""Image-level tags to regions: the classifier, its maps, their thresholds, and what they verify."""

@@ -1,0 +1,69 @@
+"""What a predictor of tags starts from: a fresh network of ours, or public weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from voxhint.config import LabelConfig
+from voxhint.core.errors import BadRecipeError
+from voxhint.core.study import Study
+from voxhint.files.hashing import hash_of
+from voxhint.models.catalogue import KNOWN, find_weights
+from voxhint.nets.pretrained import read_backbone
+
+_RATE = 3e-3
+_TUNING_RATE = 1e-4  # more of it and a backbone forgets what it was taught
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """The network before its first step."""
+
+    network: Mapping[str, Any]
+    """What `network_for` needs to build it again."""
+
+    learning_rate: float
+    backbone: nn.Module | None = None
+    weights: Mapping[str, str] | None = None
+    """Name, licence, data, source and hash of public weights."""
+
+
+def start_of(study: Study, config: LabelConfig) -> Start:
+    """Open what a predictor starts from, before anything costly is done.
+
+    Args:
+        study: What it will learn from.
+        config: Knobs of the predictor.
+
+    Returns:
+        The start.
+
+    Raises:
+        BadRecipeError: The knobs contradict each other, or the study has too many channels.
+    """
+    name = config.predictor_backbone
+    if name == "own":
+        if config.predictor_weights is not None:
+            msg = "predictor_weights needs predictor_backbone: name the network they belong to"
+            raise BadRecipeError(msg)
+        return Start({"pooling": config.pooling, "flat": config.predictor_flat}, _RATE)
+    if len(study.channels) > 1:
+        msg = f"{name} looks at one channel, the study has {len(study.channels)}; use the own one"
+        raise BadRecipeError(msg)
+    path = find_weights(name, config.predictor_weights)
+    kind, backbone = read_backbone(name, path)
+    known = KNOWN[name]
+    return Start(
+        {"pooling": config.pooling, "kind": kind, "tune": config.predictor_tune},
+        _TUNING_RATE if config.predictor_tune else _RATE,
+        backbone,
+        {
+            "name": name,
+            "licence": known.licence,
+            "data": known.data,
+            "source": known.source,
+            "hash": hash_of([path]),
+        },
+    )

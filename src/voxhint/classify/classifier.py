@@ -1,0 +1,265 @@
+"""Image-level predictors, asked whether an image holds a label, and where they see it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from lightning_fabric import Fabric
+from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
+from torch import nn
+
+from voxhint.classify.calibration import Calibration
+from voxhint.classify.refinement import Contrast
+from voxhint.classify.saliency import METHODS, attribute
+from voxhint.classify.saliency import Settings as MapSettings
+from voxhint.config import LabelConfig
+from voxhint.config.ranges import finding
+from voxhint.core import Case
+from voxhint.core.errors import BadFileError, BadRecipeError, about
+from voxhint.core.progress import Tell
+from voxhint.files.atomic import write_text
+from voxhint.files.description import read_object
+from voxhint.files.images import read_volume
+from voxhint.files.tables import read_table, table_text
+from voxhint.measure.detection import Ranking
+from voxhint.models.folder import read_plan
+from voxhint.nets import Predictor, load_weights
+from voxhint.nets.predictor import PlacePredictor
+from voxhint.nets.pretrained import KINDS, slice_predictor
+from voxhint.prepare import Plan, back_from, normalised, prepare_image
+
+PREDICTOR = "predictor"
+FACTS = "presence.json"
+ALLOWED, RULED_OUT = "allowed", "ruled out"
+"""What `presence.csv` says of a label: masks may hold it, or never do."""
+
+_TOLD = ("case", "label", "probability", "threshold", "in_mask")
+PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
+_ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
+_FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
+_SMOOTH_MM = 2.0  # gradients at single voxels are noise
+_ALONE = "smooth-grad"  # the predictor's own map where another method makes the evidence
+_NOISY = 8  # copies for SmoothGrad
+_DEVIATIONS = 3.0  # that a channel without a unit is shown up to
+
+
+class _Tissue(BaseModel):
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+class _Curve(BaseModel):
+    slope: FiniteFloat
+    intercept: FiniteFloat
+
+
+class _Learnt(BaseModel):
+    contrast: _Tissue
+    gate: FiniteFloat
+    auc: Ranking | None
+    calibration: _Curve | None
+
+
+_LEARNT = TypeAdapter(dict[str, _Learnt])
+"""What `presence.json` says of each label."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """A trained predictor and what its scores mean."""
+
+    net: PlacePredictor
+    plan: Plan
+    labels: tuple[str, ...]
+    """Labels with a logit, in order; a subset of the study's."""
+
+    facts: Mapping[str, Any]
+    """For each label calibration, gate, auc and contrast; see `presence.json`."""
+
+    fabric: Fabric
+    mirror: bool
+    weights: Mapping[str, str] | None = None
+    """Name, licence and source of the public weights it started from."""
+
+    def scores(self, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
+        """Return the logit of each label in a prepared image, averaged over its flips."""
+        batch = torch.from_numpy(image)[None].to(self.fabric.device)
+        flips = _FLIPS if self.mirror else _FLIPS[:1]
+        with torch.inference_mode():
+            logits = self.net(torch.cat([batch.flip(axes) for axes in flips])).mean(0)
+        return dict(zip(self.labels, logits.tolist(), strict=True))
+
+    def told(self) -> dict[str, Any]:
+        """Return how well each label's presence is predicted, for `made.json` and the report."""
+        return {
+            name: {key: self.facts[name].get(key) for key in ("auc", "held_out")}
+            for name in self.labels
+        }
+
+    def contrast(self, label: str) -> Contrast:
+        """Return the kinds of tissue, in the order that suits a label."""
+        return Contrast(**self.facts[label]["contrast"])
+
+    def evidence(
+        self, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
+    ) -> Float32[np.ndarray, "i j k"]:
+        """Return the map of evidence for a label on the grid of a case's first channel."""
+        prepared, working = prepare_image(case.images, self.plan)
+        found = self.evidence_of(prepared, label, config, rng)
+        return back_from(found, working, case.grid)
+
+    def evidence_of(
+        self,
+        prepared: Float32[np.ndarray, "channel i j k"],
+        label: str,
+        config: LabelConfig,
+        rng: np.random.Generator,
+    ) -> Float32[np.ndarray, "i j k"]:
+        """Return the map of evidence for a label of a prepared image, by the predictor alone."""
+        settings = MapSettings(
+            spacing_mm=self.plan.spacing_mm, smooth_mm=_SMOOTH_MM, samples=_NOISY, batch=_NOISY
+        )
+        image = torch.from_numpy(prepared).to(self.fabric.device)
+        number = self.labels.index(label)
+        method = config.tag_method if config.tag_method in METHODS else _ALONE
+        return attribute(method, self.net, image, number, rng=rng, settings=settings)
+
+
+def image_of(case: Case, plan: Plan) -> Float32[np.ndarray, "i j k"]:
+    """Return the first channel on its own grid, scaled as the predictor saw it."""
+    channel, volume = next(iter(case.images.items()))
+    return normalised(volume.voxels, channel, plan)
+
+
+def open_presence(folder: Path, fabric: Fabric) -> Presence:
+    """Open a trained predictor.
+
+    Args:
+        folder: What `fit_presence` wrote.
+        fabric: Device and precision.
+
+    Returns:
+        The predictor, in evaluation mode.
+
+    Raises:
+        BadFileError: Something is missing or damaged.
+    """
+    plan = read_plan(folder / "plan.json")
+    told = read_object(folder / FACTS)
+    try:
+        labels = tuple(told["labels"])
+        net = network_for(plan, labels, **told["network"])
+        facts = {name: told["facts"][name] for name in labels}
+        _LEARNT.validate_python(facts)
+        mirror, weights = bool(told["mirror"]), told.get("weights")
+    except (ValueError, KeyError, TypeError, RuntimeError, BadRecipeError) as error:
+        why = finding(error) if isinstance(error, ValidationError) else type(error).__name__
+        msg = f"{folder / FACTS}: damaged ({why}); label the study again"
+        raise BadFileError(msg) from None
+    load_weights(net, folder / "weights.safetensors")
+    net.to(fabric.device).eval()
+    return Presence(net, plan, labels, facts, fabric, mirror, weights)
+
+
+def network_for(  # noqa: PLR0913  # what a saved predictor keeps, and a backbone with weights
+    plan: Plan,
+    labels: Sequence[str],
+    pooling: str,
+    *,
+    flat: bool = False,
+    kind: str | None = None,
+    tune: bool = False,
+    backbone: nn.Module | None = None,
+) -> PlacePredictor:
+    """Return the predictor of a plan with fresh weights.
+
+    Args:
+        plan: Decides the network's strides and kernels.
+        labels: Each gets a logit.
+        pooling: How the scores of places become one.
+        flat: See slice by slice.
+        kind: Of the public backbone; None is the network of our own.
+        tune: Let the backbone learn too.
+        backbone: The backbone with its weights; a fresh one if None.
+
+    Returns:
+        The predictor.
+    """
+    if kind is not None:
+        return slice_predictor(
+            KINDS[kind]() if backbone is None else backbone,
+            labels=labels,
+            patch=plan.patch,
+            window=_window(plan),
+            pooling=pooling,
+            tune=tune,
+        )
+    fine = np.array(plan.spacing_mm) < _ALIKE * min(plan.spacing_mm)
+    i, j, k = (2 if axis else 1 for axis in fine.tolist())
+    return Predictor(
+        channels=len(plan.channels),
+        labels=len(labels),
+        stride=(i, j, k),
+        kernel=plan.kernels[0],
+        width=plan.features[0],
+        pooling=pooling,
+        flat=flat,
+    )
+
+
+def _window(plan: Plan) -> tuple[float, float]:
+    """Return the range of the first channel's prepared values."""
+    fixed = plan.intensity.get(plan.channels[0])
+    if fixed is None:  # each image has a mean of 0 and a standard deviation of 1
+        return -_DEVIATIONS, _DEVIATIONS
+    scale = max(fixed.std, 1e-6)
+    return (fixed.low - fixed.mean) / scale, (fixed.high - fixed.mean) / scale
+
+
+def ask_presence(
+    presence: Presence, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
+) -> Mapping[str, Mapping[str, float]]:
+    """Ask once what each image holds, and write the answers down.
+
+    Args:
+        presence: The predictor.
+        cases: Paths of the images by case and channel.
+        table: Where the answers go, read again if it is there: case, label, probability, its
+            threshold that follows from the gate, and whether masks may hold the label. Without a
+            calibration there are no probabilities, and the gate alone decides.
+        tell: Hears of progress.
+
+    Returns:
+        For each case the chance of each label: 0 where the predictor does not see it, and 1 where
+        it does but nothing calibrates it.
+    """
+    if not table.exists():
+        rows: list[dict[str, str]] = []
+        for number, (case, images) in enumerate(cases.items()):
+            tell("ask what images hold", number, len(cases), case)
+            with about(f"case {case}"):
+                volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+                scores = presence.scores(prepare_image(volumes, presence.plan)[0])
+            for name, score in scores.items():
+                answer = dict(zip(_TOLD[2:], _answer(presence.facts[name], score), strict=True))
+                rows.append({"case": case, "label": name, **answer})
+        write_text(table, table_text(rows, _TOLD))
+    chances: dict[str, dict[str, float]] = {case: {} for case in cases}
+    for row in read_table(table, table.name, needed=_TOLD, known=()).rows:
+        known = float(row.text("probability") or 1)
+        allowed = row.text("in_mask") == ALLOWED
+        chances[row.text("case")][row.text("label")] = known if allowed else 0.0
+    return chances
+
+
+def _answer(facts: Mapping[str, Any], score: float) -> tuple[str, str, str]:
+    """Return probability, threshold and decision for the score of one label."""
+    decision = ALLOWED if score >= facts["gate"] else RULED_OUT
+    if facts["calibration"] is None:
+        return "", "", decision
+    curve = Calibration(**facts["calibration"])
+    return f"{curve.probability(score):.4f}", f"{curve.probability(facts['gate']):.4f}", decision

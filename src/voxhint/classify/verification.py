@@ -1,0 +1,82 @@
+"""Whether regions are what a predictor saw: it must miss them when they are taken away."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxhint.prepare.inpaint import Image, Region, without
+
+Score = Callable[[Image], float]
+"""A predictor's logit of a label in a prepared image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a predictor makes of candidates."""
+
+    whole: float
+    """Logit lost when all of them are taken away."""
+
+    effects: tuple[float, ...]
+    """Logit that each gives when the others are gone."""
+
+    kept: tuple[int, ...]
+    """Numbers of those that are believed, the largest effect first."""
+
+
+def swap_test(
+    image: Image,
+    regions: Sequence[Region],
+    score: Score,
+    *,
+    spacing_mm: tuple[float, float, float],
+    share: float = 0.3,
+    instead: Image | None = None,
+) -> Verdict:
+    """Try each region alone: how much does the predictor see with it that it does not see without?
+
+    All other regions are taken away first. A soft maximum over places barely misses one of two
+    lesions, but it misses the last one.
+
+    Args:
+        image: As the predictor sees it.
+        regions: Candidates on its grid.
+        score: Best of a predictor that did not lead to the regions.
+        spacing_mm: Of the image.
+        share: Of the logit lost without all regions, which a believed one gives alone.
+        instead: The image without the label; surroundings are grown inwards if there is none.
+
+    Returns:
+        What each region does, and which are believed.
+    """
+    everything = np.logical_or.reduce([np.zeros(image.shape[1:], bool), *regions])
+
+    def left(hidden: Region) -> float:
+        return score(without(image, hidden, spacing_mm=spacing_mm, instead=instead))
+
+    bare = left(everything)
+    whole = score(image) - bare
+    effects = tuple(left(everything & ~region) - bare for region in regions)
+    ranked = sorted(range(len(regions)), key=lambda number: -effects[number])
+    kept = tuple(n for n in ranked if effects[n] > 0 and effects[n] >= share * whole)
+    return Verdict(whole, effects, kept)
+
+
+def transfer_ratio(image: Image, changed: Image, *, guiding: Score, held_out: Score) -> float:
+    """Return how much of what one predictor loses by a change is lost to another one too.
+
+    A change that fools the guiding predictor alone has a ratio near 0; one that takes away what
+    the tag is about has a ratio near 1.
+
+    Args:
+        image: Prepared values.
+        changed: The same, with the label taken away.
+        guiding: The predictor that led to the change.
+        held_out: One with other weights, taught the same tags.
+
+    Returns:
+        Drop of the held-out logit over that of the guiding one; nan if that did not drop.
+    """
+    drop = guiding(image) - guiding(changed)
+    return (held_out(image) - held_out(changed)) / drop if drop > 0 else float("nan")

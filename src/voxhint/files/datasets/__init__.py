@@ -1,0 +1,1 @@
+"""Public data sets as their makers lay them out."""

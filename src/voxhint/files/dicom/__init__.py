@@ -1,0 +1,1 @@
+"""DICOM series: headers, sorting into scans, stacking to volumes, pixels."""

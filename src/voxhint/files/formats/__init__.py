@@ -1,0 +1,1 @@
+"""One file each: NIfTI, MetaImage and NRRD, segmentations, markups."""

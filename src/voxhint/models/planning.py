@@ -1,0 +1,93 @@
+"""Measuring the images of a study, and wishing for what the data leave open: what plans rest on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from voxhint.config import Machine, TrainConfig, bytes_of
+from voxhint.core.errors import about
+from voxhint.core.progress import Tell
+from voxhint.core.study import CaseFiles, Study
+from voxhint.files.images import unit_of
+from voxhint.models.memory import patch_voxels_within
+from voxhint.prepare import Fingerprint, Wishes, fingerprint
+from voxhint.prepare.pseudo import require_views
+
+_MEASURED = 200  # cases that decide a plan
+
+
+def measure_images(
+    study: Study, files: Sequence[CaseFiles], seed: int, tell: Tell, *, most: int = _MEASURED
+) -> list[Fingerprint]:
+    """Measure the images of evenly chosen cases.
+
+    Args:
+        study: Where the cases belong.
+        files: The cases.
+        seed: Chooses the voxels.
+        tell: Hears of progress.
+        most: How many cases are looked at.
+
+    Returns:
+        What `make_plan` needs to know of them.
+    """
+    prints: list[Fingerprint] = []
+    chosen = files[:: max(1, -(-len(files) // most))]
+    for number, case in enumerate(chosen):
+        tell("measure", number, len(chosen), case.name)
+        with about(f"case {case.name}"):
+            rng = np.random.default_rng([seed, number])
+            prints.append(fingerprint(study.load(case, hints=False), rng))
+    return prints
+
+
+def trunk_wishes(
+    config: TrainConfig,
+    machine: Machine,
+    study: Study,
+    span_mm: tuple[float, float, float] | None = None,
+) -> Wishes:
+    """Return what was decided of the trunk, its patches no larger than the memory allows."""
+    config = with_network(config, study)
+    voxels = config.patch_voxels
+    if machine.max_ram is not None:
+        voxels = patch_voxels_within(bytes_of(machine.max_ram), config, len(study.channels))
+    return Wishes(
+        network=config.network,
+        width=config.width,
+        patch_voxels=voxels,
+        batch=config.batch,
+        span_mm=span_mm,
+        attention=config.attention if config.network == "probabilistic" else "",
+        options=_options(config),
+        views=config.pseudo_modalities,
+        hu_window=config.hu_window,
+    )
+
+
+def with_network(config: TrainConfig, study: Study) -> TrainConfig:
+    """Return the knobs with the network named that `auto` stands for in a study."""
+    if config.network != "auto":
+        return config
+    parted = bool(study.optional_channels) or len(config.pseudo_modalities) > 1
+    return replace(config, network="crossmodal" if parted else "dynunet")
+
+
+def require_views_of(study: Study, config: TrainConfig) -> None:
+    """Refuse pseudo-modalities that cannot be made of a study, before any work is done."""
+    hu = {channel for channel in study.channels if unit_of(channel) == "HU"}
+    require_views(config.pseudo_modalities, study.channels, hu)
+
+
+def _options(config: TrainConfig) -> dict[str, Any]:
+    """Return what the chosen network alone wants to know."""
+    if config.network != "crossmodal":
+        return {}
+    return {
+        "fusion": config.fusion,
+        "shared": config.shared_encoder,
+        "branch_width": config.branch_width,
+        "output": config.joint_output,
+    }

@@ -1,0 +1,208 @@
+"""Propagation scale: how far the hints of a label speak, from how they lie in all cases."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from voxhint.core import Grid, LabelSet
+from voxhint.propagate.constraints import Evidence
+
+_FEWEST = 3  # marks that tell how far marks lie apart
+_MARKS = 80  # of a case and label looked at
+_PLACES = 4000  # of a case and label, or of all that is not the label
+_GAP = 0.75  # quantile of the distances to the next mark
+_REACHED = 0.65  # of that quantile
+_EXTENT = 0.6  # of the length of a stroke: people draw along what they see
+_APART = 0.7  # of the way to surrounding hints of other classes: beyond half of it those are nearer
+_SECTORS = 48  # around a mark, in its slice
+_CLOSED = 36  # of them that hold other hints where those surround it
+_FIELD = 0.05  # of the field of view, where nothing else tells
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """How the marks of one label lie in one case: clicks, or strokes in one slice each."""
+
+    extent_mm: float
+    """Median length of a mark within its slice; 0 for clicks."""
+
+    gap_mm: float | None
+    """Upper quartile of the distance from a mark to the next of the label; None for fewer than
+    three. What is marked at random lies as near to its nearest mark as marks lie to each other,
+    whatever its shape: in a ring, a tube or a sheet too, whose middle is not its own."""
+
+    apart_mm: float | None
+    """Usual distance from a mark to the hints of other classes that surround it in its slice;
+    None where they surround none."""
+
+
+def measure_marks(evidence: Evidence, labels: LabelSet) -> dict[str, Marks]:
+    """Measure the marks of each label of a case.
+
+    Args:
+        evidence: What the hints of the case prove.
+        labels: Names of the classes.
+
+    Returns:
+        For each foreground label that clicks or strokes show.
+    """
+    seeds = evidence.proven > 0.5
+    axis = slice_axis(np.asarray(seeds.any(0)), evidence.grid)
+    found = {}
+    for number, name in enumerate(labels.names):
+        if number and seeds[number].any():
+            others = np.asarray(np.delete(seeds, number, 0).any(0))
+            found[name] = _marks(seeds[number], others, evidence.grid, axis)
+    if evidence.drawn_whole:
+        gap = _slice_gap(seeds, evidence.grid, axis)
+        found = {name: replace(marks, gap_mm=gap) for name, marks in found.items()}
+    return found
+
+
+def _slice_gap(seeds: Bool[np.ndarray, "class i j k"], grid: Grid, axis: int) -> float:
+    """Return the widest gap between drawn slices: what lies between them is bridged."""
+    across = tuple(number for number in range(4) if number != axis + 1)
+    drawn = np.flatnonzero(seeds.any(across))
+    widest = int(np.diff(drawn).max()) if len(drawn) > 1 else 1
+    return widest * float(grid.spacing_mm[axis])
+
+
+def slice_axis(hinted: Bool[np.ndarray, "i j k"], grid: Grid) -> int:
+    """Return the axis across the slices drawn in: the coarsest, or along which fewest touch."""
+    spacing = grid.spacing_mm
+    coarse = int(np.argmax(spacing))
+    if spacing[coarse] > 1.5 * np.median(spacing):
+        return coarse
+    touching = [
+        int((np.diff(hinted.astype(np.int8), axis=axis) == 0)[_low(hinted, axis)].sum())
+        for axis in range(3)
+    ]
+    return int(np.argmin(touching))
+
+
+def _low(hinted: Bool[np.ndarray, "i j k"], axis: int) -> Bool[np.ndarray, "a b c"]:
+    """Return the hinted voxels that have a next one along an axis."""
+    return np.asarray(hinted[(slice(None),) * axis + (slice(None, -1),)])
+
+
+def label_marks(
+    seeds: Bool[np.ndarray, "i j k"], grid: Grid, axis: int | None = None
+) -> Int32[np.ndarray, "i j k"]:
+    """Number the marks of a class from 1: a stroke ends with its slice.
+
+    Args:
+        seeds: Voxels of one class.
+        grid: Their grid.
+        axis: Across the slices that were drawn in; found from the seeds if not given.
+
+    Returns:
+        Their numbers; 0 where nothing is marked.
+    """
+    flat = np.ones((3, 3, 3), np.bool_)
+    axis = slice_axis(seeds, grid) if axis is None else axis
+    flat[(slice(None),) * axis + ([0, 2],)] = False
+    return np.asarray(ndimage.label(seeds, flat)[0], np.int32)
+
+
+def gaps_mm(marks: Int32[np.ndarray, "i j k"], grid: Grid) -> Float64[np.ndarray, " mark"]:
+    """Measure the straight way from each of some marks to the nearest other one.
+
+    Args:
+        marks: From `label_marks`.
+        grid: Their grid.
+
+    Returns:
+        Millimetres for evenly chosen marks; empty for a single mark.
+    """
+    index = np.argwhere(marks)
+    owner = marks[tuple(index.T)]
+    places = index * grid.spacing_mm
+    count = int(marks.max())
+    gaps = []
+    for mark in range(1, count + 1, max(1, -(-count // _MARKS))):
+        rest = _some(places[owner != mark])
+        if len(rest):
+            away, _ = cKDTree(rest).query(_some(places[owner == mark]))
+            gaps.append(float(np.min(away)))
+    return np.array(gaps)
+
+
+def _marks(
+    seeds: Bool[np.ndarray, "i j k"], others: Bool[np.ndarray, "i j k"], grid: Grid, axis: int
+) -> Marks:
+    parts = label_marks(seeds, grid, axis)
+    index = np.argwhere(seeds)
+    owner = parts[tuple(index.T)]
+    places = index * grid.spacing_mm
+    other = np.argwhere(others)
+    flat = [a for a in range(3) if a != axis]
+    count = int(parts.max())
+    extents, apart = [], []
+    for mark in range(1, count + 1, -(-count // _MARKS)):
+        own = places[owner == mark]
+        extents.append(float(np.linalg.norm(own.max(0) - own.min(0))))
+        beside = other[other[:, axis] == index[owner == mark][0, axis]] * grid.spacing_mm
+        apart.append(_surrounded(own[:, flat], beside[:, flat]))
+    gaps = gaps_mm(parts, grid)
+    return Marks(
+        float(np.median(extents)),
+        float(np.quantile(gaps, _GAP)) if count >= _FEWEST else None,
+        _median([distance for distance in apart if distance is not None]),
+    )
+
+
+def _surrounded(
+    own: Float64[np.ndarray, "n 2"], others: Float64[np.ndarray, "m 2"]
+) -> float | None:
+    """Return the usual distance to hints around a mark in its slice; None if they leave it open."""
+    if not len(others):
+        return None
+    ways = others - own.mean(0)
+    sector = np.floor((np.arctan2(*ways.T) / np.pi + 1) / 2 * _SECTORS).astype(np.int64)
+    nearest = np.full(_SECTORS + 1, np.inf)
+    np.minimum.at(nearest, sector, np.linalg.norm(ways, axis=1))
+    closed = nearest[np.isfinite(nearest)]
+    return float(np.median(closed)) if len(closed) >= _CLOSED else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _some(places: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "m 3"]:
+    return places[:: max(1, -(-len(places) // _PLACES))]
+
+
+def distance_caps(
+    measured: Iterable[Mapping[str, Marks]], grids: Sequence[Grid], labels: LabelSet
+) -> dict[str, float]:
+    """Decide for each label how far from its hints it may be found, where nothing else is shown.
+
+    Args:
+        measured: What `measure_marks` found in some or all cases.
+        grids: Their grids.
+        labels: Names of the classes.
+
+    Returns:
+        Millimetres for each foreground label: the most that follows from how far its marks lie
+        apart, how long its strokes are, and how far away the hints are that surround them, each as
+        the median over cases. Where none of these is known, a twentieth of the field of view.
+    """
+    cases = list(measured)
+    fields = [np.linalg.norm(np.array(g.shape) * g.spacing_mm) for g in grids]
+    least = float(np.median([g.spacing_mm.max() for g in grids]))
+    caps = {}
+    for name in labels.foreground:
+        marks = [case[name] for case in cases if name in case]
+        known = (
+            (_REACHED, [m.gap_mm for m in marks if m.gap_mm is not None]),
+            (_EXTENT, [m.extent_mm for m in marks]),
+            (_APART, [m.apart_mm for m in marks if m.apart_mm is not None]),
+        )
+        cap = max(share * (_median(found) or 0.0) for share, found in known)
+        caps[name] = max(cap, least) if cap > 0 else _FIELD * float(np.median(fields))
+    return caps

@@ -1,0 +1,346 @@
+"""From the hints of one case to its soft label: gather, let the classes compete, weigh."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int32
+
+from voxhint.config import LabelConfig
+from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
+from voxhint.propagate.constraints import Evidence
+from voxhint.propagate.geodesic import FAR_MM, edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.likelihood import log_likelihood
+from voxhint.propagate.pw4medseg import point_labels
+from voxhint.propagate.scale import gaps_mm, label_marks
+
+_LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
+_TAUGHT = 0.75  # weight of what the hints of other cases say
+_SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
+_FEWEST = 3  # marks that tell a stretch
+_GAP = 0.75  # quantile of the ways between marks
+_FADE = 2.0  # caps after which trust has fallen to 0.6
+_FAR = 0.3  # trust in background that no hint is near to
+_UNSHOWN = 0.1  # the same where the case shows no background at all
+_LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What the hints of other cases say of the voxels of one."""
+
+    logs: Float32[np.ndarray, "class i j k"]
+    """Log probability of each class, from `Across`."""
+
+    lean: float = np.inf
+    """Most that distance may speak against a class, as a logarithm of odds; if it is finite, that
+    much also against a class that the case does not show at all."""
+
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Taught":
+        """Return what is said of a box of voxels."""
+        return Taught(self.logs[(slice(None), *part)], self.lean)
+
+
+def soften(
+    evidence: Evidence,
+    images: Sequence[Volume],
+    labels: LabelSet,
+    *,
+    caps_mm: Mapping[str, float],
+    config: LabelConfig,
+    taught: Taught | None = None,
+) -> SoftLabel:
+    """Spread the evidence of one case over its voxels.
+
+    A voxel belongs to the class whose hints are nearest along ways that avoid edges. The image
+    joins in where classes are about as near: by how often its intensity was shown for each class,
+    or by what other cases taught. No label reaches further than its cap: beyond it background is
+    presumed, with little trust, though nobody showed any there. So all classes are measured with
+    one measure, and neither the size of the image nor the number of hints at one place matters.
+    What the hints prove stays as it is.
+
+    A class that nobody showed and nothing rules out stays unknown; background claims then only say
+    that the classes shown are absent.
+
+    Args:
+        evidence: What the hints prove, from `gather_evidence`.
+        images: Channels on the evidence's grid.
+        labels: Names of the classes.
+        caps_mm: How far each label reaches, from `distance_caps`.
+        config: Method and strengths.
+        taught: What the other cases say of this one, if they say anything.
+
+    Returns:
+        Probability and trust of every class.
+    """
+    part = evidence.open_box()
+    if part is None or config.method == "none":
+        return facts_of(evidence)
+    if config.method == "pw4medseg":
+        bells = point_labels(evidence, bell_mm=config.bell_mm)
+        nobody = np.zeros(len(labels.names), np.bool_)
+        claims = _with_facts(bells.probs, bells.trust[0], evidence, unseen=nobody)
+        return from_claims(*claims, evidence)
+    caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
+    shaped = np.asarray(evidence.likely.any((1, 2, 3)))  # boxes and balls are walls enough
+    unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
+    probs, trust = _presumed(evidence, unseen)
+    band = part if taught is not None and np.isfinite(taught.lean) else _band(evidence, part, caps)
+    if band is not None:
+        inner = (slice(None), *band)
+        scene = _Scene(
+            evidence.cropped(band),
+            [image.cropped(band) for image in images],
+            np.where(shaped, np.inf, caps).astype(np.float32),
+            None if taught is None else taught.cropped(band),
+            config,
+            unseen,
+        )
+        probs[inner], trust[band] = _compete(scene)
+    trust[trust < _LEAST] = 0
+    untold = unseen & np.asarray(evidence.possible.any((1, 2, 3)))
+    if taught is not None and np.isfinite(taught.lean):
+        untold[:] = False  # other cases tell of it
+    untold[0] = False
+    return from_claims(*_with_facts(probs, trust, evidence, unseen=untold), evidence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """What the classes of one case compete with, near its hints."""
+
+    evidence: Evidence
+    images: Sequence[Volume]
+    caps: Float32[np.ndarray, " class"]
+    taught: Taught | None
+    config: LabelConfig
+    unseen: Bool[np.ndarray, " class"]
+    """Classes that have no seed in the whole case."""
+
+
+def _presumed(
+    evidence: Evidence, unseen: Bool[np.ndarray, " class"]
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return probability and trust where no hint reaches: background, if any label was shown."""
+    probs = np.zeros(evidence.proven.shape, np.float32)
+    probs[0] = 1
+    trust = np.full(evidence.grid.shape, _presumed_trust(unseen), np.float32)
+    return probs, trust
+
+
+def _presumed_trust(unseen: Bool[np.ndarray, " class"]) -> float:
+    if unseen[1:].all():
+        return 0.0
+    return _UNSHOWN if unseen[0] else _FAR
+
+
+def _band(
+    evidence: Evidence, part: tuple[slice, slice, slice], caps: Float32[np.ndarray, " class"]
+) -> tuple[slice, slice, slice] | None:
+    """Return the box of the open voxels that any label may reach, None if no class was shown."""
+    reached = []
+    for number, seeds in enumerate(_seeds(evidence)):
+        if number and seeds.any():
+            # ways are shorter than straight lines only where the image is smoother than usual
+            rim = np.ceil(2 * caps[number] / evidence.grid.spacing_mm) + 1
+            shaped = evidence.likely[number].any()
+            reached.append(_box(evidence.possible[number] > 0 if shaped else seeds, rim))
+    if not reached:
+        return part if _seeds(evidence)[0].any() else None
+    low = np.min([box[0] for box in reached], axis=0)
+    high = np.max([box[1] for box in reached], axis=0)
+    i, j, k = (
+        slice(int(max(p.start, a)), int(max(p.start, a, min(p.stop, b))))
+        for p, a, b in zip(part, low, high, strict=True)
+    )
+    return i, j, k
+
+
+def _box(
+    where: Bool[np.ndarray, "i j k"], rim: Float64[np.ndarray, "3"]
+) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+    """Return first and last index of a place with a rim around it, the last one exclusive."""
+    index = [np.flatnonzero(where.any(_rest(axis))) for axis in range(3)]
+    low = np.array([along[0] for along in index]) - rim
+    return low, np.array([along[-1] + 1 for along in index]) + rim
+
+
+def _rest(axis: int) -> tuple[int, int]:
+    return tuple(other for other in range(3) if other != axis)  # type: ignore[return-value]
+
+
+def _compete(
+    scene: _Scene,
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return probability and trust of each class near the hints."""
+    evidence, config, taught = scene.evidence, scene.config, scene.taught
+    seeds = _seeds(evidence)
+    hinted = evidence.near
+    away, stretch = _distances(scene, seeds, hinted)
+    caps = scene.caps * stretch
+    near = np.minimum(away.min(0), FAR_MM)
+    margin = _margin(away, caps, evidence)
+    if taught is None:
+        said = _LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
+    else:
+        said = _TAUGHT * taught.logs
+    lean = np.float32(np.inf if taught is None else taught.lean)
+    scores = np.maximum(-away / margin, -lean) + said
+    cap = caps[scores[1:].argmax(0) + 1]
+    presumed = np.asarray(away[0] > cap)  # nobody showed background nearer than the label's cap
+    scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -lean) + said[0]
+    probs, lead = _softmax(scores, evidence.possible)
+    winner = caps[probs.argmax(0)]
+    reach = np.where(np.isfinite(winner), winner, _usual(caps)).astype(np.float32)
+    least = 0.0 if taught is None else config.across_trust
+    trust = lead * np.maximum(np.exp(-0.5 * (near / (_FADE * reach)) ** 2), np.float32(least))
+    if taught is None:
+        limit = _presumed_trust(scene.unseen)
+        supposed = presumed & (probs[0] > 0.5)
+        trust[supposed] = np.minimum(lead[supposed], limit)
+    if evidence.likely.any():
+        trust *= config.guess_trust
+    return probs, trust.astype(np.float32)
+
+
+def _usual(caps: Float32[np.ndarray, " class"]) -> float:
+    return float(np.median(caps[1:])) if len(caps) > 1 else 1.0
+
+
+def _distances(
+    scene: _Scene, seeds: Bool[np.ndarray, "class i j k"], near: Bool[np.ndarray, "i j k"]
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, " class"]]:
+    """Return the way to the nearest seed of each class, in mm of plain tissue, inf without any.
+
+    Also returns the geodesic stretch of each class: how much longer ways between its marks are
+    than straight lines, where its own tissue is rougher than what usually lies near hints.
+    """
+    evidence, weight = scene.evidence, scene.config.edge_weight
+    steep = edge_cost(scene.images, near)
+    plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
+    away = np.full(seeds.shape, np.inf, np.float32)
+    stretch = np.ones(len(seeds), np.float32)
+    for number, places in enumerate(seeds):
+        if not places.any():
+            continue
+        marks = label_marks(places, evidence.grid)
+        way, owner = nearest_mark(marks, steep, evidence.grid, edge_weight=weight)
+        away[number] = way / np.float32(plain)
+        if number:
+            next_mm = way_to_next(way, owner, steep, evidence.grid, edge_weight=weight)
+            stretch[number] = _stretch(next_mm / plain, marks, evidence.grid)
+    if evidence.likely.any():
+        away[0] *= np.float32(_SHAPED)
+    return away, stretch
+
+
+def _stretch(
+    ways: Float32[np.ndarray, " mark"], marks: Int32[np.ndarray, "i j k"], grid: Grid
+) -> float:
+    straight = gaps_mm(marks, grid)
+    if len(straight) < _FEWEST:
+        return 1.0
+    met = ways[ways < FAR_MM / 100]
+    ratio = float(np.quantile(met, _GAP) / np.quantile(straight, _GAP)) if met.size else 1.0
+    return max(1.0, ratio)
+
+
+def _margin(
+    away: Float32[np.ndarray, "class i j k"],
+    caps: Float32[np.ndarray, " class"],
+    evidence: Evidence,
+) -> np.float32:
+    """Return how far from hints the borders between classes usually lie, in mm."""
+    labels = away[1:]
+    nearest, number = labels.min(0), labels.argmin(0) + 1
+    around = np.minimum(away[0], caps[number])
+    classes = np.where(nearest < around, number, 0)
+    reached = np.minimum(nearest, around)
+    borders = []
+    for axis in range(3):
+        changed = np.diff(classes, axis=axis) != 0
+        for side in (slice(None, -1), slice(1, None)):
+            there = reached[(slice(None),) * axis + (side,)]
+            borders.append(there[changed & np.isfinite(there)])
+    known = np.concatenate(borders)
+    least = float(evidence.grid.spacing_mm.min()) / 2
+    return np.float32(max(float(np.median(known)) if known.size else 0.0, least))
+
+
+def _seeds(evidence: Evidence) -> Bool[np.ndarray, "class i j k"]:
+    """Return where ways of each class start."""
+    return np.asarray((evidence.proven > 0.5) | (evidence.likely > 0))
+
+
+def _softmax(
+    scores: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
+    """Return probabilities, and the lead of the first over the second."""
+    with np.errstate(divide="ignore"):
+        scores = scores + np.log(possible)
+    top = scores.max(0)
+    probs = np.exp(scores - np.where(np.isfinite(top), top, 0))
+    total = probs.sum(0)
+    probs = np.divide(probs, total, out=np.zeros_like(probs), where=total > 0)
+    ordered = np.sort(probs, axis=0)
+    lead = ordered[-1] - ordered[-2] if len(probs) > 1 else ordered[-1]
+    return probs.astype(np.float32), lead.astype(np.float32)
+
+
+def _with_facts(
+    probs: Float32[np.ndarray, "class i j k"],
+    trust: Float32[np.ndarray, "i j k"],
+    evidence: Evidence,
+    *,
+    unseen: Bool[np.ndarray, " class"],
+) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
+    """Return belief and plausibility of the guesses, with the facts laid over them."""
+    belief, plausible = trust * probs, 1 - trust * (1 - probs)
+    if unseen.any():  # "not A" is known, "background rather than B" is not
+        belief[0], plausible[0] = 0, 1 - belief[1:].max(0)
+        belief[unseen], plausible[unseen] = 0, 1 - belief.max(0)
+    rest = np.maximum(1 - evidence.proven.sum(0), 0)  # guesses share what the facts leave open
+    belief = np.minimum(evidence.proven + rest * belief, evidence.possible)
+    return belief, np.minimum(evidence.proven + rest * plausible, evidence.possible)
+
+
+def facts_of(evidence: Evidence) -> SoftLabel:
+    """Return only what the hints prove, with nothing spread."""
+    belief = evidence.proven
+    return from_claims(belief, np.maximum(evidence.possible, belief), evidence)
+
+
+def from_claims(
+    belief: Float32[np.ndarray, "class i j k"],
+    plausible: Float32[np.ndarray, "class i j k"],
+    evidence: Evidence,
+) -> SoftLabel:
+    """Return probability and trust that say the same as belief and plausibility.
+
+    Trust = 1 - (plausibility - belief); probability = belief / trust, 0 where nothing is trusted.
+    """
+    known = np.clip(1 - (plausible - belief), 0, 1)
+    probs = np.divide(belief, known, out=np.zeros_like(belief), where=known > 0)
+    return SoftLabel(
+        np.clip(probs, 0, 1).astype(np.float32), known.astype(np.float32), evidence.grid
+    )
+
+
+def dense_label(case: Case, labels: LabelSet) -> SoftLabel:
+    """Return a dense mask as a soft label: every voxel sure, undrawn ones unknown.
+
+    Args:
+        case: With its truth.
+        labels: Names of the classes.
+
+    Returns:
+        Trust 1 where the mask says something; 0 everywhere for a case without one.
+    """
+    truth = case.truth
+    if truth is None:
+        unknown = np.zeros((len(labels.names), *case.grid.shape), np.float32)
+        return SoftLabel(unknown, unknown, case.grid)
+    classes = labels.to_classes(truth.ids)
+    probs = np.stack([classes == n for n in range(len(labels.names))]).astype(np.float32)
+    drawn = np.broadcast_to(probs.max(0), probs.shape).astype(np.float32)
+    return SoftLabel(probs, drawn, truth.grid)

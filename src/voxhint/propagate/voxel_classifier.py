@@ -1,0 +1,375 @@
+"""What the hints of all cases together tell of a voxel: how a class looks, and where it lies."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import edt
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, Int64
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional
+
+from voxhint.core import LabelSet, Volume
+from voxhint.propagate.constraints import Evidence, places_mm
+from voxhint.propagate.scale import distance_caps, measure_marks
+
+_BLURS_MM = (0.7, 1.5, 3.0, 6.0)
+_PLACE_MM = np.float32(100)
+_KEPT = 4000  # facts of a case that are learnt from
+_PRESUMED = 600  # voxels of a case that are learnt from as background that nobody showed
+_HELD = 1.5  # caps within which a voxel may be of the label whose hint is nearest
+_BAND = 2.0  # of that: how far around labels voxels count
+_WIDTH = 48
+_BATCH = 2048
+_RATE = 6e-3
+_DECAY = 1e-3
+_CHUNK = 1 << 17  # voxels answered at once
+_FEWEST = 8  # cases that can teach the others
+_TELLING = 5  # cases that must show a class
+_HELD_OUT = 4  # every fourth case tries what the others taught
+_AXES = 3
+_FITS = 4  # networks: one for each kind of place, and that of all cases
+_TOLD = 100  # steps after which progress is told
+_SHARPNESS = np.linspace(0.2, 1.5, 14)
+
+
+Place = Literal["hints", "image", "none"]
+"""From where a voxel's place is counted: from the middle of all hints of labels, where it does not
+matter how much of the body an image shows; within the image; or not at all."""
+
+_PLACES: Mapping[Place, tuple[int, int]] = {"hints": (6, 3), "image": (3, 0), "none": (0, 0)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """The proven voxels of one case."""
+
+    looks: Float32[np.ndarray, "n feature"]
+    classes: Float32[np.ndarray, "n class"]
+    weights: Float32[np.ndarray, " n"]
+    """The volume each voxel stands for, so that places shown often do not count twice."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Across:
+    """A small network that names the class of a voxel from its surroundings and its place."""
+
+    net: nn.Module
+    channels: tuple[str, ...]
+    told: Bool[np.ndarray, " class"]
+    """Classes that enough cases show; of the others nothing is said against background."""
+
+    place: Place
+    """Which place of a voxel helped with cases that were held out."""
+
+    sharpness: float
+    """What log probabilities are multiplied by, so that they fit the cases held out."""
+
+    skill: float
+    """Brier skill on held-out facts: share of their squared error that it takes away."""
+
+    def facts(self) -> dict[str, float | str]:
+        """Return what it found, as written into `made.json`."""
+        return {
+            "place": self.place,
+            "sharpness": round(self.sharpness, 2),
+            "skill": round(self.skill, 3),
+        }
+
+    def log_probs(
+        self, images: Mapping[str, Volume], evidence: Evidence
+    ) -> Float32[np.ndarray, "class i j k"]:
+        """Return the log probability of each class.
+
+        Args:
+            images: Channels by name, on one grid.
+            evidence: What the hints of the case prove, on that grid.
+        """
+        looks, grid = looks_of(images, evidence, self.channels), evidence.grid
+        flat = torch.from_numpy(_seen(looks.reshape(-1, looks.shape[-1]), self.place))
+        with torch.no_grad():
+            told = [functional.log_softmax(self.net(part), 1) for part in torch.split(flat, _CHUNK)]
+        logs = self.sharpness * torch.cat(told).T.reshape(-1, *grid.shape).numpy()
+        logs[~self.told] = logs[0]
+        return np.ascontiguousarray(logs)
+
+
+def looks_of(
+    images: Mapping[str, Volume], evidence: Evidence, channels: Sequence[str]
+) -> Float32[np.ndarray, "i j k feature"]:
+    """Describe each voxel by its surroundings, free of each image's scale and offset, and place.
+
+    Args:
+        images: Channels by name, on one grid.
+        evidence: What the hints of the case prove, on that grid.
+        channels: Names of all channels of the study; one that is absent is described by zeros.
+
+    Returns:
+        For each channel the intensity, plain and blurred by 0.7 to 6 mm, and the slope; then the
+        place to the right, the front and the head: of the middle of all hints of labels, in
+        decimetres, and in the image, -1 to 1.
+    """
+    grid = evidence.grid
+    near = evidence.near
+    described: list[Float32[np.ndarray, "i j k"]] = []
+    for name in channels:
+        if name in images:
+            described += _surroundings(images[name], near)
+        else:
+            described += [np.zeros(grid.shape, np.float32)] * (len(_BLURS_MM) + 2)
+    middle = _middle(evidence)
+    for axis, place in enumerate(places_mm(grid)):
+        described.append((place - np.float32(middle[axis])) / _PLACE_MM)
+    turn = grid.turn_to_ras()
+    for axis, flipped in zip(turn.axes, turn.flips, strict=True):
+        count = grid.shape[axis]
+        along = (2 * np.arange(count, dtype=np.float32) + 1) / count - 1
+        shape = [count if other == axis else 1 for other in range(3)]
+        described.append(np.broadcast_to((-along if flipped else along).reshape(shape), grid.shape))
+    return np.stack(described, -1)
+
+
+def _middle(evidence: Evidence) -> Float64[np.ndarray, "3"]:
+    """Return the middle of the marks of labels, each class counted once, in world mm."""
+    shown = (evidence.proven[1:] > 0.5) | (evidence.likely[1:] > 0)
+    middles = [
+        evidence.grid.to_world(np.argwhere(seeds).astype(np.float64)).mean(0)
+        for seeds in shown
+        if seeds.any()
+    ]
+    if not middles:
+        middles = [evidence.grid.to_world((np.array([evidence.grid.shape]) - 1) / 2)[0]]
+    return np.asarray(np.mean(middles, axis=0), np.float64)
+
+
+def _surroundings(
+    image: Volume, near: Bool[np.ndarray, "i j k"]
+) -> list[Float32[np.ndarray, "i j k"]]:
+    spacing = image.grid.spacing_mm
+    quiet = ndimage.gaussian_filter(image.voxels, _BLURS_MM[0] / spacing)
+    low, high = (float(v) for v in np.percentile(quiet[near] if near.any() else quiet, [1, 99]))
+    scaled = np.clip((image.voxels - low) / max(high - low, 1e-6), -0.2, 1.2).astype(np.float32)
+    blurred = [ndimage.gaussian_filter(scaled, blur / spacing, truncate=3) for blur in _BLURS_MM]
+    steep = ndimage.gaussian_gradient_magnitude(scaled, 1 / spacing, truncate=3)
+    typical = float(steep[near].mean()) if near.any() else float(steep.mean())
+    slope = steep / max(3 * typical, 1e-6)
+    return [*(2 * part - 1 for part in (scaled, *blurred)), slope]
+
+
+def lesson_of(
+    evidence: Evidence,
+    images: Mapping[str, Volume],
+    channels: Sequence[str],
+    labels: LabelSet,
+    rng: np.random.Generator,
+) -> Lesson:
+    """Collect what the hints of a case prove, and what nothing speaks for.
+
+    People show labels and what lies beside them, hardly ever the rest. So voxels beyond the reach
+    of every label, but not far beyond it, are counted as background that was shown.
+
+    Args:
+        evidence: From `gather_evidence`.
+        images: Channels by name, on the evidence's grid.
+        channels: Names of all channels of the study.
+        labels: Names of the classes.
+        rng: Chooses among more facts than are needed.
+
+    Returns:
+        Some thousand voxels at most, each weighed by the voxels near the labels that it stands for.
+    """
+    facts = np.flatnonzero(evidence.proven.max(0) > 0.5)
+    if evidence.drawn_whole:  # slices show what lies beside a label, and nothing of its ends
+        shares = np.full(len(facts), evidence.proven[0].size / max(1, len(facts)), np.float32)
+        presumed = np.zeros(evidence.grid.shape, np.bool_)
+    else:
+        shares, presumed = _stand_for(evidence, labels)
+    kept, weights = _drawn(facts, shares, _KEPT, rng)
+    lone = np.flatnonzero(presumed)
+    beside, more = _drawn(lone, np.ones(len(lone), np.float32), _PRESUMED, rng)
+    classes = evidence.proven.reshape(len(evidence.proven), -1)[:, kept].T
+    background = np.zeros((len(beside), classes.shape[1]), np.float32)
+    background[:, 0] = 1
+    looks = looks_of(images, evidence, channels)
+    return Lesson(
+        looks.reshape(-1, looks.shape[-1])[np.concatenate([kept, beside])],
+        np.concatenate([classes, background]),
+        np.concatenate([weights, more]),
+    )
+
+
+def _drawn(
+    places: Int64[np.ndarray, " n"],
+    weights: Float32[np.ndarray, " n"],
+    most: int,
+    rng: np.random.Generator,
+) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
+    """Return at most so many places, which then stand for all."""
+    if len(places) <= most:
+        return places, weights
+    kept = np.sort(rng.choice(len(places), most, replace=False))
+    return places[kept], weights[kept] * np.float32(len(places) / most)
+
+
+def _stand_for(
+    evidence: Evidence, labels: LabelSet
+) -> tuple[Float32[np.ndarray, " fact"], Bool[np.ndarray, "i j k"]]:
+    """Return how many voxels each fact stands for, and the voxels that none does.
+
+    Only the band around labels counts, in which classes compete: how much of the body the image
+    shows does not matter, and people click where they like.
+    """
+    spacing = evidence.grid.spacing_mm
+    shown = evidence.proven > 0.5
+    caps = distance_caps([measure_marks(evidence, labels)], [evidence.grid], labels)
+    reach = np.array([np.inf, *(_HELD * caps[name] for name in labels.foreground)], np.float32)
+    band = np.full(evidence.grid.shape, not shown[1:].any())
+    for number in range(1, len(shown)):
+        if shown[number].any():
+            away = edt.edt(np.ascontiguousarray(~shown[number]), anisotropy=tuple(spacing.tolist()))
+            band |= away <= _BAND * reach[number]
+    sure = np.asarray(shown.any(0))
+    if not sure.any():
+        return np.zeros(0, np.float32), np.zeros(sure.shape, np.bool_)
+    away, nearest = ndimage.distance_transform_edt(~sure, spacing, return_indices=True)
+    owner = np.ravel_multi_index(tuple(nearest), sure.shape)
+    held = band & (away <= reach[shown.argmax(0).ravel()[owner]])
+    share = np.bincount(owner[held], minlength=sure.size)[np.flatnonzero(sure)]
+    lost = band & ~held & (evidence.possible[0] > 0)
+    return np.maximum(share, 1).astype(np.float32), lost
+
+
+def _unheard(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def learn_across(
+    lessons: Sequence[Lesson],
+    channels: Sequence[str],
+    *,
+    steps: int,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] = _unheard,
+) -> Across | None:
+    """Learn from all cases, with the place of voxels only where that helps.
+
+    Every fourth case is held out first. They decide whether the place is looked at, how sharp the
+    answer may be, and whether it is used at all; then all cases teach.
+
+    Args:
+        lessons: One for each hinted case.
+        channels: Names of all channels of the study.
+        steps: Optimiser steps.
+        rng: Gives the seeds of the networks.
+        progress: Hears how many steps of how many are done.
+
+    Returns:
+        The network; None where there are fewer than eight cases, where five do not show background
+        and one label by more than boxes and balls, or where it does not help cases held out.
+    """
+    cases = [lesson for lesson in lessons if len(lesson.weights)]
+    if len(cases) < _FEWEST:
+        return None
+    told = _told(cases)
+    if not told[0] or told.sum() < 2:
+        return None
+    held_out = cases[::_HELD_OUT]
+    rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
+    found = []
+    for number, place in enumerate(_PLACES):
+        tell = partial(_further, progress, number * steps, _FITS * steps)
+        net = _fit(rest, place, steps, int(rng.integers(2**31)), tell)
+        found.append((*_try(net, held_out, place), place))
+    skill, sharpness, place = max(found)
+    if skill <= 0:
+        return None
+    tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
+    net = _fit(cases, place, steps, int(rng.integers(2**31)), tell)
+    return Across(net, tuple(channels), told, place, sharpness, skill)
+
+
+def _further(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
+    if step % _TOLD == 0:
+        progress(before + step, total)
+
+
+def _told(cases: Sequence[Lesson]) -> Bool[np.ndarray, " class"]:
+    """Return the classes that enough cases prove."""
+    proven = np.sum([case.classes.any(0) for case in cases], axis=0)
+    return np.asarray(proven >= _TELLING)
+
+
+def _seen(looks: Float32[np.ndarray, "n feature"], place: Place) -> Float32[np.ndarray, "n seen"]:
+    """Return the features of which the network is told: surroundings, and one of the places."""
+    count = looks.shape[1]
+    first, last = (count - back for back in _PLACES[place])
+    surroundings = np.arange(count - _AXES * 2)
+    return np.ascontiguousarray(looks[:, [*surroundings, *range(first, last)]])
+
+
+def _join(
+    cases: Sequence[Lesson],
+    place: Place,
+) -> tuple[Tensor, Tensor, Tensor]:
+    looks = np.concatenate([_seen(case.looks, place) for case in cases])
+    classes = np.concatenate([case.classes for case in cases])
+    weights = np.concatenate([case.weights for case in cases])
+    return torch.from_numpy(looks), torch.from_numpy(classes), torch.from_numpy(weights)
+
+
+def _fit(
+    cases: Sequence[Lesson],
+    place: Place,
+    steps: int,
+    seed: int,
+    tell: Callable[[int], None],
+) -> nn.Module:
+    looks, classes, weights = _join(cases, place)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = nn.Sequential(
+            nn.Linear(looks.shape[1], _WIDTH),
+            nn.SiLU(),
+            nn.Linear(_WIDTH, _WIDTH),
+            nn.SiLU(),
+            nn.Linear(_WIDTH, classes.shape[1]),
+        )
+        optimiser = torch.optim.AdamW(net.parameters(), weight_decay=_DECAY)
+        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=max(2, steps))
+        order = np.random.default_rng(seed)
+        upto = np.cumsum(weights.numpy().astype(np.float64))
+        for step in range(steps):
+            tell(step)
+            drawn = np.searchsorted(upto, order.random(_BATCH) * upto[-1], side="right")
+            some = torch.from_numpy(np.minimum(drawn, len(upto) - 1))
+            logs = functional.log_softmax(net(looks[some]), 1)
+            optimiser.zero_grad()
+            (-(classes[some] * logs).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            pace.step()
+    return net.eval()
+
+
+def _try(net: nn.Module, cases: Sequence[Lesson], place: Place) -> tuple[float, float]:
+    """Return the skill of the network at its best sharpness, and that sharpness.
+
+    Source:
+        Brier 1950, "Verification of forecasts expressed in terms of probability"; as a share of
+        what the classes' shares alone would have. It is bounded, where surprise lets a single fact
+        that stands for a large volume decide.
+    """
+    looks, classes, weights = _join(cases, place)
+    share = (weights / weights.sum())[:, None]
+    with torch.no_grad():
+        logs = net(looks)
+        errors = [
+            float((share * (functional.softmax(float(s) * logs, 1) - classes) ** 2).sum())
+            for s in _SHARPNESS
+        ]
+        blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
+    best = int(np.argmin(errors))
+    return 1 - errors[best] / max(blind, 1e-9), float(_SHARPNESS[best])
