@@ -1,5 +1,6 @@
 """Masks against truth, read from folders: names, labels, subjects and refusals."""
 
+import json
 import re
 from pathlib import Path
 
@@ -129,6 +130,48 @@ def test_a_damaged_mask_is_refused_with_the_case(tmp_path: Path) -> None:
     path = masks / "a.nii.gz"
     path.write_bytes(path.read_bytes()[:40])
     assert refused(masks, truth, "a.nii.gz").__notes__ == ["while working on case a"]
+
+
+def named(study: Path, masks: Path, where: str, **ids: int) -> Path:
+    """Return masks that say what their ids stand for, and give a study two labels: ball and rim."""
+    for path, labels in ((study / "dataset.json", {"ball": 3, "rim": 5}), (masks / where, ids)):
+        spec = {
+            "channel_names": {"0": "CT"},
+            "labels": {"background": 0, **labels},
+            "verb": "predict",
+        }
+        path.write_text(json.dumps(spec))
+    return masks
+
+
+@pytest.mark.parametrize("where", ["made.json", "dataset.json", "../dataset.json"])
+def test_ids_that_stand_for_other_labels_are_refused_wherever_it_is_said(
+    tmp_path: Path, where: str
+) -> None:
+    study = make_study(tmp_path / "study")
+    masks = masks_in(tmp_path / "run" / "masks", t0=TRUE)
+    assert score(named(study, masks, where, ball=3, rim=5), study / "labelsTs")
+    named(study, masks, where, ball=5, rim=3)
+    refused(masks, study / "labelsTs", f"{Path(where).name}.*5 is ball, there rim")
+    with pytest.raises(BadFileError, match="5 is ball, there rim"):
+        score(study / "labelsTs", study / "labelsTs", against=masks)
+    named(study, masks, where, ball=4)
+    refused(masks, study / "labelsTs", "4 is ball, there ball is 3")
+
+
+def test_other_names_of_the_same_ids_are_told_and_no_names_are_no_matter(tmp_path: Path) -> None:
+    study, told = make_study(tmp_path / "study"), list[str]()
+    masks = named(study, masks_in(tmp_path / "masks", t0=TRUE), "made.json", sphere=3)
+
+    def tell(_what: str, _done: int, _total: int, note: str, /) -> None:
+        told.append(note)
+
+    measure(masks, study / "labelsTs", config=CONFIG, tell=tell)
+    assert "3 is sphere, there ball; they are compared by their ids" in told[0]
+    truth = masks_in(tmp_path / "truth", t0=TRUE)
+    told.clear()
+    measure(masks, truth, config=CONFIG, tell=tell)
+    assert told == ["t0"]
 
 
 def test_scores_are_written_once_unless_told_otherwise(tmp_path: Path) -> None:

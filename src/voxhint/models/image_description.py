@@ -1,11 +1,12 @@
-"""What a dataset.json beside images says of them, held against what a model knows."""
+"""What lies beside images and masks and says what they hold, held against what others say."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError
-from voxhint.files.description import NAME, Description, read_description
+from voxhint.files.atomic import MADE
+from voxhint.files.description import NAME, Description, read_description, read_object
 from voxhint.files.study.layout import find_cases
 from voxhint.prepare import Plan
 
@@ -16,6 +17,24 @@ def description_of(images: Path) -> Path | None:
     """Return the dataset.json that speaks of a folder of images: in it, or in the folder above."""
     places = (images / NAME, images.absolute().parent / NAME)
     return next((path for path in places if path.is_file()), None)
+
+
+def labels_beside(masks: Path) -> tuple[str, LabelSet] | None:
+    """Return what is said of the labels of a folder of masks, and in which file.
+
+    Args:
+        masks: A folder of CASE.nii.gz. What made them, as `made.json` tells, is believed before a
+            dataset.json in it or in the folder above.
+
+    Raises:
+        BadFileError: Its `made.json` cannot be read.
+    """
+    made = read_object(masks / MADE).get("labels") if (masks / MADE).is_file() else None
+    if isinstance(made, dict) and all(type(value) is int for value in made.values()):
+        return MADE, LabelSet(tuple(made), tuple(made.values()))
+    path = description_of(masks)
+    told = None if path is None else read_description(path)[0]
+    return None if told is None else (NAME, told.labels)
 
 
 def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...]]:

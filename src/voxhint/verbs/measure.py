@@ -23,6 +23,7 @@ from voxhint.measure.compare import compare
 from voxhint.measure.estimate import Estimate
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import ScoreTable, tabulate
+from voxhint.models.image_description import clashes, labels_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class Truth:
     labels: LabelSet
     subjects: Mapping[str, str]
     """The patient of each case; a case that is not listed is a patient of its own."""
+
+    named: bool = True
+    """Whether somebody named the labels; else they are called after their ids."""
 
     undrawn: int | None = None
     """What the study says that means "not drawn"; None where it does not say, and 255 does."""
@@ -124,7 +128,8 @@ def read_truth(folder: Path) -> Truth:
     others = [cases_in(folder.parent / name) for name in ("imagesTr", "imagesTs")]
     found, problems = read_subjects(folder.parent, set(masks), set[str]().union(*others))
     subjects = {case: subject for case, (subject, _) in found.items()}
-    return Truth(masks, labels, subjects, undrawn, problems)
+    named = (folder.parent / NAME).exists()
+    return Truth(masks, labels, subjects, named=named, undrawn=undrawn, problems=problems)
 
 
 def _require_subjects(truth: Truth) -> None:
@@ -138,7 +143,33 @@ def _require_subjects(truth: Truth) -> None:
         raise BadFileError("\n".join(errors))
 
 
+def _odd_labels(masks: Path, truth: Truth) -> str:
+    """Return which ids stand for other names in masks than in the truth; nothing if none do.
+
+    Raises:
+        BadFileError: A label of both has two ids, so that different things would be compared.
+    """
+    told = labels_beside(masks) if truth.named else None
+    clash = [] if told is None else clashes(told[1], truth.labels)
+    if told is None or not clash:
+        return ""
+    ids = dict(zip(truth.labels.names, truth.labels.ids, strict=True))
+    moved = any(
+        ids.get(name, value) != value
+        for name, value in zip(told[1].names, told[1].ids, strict=True)
+    )
+    odd = f"{masks}: {told[0]} and the {NAME} of the truth name labels differently: "
+    odd += ", ".join(clash)
+    if moved:
+        msg = f"{odd}; use masks and truth of one {NAME}, or mend the wrong one"
+        raise BadFileError(msg)
+    return f"{odd}; they are compared by their ids"
+
+
 def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[CaseScore]:
+    odd = _odd_labels(masks, truth)
+    if odd:
+        tell("measure", 0, len(truth.masks), odd)
     drawn = images_in(masks, like=truth.masks)
     missing = [case for case in truth.masks if case not in drawn]
     if missing:
