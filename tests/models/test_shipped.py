@@ -150,3 +150,29 @@ def test_the_weights_are_small_and_their_card_names_data_and_licence() -> None:
     assert f"licence: {told['licence']}" in card
     assert "10.7937/K9/TCIA.2015.LO9QL9SX" in card
     assert {"labels", "licence", "data", "name"} <= told.keys()
+
+
+def test_the_gate_of_what_is_taken_follows_the_specificity_that_was_asked_for(
+    study: Study, tmp_path: Path
+) -> None:
+    """By the images of the study that are tagged absent; the usual gate is left as it came."""
+    gates = {}
+    for asked in (0.0, 0.5, 1.0):
+        folder = tmp_path / str(asked)
+        config = LabelConfig(presence_specificity=asked)
+        for _ in range(2):  # the second time nothing is left to do
+            presence = fit_presence(
+                folder, study, ("nodule",), config=config, machine=HERE, tell=silent
+            )
+        gates[asked] = presence.facts["nodule"]["gate"]
+        assert (folder / "origin.json").exists()
+    absent = [
+        presence.scores(prepare_image(study.load(f, hints=False).images, presence.plan)[0])
+        for f in study.training
+        if any(hint.state == "absent" for hint in study.hints[f.name])  # type: ignore[union-attr]
+    ]
+    scores = [score["nodule"] for score in absent]
+    assert gates[0.0] == pytest.approx(min(scores), abs=1e-2)  # images are kept as float16
+    assert gates[1.0] == pytest.approx(max(scores), abs=1e-2)
+    told = json.loads((CHEST / "predictor" / "presence.json").read_text())
+    assert gates[0.5] == told["facts"]["nodule"]["gate"]

@@ -12,6 +12,7 @@ from tests.stories.commands import tree
 
 from voxhint.config import Machine, Recipe, TrainConfig
 from voxhint.core.errors import OutputError
+from voxhint.files.images import read_volume, write_image
 from voxhint.runs import read_made
 from voxhint.verbs.export import export
 from voxhint.verbs.label import label
@@ -37,16 +38,18 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "work"
 
 
-def again(folder: Path) -> list[str]:
-    """Give the command of the run, and return what it tells of."""
+def again(folder: Path, out: str = "run", stop: tuple[str, int] = ("", 0)) -> list[str]:
+    """Give the command of the run, and return what it tells of; it may be stopped at a step."""
     told: list[str] = []
 
     def tell(what: str, done: int, total: int, note: str, /) -> None:
         told.append(note)
+        if (what, done) == stop:
+            raise KeyboardInterrupt
 
     run(
         folder / "study",
-        folder / "run",
+        folder / out,
         recipe=SHORT,
         machine=Machine(threads=1, device="cpu"),
         hinted_masks=True,
@@ -86,6 +89,32 @@ def test_what_is_gone_or_changed_is_made_again_to_the_very_bit(
     assert (out / "changed" / "report.html").read_text() == "<p>mine</p>"
     assert any("made again" in warning for warning in read_made(out)["warnings"])
     assert not [note for note in again(folder) if "made again" in note]
+
+
+def test_a_run_that_was_stopped_warns_of_all_that_an_unbroken_one_warns_of(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", tests=2)
+    for name in ("imagesTr/c0", "imagesTs/t0"):
+        image = read_volume(study / f"{name}_0000.nii.gz", channel="CT")
+        image.voxels[0, 0, 0] = -3.4028235e38
+        write_image(study / f"{name}_0000.nii.gz", image)
+    again(tmp_path, "whole")
+    unbroken = read_made(tmp_path / "whole")
+    assert any("t0_0000" in warning for warning in unbroken["warnings"])
+    for stop in (("label", 1), ("train", 2), ("predict", 1)):
+        with pytest.raises(KeyboardInterrupt):
+            again(tmp_path, "stopped", stop)
+    again(tmp_path, "stopped")
+    made = read_made(tmp_path / "stopped")
+    assert made["warnings"] == unbroken["warnings"]
+    for part in ("labels", "masks", "masksTr"):
+        parts = [read_made(tmp_path / out / part) for out in ("stopped", "whole")]
+        assert parts[0]["warnings"] == parts[1]["warnings"]
+    (tmp_path / "whole" / "masks" / "t1.nii.gz").unlink()  # made again, t0 is not looked at
+    again(tmp_path, "whole")
+    mended = [
+        warning for warning in read_made(tmp_path / "whole")["warnings"] if "made" not in warning
+    ]
+    assert mended == unbroken["warnings"]
 
 
 def test_a_report_shows_the_study_where_it_lies_now(finished: Path, tmp_path: Path) -> None:

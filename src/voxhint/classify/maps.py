@@ -15,7 +15,7 @@ from voxhint.classify.counterfactual import METHODS, Counterfactual, Settings, w
 from voxhint.classify.false_positives import ROOM
 from voxhint.classify.flows import FLOW, Flow, fit_flow
 from voxhint.classify.guidance import Window, fading, flows_of, logit_of, strongest_windows
-from voxhint.config import LabelConfig, Machine
+from voxhint.config import LabelConfig, Machine, require_effect
 from voxhint.config.labelling import TagMethod
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
@@ -211,11 +211,13 @@ def _given(config: LabelConfig, prefix: str, names: tuple[str, ...]) -> dict[str
 
 
 def require_method(config: LabelConfig) -> None:
-    """Refuse to promise images that a method does not make.
+    """Refuse to promise images that a method does not make, and knobs that change nothing.
 
     Raises:
-        BadRecipeError: Counterfactuals are wanted of a map of the predictor alone.
+        BadRecipeError: Counterfactuals are wanted of a map of the predictor alone, or a knob of
+            another choice than the one made is set.
     """
+    require_effect(config)
     if config.counterfactuals and config.tag_method not in METHODS:
         msg = (
             f"counterfactuals: '{config.tag_method}' changes no image; "

@@ -21,11 +21,12 @@ from voxhint.core.errors import about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import replacing, write_json
+from voxhint.files.description import read_object
 from voxhint.measure.detection import ranking
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import read_plan, write_history
 from voxhint.models.planning import measure_images
-from voxhint.models.shipped import take_shipped
+from voxhint.models.shipped import ORIGIN, take_shipped
 from voxhint.models.split import parted
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan, Wishes, make_plan, prepare_image
@@ -36,6 +37,8 @@ _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and th
 _SAMPLES = 400  # voxels of each image that decide what is dense
 _LOOKS = 40  # images that decide whether a label is bright or dark
 _NO_GATE = -1e9
+_SHIPPED_SPECIFICITY = LabelConfig().presence_specificity  # what their gates were set by
+_SPECIFICITY = "specificity"
 
 Tagged = tuple[CaseFiles, TaggedImage]
 
@@ -116,6 +119,8 @@ def fit_presence(
     fabric = open_fabric(machine)
     how = (machine, tell)
     if (folder / FACTS).exists() or take_shipped("predictor", folder, study, labels, config, how):
+        if (folder / ORIGIN).exists() and config.presence_specificity != _SHIPPED_SPECIFICITY:
+            _gate_anew(folder, study, open_presence(folder, fabric), config, tell)
         return open_presence(folder, fabric)
     start = start_of(study, config)
     wishes = Wishes(
@@ -164,6 +169,24 @@ def fit_presence(
     state.unlink(missing_ok=True)
     shutil.rmtree(folder / ".prepared", ignore_errors=True)
     return open_presence(folder, fabric)
+
+
+def _gate_anew(
+    folder: Path, study: Study, presence: Presence, config: LabelConfig, tell: Tell
+) -> None:
+    """Set the gate of a predictor that comes with voxhint by the study's own images.
+
+    Its own gate follows from images that are not here, and from the usual specificity.
+    """
+    told = read_object(folder / FACTS)
+    if told.get(_SPECIFICITY) == config.presence_specificity:
+        return
+    files, images = prepared_images(folder / ".prepared", study, presence.plan, tell)
+    for label in presence.labels:
+        rows = _scored(presence, label, list(zip(files, images, strict=True)))
+        told["facts"][label]["gate"] = _gate(rows, config)
+    write_json(folder / FACTS, {**told, _SPECIFICITY: config.presence_specificity})
+    shutil.rmtree(folder / ".prepared", ignore_errors=True)
 
 
 def tag_plan(
@@ -251,9 +274,13 @@ def _facts(
         ranking(scores, truth, [row.subject for row in tried], rng=drawn)
     )
     facts["calibration"] = dataclasses.asdict(calibrate(scores, truth))
-    absent = [row.score for row in everything if not row.present]
-    gate = np.quantile(absent, config.presence_specificity) if absent else _NO_GATE
-    return {**facts, "gate": float(gate)}
+    return {**facts, "gate": _gate(everything, config)}
+
+
+def _gate(rows: Sequence["_Scored"], config: LabelConfig) -> float:
+    """Return the score below which the wanted share of the images tagged absent lies."""
+    absent = [row.score for row in rows if not row.present]
+    return float(np.quantile(absent, config.presence_specificity)) if absent else _NO_GATE
 
 
 @dataclass(frozen=True, slots=True)

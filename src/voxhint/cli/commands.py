@@ -12,15 +12,9 @@ from typing import Literal, Protocol
 from tyro.conf import OmitArgPrefixes, Positional
 
 from voxhint.cli.exchange import Export, Import, Register
+from voxhint.cli.machines import ImageMachine, LabelMachine
 from voxhint.cli.weights import Models
-from voxhint.config import (
-    LabelConfig,
-    Machine,
-    MeasureConfig,
-    PredictConfig,
-    Recipe,
-    TrainConfig,
-)
+from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, Recipe, TrainConfig
 from voxhint.core.errors import BadStudyError, NotAvailableError
 from voxhint.core.progress import Tell
 
@@ -41,7 +35,7 @@ class Demo:
     out: Path = Path("voxhint-demo")
     """Folder for the phantom studies and their runs."""
 
-    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+    machine: OmitArgPrefixes[ImageMachine] = field(default_factory=ImageMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the path of each report page."""
@@ -149,7 +143,7 @@ class Label:
     """Folder for the soft labels."""
 
     label: OmitArgPrefixes[LabelConfig] = field(default_factory=LabelConfig)
-    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+    machine: OmitArgPrefixes[LabelMachine] = field(default_factory=LabelMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
@@ -221,7 +215,7 @@ class Predict:
     """Folder for CASE.nii.gz."""
 
     predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
-    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+    machine: OmitArgPrefixes[ImageMachine] = field(default_factory=ImageMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""

@@ -1,5 +1,6 @@
 """Every knob: its name, its default, its range, and what it does."""
 
+from voxhint.config.effect import require_effect, unused, without_effect
 from voxhint.config.labelling import LabelConfig
 from voxhint.config.machine import Machine, bytes_of, seconds_of
 from voxhint.config.recipe import MeasureConfig, PredictConfig, Recipe, read_recipe
@@ -14,5 +15,8 @@ __all__ = [
     "TrainConfig",
     "bytes_of",
     "read_recipe",
+    "require_effect",
     "seconds_of",
+    "unused",
+    "without_effect",
 ]

@@ -229,13 +229,6 @@ class LabelConfig(Knobs):
     guess_trust: Share = 0.7
     """Highest trust in what only follows from the shape of a box or a ball."""
 
-    background_trust: Share = 0.1
-    """Trust in background far from the hints of a case that shows no background at all."""
-
-    far_trust: Share = 0.3
-    """Trust in background far from the labels of a case that shows some background, where cases
-    do not teach each other."""
-
     def require_sense(self) -> None:  # type: ignore[explicit-override]
         """Refuse knobs that contradict each other.
 

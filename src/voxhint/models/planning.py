@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from voxhint.config import Machine, TrainConfig, bytes_of
-from voxhint.core.errors import about
+from voxhint.config import Machine, TrainConfig, bytes_of, require_effect
+from voxhint.core.errors import BadRecipeError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.images import unit_of
@@ -76,9 +76,20 @@ def with_network(config: TrainConfig, study: Study) -> TrainConfig:
 
 
 def require_views_of(study: Study, config: TrainConfig) -> None:
-    """Refuse pseudo-modalities that cannot be made of a study, before any work is done."""
+    """Refuse pseudo-modalities that cannot be made of a study, before any work is done.
+
+    Raises:
+        BadRecipeError: There are some, or other knobs that can change nothing in this study.
+    """
     hu = {channel for channel in study.channels if unit_of(channel) == "HU"}
     require_views(config.pseudo_modalities, study.channels, hu)
+    require_effect(with_network(config, study))
+    if config.hu_window is not None and not hu:
+        msg = f"hu_window: no channel of {', '.join(study.channels)} is in HU; leave it out"
+        raise BadRecipeError(msg)
+    if config.jitter_mm and len(study.channels) == 1 and not config.pseudo_modalities:
+        msg = "jitter_mm shifts channels after the first, and the study has one; leave it out"
+        raise BadRecipeError(msg)
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from voxhint.config import LabelConfig
 from voxhint.measure.compare import Comparison, Difference
 from voxhint.measure.score import CaseScore
 from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
@@ -102,13 +103,11 @@ def tell_predictor(
         "How often an image with the label scores higher than one without it: 1 is always, 0.5 "
         "is chance; 95 % interval over subjects."
     )
-    if origin is None:
-        source = (
-            f"as {'most' if specificity is None else share(specificity)} of the training images"
-        )
-        source += " tagged absent"
-    else:
+    source = f"as {'most' if specificity is None else share(specificity)} of the training images"
+    source += " tagged absent"
+    if origin is not None:
         caption += " These numbers come with the weights, and say nothing of the images here."
+    if origin is not None and specificity in (None, LabelConfig().presence_specificity):
         source = "as a threshold that comes with the weights and knows no image of this study"
     gate = (
         "Masks of images without tags are gated: they hold such a label only if the image scores "

@@ -19,6 +19,7 @@ from voxhint.runs.manifest import (
     read_manifest,
     require_unchanged,
 )
+from voxhint.runs.notes import NOTES, kept
 from voxhint.runs.verify import (
     OUTPUTS,
     differences,
@@ -31,6 +32,7 @@ from voxhint.runs.verify import (
 CHANGED = "changed"
 """Folder inside for files that were changed by others, and had to be made again."""
 
+_NOTED = "notes"  # key of made.json
 _PACKAGES = ("voxhint", "torch", "monai", "numpy", "scipy", "scikit-image", "SimpleITK", "nibabel")
 
 
@@ -82,6 +84,7 @@ def start(
         changed = changes(found or wanted, wanted)
         if found is not None and changed and longer is not None and longer(changed, found, wanted):
             (out / JOURNAL).touch()
+            _remember(out, found)
             write_json(out / STARTED, {**found, "config": wanted["config"]})
             (out / MADE).unlink(missing_ok=True)
             found = read_manifest(out)
@@ -122,7 +125,13 @@ def complete(
         for part in parts:
             outputs[f"{part}/{MADE}"] = memory.hash(out / part / MADE)
             outputs |= {f"{part}/{name}": each[-1] for name, each in recorded(out / part).items()}
-    told = {**manifest.to_json(), "versions": versions, **facts}
+    notes = kept(out)
+    told = {
+        **manifest.to_json(),
+        "versions": versions,
+        **facts,
+        **({_NOTED: notes} if notes else {}),
+    }
     write_json(out / MADE, {**told, OUTPUTS: dict(sorted(outputs.items()))})
     _forget_progress(out)
 
@@ -153,6 +162,7 @@ def _resume(out: Path, found: Mapping[str, Any]) -> Started:
         _forget_progress(out)
         return Started(complete=True)
     if was_complete:
+        _remember(out, found)
         (out / MADE).replace(out / STARTED)
     (out / JOURNAL).touch()
     for name in differing.changed:
@@ -164,6 +174,12 @@ def _resume(out: Path, found: Mapping[str, Any]) -> Started:
     lost = (*gone, *differing.changed)
     warnings = _warnings(gone if was_complete else [], differing.changed)
     return Started(lost=lost, warnings=tuple(warnings), facts=found if was_complete else {})
+
+
+def _remember(out: Path, found: Mapping[str, Any]) -> None:
+    """Keep again what a folder that was complete says of work that is not done again."""
+    if (out / MADE).exists() and isinstance(found.get(_NOTED), dict):
+        write_json(out / NOTES, found[_NOTED])
 
 
 def _leave_to_parts(out: Path) -> None:
@@ -206,7 +222,7 @@ def _drop_part(out: Path, part: str) -> None:
     for name in recorded(out):
         if name.startswith(below):
             (out / name).unlink(missing_ok=True)
-    for name in (STARTED, JOURNAL, LOCK):
+    for name in (STARTED, JOURNAL, LOCK, NOTES):
         (out / part / name).unlink(missing_ok=True)
     _prune(out / part)
 
@@ -241,7 +257,7 @@ def _sweep(out: Path) -> None:
 
 
 def _forget_progress(out: Path) -> None:
-    for name in (STARTED, JOURNAL):
+    for name in (STARTED, JOURNAL, NOTES):
         (out / name).unlink(missing_ok=True)
 
 

@@ -12,11 +12,12 @@ from voxhint.files.atomic import JOURNAL, MADE, is_partial
 from voxhint.files.hashing import HashMemory
 from voxhint.runs.lock import LOCK
 from voxhint.runs.manifest import STARTED, is_started, read_manifest
+from voxhint.runs.notes import NOTES
 
 OUTPUTS = "outputs"
 """Key of `made.json`: the hash of every file of the folder by name."""
 
-_SCRATCH = (STARTED, JOURNAL, LOCK, ".seconds.json", ".state.ckpt")
+_SCRATCH = (STARTED, JOURNAL, LOCK, NOTES, ".seconds.json", ".state.ckpt")
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave where people look
 _NAMED = 3  # how many files a line names
 

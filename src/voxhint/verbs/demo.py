@@ -1,7 +1,7 @@
 """`voxhint demo`: the main job on two phantoms, in minutes on a laptop."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -73,5 +73,4 @@ def demo(out: Path, *, machine: Machine, tell: Tell = silent) -> Iterator[Path]:
                 seed=machine.seed,
             )
         run_folder = out / show.name / "run"
-        how = replace(machine, skip_bad=False)
-        yield run(study, run_folder, recipe=show.recipe, machine=how, tell=tell)
+        yield run(study, run_folder, recipe=show.recipe, machine=machine, tell=tell)

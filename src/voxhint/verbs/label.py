@@ -13,7 +13,7 @@ from voxhint.classify.flows import FLOW_FACTS
 from voxhint.classify.localisation import Finder, Found
 from voxhint.classify.maps import eyes_of, require_method
 from voxhint.classify.training import fit_presence, sought
-from voxhint.config import LabelConfig, Machine
+from voxhint.config import LabelConfig, Machine, without_effect
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag, Volume
 from voxhint.core.errors import BadStudyError, about
 from voxhint.core.labels import file_name
@@ -30,6 +30,7 @@ from voxhint.propagate.extent import Extent, extents, runaways, typical_volumes
 from voxhint.propagate.soft_label import Taught
 from voxhint.propagate.voxel_classifier import Across, learn_across, lesson_of
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
+from voxhint.runs.notes import keep_problems
 
 NETS = "nets"
 VERIFIER = "verifier"
@@ -80,11 +81,7 @@ def label(
 def study_for(
     study: Path, out: Path, machine: Machine, *, dense: bool = False
 ) -> tuple[Study, tuple[Problem, ...]]:
-    """Open a study for work in a folder; its voxels are looked at before the work begins.
-
-    Returns:
-        The study, and what is wrong with it.
-    """
+    """Return a study and what is wrong with it; voxels are looked at before the work begins."""
     return open_study(
         study,
         skip_bad=machine.skip_bad,
@@ -126,11 +123,13 @@ def label_cases(
     found = start(out, manifest, overwrite=machine.overwrite)
     if found.complete:
         return out
-    tell_found(tell, found.warnings)
     _drop_broken(out / NETS, found.lost)
+    problems = keep_problems(out, problems)
     hinted = hinted_cases(study)
     spread = plan_spread(study, hinted, config=config, machine=machine, tell=tell)
     finder = _finder(study, out / NETS, config, machine, tell)
+    idle = without_effect(config, tags=finder is not None, across=spread.across is not None)
+    tell_found(tell, (*found.warnings, *idle))
     sizes: dict[str, dict[str, Extent]] = {}
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
@@ -152,6 +151,7 @@ def label_cases(
         "peak_ram_mb": peak_ram_mb(),
         "warnings": [
             *found.warnings,
+            *idle,
             *(str(p) for p in problems if p.severity == "warning"),
             *runaways(sizes),
         ],
@@ -239,8 +239,8 @@ def evidence_case(study: Study, files: CaseFiles) -> Case:
     """Return a case with every channel and every drawn hint on the grid of the first channel."""
     case = study.load(files)
     images = common_grid(tuple(case.images.values()))
-    hints = tuple(_on_first(hint, case) for hint in case.hints)
-    return Case(case.name, dict(zip(case.images, images, strict=True)), hints)
+    on_first = dict(zip(case.images, images, strict=True))
+    return Case(case.name, on_first, tuple(_on_first(hint, case) for hint in case.hints))
 
 
 def _on_first(hint: Hint, case: Case) -> Hint:

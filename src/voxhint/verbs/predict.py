@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from voxhint.classify.boundary import firm
 from voxhint.classify.classifier import PREDICTOR, Presence, ask_presence, open_presence
 from voxhint.classify.false_positives import gate_regions
-from voxhint.config import Machine, PredictConfig
+from voxhint.config import Machine, PredictConfig, unused
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import about
 from voxhint.core.labels import file_name
@@ -29,6 +29,7 @@ from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
 from voxhint.propagate import facts_of, gather_evidence
 from voxhint.runs import Manifest, complete, locked, start
+from voxhint.runs.notes import keep_notes, kept
 from voxhint.verbs.label import evidence_case
 
 Facts = Callable[[str], SoftLabel]
@@ -152,14 +153,15 @@ def predict_cases(
         return out
     tell_found(tell, found.warnings)
     began = time.monotonic()
-    missing = tuple(_missing(model.plan, work.cases))
-    for warning in missing:
-        tell("look at images", 1, 1, warning)
     maker = MaskMaker.of(model, config, machine.seed)
+    general = [*_missing(model.plan, work.cases)]
+    if maker.presence is None:
+        general += unused(config, "no label of this model was taught by tags", "border_gain")
+    for warning in general:
+        tell("look at images", 1, 1, warning)
     chances: Mapping[str, Mapping[str, float]] = {}
     if work.facts is None and maker.presence is not None:  # hinted images have their own tags
         chances = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
-    odd: list[str] = []
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not all(path.exists() for path in _paths(out, case, maker)):
@@ -168,15 +170,15 @@ def predict_cases(
                 notes = _write_case(maker, case, images, (out, proven, chances.get(case, {})))
             for note in notes:
                 tell(work.name, number, len(work.cases), note)
-            odd += notes
     tell(work.name, len(work.cases), len(work.cases), "")
+    odd = [note for case in work.cases for note in kept(out).get(_about(case), ())]
     labels = model.plan.labels
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {
         "seconds": seconds,
         "peak_ram_mb": peak_ram_mb(),
         "labels": dict(zip(labels.names, labels.ids, strict=True)),
-        "warnings": [*found.warnings, *work.warnings, *missing, *odd],
+        "warnings": [*found.warnings, *work.warnings, *general, *odd],
     }
     complete(out, manifest, facts)
     return out
@@ -294,6 +296,8 @@ def _write_case(
     """
     out, facts, chances = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+    notes = [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
+    keep_notes(out, _about(case), notes)  # first: with its mask a case is done
     probs, grid = maker.probabilities(volumes, chances)
     labels = maker.model.plan.labels
     if maker.config.probabilities:
@@ -303,7 +307,11 @@ def _write_case(
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
     classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)
     write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
-    return [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
+    return notes
+
+
+def _about(case: str) -> str:
+    return f"case {case}"
 
 
 def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:

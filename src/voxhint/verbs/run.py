@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.classify.maps import require_method
-from voxhint.config import Machine, Recipe, bytes_of
+from voxhint.config import Machine, Recipe, bytes_of, unused
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
@@ -29,6 +29,7 @@ from voxhint.runs import (
     start,
     study_inputs,
 )
+from voxhint.runs.notes import keep_problems
 from voxhint.runs.places import remember_place, told_place
 from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, label_inputs, learning_cases
 from voxhint.verbs.measure import Truth, measure, write_scores
@@ -98,7 +99,9 @@ def _run(
     if found.complete:
         return page if page.exists() else report(out)
     clock = _Clock(out / _SECONDS)
-    tell_found(tell, (*found.warnings, *clock.warnings))
+    problems = keep_problems(out, problems)
+    idle = unused(recipe.label, "dense masks are learnt from, not hints") if dense else []
+    tell_found(tell, (*found.warnings, *clock.warnings, *idle))
     inner = dataclasses.replace(machine, overwrite=True)  # parts of this very run
     labels = None
     if not dense:
@@ -113,18 +116,7 @@ def _run(
     with clock.timing("predict"):
         hinted = hinted_cases(study) if hinted_masks or not study.test else ()
         _predict(study, out, model, (manifest.inputs, hinted), (recipe, inner, tell))
-    truth = Truth(
-        masks={case.name: case.truth for case in study.test if case.truth},
-        labels=study.labels,
-        subjects={case.name: case.subject for case in study.test},
-        undrawn=study.undrawn,
-    )
-    if truth.masks:
-        with clock.timing("measure"):
-            table = measure(
-                out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell
-            )
-            write_scores(table, out / "scores.json", overwrite=True)
+    _measure(study, out, clock, (recipe, machine, tell))
     taught = read_made(model)
     facts = {
         "study": told_place(study.root, out),
@@ -136,7 +128,7 @@ def _run(
         "weights": {"model/weights.safetensors": taught["weights"]},
         "steps": taught["steps"],
         "ended": taught["ended"],
-        "warnings": [*found.warnings, *clock.warnings, *_warnings(problems, out)],
+        "warnings": [*found.warnings, *clock.warnings, *idle, *_warnings(problems, out)],
         "skipped": [str(p) for p in problems if p.severity == "error"],
     }
     complete(out, manifest, facts, parts=[part for part in _PARTS if is_started(out / part)])
@@ -194,10 +186,26 @@ def _predict(
             )
 
 
+def _measure(study: Study, out: Path, clock: "_Clock", how: tuple[Recipe, Machine, Tell]) -> None:
+    """Score the masks of the test images of which there is a truth."""
+    recipe, machine, tell = how
+    truth = Truth(
+        masks={case.name: case.truth for case in study.test if case.truth},
+        labels=study.labels,
+        subjects={case.name: case.subject for case in study.test},
+        undrawn=study.undrawn,
+    )
+    if not truth.masks:
+        return
+    with clock.timing("measure"):
+        table = measure(out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell)
+        write_scores(table, out / "scores.json", overwrite=True)
+
+
 def _warnings(problems: Sequence[Problem], out: Path) -> list[str]:
-    """Return what checking and predicting found that a person should know, each once."""
+    """Return what checking and each step found that a person should know, each once."""
     found = [str(problem) for problem in problems if problem.severity == "warning"]
-    parts = [out / name for name in ("masks", "masksTr") if (out / name).exists()]
+    parts = [out / name for name in _PARTS if is_started(out / name)]
     later = dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
     return found + [told for told in later if not any(item.endswith(told) for item in found)]
 

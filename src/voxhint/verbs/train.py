@@ -23,7 +23,7 @@ from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import CALIBRATION, network_of, read_plan, write_history
-from voxhint.models.planning import measure_images, trunk_wishes
+from voxhint.models.planning import measure_images, require_views_of, trunk_wishes
 from voxhint.models.shipped import ORIGIN
 from voxhint.models.split import parted
 from voxhint.nets import weights_bytes
@@ -86,6 +86,7 @@ def train_model(
     dense = config.supervision == "dense"
     opened, _ = study_for(study, out, machine, dense=dense)
     learning_cases(opened, dense=dense)
+    require_views_of(opened, config)
     with locked(out, source=study):
         return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
 
