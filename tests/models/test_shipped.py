@@ -156,14 +156,14 @@ def test_the_gate_of_what_is_taken_follows_the_specificity_that_was_asked_for(
     study: Study, tmp_path: Path
 ) -> None:
     """By the images of the study that are tagged absent; the usual gate is left as it came."""
-    gates = {}
+    gates: dict[float, float] = {}
+    how = {"machine": HERE, "tell": silent}
+    presence = fit_presence(tmp_path, study, ("nodule",), config=LabelConfig(), **how)  # type: ignore[arg-type]
     for asked in (0.0, 0.5, 1.0):
         folder = tmp_path / str(asked)
         config = LabelConfig(presence_specificity=asked)
         for _ in range(2):  # the second time nothing is left to do
-            presence = fit_presence(
-                folder, study, ("nodule",), config=config, machine=HERE, tell=silent
-            )
+            presence = fit_presence(folder, study, ("nodule",), config=config, **how)  # type: ignore[arg-type]
         gates[asked] = presence.facts["nodule"]["gate"]
         assert (folder / "origin.json").exists()
     absent = [
