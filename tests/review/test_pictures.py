@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from tests.review.scenes import NAMES, scene, turned_affine
 
 from voxhint.core import Grid, Volume
-from voxhint.review.marks import COLOURS, colour_of
+from voxhint.core.colours import COLOURS, colour_of
 from voxhint.review.pictures import draw_case, grey_range
 from voxhint.review.plane import View
 from voxhint.review.scene import Scene

@@ -106,7 +106,9 @@ CHANGES: tuple[tuple[Callable[[Path], None], type[VoxhintError], str], ...] = (
 def test_nothing_of_another_day_is_handed_on(
     run: Path, tmp_path: Path, change: Callable[[Path], None], error: type[VoxhintError], told: str
 ) -> None:
-    assert len(list((export(run, to="nnunet", out=tmp_path / "good") / "labelsTr").iterdir())) == 2
+    assert (
+        len(list((export(run, to="nnunet", out=tmp_path / "good").out / "labelsTr").iterdir())) == 2
+    )
     change(run)
     with pytest.raises(error, match=told):
         export(run, to="nnunet", out=tmp_path / "out")
@@ -115,7 +117,7 @@ def test_nothing_of_another_day_is_handed_on(
 
 def test_hints_may_change_after_a_run(run: Path, tmp_path: Path) -> None:
     (of_study(run) / "hints" / "points.csv").unlink()
-    assert export(run, to="nnunet", out=tmp_path / "out").is_dir()
+    assert export(run, to="nnunet", out=tmp_path / "out").out.is_dir()
 
 
 def test_an_unknown_target_is_refused(run: Path, tmp_path: Path) -> None:
@@ -144,7 +146,7 @@ def test_images_of_other_formats_become_nifti(tmp_path: Path) -> None:
         write_ids(run / "masksTr" / name.replace("_0000", ""), ids, volume.grid)
     (run / "made.json").write_text(json.dumps({"verb": "run", "study": str(study)}))
 
-    made = export(run, to="nnunet", out=tmp_path / "out")
+    made = export(run, to="nnunet", out=tmp_path / "out").out
 
     assert json.loads((made / "dataset.json").read_text())["file_ending"] == ".nii.gz"
     assert sorted(path.name for path in (made / "imagesTr").iterdir()) == sorted(wanted)

@@ -164,20 +164,36 @@ class Export:
     folder: Positional[Path]
     """What `voxhint run` wrote."""
 
-    to: Literal["nnunet", "dicom-seg", "rtstruct", "monai-bundle"]
-    """The other tool's layout; only nnunet in this version."""
+    to: Literal["nnunet", "dicom-seg", "rtstruct"]
+    """nnunet: a raw data set; dicom-seg, rtstruct: an object for each mask, on its series."""
 
     out: Path
     """The folder to make."""
 
+    dicom: Path | None = None
+    """Folder of the DICOM series that the images came from; found by place and values."""
+
+    seg_type: Literal["binary", "fractional", "labelmap"] = "binary"
+    """How dicom-seg stores masks: bits, probabilities, or one number a voxel."""
+
     overwrite: bool = False
     """Replace an earlier export."""
 
-    def run(self, _tell: Tell, /) -> Lines:
-        """Return the output folder."""
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then the output folder."""
         from voxhint.verbs.export import export
+        from voxhint.verbs.exported import DicomOptions
 
-        yield str(export(self.folder, to=self.to, out=self.out, overwrite=self.overwrite))
+        made = export(
+            self.folder,
+            to=self.to,
+            out=self.out,
+            dicom=DicomOptions(self.dicom, self.seg_type),
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield from (f"warning: {line}" for line in made.lines)
+        yield str(made.out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,22 +10,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, Polygon
 from matplotlib.patheffects import withStroke
 
+from voxhint.core.colours import colour_of
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
 from voxhint.review.plane import Plane
 
-COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
-"""One per label, in turn, told apart by colour-blind people too.
-
-Source:
-    Okabe and Ito 2008, "Color Universal Design".
-"""
-
 PALE = "#F2F2F2"
 """Colour of writing."""
-
-GREY = "#D9D9D9"
-"""Background's colour."""
 
 Flat = Float64[np.ndarray, "2"]
 """A place on a picture: across and up, in mm."""
@@ -36,11 +27,6 @@ _STROKE_OPACITY = 0.85
 _MOST_TAGS = 6
 _TAG_LINE_POINTS = 12
 _DRAWN_BACKGROUND_OPACITY = 0.3  # a drawn slice covers the whole layer
-
-
-def colour_of(number: int) -> str:
-    """Return the colour of a class; background is grey."""
-    return GREY if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
 
 
 def draw_outline(

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
+from voxhint.core.colours import colour_of
 from voxhint.core.labels import LabelSet
 from voxhint.core.volume import Mask, SoftLabel, Volume
-from voxhint.review.marks import PALE, colour_of, draw_hints, draw_outline, write_on
+from voxhint.review.marks import PALE, draw_hints, draw_outline, write_on
 from voxhint.review.plane import Plane, View
 from voxhint.review.scene import Scene, choose_plane
 

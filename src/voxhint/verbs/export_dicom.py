@@ -1,0 +1,151 @@
+"""Export to DICOM: masks as segmentation objects or structure sets, on their own series."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from voxhint.core.errors import BadFileError
+from voxhint.core.labels import file_name
+from voxhint.files.codes import Segment, require_codes, segments_of
+from voxhint.files.dicom.rtstruct import write_rtstruct
+from voxhint.files.dicom.segmentation import Origin, write_seg
+from voxhint.files.dicom.source import Source, open_export, open_source, told_resampled
+from voxhint.files.images import read_probability, read_volume
+from voxhint.runs import read_made
+from voxhint.verbs.exported import (
+    ENDING,
+    HINTED,
+    PREDICTED,
+    Exported,
+    Job,
+    Masked,
+    each,
+    open_run,
+    read_classes,
+)
+
+_EMPTY = "its mask is empty, so nothing is written of it; look at the image"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Laid:
+    """A mask laid onto its series."""
+
+    case: Masked
+    source: Source
+    classes: UInt8[np.ndarray, "slice row column"]
+    segments: tuple[Segment, ...]
+    path: Path
+    """Where its object goes."""
+
+
+def write_segs(job: Job) -> Exported:
+    """Write a segmentation object for each mask of a run.
+
+    Args:
+        job: What is to be handed on; every label needs a code.
+
+    Returns:
+        What was odd.
+    """
+    weights = str(read_made(job.run).get("inputs", {}).get("weights", ""))
+    parameters = {"weights": weights} if weights else {}
+    kind = job.dicom.kind
+
+    def write(laid: _Laid) -> None:
+        origin = Origin(hinted=laid.case.hinted, parameters=parameters)
+        values = _chances(laid) if kind == "fractional" else laid.classes
+        write_seg(laid.path, values, laid.source, laid.segments, kind=kind, origin=origin)
+
+    return _write_all(job, write, coded=True)
+
+
+def write_structures(job: Job) -> Exported:
+    """Write a structure set for each mask of a run.
+
+    Args:
+        job: What is to be handed on.
+
+    Returns:
+        What was odd.
+    """
+
+    def write(laid: _Laid) -> None:
+        hinted = laid.case.hinted
+        write_rtstruct(laid.path, laid.classes, laid.source, laid.segments, hinted=hinted)
+
+    return _write_all(job, write, coded=False)
+
+
+def _write_all(job: Job, write: Callable[[_Laid], None], *, coded: bool) -> Exported:
+    """Lay each mask onto its series and write it.
+
+    Returns:
+        What was odd.
+
+    Raises:
+        BadFileError: A label has no code, a series is not found, or all masks are empty.
+    """
+    study, masked = open_run(job.run, HINTED, PREDICTED)
+    segments = segments_of(study.labels.foreground, study.root)
+    if coded:
+        require_codes(segments)
+    series_of = _finder(job)
+    lines: list[str] = []
+    for case in each(job, masked):
+        source = series_of(case)
+        classes = source.ids(read_classes(case, study)[0])
+        if not classes.any():
+            lines.append(f"{case.name}: {_EMPTY}")
+            continue
+        write(_Laid(case, source, classes, segments, job.folder / f"{case.name}.dcm"))
+        lines += [f"{case.name}: {told}" for told in [told_resampled(source)] if told]
+    if not any(job.folder.glob("*.dcm")):
+        raise BadFileError("\n".join(lines))
+    return Exported(tuple(lines))
+
+
+def _finder(job: Job) -> Callable[[Masked], Source]:
+    """Return what finds the series of a case: in the folder that was named, or in the study.
+
+    Raises:
+        BadFileError: The folder holds no series.
+    """
+    folder = job.dicom.folder
+    if folder is not None:
+        found = open_export(folder, lambda done, total: job.tell("read headers", done, total, ""))
+        return lambda case: found.find(read_volume(case.image[1], channel=case.image[0]))
+    return _own_series
+
+
+def _own_series(case: Masked) -> Source:
+    """Return the series that is a case's image.
+
+    Raises:
+        BadFileError: It is of another format.
+    """
+    path = case.image[1]
+    if not path.is_dir():
+        msg = f"{path.name}: is no DICOM series; name the folder of its series with --dicom"
+        raise BadFileError(msg)
+    return open_source(path)
+
+
+def _chances(laid: _Laid) -> Float32[np.ndarray, "class slice row column"]:
+    """Return the probability of each label on the slices.
+
+    Raises:
+        BadFileError: The run wrote none.
+    """
+    values = []
+    for segment in laid.segments:
+        name = f"{laid.case.name}__{file_name(segment.label)}{ENDING}"
+        path = laid.case.mask.with_name(name)
+        if not path.is_file():
+            msg = f"{path.parent.name}: holds no {name}; run with --probabilities"
+            raise BadFileError(msg)
+        values.append(laid.source.chances(read_probability(path)[0]))
+    return np.stack(values)
