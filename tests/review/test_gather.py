@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxhint.core import Grid, Mask, Volume
+from voxhint.core import Box, Grid, Mask, Points, Strokes, Tag, Volume
 from voxhint.core.errors import BadFileError
 from voxhint.core.study import Study
 from voxhint.files import read_ids, write_ids, write_image, write_probability
@@ -17,6 +17,7 @@ from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import tabulate
 from voxhint.review.facts import TagRanking
 from voxhint.review.gather import gather
+from voxhint.review.notes import tell_hints
 from voxhint.review.report import write_report
 
 GRID = Grid((12, 14, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
@@ -86,26 +87,32 @@ def run(tmp_path: Path) -> Path:
 def test_a_whole_run_gives_pictures_scores_plan_history_and_predictor(run: Path) -> None:
     facts = gather(run, each=1)
     assert facts.problems == ()
-    assert [one.caption.split(":")[0] for one in facts.test_pictures] == ["u", "t", "s"]
-    assert facts.training_pictures[0].caption == "a; hints: points: 1"
-    assert "soft label" in facts.training_pictures[0].alt
+    assert [one.case for one in facts.test_pictures] == ["u", "t", "s"]
+    assert facts.test_pictures[0].reason.startswith("among the worst: Dice liver 0.")
+    assert facts.test_pictures[0].file == "masks/u.nii.gz"
+    first = facts.training_pictures[0]
+    assert (first.case, first.notes[0]) == ("a", "Hints: 1 point of liver.")
+    assert "trusted 100%" in first.notes[1]
+    assert "soft label" in [panel.title for panel in first.views[0].panels]
+    assert ("scores.json", "every score of every case") in facts.files
     assert facts.scores is not None
     assert facts.plan == {"network": "dynunet"}
     assert facts.predictor == {"liver": TagRanking(RANKED)}
     assert len(facts.history) == 2
     assert facts.counts == {"training images": 2, "test images": 3}
-    assert "data:image/png" in write_report(facts)
+    assert "data:image/webp" in write_report(facts)
 
 
 def test_images_without_a_label_are_shown_beside_the_scan(run: Path) -> None:
     plain = write_report(gather(run))
-    assert "Without what tags name" not in plain
+    assert "without what tags name" not in plain
     voxels = np.zeros(GRID.shape, np.float32)
     write_image(run / "labels" / "counterfactuals" / "b_0000.nii.gz", Volume(voxels, GRID))
     facts = gather(run)
-    assert [one.caption for one in facts.counterfactual_pictures] == ["b"]
-    assert "image without the label, difference" in facts.counterfactual_pictures[0].alt
-    assert "Without what tags name" in write_report(facts)
+    assert [one.case for one in facts.counterfactual_pictures] == ["b"]
+    panels = facts.counterfactual_pictures[0].views[0].panels
+    assert {"without the label", "difference"} <= {panel.title for panel in panels}
+    assert "without what tags name" in write_report(facts)
     moved = Grid(GRID.shape, np.eye(4))
     write_image(run / "labels" / "counterfactuals" / "a_0000.nii.gz", Volume(voxels, moved))
     assert any("corners differ" in problem for problem in gather(run).problems)
@@ -113,8 +120,40 @@ def test_images_without_a_label_are_shown_beside_the_scan(run: Path) -> None:
 
 def test_without_scores_an_even_choice_of_test_cases_is_shown(run: Path) -> None:
     (run / "scores.json").unlink()
-    facts = gather(run, each=2)
-    assert [one.caption for one in facts.test_pictures] == ["s", "u"]
+    facts = gather(run, each=1)
+    assert [one.case for one in facts.test_pictures] == ["s", "u"]
+
+
+def test_the_least_sure_mask_and_the_strongest_finding_are_shown_and_say_so(run: Path) -> None:
+    (run / "scores.json").unlink()
+    for name, value in (("s", 0.2), ("t", 0.9), ("u", 0.2)):
+        path = run / "masks" / f"{name}__uncertainty.nii.gz"
+        write_probability(path, np.full(GRID.shape, value, np.float32), GRID)
+    table = "case,label,probability\ns,liver,0.1\nt,liver,\nu,liver,0.875\n"
+    (run / "masks" / "presence.csv").write_text(table)
+    unsure, strong = gather(run, each=1).test_pictures
+    assert (unsure.case, strong.case) == ("t", "u")
+    assert unsure.reason == "among the least sure: 100% of the region in doubt"
+    assert strong.reason == "among the strongest findings: 88% likely"
+    assert unsure.notes[-1] == "100% of the region around the mask is in doubt."
+    assert unsure.views[0].panels[-1].title == "doubt"
+
+
+def test_hints_are_told_by_kind_and_label() -> None:
+    drawn = np.full(GRID.shape, 255, np.uint8)
+    drawn[:, :, 2] = 0
+    lines = np.full(GRID.shape, 255, np.uint8)
+    lines[3, 4:7, 2] = 1
+    points = Points("liver", np.zeros((2, 3)), np.ones(2))
+    hints = (
+        points, points, Tag("scar", "absent", (1.0, 5.4)), Box("liver", np.zeros(3), np.ones(3)),
+        Strokes(drawn, GRID, complete=True), Strokes(lines, GRID, complete=False),
+    )  # fmt: skip
+    assert tell_hints(hints) == (
+        "Hints: 4 points of liver, scar tagged absent from z 1 to 5 mm, 1 box of liver, "
+        "1 drawn slice, 3 scribbled voxels.",
+    )
+    assert tell_hints(()) == ()
 
 
 def test_a_bad_mask_costs_its_picture_and_is_told(run: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_place_appears_where_its_voxel_appears(affine: np.ndarray) -> None:
     marked = np.zeros(SHAPE, np.uint8)
     at = np.array([[7.0, 11.0, 6.0]])
     marked[7, 11, 6] = 1
-    across, up, off = plane.place(grid.to_world(at))[0]
+    across, up, off = plane.locate(grid.to_world(at))[0]
     layer = plane_at(plane.grid, "axial", plane.index + round(off / plane.thickness_mm),
                      ((0, plane.grid.shape[0]), (0, plane.grid.shape[1]), (0, 1)))  # fmt: skip
     row, column = np.argwhere(layer.sample(marked, grid, outside=0))[0]

@@ -10,10 +10,10 @@ from tests.measure.rows import row, rows
 from voxhint.measure.compare import compare
 from voxhint.measure.detection import Ranking
 from voxhint.measure.table import ScoreTable, tabulate
-from voxhint.review.facts import Picture, RunFacts, TagRanking
+from voxhint.review.facts import Panel, Picture, RunFacts, Slices, TagRanking
 from voxhint.review.report import RESEARCH_ONLY, write_report
 
-_VOID = {"meta", "img", "br"}
+_VOID = {"meta", "img", "br", "input"}
 
 
 # typing.override arrives with Python 3.12
@@ -48,6 +48,14 @@ def scores() -> ScoreTable:
     return table.with_comparison(compare(ours, theirs, against="old masks", rng=rng))
 
 
+def picture(case: str, *, reason: str = "", note: str = "", size: int = 4) -> Picture:
+    view = Slices(
+        view="axial", places=("z = 1 mm", "z = 2 mm"), best=1, letters=("R", "L", "A", "P"),
+        shape=(20, 10), ruler_mm=10, ruler_share=0.25, panels=(Panel("mask", b"\x89" * size),),
+    )  # fmt: skip
+    return Picture(case, reason, (note,), (view,), (("liver", "#E69F00"),), f"masks/{case}.nii.gz")
+
+
 FULL = RunFacts(
     name="my <run>",
     made={
@@ -60,8 +68,9 @@ FULL = RunFacts(
     plan={"network": "dynunet", "spacing_mm": [1, 1, 2]},
     history=tuple({"step": float(n), "loss": 1 / (n + 1), "held_out": None} for n in range(5)),
     scores=scores(),
-    test_pictures=(Picture("case a & b", 'picture "a"', b"\x89PNG"),),
-    training_pictures=(Picture("hints", "hints of a", b"\x89PNG"),),
+    test_pictures=(picture("case a & b", reason="among the worst"),),
+    training_pictures=(picture("c", note="Hints: 12 points of liver."),),
+    files=(("scores.json", "every score"), ("masks", "masks of the test images")),
     counts={"training images": 5, "test images": 9},
     problems=("masks/x.nii.gz: cannot be read; write it again",),
 )  # fmt: skip
@@ -71,17 +80,58 @@ def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
     page = write_report(FULL)
     reader = Reader(page)
     assert "http" not in page
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in reader.elements}
+    assert not {"link", "iframe"} & {tag for tag, _ in reader.elements}
+    assert [attributes for tag, attributes in reader.elements if tag == "script"] == [{}]
     sources = [attributes["src"] for tag, attributes in reader.elements if tag == "img"]
     assert len(sources) == 3
-    assert all(source is not None and source.startswith("data:image/png") for source in sources)
+    assert all(source is not None and source.startswith("data:image/") for source in sources)
+
+
+def test_the_contents_name_every_section_and_every_link_stays_beside_the_page() -> None:
+    elements = Reader(write_report(FULL)).elements
+    links = [str(attributes["href"]) for tag, attributes in elements if tag == "a"]
+    sections = [f"#{attributes['id']}" for tag, attributes in elements if tag == "section"]
+    assert links[: len(sections)] == sections
+    assert set(links[len(sections) :]) == {
+        "masks/case%20a%20%26%20b.nii.gz", "masks/c.nii.gz", "scores.json", "masks",
+    }  # fmt: skip
+
+
+def test_a_slider_knows_the_place_of_every_slice_and_begins_at_the_best() -> None:
+    elements = Reader(write_report(FULL)).elements
+    sliders = [attributes for tag, attributes in elements if tag == "input"]
+    assert len(sliders) == 2
+    assert {(one["max"], one["value"], one["data-places"]) for one in sliders} == {
+        ("1", "1", "z = 1 mm|z = 2 mm")
+    }
+
+
+def test_a_page_of_a_thousand_cases_is_small() -> None:
+    many = rows(list(np.linspace(0.1, 0.9, 1000)))
+    table = tabulate(
+        many, labels=("liver",), tolerance_mm=1.0, rng=np.random.default_rng(0), resamples=10
+    )
+    big = dataclasses.replace(
+        FULL,
+        scores=table,
+        made={**FULL.made, "warnings": [f"case {n}: odd" for n in range(1000)]},
+        test_pictures=(picture("a", size=200_000),) * 6,
+        training_pictures=(picture("b", size=200_000),) * 3,
+    )
+    page = write_report(big)
+    assert len(page) < 5e6
+    told = Reader(page).text
+    for words in ("300 of 1000 lines", "and 960 more", "1000 cases"):
+        assert words in told, words
 
 
 def test_pictures_have_words_and_tables_have_captions() -> None:
     elements = Reader(write_report(FULL)).elements
     assert all(attributes.get("alt") for tag, attributes in elements if tag == "img")
-    count = {name: sum(tag == name for tag, _ in elements) for name in ("table", "caption")}
-    assert count["table"] == count["caption"] > 4
+    tags = [tag for tag, _ in elements]
+    tables = [place for place, tag in enumerate(tags) if tag == "table"]
+    assert len(tables) > 4
+    assert all("figcaption" in tags[place - 3 : place] for place in tables)
 
 
 def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:

@@ -6,10 +6,17 @@ import numpy as np
 from tests.review.scenes import NAMES, scene
 
 from voxhint.core import Grid, Mask, Strokes, Tag, Volume
-from voxhint.review.scene import Scene, choose_plane
+from voxhint.review.plane import Plane, View
+from voxhint.review.scene import Scene, choose_planes
 
 GRID = Grid((60, 70, 30), np.diag([2.0, 2.0, 2.0, 1.0]))
 BLANK = Scene(Volume(np.zeros(GRID.shape, np.float32), GRID), NAMES)
+
+
+def choose_plane(seen: Scene, view: View) -> Plane:
+    planes, best = choose_planes(seen, view, most=1)
+    assert (len(planes), best) == (1, 0)
+    return planes[0]
 
 
 def with_object(low: tuple[int, int, int], high: tuple[int, int, int]) -> Scene:
@@ -45,6 +52,18 @@ def test_a_drawn_layer_is_preferred_to_the_middle_of_the_object() -> None:
         choose_plane(replace(seen, hints=(Strokes(drawn, GRID, complete=False),)), "axial").index
         == 6
     )
+
+
+def test_slices_run_through_the_object_in_order_and_hold_the_best() -> None:
+    seen = with_object((40, 10, 3), (48, 20, 21))
+    planes, best = choose_planes(seen, "axial", most=5)
+    indices = [plane.index for plane in planes]
+    assert (indices[0], indices[-1], len(indices)) == (3, 20, 5)
+    assert indices == sorted(set(indices))
+    assert planes[best].index == choose_plane(seen, "axial").index
+    assert [plane.place for plane in planes][:1] == ["z = 6 mm"]
+    few, _ = choose_planes(with_object((40, 10, 3), (48, 20, 5)), "axial", most=5)
+    assert [plane.index for plane in few] == [3, 4]
 
 
 def test_the_place_does_not_depend_on_how_the_array_lies() -> None:

@@ -13,7 +13,7 @@ def test_the_demo_finds_nodules_from_tags_and_organs_from_clicks(tmp_path: Path)
     found = {}
     for page in pages:
         assert page.is_absolute()
-        assert page.read_text().count("data:image/png") >= 6
+        assert page.read_text().count("data:image/webp") >= 6
         scores = json.loads((page.parent / "scores.json").read_text())
         found[page.parent.parent.name] = scores["overall"]["dice"]["mean"]
     assert found["tags"] > 0.3

@@ -9,14 +9,57 @@ from voxhint.measure.table import ScoreTable
 
 
 @dataclass(frozen=True, slots=True)
+class Panel:
+    """One thing a picture shows, on all of its slices."""
+
+    title: str
+    webp: bytes
+    """The slices, one below the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """A case seen from one side: the same slices in every panel."""
+
+    view: str
+    """axial or coronal."""
+
+    places: tuple[str, ...]
+    """Where each slice lies, in words."""
+
+    best: int
+    """The slice to show first."""
+
+    letters: tuple[str, str, str, str]
+    """What lies at the left, right, top and bottom edge."""
+
+    shape: tuple[int, int]
+    """Width and height of a slice in pixels."""
+
+    ruler_mm: int
+    ruler_share: float
+    """Length of the ruler as a share of the width."""
+
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture with its words."""
+    """A case to look at, with why it was chosen and what is known of it."""
 
-    caption: str
-    alt: str
-    """What it shows, for those who cannot see it."""
+    case: str
+    reason: str
+    """Empty if it is one of many."""
 
-    png: bytes
+    notes: tuple[str, ...]
+    """Its hints, and how sure its labels are, a sentence each."""
+
+    views: tuple[Slices, ...]
+    colours: tuple[tuple[str, str], ...]
+    """Name and colour of each label."""
+
+    file: str | None = None
+    """The mask that is shown, as a path from the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +115,9 @@ class RunFacts:
     counterfactual_pictures: tuple[Picture, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     """Cases by what they are: training, test, masks of each."""
+
+    files: tuple[tuple[str, str], ...] = ()
+    """What lies beside the page: path from the page, and what it holds."""
 
     problems: tuple[str, ...] = ()
     """What could not be read or shown."""

@@ -3,24 +3,25 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
-import numpy as np
-
+from voxhint.core.colours import colour_of
 from voxhint.core.errors import BadFileError, VoxhintError
 from voxhint.core.grid import Grid
-from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
-from voxhint.core.labels import LabelSet, file_name
+from voxhint.core.labels import LabelSet
 from voxhint.core.study import CaseFiles, Study
-from voxhint.core.volume import Mask, SoftLabel
-from voxhint.files.images import read_probability, read_volume
+from voxhint.core.volume import Mask
+from voxhint.files.images import read_volume
 from voxhint.files.masks import read_mask
 from voxhint.files.validate.study import survey
 from voxhint.measure.table import ScoreTable
-from voxhint.review.choose import Choice, choose_evenly, choose_scored
+from voxhint.review.choose import Choice, choose_evenly, choose_highest, choose_scored, merge
+from voxhint.review.doubt import mask_doubt, read_doubt, read_soft, soft_trust
 from voxhint.review.facts import Picture, RunFacts
+from voxhint.review.notes import tell_hints, tell_sureness
 from voxhint.review.pictures import draw_case
 from voxhint.review.records import (
+    read_findings,
     read_history,
     read_object,
     read_predictor,
@@ -35,14 +36,26 @@ T = TypeVar("T")
 
 _PARTS = ("made.json", "scores.json", "model", "labels", "masks", "masksTr")
 _ENDING = ".nii.gz"
+_LOOKED_AT = 40  # cases whose voxels are read to find the least sure
+_FILES = (
+    ("masks", "masks of the test images"),
+    ("masksTr", "masks of the hinted images"),
+    ("labels", "soft labels that the network learnt from"),
+    ("model", "the network, its plan and its training"),
+    ("scores.json", "every score of every case"),
+    ("made.json", "every setting, version and file hash of this run"),
+    ("masks/presence.csv", "what each test image holds, as tags taught it"),
+    ("model/plan.json", "the plan of the network"),
+    ("model/history.csv", "the training, step by step"),
+)
 
 
-def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
+def gather(run_folder: Path, *, each: int = 2) -> RunFacts:
     """Gather what a report tells from a run's folder, drawing only the cases it shows.
 
     Args:
         run_folder: Holds any of made.json, scores.json, model/, labels/, masks/, masksTr/.
-        each: How many cases of each kind are drawn: worst, middling, best, training.
+        each: How many cases are drawn for each reason: worst, least sure, strongest finding.
 
     Returns:
         The facts; what could not be read is among the problems.
@@ -62,11 +75,15 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
     removed: list[Picture] = []
     if study is not None:
         shown = _shown_tests(run_folder, study, scores, each)
-        test = _draw(study.test, shown, _test_scene(run_folder, study), problems)
+        masks = run_folder / "masks"
+        test = _draw(study.test, shown, _test_scene(run_folder, study), masks, problems)
         hinted = _shown_training(run_folder, study, each)
-        training = _draw(study.training, hinted, _training_scene(run_folder, study), problems)
+        masks = run_folder / "masksTr"
+        training = _draw(
+            study.training, hinted, _training_scene(run_folder, study), masks, problems
+        )
         changed = _shown_without(run_folder, study, each)
-        removed = _draw(study.training, changed, _without_scene(run_folder, study), problems)
+        removed = _draw(study.training, changed, _without_scene(run_folder, study), None, problems)
     return RunFacts(
         name=run_folder.absolute().name,
         made=made,
@@ -80,6 +97,7 @@ def gather(run_folder: Path, *, each: int = 3) -> RunFacts:
         training_pictures=tuple(training),
         counterfactual_pictures=tuple(removed),
         counts=_count(study),
+        files=tuple((name, words) for name, words in _FILES if (run_folder / name).exists()),
         problems=tuple(problems),
     )
 
@@ -124,16 +142,24 @@ def _count(study: Study | None) -> dict[str, int]:
 def _shown_tests(
     run_folder: Path, study: Study, scores: ScoreTable | None, each: int
 ) -> list[Choice]:
-    masked = [
-        files.name for files in study.test if (run_folder / "masks" / _file(files.name)).exists()
-    ]
-    if scores is None:
-        return choose_evenly(masked, count=each)
-    return [choice for choice in choose_scored(scores.cases, each=each) if choice.case in masked]
+    """Return the worst, the least sure and the strongest findings, or an even choice."""
+    masks = run_folder / "masks"
+    masked = [files.name for files in study.test if (masks / _file(files.name)).exists()]
+    looked_at = [one.case for one in choose_evenly(masked, count=_LOOKED_AT)]
+    read = ((case, _attempt(partial(mask_doubt, masks, case), [])) for case in looked_at)
+    doubts = {case: doubt for case, doubt in read if doubt is not None}
+    found = _read(masks / "presence.csv", read_findings, []) or {}
+    chosen = merge(
+        choose_scored([] if scores is None else scores.cases, each=each),
+        choose_highest(doubts, words="among the least sure: {} of the region in doubt", count=each),
+        choose_highest(found, words="among the strongest findings: {} likely", count=each),
+    )
+    kept = [choice for choice in chosen if choice.case in masked]
+    return kept or choose_evenly(masked, count=each + 1)
 
 
 def _shown_training(run_folder: Path, study: Study, each: int) -> list[Choice]:
-    """Return an even choice of the hinted cases with a soft label or a mask."""
+    """Return the hinted cases whose soft labels are trusted least and most, or an even choice."""
     labelled = {path.name.partition("__")[0] for path in (run_folder / "labels").glob("*__*")}
     masked = {path.name.removesuffix(_ENDING) for path in (run_folder / "masksTr").glob("*")}
     hinted = {*study.hints, *study.stroke_files}
@@ -142,7 +168,18 @@ def _shown_training(run_folder: Path, study: Study, each: int) -> list[Choice]:
         for files in study.training
         if files.name in labelled | masked and (files.name in hinted or not hinted)
     ]
-    return choose_evenly(shown, count=each)
+    looked_at = [one.case for one in choose_evenly(shown, count=_LOOKED_AT)]
+    labels = run_folder / "labels"
+    read = (
+        (case, _attempt(partial(soft_trust, labels, case, study.labels), [])) for case in looked_at
+    )
+    trust = {case: trusted for case, trusted in read if trusted is not None}
+    doubt = {case: 1 - trusted for case, trusted in trust.items()}
+    chosen = merge(
+        choose_highest(doubt, words="among the least sure soft labels", count=each),
+        choose_highest(trust, words="the surest soft label", count=1),
+    )
+    return chosen if len(trust) > each else choose_evenly(shown, count=each + 1)
 
 
 def _shown_without(run_folder: Path, study: Study, each: int) -> list[Choice]:
@@ -155,6 +192,7 @@ def _draw(
     cases: Sequence[CaseFiles],
     choices: Sequence[Choice],
     scene_of: Callable[[CaseFiles], Scene],
+    folder: Path | None,
     problems: list[str],
 ) -> list[Picture]:
     by_name = {files.name: files for files in cases}
@@ -162,44 +200,22 @@ def _draw(
     for choice in choices:
         scene = _attempt(partial(scene_of, by_name[choice.case]), problems)
         if scene is not None:
-            pictures.append(_picture(scene, choice))
+            path = folder and folder / _file(choice.case)
+            file = f"{path.parent.name}/{path.name}" if path and path.exists() else None
+            pictures.append(_picture(scene, choice, file))
     return pictures
 
 
-def _picture(scene: Scene, choice: Choice) -> Picture:
-    parts = ["image"]
-    parts += ["image without the label", "difference"] if scene.without is not None else []
-    parts += [f"hints ({_tell_hints(scene.hints)})"] if scene.hints else []
-    named = {"soft label": scene.soft, "mask": scene.mask, "truth": scene.truth}
-    parts += [name for name, part in named.items() if part is not None]
-    caption = f"{choice.case}: {choice.reason}" if choice.reason else choice.case
+def _picture(scene: Scene, choice: Choice, file: str | None) -> Picture:
+    names = scene.names.names
     return Picture(
-        caption=caption if not scene.hints else f"{caption}; hints: {_tell_hints(scene.hints)}",
-        alt=f"Axial and coronal layers of case {choice.case}, side by side: {', '.join(parts)}",
-        png=draw_case(scene),
+        case=choice.case,
+        reason=choice.reason,
+        notes=(*tell_hints(scene.hints), *tell_sureness(scene)),
+        views=draw_case(scene),
+        colours=tuple((name, colour_of(n)) for n, name in enumerate(names) if n > 0),
+        file=file,
     )
-
-
-def _tell_hints(hints: Sequence[Hint]) -> str:
-    counts: dict[str, int] = {}
-    for hint in hints:
-        kind, count = _counted(hint)
-        counts[kind] = counts.get(kind, 0) + count
-    return ", ".join(f"{kind}: {count}" for kind, count in counts.items())
-
-
-def _counted(hint: Hint) -> tuple[str, int]:
-    match hint:
-        case Points():
-            return "points", len(hint.positions_mm)
-        case Strokes():
-            return ("drawn slices" if hint.complete else "scribbles"), 1
-        case Soft():
-            return "soft masks", 1
-        case Box() | Diameter() | Tag():
-            return {"Box": "boxes", "Diameter": "diameters", "Tag": "tags"}[type(hint).__name__], 1
-        case _:
-            assert_never(hint)
 
 
 def _test_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
@@ -208,7 +224,8 @@ def _test_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
         truth = None if files.truth is None else _mask(files.truth, case.grid, study.labels)
         mask = _mask(run_folder / "masks" / _file(files.name), case.grid, study.labels)
         image = next(iter(case.images.values()))
-        return Scene(image, study.labels, mask=mask, truth=truth)
+        unsure = read_doubt(run_folder / "masks", files.name)
+        return Scene(image, study.labels, mask=mask, truth=truth, unsure=unsure)
 
     return scene_of
 
@@ -218,7 +235,7 @@ def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Sce
         case = study.load(files)
         path = run_folder / "masksTr" / _file(files.name)
         mask = _mask(path, case.grid, study.labels) if path.exists() else None
-        soft = _soft(run_folder / "labels", files.name, case.grid, study.labels)
+        soft = read_soft(run_folder / "labels", files.name, case.grid, study.labels)
         image = next(iter(case.images.values()))
         return Scene(image, study.labels, hints=case.hints, soft=soft, mask=mask)
 
@@ -228,7 +245,7 @@ def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Sce
 def _without_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
     def scene_of(files: CaseFiles) -> Scene:
         case = study.load(files, hints=False)
-        soft = _soft(run_folder / "labels", files.name, case.grid, study.labels)
+        soft = read_soft(run_folder / "labels", files.name, case.grid, study.labels)
         name, image = next(iter(case.images.items()))
         without = read_volume(_without(run_folder, files.name), channel=name)
         image.grid.require_same(without.grid)
@@ -246,24 +263,6 @@ def _mask(path: Path, grid: Grid, names: LabelSet) -> Mask:
     ids, place = read_mask(path, names, [grid])
     grid.require_same(place)
     return Mask(ids, grid, names)
-
-
-def _soft(folder: Path, case: str, grid: Grid, names: LabelSet) -> SoftLabel | None:
-    """Return the soft label of a case, or None if no label of it was written."""
-    probs = np.zeros((len(names.names), *grid.shape), np.float32)
-    trust = np.zeros_like(probs)
-    found = False
-    for number, label in enumerate(names.foreground, start=1):
-        path = folder / f"{case}__{file_name(label)}{_ENDING}"
-        if path.exists():
-            found = True
-            probs[number], place = read_probability(path)
-            grid.require_same(place)
-            beside = f"{case}__{file_name(label)}__trust{_ENDING}"
-            trust[number], _ = read_probability(folder / beside)
-    probs[0] = np.clip(1 - probs.sum(axis=0), 0, 1)
-    trust[0] = trust[1:].min(axis=0)
-    return SoftLabel(probs, trust, grid) if found else None
 
 
 def _file(case: str) -> str:

@@ -1,22 +1,18 @@
 """Colours that everyone can tell apart, and how each kind of hint is drawn."""
 
 from collections.abc import Sequence
-from typing import Any, assert_never
+from typing import assert_never
 
 import numpy as np
 from jaxtyping import Float64, Shaped
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, Polygon
-from matplotlib.patheffects import withStroke
 
 from voxhint.core.colours import colour_of
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
 from voxhint.review.plane import Plane
-
-PALE = "#F2F2F2"
-"""Colour of writing."""
 
 Flat = Float64[np.ndarray, "2"]
 """A place on a picture: across and up, in mm."""
@@ -24,8 +20,6 @@ Flat = Float64[np.ndarray, "2"]
 _SHAPES = "os^Dv<>"
 _NEAR_MM = 1.5
 _STROKE_OPACITY = 0.85
-_MOST_TAGS = 6
-_TAG_LINE_POINTS = 12
 _DRAWN_BACKGROUND_OPACITY = 0.3  # a drawn slice covers the whole layer
 
 
@@ -46,20 +40,36 @@ def draw_outline(
         colour: Of the line.
         style: Of the line, in matplotlib's words.
     """
-    ringed = np.pad(inside.astype(np.float64), 1)  # so that lines close at the edge of the view
-    if ringed.max() <= 0.5:
-        return
+    across, up, ringed = _ringed(plane, inside)
+    if ringed.max() > 0.5:
+        axes.contour(
+            across, up, ringed, levels=[0.5], colors=[colour], linewidths=1.4, linestyles=[style]
+        )
+
+
+def fill(axes: Axes, plane: Plane, inside: Shaped[np.ndarray, "up across"], *, colour: str) -> None:
+    """Fill what `draw_outline` surrounds, so that the image shows through."""
+    across, up, ringed = _ringed(plane, inside)
+    if ringed.max() > 0.5:
+        axes.contourf(across, up, ringed, levels=[0.5, 2], colors=[colour], alpha=0.3)
+
+
+def _ringed(
+    plane: Plane, inside: Shaped[np.ndarray, "up across"]
+) -> tuple[
+    Float64[np.ndarray, " columns"],
+    Float64[np.ndarray, " rows"],
+    Float64[np.ndarray, "rows columns"],
+]:
+    """Return places and values with a rim of zeros, so that lines close at the edge of the view."""
+    ringed = np.pad(inside.astype(np.float64), 1)
     left, right, low, high = plane.extent_mm
     half_across = (right - left) / inside.shape[1] / 2
     half_up = (high - low) / inside.shape[0] / 2
-    axes.contour(
+    return (
         np.linspace(left - half_across, right + half_across, ringed.shape[1]),
         np.linspace(low - half_up, high + half_up, ringed.shape[0]),
         ringed,
-        levels=[0.5],
-        colors=[colour],
-        linewidths=1.4,
-        linestyles=[style],
     )
 
 
@@ -69,13 +79,11 @@ def draw_hints(axes: Axes, plane: Plane, hints: Sequence[Hint], names: LabelSet)
     Args:
         axes: Where to draw.
         plane: The plane shown.
-        hints: Of one case; tags are written in the upper left corner.
+        hints: Of one case; tags have no place and leave no mark.
         names: Tell the labels' colours.
     """
     for hint in hints:
         _draw_hint(axes, plane, hint, names)
-    if plane.view == "axial":
-        _write_tags(axes, [hint for hint in hints if isinstance(hint, Tag)], names)
 
 
 def _draw_hint(axes: Axes, plane: Plane, hint: Hint, names: LabelSet) -> None:
@@ -98,39 +106,10 @@ def _draw_hint(axes: Axes, plane: Plane, hint: Hint, names: LabelSet) -> None:
             assert_never(hint)
 
 
-def write_on(axes: Axes, place: tuple[float, float], text: str, **style: Any) -> None:  # noqa: ANN401
-    """Write text that stays readable on white and on black.
-
-    Args:
-        axes: Where to write.
-        place: Share of the way across and up.
-        text: As it is; no mathematics.
-        **style: Passed on to matplotlib.
-    """
-    rim = [withStroke(linewidth=1.6, foreground="black")]
-    axes.text(
-        *place, text, transform=axes.transAxes, path_effects=rim, parse_math=False, zorder=6,
-        **{"color": PALE, "fontsize": 9, **style},
-    )  # fmt: skip
-
-
-def _write_tags(axes: Axes, tags: Sequence[Tag], names: LabelSet) -> None:
-    for line, tag in enumerate(tags[:_MOST_TAGS]):
-        words = f"{tag.label}: {tag.state}"
-        if tag.z_range_mm is not None:
-            words += f", z {tag.z_range_mm[0]:.0f} to {tag.z_range_mm[1]:.0f} mm"
-        if line == _MOST_TAGS - 1 and len(tags) > _MOST_TAGS:
-            words = f"and {len(tags) - line} more tags"
-        colour = colour_of(names.number(tag.label))
-        box = axes.get_window_extent()
-        step = _TAG_LINE_POINTS * axes.figure.dpi / 72 / box.height
-        write_on(axes, (0.03, 0.99 - (line + 1) * step), words, color=colour, va="top")
-
-
 def _draw_points(axes: Axes, plane: Plane, hint: Points, names: LabelSet) -> None:
     number = names.number(hint.label)
     shape = "X" if hint.label == BACKGROUND else _SHAPES[(number - 1) % len(_SHAPES)]
-    placed = plane.place(hint.positions_mm)
+    placed = plane.locate(hint.positions_mm)
     near = np.abs(placed[:, 2]) <= max(_NEAR_MM, plane.thickness_mm / 2)
     colour = colour_of(number)
     axes.scatter(
@@ -147,7 +126,7 @@ def _draw_box(axes: Axes, plane: Plane, hint: Box, names: LabelSet) -> None:
     """Draw where the plane cuts a box, or the box's shadow, dotted, if it does not."""
     ends = np.stack([hint.low_mm, hint.high_mm])
     which = np.array(list(np.ndindex(2, 2, 2)))
-    placed = plane.place(ends[which, np.arange(3)])
+    placed = plane.locate(ends[which, np.arange(3)])
     cut = _cut(placed, which)
     shadow = len(cut) < 3
     corners = _around(placed[:, :2] if shadow else cut)
@@ -200,7 +179,7 @@ def _turn(a: Flat, b: Flat, c: Flat) -> float:
 
 def _draw_diameter(axes: Axes, plane: Plane, hint: Diameter, names: LabelSet) -> None:
     """Draw where the plane cuts the ball, or the whole ball's outline, dotted, if it does not."""
-    across, up, off = plane.place(hint.centre_mm[None])[0]
+    across, up, off = plane.locate(hint.centre_mm[None])[0]
     radius = hint.diameter_mm / 2
     shadow = abs(off) >= radius
     axes.add_patch(

@@ -7,26 +7,21 @@ from voxhint.measure.compare import Comparison, Difference
 from voxhint.measure.score import CaseScore
 from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
 from voxhint.review.facts import LabelVolume, TagRanking
-from voxhint.review.markup import (
-    Cell,
-    between,
-    fold,
-    number,
-    paragraph,
-    share,
-    table,
-    with_interval,
-)
+from voxhint.review.tables import Cell, Table, between, number, share, with_interval
 
-_EMPTY_IN_SHORT = (
+EMPTY_IN_SHORT = (
     "A label that is in the image but missing from the mask counts as 0 overlap and as an error "
     "as large as the image. Images that truly lack the label are left out of these means; there, "
     "false alarms are counted in millilitres."
 )
 
 
-def tell_scores(scores: ScoreTable) -> str:
-    """Return the table of labels, the policy in a sentence, and the policy in full."""
+_BINS = 20
+_MOST_ROWS = 300
+
+
+def tell_scores(scores: ScoreTable) -> Table:
+    """Return the table of labels."""
     tolerance = f"{scores.tolerance_mm:g} mm"
     head = [
         "label", "Dice", f"surface Dice at {tolerance}", "HD95 (mm)", "mean surface distance (mm)",
@@ -39,27 +34,34 @@ def tell_scores(scores: ScoreTable) -> str:
         "Masks against the truth: means over cases, 95 % intervals over subjects. Dice 1 is "
         "perfect, 0 is no overlap; HD95 is the distance that 95 % of the surface keeps to."
     )
-    return (
-        table(caption, head, rows)
-        + paragraph(_EMPTY_IN_SHORT)
-        + _tell_absent(scores)
-        + fold("How exactly these numbers were made", paragraph(scores.policy))
-    )
+    return Table(caption, head, rows)
 
 
-def tell_cases(scores: ScoreTable) -> str:
-    """Return the table of every case and label, closed."""
+def tell_spread(scores: ScoreTable) -> Mapping[str, list[int]]:
+    """Return for each label how many cases lie in each twentieth of Dice, from 0 to 1."""
+    spread = {label: [0] * _BINS for label in scores.labels}
+    for row in scores.cases:
+        if row.dice is not None and row.label in spread:
+            spread[row.label][min(int(row.dice * _BINS), _BINS - 1)] += 1
+    return spread
+
+
+def tell_cases(scores: ScoreTable) -> Table:
+    """Return a line per case and label, the lowest Dice first; of very many only the lowest."""
     head = [
         "case", "label", "Dice", "surface Dice", "HD95 (mm)", "mean distance (mm)", "truth (mL)",
         "mask (mL)", "note",
     ]  # fmt: skip
-    rows = [_case_row(row) for row in scores.cases]
-    count = len({row.case for row in scores.cases})
-    return fold(f"Every case ({count})", table("One line per case and label.", head, rows))
+    ranked = sorted(scores.cases, key=lambda row: 2.0 if row.dice is None else row.dice)
+    rows = [_case_row(row) for row in ranked[:_MOST_ROWS]]
+    caption = "One line per case and label, the lowest Dice first."
+    if len(ranked) > _MOST_ROWS:
+        caption += f" These are {_MOST_ROWS} of {len(ranked)} lines; scores.json has all of them."
+    return Table(caption, head, rows)
 
 
-def tell_comparison(comparison: Comparison) -> str:
-    """Return what differs from other masks of the same cases, label by label."""
+def tell_comparison(comparison: Comparison) -> tuple[Table, list[str]]:
+    """Return what differs from other masks of the same cases, and why a label has no test."""
     head = [
         "label", "Dice", "surface Dice", "HD95 (mm)", "mean surface distance (mm)",
         "p (Dice)", "p corrected", "subjects",
@@ -76,18 +78,18 @@ def tell_comparison(comparison: Comparison) -> str:
             ]
         )  # fmt: skip
         if dice.note is not None:
-            notes.append(paragraph(f"{label}: no test; {dice.note}."))
+            notes.append(f"{label}: no test; {dice.note}.")
     caption = (
         f"These masks minus {comparison.against}, case by case: mean difference and its 95 % "
         "interval over subjects. More Dice and less distance is better. p: two-sided Wilcoxon "
         "signed-rank test on subject means; corrected for the number of labels after Holm."
     )
-    return table(caption, head, rows) + "".join(notes)
+    return Table(caption, head, rows), notes
 
 
 def tell_predictor(
     predictor: Mapping[str, TagRanking], specificity: float | None, origin: Mapping[str, str] | None
-) -> str:
+) -> tuple[Table, str]:
     """Return how well a predictor tells which images hold a label, and what follows for masks.
 
     Args:
@@ -95,8 +97,6 @@ def tell_predictor(
         specificity: Share of the training images tagged absent that it is to call absent.
         origin: What the predictor is, if it was not trained on this study.
     """
-    if not predictor:
-        return ""
     rows = [_ranking_row(label, told, origin) for label, told in predictor.items()]
     head = ["label", "AUC", "with the label", "without", "subjects", "measured on"]
     caption = (
@@ -114,10 +114,10 @@ def tell_predictor(
         f"at least as high {source}. That is no diagnosis: an image that passes may well lack the "
         "label. A label is not gated if it is tagged absent in ranges of slices alone."
     )
-    return table(caption, head, rows) + paragraph(gate)
+    return Table(caption, head, rows), gate
 
 
-def tell_volumes(volumes: Mapping[str, LabelVolume]) -> str:
+def tell_volumes(volumes: Mapping[str, LabelVolume]) -> Table:
     """Return how large each label came out of its hints."""
     rows: list[list[object]] = [
         [name, number(one.label, 2), number(one.hints_span, 2), one.cases]
@@ -128,15 +128,15 @@ def tell_volumes(volumes: Mapping[str, LabelVolume]) -> str:
         "that show it, and the volume that its hints span. Far more than that is a label that ran "
         "away; far less, one that its hints do not fill."
     )
-    return table(caption, ["label", "volume (mL)", "spanned by hints (mL)", "cases"], rows)
+    return Table(caption, ["label", "volume (mL)", "spanned by hints (mL)", "cases"], rows)
 
 
-def tell_weights(weights: Mapping[str, Mapping[str, str]]) -> str:
+def tell_weights(weights: Mapping[str, Mapping[str, str]]) -> Table:
     """Return which networks were not trained on the study, their terms, and whom to name."""
     keys = ("name", "licence", "data", "attribution", "source")
     rows = [[part, *(told.get(key) for key in keys)] for part, told in weights.items()]
     caption = "Networks that were not trained on this study. Keep to their terms, and name them."
-    return table(caption, ["network", *keys], rows)
+    return Table(caption, ["network", *keys], rows)
 
 
 def _ranking_row(label: str, told: TagRanking, origin: Mapping[str, str] | None) -> list[object]:
@@ -171,8 +171,8 @@ def _overall_row(overall: OverallSummary) -> list[object]:
     ]  # fmt: skip
 
 
-def _tell_absent(scores: ScoreTable) -> str:
-    """Return the table of false alarms, or nothing if every truth holds every label."""
+def tell_absent(scores: ScoreTable) -> Table:
+    """Return the table of false alarms; it has no rows if every truth holds every label."""
     rows: list[list[object]] = [
         [
             name, share(summary.fired), with_interval(summary.false_positive_ml, 2),
@@ -187,7 +187,7 @@ def _tell_absent(scores: ScoreTable) -> str:
         "Cases whose truth lacks the label: share of masks that show it all the same, and how much "
         "of it. 'Dice, all cases' counts such a case as 1 if its mask is empty and as 0 if not."
     )
-    return table(caption, head, rows)
+    return Table(caption, head, rows)
 
 
 def _case_row(row: CaseScore) -> list[object]:

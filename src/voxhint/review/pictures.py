@@ -1,84 +1,89 @@
-"""One case as a picture: image, hints, soft label, mask and truth side by side."""
+"""One case as pictures: image, hints, soft label, mask, truth and doubt, slice by slice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 
 from voxhint.core.colours import colour_of
-from voxhint.core.labels import LabelSet
+from voxhint.core.grid import Grid
 from voxhint.core.volume import Mask, SoftLabel, Volume
-from voxhint.review.marks import PALE, draw_hints, draw_outline, write_on
-from voxhint.review.plane import Plane, View
-from voxhint.review.scene import Scene, choose_plane
+from voxhint.review.facts import Panel, Slices
+from voxhint.review.marks import draw_hints, draw_outline, fill
+from voxhint.review.plane import Plane
+from voxhint.review.scene import Scene, choose_planes
 
 Painter = Callable[[Axes, Plane], None]
 
-_PANEL_INCHES = 2.4
-_GAP_INCHES = 0.06
-_HEAD_INCHES = 0.28
-_FOOT_INCHES = 0.32
-_DOTS_PER_INCH = 110
-_FLAT = 0.35
-_FLATTEST = 0.12  # a row of pictures flatter than this shows nothing
+_WIDTH = 264  # pixels of a panel
+_DOTS_PER_INCH = 100
+_QUALITY = 70  # of WebP, of 100
+_FLATTEST = 0.12  # a picture flatter than this shows nothing
 _TALLEST = 1.8
-_DARK = "#15181c"
 _LUNG_HU = (-1000.0, 300.0)
 _SOFT_TISSUE_HU = (-160.0, 240.0)
 _AIRY_HU = -400.0
 _GONE = LinearSegmentedColormap.from_list("gone", ["#58b4ff", "#000000", "#ff7a45"])
+_DOUBT = ListedColormap([(1.0, 0.25, 0.85, 0.65 * step / 99) for step in range(100)])
 _FULL = 0.5  # of the grey range: a difference of this size has the strongest colour
 _RULERS_MM = (100, 50, 20, 10, 5, 2, 1)
+_SMOOTH = "bicubic"
 
 
-def draw_case(scene: Scene, *, views: Sequence[View] = ("axial", "coronal")) -> bytes:
-    """Draw a case, one row per view, one panel for each thing the scene holds.
+def draw_case(scene: Scene, *, most: int = 7) -> tuple[Slices, ...]:
+    """Draw a case as axial slices and a coronal one.
 
     Args:
         scene: What to show.
-        views: From where to look; a view in which the image is nearly a line is left out.
+        most: How many axial slices at most.
 
     Returns:
-        A PNG.
+        Each view; one in which the image is nearly a line is left out.
     """
-    panels = _panels(scene)
-    planes = [choose_plane(scene, view) for view in views]
-    planes = [plane for plane in planes if _height(plane) >= _FLATTEST] or planes[:1]
-    tall = [min(max(_height(plane), _FLATTEST), _TALLEST) * _PANEL_INCHES for plane in planes]
-    size = (
-        len(panels) * (_PANEL_INCHES + _GAP_INCHES) + _GAP_INCHES,
-        _HEAD_INCHES + sum(tall) + len(tall) * _GAP_INCHES + _FOOT_INCHES,
+    chosen = [choose_planes(scene, "axial", most=most), choose_planes(scene, "coronal", most=1)]
+    thick = [view for view in chosen if _height(view[0][0]) >= _FLATTEST] or chosen[:1]
+    return tuple(_draw_view(scene, planes, best) for planes, best in thick)
+
+
+def _draw_view(scene: Scene, planes: tuple[Plane, ...], best: int) -> Slices:
+    first = planes[0]
+    height = round(_WIDTH * min(max(_height(first), _FLATTEST), _TALLEST))
+    left, right, _, _ = first.extent_mm
+    ruler = next((mm for mm in _RULERS_MM if mm <= (right - left) / 4), _RULERS_MM[-1])
+    return Slices(
+        view=first.view,
+        places=tuple(plane.place for plane in planes),
+        best=best,
+        letters=first.letters,
+        shape=(_WIDTH, height),
+        ruler_mm=ruler,
+        ruler_share=min(ruler / max(right - left, 1e-6), 1.0),
+        panels=tuple(
+            Panel(title, _draw_strip(scene.image, planes, paint, height))
+            for title, paint in _panels(scene)
+        ),
     )
-    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, facecolor=_DARK)
-    top = size[1] - _HEAD_INCHES
-    for row, (plane, height) in enumerate(zip(planes, tall, strict=True)):
-        top -= height
-        for column, (title, paint) in enumerate(panels):
-            left = _GAP_INCHES + column * (_PANEL_INCHES + _GAP_INCHES)
-            frame = (left / size[0], top / size[1], _PANEL_INCHES / size[0], height / size[1])
-            axes = figure.add_axes(frame)
-            _draw_panel(axes, plane, scene.image, paint)
-            if row == 0:
-                axes.set_title(title, color=PALE, fontsize=10, pad=5)
-            if (row, column) == (0, 0):
-                _draw_ruler(axes, plane)
-        top -= _GAP_INCHES
-    _write_foot(figure, scene.names)
-    return as_png(figure)
 
 
-def as_png(figure: Figure) -> bytes:
-    """Return a figure as a PNG; the same figure gives the same bytes."""
+def _draw_strip(image: Volume, planes: tuple[Plane, ...], paint: Painter, height: int) -> bytes:
+    """Return one panel of all slices, one below the other."""
+    size = (_WIDTH / _DOTS_PER_INCH, len(planes) * height / _DOTS_PER_INCH)
+    figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, facecolor="black")
+    for row, plane in enumerate(planes):
+        bottom = 1 - (row + 1) / len(planes)
+        axes = figure.add_axes((0, bottom, 1, 1 / len(planes)))
+        _draw_slice(axes, plane, image, paint)
+    return _as_webp(figure)
+
+
+def _as_webp(figure: Figure) -> bytes:
+    """Return a figure as a small picture; the same figure gives the same bytes."""
     target = BytesIO()
-    figure.savefig(
-        target, format="png", facecolor=figure.get_facecolor(), metadata={"Software": None}
-    )
+    figure.savefig(target, format="webp", pil_kwargs={"quality": _QUALITY, "method": 4})
     return target.getvalue()
 
 
@@ -108,35 +113,40 @@ def _height(plane: Plane) -> float:
 def _panels(scene: Scene) -> list[tuple[str, Painter]]:
     """Return what is shown of a scene: titles, and what is painted over the image."""
     panels: list[tuple[str, Painter]] = [("image", _draw_nothing)]
-    hints, soft, mask, truth = scene.hints, scene.soft, scene.mask, scene.truth
+    hints, soft, mask, truth, unsure = (
+        scene.hints,
+        scene.soft,
+        scene.mask,
+        scene.truth,
+        scene.unsure,
+    )
     if scene.without is not None:
         without = scene.without
         panels += [
-            ("without", lambda axes, plane: _draw_without(axes, plane, scene.image, without)),
+            ("without the label",
+             lambda axes, plane: _draw_without(axes, plane, scene.image, without)),
             ("difference", lambda axes, plane: _draw_difference(axes, plane, scene.image, without)),
-        ]
+        ]  # fmt: skip
     if hints:
-        panels.append(
-            ("hints", lambda axes, plane: draw_hints(axes, plane, hints, scene.names)),
-        )
+        panels.append(("hints", lambda axes, plane: draw_hints(axes, plane, hints, scene.names)))
     if soft is not None:
         panels.append(("soft label", lambda axes, plane: _draw_soft(axes, plane, soft)))
     if mask is not None:
-        panels.append(
-            ("mask" if truth is None else "mask (truth dashed)",
-             lambda axes, plane: _draw_mask(axes, plane, mask, truth)),
-        )  # fmt: skip
+        title = "mask" if truth is None else "mask, truth dashed"
+        panels.append((title, lambda axes, plane: _draw_mask(axes, plane, mask, truth)))
     if truth is not None:
         panels.append(("truth", lambda axes, plane: _draw_mask(axes, plane, truth, None)))
+    if unsure is not None:
+        panels.append(("doubt", lambda axes, plane: _draw_doubt(axes, plane, *unsure)))
     return panels
 
 
-def _draw_panel(axes: Axes, plane: Plane, image: Volume, paint: Painter) -> None:
+def _draw_slice(axes: Axes, plane: Plane, image: Volume, paint: Painter) -> None:
     shown = plane.sample(image.voxels, image.grid, outside=float(image.voxels.min()))
     low, high = grey_range(image, shown)
     axes.imshow(
         shown, cmap="gray", vmin=low, vmax=high, extent=plane.extent_mm, origin="lower",
-        interpolation="nearest",
+        interpolation=_SMOOTH,
     )  # fmt: skip
     paint(axes, plane)
     left, right, bottom, top = plane.extent_mm
@@ -145,11 +155,6 @@ def _draw_panel(axes: Axes, plane: Plane, image: Volume, paint: Painter) -> None
     axes.set_aspect("equal", adjustable="box")
     axes.set_facecolor("black")
     axes.set_axis_off()
-    middle = 0.5 if _height(plane) > _FLAT else 0.9  # letters must not hide a flat picture
-    places = ((0.02, 0.5), (0.98, 0.5), (middle, 0.98), (middle, 0.02))
-    aligned = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
-    for letter, place, (across, up) in zip(plane.letters, places, aligned, strict=True):
-        write_on(axes, place, letter, ha=across, va=up)
 
 
 def _draw_nothing(_axes: Axes, _plane: Plane) -> None:
@@ -162,7 +167,7 @@ def _draw_without(axes: Axes, plane: Plane, image: Volume, without: Volume) -> N
     shown = plane.sample(without.voxels, without.grid, outside=float(without.voxels.min()))
     axes.imshow(
         shown, cmap="gray", vmin=low, vmax=high, extent=plane.extent_mm, origin="lower",
-        interpolation="nearest",
+        interpolation=_SMOOTH,
     )  # fmt: skip
 
 
@@ -174,7 +179,7 @@ def _draw_difference(axes: Axes, plane: Plane, image: Volume, without: Volume) -
     full = _FULL * (high - low)
     axes.imshow(
         gone, cmap=_GONE, vmin=-full, vmax=full, extent=plane.extent_mm, origin="lower",
-        interpolation="nearest",
+        interpolation=_SMOOTH,
     )  # fmt: skip
 
 
@@ -183,7 +188,7 @@ def _draw_soft(axes: Axes, plane: Plane, soft: SoftLabel) -> None:
     probs = np.stack([plane.sample(one, soft.grid, outside=0) for one in soft.probs])
     trust = np.stack([plane.sample(one, soft.grid, outside=0) for one in soft.trust])
     axes.imshow(
-        _heat(probs, trust), extent=plane.extent_mm, origin="lower", interpolation="nearest"
+        _heat(probs, trust), extent=plane.extent_mm, origin="lower", interpolation="bilinear"
     )
 
 
@@ -205,11 +210,8 @@ def _heat(
 
 def _draw_mask(axes: Axes, plane: Plane, mask: Mask, truth: Mask | None) -> None:
     ids: Shaped[np.ndarray, "up across"] = plane.sample(mask.ids, mask.grid, outside=0)
-    paint = np.zeros((*ids.shape, 4))
     for number, value in enumerate(mask.names.ids[1:], start=1):
-        paint[ids == value] = (*to_rgb(colour_of(number)), 0.3)
-    axes.imshow(paint, extent=plane.extent_mm, origin="lower", interpolation="nearest")
-    for number, value in enumerate(mask.names.ids[1:], start=1):
+        fill(axes, plane, ids == value, colour=colour_of(number))
         draw_outline(axes, plane, ids == value, colour=colour_of(number))
     if truth is not None:
         drawn = plane.sample(truth.ids, truth.grid, outside=0)
@@ -217,26 +219,10 @@ def _draw_mask(axes: Axes, plane: Plane, mask: Mask, truth: Mask | None) -> None
             draw_outline(axes, plane, drawn == value, colour="white", style="dashed")
 
 
-def _draw_ruler(axes: Axes, plane: Plane) -> None:
-    """Draw a bar of round length in the lower left corner; it holds for all panels."""
-    left, right, bottom, top = plane.extent_mm
-    length = next((mm for mm in _RULERS_MM if mm <= (right - left) / 4), _RULERS_MM[-1])
-    start, height = right - 0.06 * (right - left), bottom + 0.05 * (top - bottom)
-    rim = [withStroke(linewidth=4, foreground="black")]
-    axes.plot([start, start - length], [height] * 2, color=PALE, linewidth=2, path_effects=rim)
-    write_on(axes, (0.06, 0.07), f"{length} mm", fontsize=8, va="bottom")
-
-
-def _write_foot(figure: Figure, names: LabelSet) -> None:
-    """Name the labels by colour."""
-    patches = [
-        Patch(color=colour_of(number), label=f" {name}")  # matplotlib drops a leading underscore
-        for number, name in enumerate(names.names)
-    ]
-    legend = figure.legend(
-        handles=patches[1:], loc="lower left", ncols=len(patches), frameon=False, fontsize=9,
-        labelcolor=PALE, bbox_to_anchor=(0, 0), borderaxespad=0.2, handlelength=1,
-        handletextpad=0.4,
+def _draw_doubt(axes: Axes, plane: Plane, unsure: Float32[np.ndarray, "i j k"], grid: Grid) -> None:
+    """Lay doubt over the image: the brighter, the less sure the network is."""
+    shown = plane.sample(unsure, grid, outside=0)
+    axes.imshow(
+        shown, cmap=_DOUBT, vmin=0, vmax=1, extent=plane.extent_mm, origin="lower",
+        interpolation="bilinear",
     )  # fmt: skip
-    for text in legend.get_texts():
-        text.set_parse_math(False)

@@ -48,6 +48,14 @@ class Plane:
         return float(self.grid.spacing_mm[_AXES[self.view][2]])
 
     @property
+    def place(self) -> str:
+        """Return where the middle of the layer lies, in words."""
+        middle = (np.array(self.grid.shape, np.float64)[None] - 1) / 2
+        through = _AXES[self.view][2]
+        middle[0, through] = self.index
+        return f"{'xyz'[through]} = {self.grid.to_world(middle)[0, through]:.0f} mm"
+
+    @property
     def extent_mm(self) -> tuple[float, float, float, float]:
         """Return the outer edges of the voxels shown: across from, to, up from, to."""
         across_axis, up_axis, _ = _AXES[self.view]
@@ -78,7 +86,7 @@ class Plane:
         values[within] = array[tuple(index[within].T)]
         return values.reshape(self.up[1] - self.up[0], self.across[1] - self.across[0])
 
-    def place(self, world_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
+    def locate(self, world_mm: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 3"]:
         """Return where places appear: across, up, and signed distance from the plane, in mm."""
         moved = self.grid.to_index(world_mm)
         moved[:, _AXES[self.view][2]] -= self.index

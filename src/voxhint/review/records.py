@@ -95,6 +95,23 @@ def read_weights(path: Path) -> Mapping[str, Mapping[str, str]]:
         raise BadFileError(msg) from error
 
 
+def read_findings(path: Path) -> Mapping[str, float]:
+    """Read how likely each image holds a label, as an image-level classifier tells.
+
+    Args:
+        path: A table with the columns `case` and `probability`.
+
+    Returns:
+        By case, the highest probability over labels; cases without one are left out.
+    """
+    found: dict[str, float] = {}
+    for row in csv.DictReader(_text(path).splitlines()):
+        case, chance = row.get("case"), _number(row.get("probability"))
+        if case and chance is not None:
+            found[case] = max(found.get(case, 0.0), chance)
+    return found
+
+
 def read_volumes(path: Path) -> Mapping[str, LabelVolume]:
     """Read how large labels came out of their hints.
 

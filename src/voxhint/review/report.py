@@ -1,30 +1,25 @@
 """One static page that tells a reader what was done and how good it is."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from voxhint.review.curves import draw_learning, outlook
-from voxhint.review.facts import Picture, RunFacts
-from voxhint.review.markup import (
-    duration,
-    flatten,
-    fold,
-    listing,
-    page,
-    paragraph,
-    picture,
-    section,
-    table,
-    text,
-)
+from voxhint.review.facts import RunFacts
 from voxhint.review.numbers import (
+    EMPTY_IN_SHORT,
+    tell_absent,
     tell_cases,
     tell_comparison,
     tell_predictor,
     tell_scores,
+    tell_spread,
     tell_volumes,
     tell_weights,
 )
+from voxhint.review.tables import Table, duration, flatten
 
 _ENDED = {
     "settled": "It ended because hints kept aside no longer got better.",
@@ -35,18 +30,7 @@ RESEARCH_ONLY = (
     "For research use only. This is not a medical device: neither the masks nor the numbers may "
     "guide the care of a patient."
 )
-_TEST_GUIDE = (
-    "The patient's right is at the left of each picture. Masks are filled, the truth is dashed."
-)
-_WITHOUT_GUIDE = (
-    "Each image beside what it would be without the label, as networks see it: no scan of a "
-    "patient. In the difference, orange is what went away, and blue is what came."
-)
-_TRAINING_GUIDE = (
-    "The patient's right is at the left of each picture. Points drawn small and hollow, and boxes "
-    "and circles drawn dotted, lie beside the layer shown. In the soft label, colour is a likely "
-    "label, dark is likely background, and the image shows through where nothing is known."
-)
+_MOST_LINES = 40  # of one list
 
 
 def write_report(run: RunFacts) -> str:
@@ -58,23 +42,56 @@ def write_report(run: RunFacts) -> str:
     Returns:
         The text of `report.html`.
     """
-    title = f"voxhint: {run.name}"
-    return page(
-        title,
-        f"<header>\n<h1>{text(title)}</h1>\n{paragraph(RESEARCH_ONLY, kind='notice')}</header>\n",
-        section("In short", *(paragraph(line, kind="lead") for line in _in_short(run))),
-        _scores(run),
-        _pictures("Test cases", _TEST_GUIDE, run.test_pictures),
-        _pictures("From hints to masks: training cases", _TRAINING_GUIDE, run.training_pictures),
-        _pictures(
-            "Without what tags name: training cases", _WITHOUT_GUIDE, run.counterfactual_pictures
-        ),
-        section("What hints became", tell_volumes(run.volumes)) if run.volumes else "",
-        _predictor(run),
-        _learning(run),
-        _warnings(run),
-        section("What was done", _steps(run), _settings(run)),
+    pages = Environment(
+        loader=PackageLoader("voxhint.review", "page"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
     )
+    pages.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    scores = run.scores
+    text = pages.get_template("report.html").render(
+        run=run,
+        title=f"voxhint: {run.name}",
+        research_only=RESEARCH_ONLY,
+        in_short=_in_short(run),
+        figures=_figures(run),
+        scores=None if scores is None else tell_scores(scores),
+        spread={} if scores is None else tell_spread(scores),
+        absent=None if scores is None else tell_absent(scores),
+        cases=None if scores is None else tell_cases(scores),
+        policy=None if scores is None else (EMPTY_IN_SHORT, scores.policy),
+        compared=None if scores is None or not scores.compare else tell_comparison(scores.compare),
+        volumes=tell_volumes(run.volumes),
+        predictor=_predictor(run),
+        weights=tell_weights(run.weights),
+        curve=draw_learning(run.history),
+        plan=Table("The plan the network follows.", ["setting", "value"], flatten(run.plan or {})),
+        lists=_lists(run),
+        steps=_steps(run),
+        facts=_facts(run),
+        settings=Table(
+            "As resolved from recipe, flags and defaults.",
+            ["name", "value"],
+            _pairs(run.made, "config"),
+        ),
+    )
+    return text.lstrip()
+
+
+def _figures(run: RunFacts) -> list[tuple[str, str]]:
+    """Return the numbers that a reader looks for first, and what they are."""
+    figures: list[tuple[str, str]] = []
+    if run.scores is not None and run.scores.overall.dice.mean is not None:
+        dice = run.scores.overall.dice
+        span = "" if dice.low is None else f", 95 % interval {dice.low:.3f} to {dice.high:.3f}"
+        figures.append((f"{dice.mean:.3f}", f"mean Dice{span}"))
+    figures += [(str(count), what) for what, count in run.counts.items() if count]
+    seconds = [value for _, value in _numbers(_mapping(run.made, "seconds"))]
+    if seconds:
+        figures.append((duration(sum(seconds)), "all steps together"))
+    return figures
 
 
 def _in_short(run: RunFacts) -> list[str]:
@@ -119,58 +136,37 @@ def _tell_result(run: RunFacts) -> str:
     )
 
 
-def _scores(run: RunFacts) -> str:
-    if run.scores is None:
-        return ""
-    compared = run.scores.compare
-    return section("How good the masks are", tell_scores(run.scores), tell_cases(run.scores)) + (
-        "" if compared is None else section("Compared with other masks", tell_comparison(compared))
-    )
-
-
-def _pictures(title: str, guide: str, pictures: Sequence[Picture]) -> str:
-    if not pictures:
-        return ""
-    shown = (picture(one.png, alt=one.alt, caption=one.caption) for one in pictures)
-    return section(title, paragraph(guide, kind="quiet"), *shown)
-
-
-def _predictor(run: RunFacts) -> str:
+def _predictor(run: RunFacts) -> tuple[Table, str] | None:
     told = _mapping(_mapping(run.made, "config"), "label").get("presence_specificity")
     specificity = told if isinstance(told, float) else None
-    told = tell_predictor(run.predictor, specificity, run.weights.get("predictor"))
-    return section("What images hold, learnt from tags", told, tell_weights(run.weights))
+    if not run.predictor:
+        return None
+    return tell_predictor(run.predictor, specificity, run.weights.get("predictor"))
 
 
-def _learning(run: RunFacts) -> str:
-    drawn = draw_learning(run.history)
-    curve = ""
-    if drawn is not None:
-        curve = picture(
-            drawn,
-            alt="Curves of the training loss and the score on hints kept aside over training steps",
-            caption="How training went. The score on hints kept aside never looks at the truth.",
-        )
-    plan = table("The plan the network follows.", ["setting", "value"], flatten(run.plan or {}))
-    return section("How the network learnt", curve, fold("The plan in full", plan))
-
-
-def _warnings(run: RunFacts) -> str:
-    skipped = [_told(item) for item in _sequence(run.made, "skipped")]
-    warnings = [_told(item) for item in _sequence(run.made, "warnings")]
-    parts: list[str] = []
-    for words, items in (
-        ("Cases set aside:", skipped),
-        ("Warnings:", warnings),
+def _lists(run: RunFacts) -> list[tuple[str, list[str]]]:
+    """Return what was set aside, warned of, or left out; long lists are cut and say so."""
+    lists = (
+        ("Cases set aside:", [_told(item) for item in _sequence(run.made, "skipped")]),
+        ("Warnings:", [_told(item) for item in _sequence(run.made, "warnings")]),
         ("Left out of this report:", list(run.problems)),
-    ):
-        if items:
-            parts += [paragraph(words), listing(items)]
-    return section("Skipped cases and warnings", *parts)
+    )
+    return [(words, _cut(lines)) for words, lines in lists if lines]
 
 
-def _steps(run: RunFacts) -> str:
+def _cut(lines: list[str]) -> list[str]:
+    more = len(lines) - _MOST_LINES
+    if more <= 0:
+        return lines
+    return [*lines[:_MOST_LINES], f"and {more} more; made.json has them all"]
+
+
+def _steps(run: RunFacts) -> Table:
     rows = [(name, duration(value)) for name, value in _numbers(_mapping(run.made, "seconds"))]
+    return Table("Time taken by each step.", ["step", "time"], rows)
+
+
+def _facts(run: RunFacts) -> Table:
     peak = run.made.get("peak_ram_mb")
     facts: list[tuple[str, str]] = [
         (words, str(run.made[key]))
@@ -180,20 +176,7 @@ def _steps(run: RunFacts) -> str:
     if isinstance(peak, int | float):
         facts.append(("most memory used", f"{peak / 1024:.1f} GB"))
     facts += [(f"{name} version", version) for name, version in _pairs(run.made, "versions")]
-    return table("Time taken by each step.", ["step", "time"], rows) + table(
-        "What the numbers depend on.", ["fact", "value"], facts
-    )
-
-
-def _settings(run: RunFacts) -> str:
-    parts = (
-        fold(title, table(caption, ["name", "value"], _pairs(run.made, key)))
-        for key, title, caption in (
-            ("config", "Every setting", "As resolved from recipe, flags and defaults."),
-            ("inputs", "Fingerprints of the input", "A changed file changes its fingerprint."),
-        )
-    )
-    return "".join(parts)
+    return Table("What the numbers depend on.", ["fact", "value"], facts)
 
 
 def _mapping(made: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Shaped
+from jaxtyping import Bool, Float32, Float64, Shaped
 
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
@@ -40,23 +40,42 @@ class Scene:
 
     mask: Mask | None = None
     truth: Mask | None = None
+    unsure: tuple[Float32[np.ndarray, "i j k"], Grid] | None = None
+    """How unsure the network is of each voxel, 0 to 1."""
+
     without: Volume | None = None
     """The image as it would be without what tags name, on the same grid."""
 
 
-def choose_plane(scene: Scene, view: View) -> Plane:
-    """Find the layer that shows most of every label's object and hints.
+def choose_planes(scene: Scene, view: View, *, most: int) -> tuple[tuple[Plane, ...], int]:
+    """Find the slice that shows most of every label's object and hints, and slices around it.
 
     Args:
         scene: The case.
         view: From where to look.
+        most: How many slices at most.
 
     Returns:
-        The layer with the largest sum of objects' and hints' shares (the middle one if there are
-        none), cut to the objects' surroundings.
+        Slices in order through all that is worth seeing, cut to its surroundings, and which of
+        them is best: the one with the largest sum of objects' and hints' shares, or the middle one
+        if there are none.
     """
     grid = scene.image.grid.turned(scene.image.grid.turn_to_ras())
     axis = through_axis(view)
+    worth, middle = _worth(scene, grid, axis)
+    nearest = np.abs(np.arange(len(worth)) - middle)
+    best = int(np.lexsort((nearest, -worth))[0])
+    shown = np.flatnonzero(worth) if worth.any() else np.arange(len(worth))
+    chosen = np.linspace(shown[0], shown[-1], min(most, shown[-1] - shown[0] + 1)).round()
+    chosen[np.abs(chosen - best).argmin()] = best
+    spans = _surroundings(scene, grid)
+    indices = np.unique(chosen.astype(int))
+    planes = tuple(plane_at(grid, view, int(index), spans) for index in indices)
+    return planes, int(np.flatnonzero(indices == best)[0])
+
+
+def _worth(scene: Scene, grid: Grid, axis: int) -> tuple[Float64[np.ndarray, " n"], float]:
+    """Return how much each slice shows, and where the middle of it lies."""
     layers = grid.shape[axis]
     worth = np.zeros(layers)
     centres: list[float] = []
@@ -67,10 +86,7 @@ def choose_plane(scene: Scene, view: View) -> Plane:
             count = np.bincount(inside, minlength=layers)
             worth += sight.worth * np.sqrt(count / count.max())
             centres.append(float(np.median(inside)))
-    middle = float(np.mean(centres)) if centres else (layers - 1) / 2
-    nearest = np.abs(np.arange(layers) - middle)
-    index = int(np.lexsort((nearest, -worth))[0])
-    return plane_at(grid, view, index, _surroundings(scene, grid))
+    return worth, float(np.mean(centres)) if centres else (layers - 1) / 2
 
 
 def _surroundings(scene: Scene, grid: Grid) -> tuple[Span, Span, Span]:
