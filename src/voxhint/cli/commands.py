@@ -209,27 +209,34 @@ class Predict:
     """What `voxhint train` or `voxhint run` wrote."""
 
     images: Positional[Path]
-    """A folder of CASE_CCCC images, like `imagesTs`."""
+    """A folder of CASE_CCCC images, like `imagesTs`; or one image, DICOM series, or zip of one."""
 
-    out: Path
-    """Folder for CASE.nii.gz."""
+    out: Path | None = None
+    """Folder for CASE.nii.gz; NAME-masks beside the images if not given."""
+
+    to: Literal["dicom-seg", "rtstruct"] | None = None
+    """Also write CASE.dcm, the mask on its DICOM series."""
 
     predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
     machine: OmitArgPrefixes[ImageMachine] = field(default_factory=ImageMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
+        from voxhint.files.images import image_stem
         from voxhint.verbs.predict import forecast_prediction, predict
+        from voxhint.verbs.send_back import require_series, write_objects
 
-        config = self.predict
+        config, images = self.predict, self.images.absolute()
         if self.machine.dry_run:
             yield from forecast_prediction(self.model, self.images, config, self.machine)
             return
-        yield str(
-            predict(
-                self.model, self.images, self.out, config=config, machine=self.machine, tell=tell
-            )
-        )
+        out = self.out or images.with_name(f"{image_stem(images).removesuffix('.zip')}-masks")
+        if self.to is not None:
+            require_series(self.model, images, to=self.to)
+        predict(self.model, images, out, config=config, machine=self.machine, tell=tell)
+        if self.to is not None:
+            write_objects(self.model, images, out, to=self.to)
+        yield str(out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,29 @@ def read_plan(path: Path) -> Plan:
         raise BadFileError(msg) from None
 
 
+def plan_of(folder: Path) -> Plan:
+    """Return the plan of a trained model.
+
+    Args:
+        folder: What `train` wrote, or a run that holds it in `model/`.
+    """
+    return read_plan(_inner(folder) / PLAN)
+
+
+def _inner(folder: Path) -> Path:
+    """Return the folder that holds the weights.
+
+    Raises:
+        BadFileError: There are none.
+    """
+    inner = folder / "model"
+    folder = inner if (inner / PLAN).exists() else folder
+    if not (folder / WEIGHTS).exists():
+        msg = f"{folder}: holds no trained model; name a folder that voxhint train has finished"
+        raise BadFileError(msg)
+    return folder
+
+
 def network_of(plan: Plan) -> nn.Module:
     """Return the network of a plan with fresh weights."""
     if plan.network == "probabilistic":
@@ -97,12 +120,8 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
     Raises:
         BadFileError: The folder holds no complete model, or one that was changed since.
     """
-    inner = folder / "model"
-    folder = inner if (inner / PLAN).exists() else folder
+    folder = _inner(folder)
     path = folder / WEIGHTS
-    if not path.exists():
-        msg = f"{folder}: holds no trained model; name a folder that voxhint train has finished"
-        raise BadFileError(msg)
     _require_as_trained(folder)
     plan = read_plan(folder / PLAN)
     try:

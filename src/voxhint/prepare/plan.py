@@ -130,6 +130,11 @@ class Plan:
         """Return the names of what the network sees, in order."""
         return self.views or self.channels
 
+    @property
+    def needed(self) -> int:
+        """Return how many channels every case must have."""
+        return len({*self.channels} - {*self.optional_channels})
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for `plan.json`."""
         return dataclasses.asdict(self)

@@ -22,6 +22,7 @@ from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
 from voxhint.files.study.layout import some
+from voxhint.files.study.loose import as_cases
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import Model, open_model, segmenter_of
 from voxhint.models.image_description import cases_for, description_of
@@ -62,11 +63,12 @@ def predict(
     machine: Machine,
     tell: Tell = silent,
 ) -> Path:
-    """Write a mask for every case in a folder of images.
+    """Write a mask for every image.
 
     Args:
         model: What `train` wrote, or a run that holds it.
-        images: A folder of CASE_CCCC files like `imagesTs`.
+        images: A folder of CASE_CCCC files like `imagesTs`; or one image, one DICOM series, or a
+            zip of one.
         out: Where CASE.nii.gz goes.
         config: What to write.
         machine: Device and threads.
@@ -76,16 +78,17 @@ def predict(
         The output folder.
     """
     opened = open_model(model, open_fabric(machine))
-    cases, told = cases_for(images, opened.plan)
-    warnings = (*opened.warnings, *told, *warnings_of(cases))
-    for warning in warnings:
-        tell("look at images", 1, 1, warning)
-    described = description_of(images)
-    inputs = {} if described is None else {NAME: hash_of([described])}
-    work = Work(cases=cases, inputs={"images": hash_of([images]), **inputs}, warnings=warnings)
-    study = images.parent if (images.parent / NAME).exists() else images
-    with locked(out, source=study):
-        return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
+    with as_cases(images, channels=opened.plan.needed) as folder:
+        cases, told = cases_for(folder, opened.plan)
+        warnings = (*opened.warnings, *told, *warnings_of(cases))
+        for warning in warnings:
+            tell("look at images", 1, 1, warning)
+        described = description_of(folder)
+        inputs = {} if described is None else {NAME: hash_of([described])}
+        work = Work(cases=cases, inputs={"images": hash_of([images]), **inputs}, warnings=warnings)
+        study = images.parent if (images.parent / NAME).exists() else images
+        with locked(out, source=study):
+            return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
 
 
 def forecast_prediction(
@@ -93,12 +96,13 @@ def forecast_prediction(
 ) -> Iterator[str]:
     """Yield what a prediction would do and need, measured on the first case; nothing is written."""
     opened = open_model(model, open_fabric(machine))
-    cases, _ = cases_for(images, opened.plan)
-    began = time.monotonic()
-    first = next(iter(cases.values()))
-    volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-    MaskMaker.of(opened, config, machine.seed).probabilities(volumes, {})
-    seconds = time.monotonic() - began
+    with as_cases(images, channels=opened.plan.needed) as folder:
+        cases, _ = cases_for(folder, opened.plan)
+        began = time.monotonic()
+        first = next(iter(cases.values()))
+        volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
+        MaskMaker.of(opened, config, machine.seed).probabilities(volumes, {})
+        seconds = time.monotonic() - began
     yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
     yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
 

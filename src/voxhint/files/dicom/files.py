@@ -74,6 +74,11 @@ def _foreign(path: Path) -> str:
     return "no DICOM" if head else "empty"
 
 
+def is_dicom(path: Path) -> bool:
+    """Return whether a file begins as DICOM does."""
+    return path.is_file() and not _foreign(path)
+
+
 def read_member(path: Path, name: str) -> Member:
     """Read the headers of a file, whatever it is.
 

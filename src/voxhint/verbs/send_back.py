@@ -1,0 +1,86 @@
+"""Masks of a prediction on DICOM, sent back as objects on their series in the same command."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from voxhint.core.errors import BadFileError, about
+from voxhint.files.codes import Segment, require_codes, segments_of
+from voxhint.files.description import NAME
+from voxhint.files.dicom.rtstruct import write_rtstruct
+from voxhint.files.dicom.segmentation import Origin, write_seg
+from voxhint.files.dicom.source import open_source
+from voxhint.files.images import read_ids
+from voxhint.files.study.loose import as_cases
+from voxhint.models.folder import plan_of
+from voxhint.models.image_description import cases_for
+from voxhint.prepare import Plan
+from voxhint.runs import record
+
+ObjectKind = Literal["dicom-seg", "rtstruct"]
+"""What of DICOM a mask becomes."""
+
+
+def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
+    """Refuse images whose masks could not go back into DICOM, before they are predicted.
+
+    Args:
+        model: What `train` wrote, or a run that holds it.
+        images: What is to be predicted.
+        to: What is wanted.
+
+    Raises:
+        BadFileError: An image is no DICOM series, or a label has no code.
+    """
+    plan = plan_of(model)
+    if to == "dicom-seg":
+        require_codes(_segments(images, plan))
+    with _series(images, plan) as series:
+        for case, folder in series.items():
+            if not folder.is_dir():
+                msg = f"case {case} is no DICOM series; leave --to out, or name a folder of slices"
+                raise BadFileError(msg)
+            with about(f"case {case}"):
+                _ = open_source(folder).headers
+
+
+def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> None:
+    """Write an object for each mask beside it; those that are there, and empty masks, are left.
+
+    Args:
+        model: What predicted.
+        images: What was predicted.
+        out: Where CASE.nii.gz lies and CASE.dcm goes.
+        to: What to write.
+    """
+    plan = plan_of(model)
+    segments = _segments(images, plan)
+    with _series(images, plan) as series:
+        for case, folder in series.items():
+            path, source = out / f"{case}.dcm", open_source(folder)
+            classes = source.ids(plan.labels.to_classes(read_ids(out / f"{case}.nii.gz")[0]))
+            if path.is_file() or not classes.any():
+                continue
+            with about(f"case {case}"):
+                if to == "rtstruct":
+                    write_rtstruct(path, classes, source, segments, hinted=False)
+                else:
+                    origin = Origin(hinted=False)
+                    write_seg(path, classes, source, segments, kind="binary", origin=origin)
+            record(out, path.name)
+
+
+@contextmanager
+def _series(images: Path, plan: Plan) -> Iterator[Mapping[str, Path]]:
+    """Give the first channel of each case, on whose grid its mask lies."""
+    with as_cases(images, channels=plan.needed) as folder:
+        cases = cases_for(folder, plan)[0]
+        yield {case: next(iter(by_channel.values())) for case, by_channel in cases.items()}
+
+
+def _segments(images: Path, plan: Plan) -> tuple[Segment, ...]:
+    """Return the segments, by the `codes.csv` of the study or beside the image if there is one."""
+    parent = images.absolute().parent
+    folder = parent if images.is_file() or (parent / NAME).exists() else images
+    return segments_of(plan.labels.foreground, folder)

@@ -1,0 +1,115 @@
+"""One command takes what a hospital gave and makes a mask of it, and an object to send back."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from tests.files.series import MARK, PATIENT, Series
+from tests.phantoms import scan, slanted_grid
+from tests.train.scenes import plan
+
+from voxhint.cli.main import main
+from voxhint.core import LabelSet
+from voxhint.files.images import read_grid, read_ids, write_image
+from voxhint.models.folder import network_of
+from voxhint.nets import weights_bytes
+
+PLAN = replace(
+    plan(),
+    labels=LabelSet(("background", "liver"), (0, 1)),
+    strides=((1, 1, 1), (2, 2, 2)),
+    kernels=((3, 3, 3), (3, 3, 3)),
+    features=(4, 8),
+)
+SERIES = Series(common={"FrameOfReferenceUID": "1.2.9"})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.manual_seed(0)
+    (folder / "plan.json").write_text(json.dumps(PLAN.to_json()))
+    (folder / "weights.safetensors").write_bytes(weights_bytes(network_of(PLAN)))
+    return folder
+
+
+def called(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words), "--device", "cpu"])
+    return int(ended.value.code or 0)
+
+
+def test_a_series_its_zip_and_its_frames_in_one_file_give_one_mask(
+    model: Path, tmp_path: Path
+) -> None:
+    folder = SERIES.write(tmp_path / "given" / MARK / "deep")
+    packed = shutil.make_archive(str(tmp_path / "given" / MARK), "zip", tmp_path / "given")
+    frames = tmp_path / "given" / "frames.dcm"
+    SERIES.enhanced().save_as(frames, enforce_file_format=True)
+    masks = []
+    for number, given in enumerate((folder, packed, frames)):
+        out = tmp_path / f"out{number}"
+        assert called("predict", model, given, "--out", out) == 0
+        ids, grid = read_ids(out / "case_001.nii.gz")
+        assert grid.same(read_grid(folder))
+        masks.append(ids)
+        for path in out.rglob("*"):
+            assert MARK.encode() not in path.read_bytes()
+    np.testing.assert_array_equal(masks[0], masks[1])
+    np.testing.assert_array_equal(masks[0], masks[2])
+
+
+def test_images_need_no_channel_number_where_the_model_knows_one_channel(
+    model: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        write_image(tmp_path / "images" / f"{name}.nii.gz", scan(slanted_grid(), 0))
+    alone = tmp_path / "images" / "a.nii.gz"
+    assert called("predict", model, alone) == 0
+    assert (tmp_path / "images" / "a-masks" / "a.nii.gz").is_file()
+    shutil.rmtree(tmp_path / "images" / "a-masks")
+    assert called("predict", model, tmp_path / "images", "--out", tmp_path / "out") == 0
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz")) == [
+        "a.nii.gz",
+        "b.nii.gz",
+    ]
+
+
+@pytest.mark.parametrize("target", ["dicom-seg", "rtstruct"])
+def test_an_object_of_the_patient_lies_beside_the_mask(
+    model: Path, tmp_path: Path, target: str
+) -> None:
+    folder = SERIES.write(tmp_path / "series")
+    words = ("predict", model, folder, "--out", tmp_path / "out", "--to", target)
+    assert called(*words) == 0
+    data = pydicom.dcmread(tmp_path / "out" / "case_001.dcm")
+    assert (data.PatientName, data.Modality) == (PATIENT, {"d": "SEG", "r": "RTSTRUCT"}[target[0]])
+    assert "case_001.dcm" in json.loads((tmp_path / "out" / "made.json").read_text())["outputs"]
+    assert called(*words) == 0
+    assert pydicom.dcmread(tmp_path / "out" / "case_001.dcm").SOPInstanceUID == data.SOPInstanceUID
+
+
+def test_what_cannot_be_sent_back_is_refused_before_it_is_predicted(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.nii.gz", scan(slanted_grid(), 0))
+    words = ("--out", tmp_path / "out", "--to", "dicom-seg")
+    assert called("predict", model, tmp_path / "a.nii.gz", *words) == 1
+    assert "case a is no DICOM series" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"PK\x05\x06", "is damaged"), (b"", "is damaged")])
+def test_a_damaged_zip_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, told: str
+) -> None:
+    (tmp_path / "x.zip").write_bytes(content)
+    assert called("predict", model, tmp_path / "x.zip", "--out", tmp_path / "out") == 1
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if "error" in one]
+    assert told in line
