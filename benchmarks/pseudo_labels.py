@@ -29,7 +29,7 @@ from voxhint.config import LabelConfig, Machine
 from voxhint.core.study import Study
 from voxhint.files.images import read_ids
 from voxhint.files.validate.study import open_study
-from voxhint.verbs.label import hinted_cases, plan_spread, soft_label
+from voxhint.propagate.study import label_case, plan_propagation
 
 KIND = re.compile(
     r"(?P<plain>[a-z]+(:\d+)?)(~(?P<mm>[\d.]+))?(-(?P<forgotten>\w+))?(?P<double>\*)?"
@@ -98,14 +98,12 @@ def config_of(method: str) -> LabelConfig:
 
 def scores(study: Study, truth: Path, design: set[str], config: LabelConfig) -> np.ndarray:
     """Return Dice and volume over true volume of each label, a row for each design case."""
-    hinted = hinted_cases(study)
-    spread = plan_spread(study, hinted, config=config, machine=Machine())
+    hinted = study.hinted
+    plan = plan_propagation(study, hinted, config=config, machine=Machine())
     rows = []
     for files in (files for files in hinted if files.name in design):
-        soft = soft_label(study, files, spread, config).soft
-        chances = soft.probs * (soft.trust > 0)
-        chances[0] = 1 - chances[1:].sum(0)  # whatever it is rather than these labels
-        found = chances.argmax(0)
+        soft = label_case(study, files, plan, config).soft
+        found = soft.largest_class()
         there = study.labels.to_classes(read_ids(truth / f"{files.name}.nii.gz")[0])
         row = []
         for number in range(1, len(study.labels.names)):

@@ -17,14 +17,14 @@ from scipy import ndimage
 from voxhint.config import LabelConfig
 from voxhint.core import Hint
 from voxhint.propagate import (
+    constraints_of,
     distance_caps,
-    gather_evidence,
     geodesic_mm,
     measure_marks,
-    soften,
+    propagate_hints,
 )
 from voxhint.propagate.geodesic import edge_cost
-from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, largest_class, made_up
+from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, made_up
 
 STEEP = 8.0  # edge weight of the control
 NEAR = 3  # voxels around hints, whose slopes are the unit
@@ -35,7 +35,7 @@ HEADS = ("shape", "slices", "hints", "soft", "nearest hint, 8", "nearest hint, 0
 def nearest(scan: Scan, hints: tuple[Hint, ...], edge_weight: float) -> UInt8[np.ndarray, "i j k"]:
     """Return the class of the hint that is nearest along ways that avoid edges."""
     grid = scan.image.grid
-    seeds = gather_evidence(grid, hints, scan.truth.names).proven > 0.5
+    seeds = constraints_of(grid, hints, scan.truth.names).proven > 0.5
     shown = np.asarray(seeds.any(0))
     steep = edge_cost([scan.image], np.asarray(ndimage.binary_dilation(shown, iterations=NEAR)))
     ways = [geodesic_mm(places, steep, grid, edge_weight=edge_weight) for places in seeds]
@@ -47,10 +47,10 @@ def softened(
 ) -> tuple[UInt8[np.ndarray, "i j k"], dict[str, float]]:
     """Return the largest class of soft labels, and the caps they were made with."""
     labels = scan.truth.names
-    evidence = gather_evidence(scan.image.grid, hints, labels)
-    caps = distance_caps([measure_marks(evidence, labels)], [evidence.grid], labels)
-    soft = soften(evidence, [scan.image], labels, caps_mm=caps, config=LabelConfig())
-    return largest_class(soft.probs, soft.trust), caps
+    constraints = constraints_of(scan.image.grid, hints, labels)
+    caps = distance_caps([measure_marks(constraints, labels)], [constraints.grid], labels)
+    soft = propagate_hints(constraints, [scan.image], labels, caps_mm=caps, config=LabelConfig())
+    return soft.largest_class(), caps
 
 
 def scores(found: UInt8[np.ndarray, "i j k"], scan: Scan) -> tuple[float, float]:

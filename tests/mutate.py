@@ -36,7 +36,9 @@ SWAPS = {
 Change = tuple[Path, int, int, str]  # a file, from and up to which byte, and what stands there now
 
 
-def spot(source: bytes, line: int, column: int) -> int:
+def spot(source: bytes, line: int | None, column: int | None) -> int:
+    assert line is not None
+    assert column is not None
     return sum(len(row) + 1 for row in source.split(b"\n")[: line - 1]) + column
 
 
@@ -52,11 +54,18 @@ def changes(path: Path) -> Iterator[Change]:
         for child in ast.walk(part)
     }
     for node in (node for node in ast.walk(tree) if node not in quiet):
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        value = node.value if isinstance(node, ast.Constant) else None
+        if not isinstance(node, ast.expr):
+            continue
+        if isinstance(value, int | float) and not isinstance(value, bool):
             first = spot(source, node.lineno, node.col_offset)
             last = spot(source, node.end_lineno, node.end_col_offset)
-            whole = isinstance(node.value, int)
-            yield path, first, last, str(node.value + 1 if whole else node.value * 1.2 + 1e-6)
+            yield (
+                path,
+                first,
+                last,
+                str(value + 1 if isinstance(value, int) else value * 1.2 + 1e-6),
+            )
         elif isinstance(node, ast.BinOp | ast.Compare | ast.BoolOp):
             yield from swapped(path, source, node)
 
@@ -64,6 +73,7 @@ def changes(path: Path) -> Iterator[Change]:
 def swapped(
     path: Path, source: bytes, node: ast.BinOp | ast.Compare | ast.BoolOp
 ) -> Iterator[Change]:
+    sign: ast.AST
     if isinstance(node, ast.BinOp):
         before, sign, after = node.left, node.op, node.right
     elif isinstance(node, ast.Compare):

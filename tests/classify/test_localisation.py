@@ -23,7 +23,7 @@ from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.prepare import Plan
 from voxhint.prepare.plan import Intensity
-from voxhint.verbs.label import Spread, soft_label
+from voxhint.propagate.study import PropagationPlan, label_case
 
 Map = Float32[np.ndarray, "i j k"]
 Mask = Bool[np.ndarray, "i j k"]
@@ -120,7 +120,9 @@ def found(study: Study, **knobs: Any) -> SoftLabel:
     eyes = eyes_of(predictor(), study, study.root, config, Machine(), tell=silent)
     finder = Finder.of(predictor(), study, eyes, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
-    return soft_label(study, files, Spread(dict.fromkeys(LABELS.names, 5.0)), config, finder).soft
+    plan = PropagationPlan(dict.fromkeys(LABELS.names, 5.0))
+    known = label_case(study, files, plan, config)
+    return finder.add_regions(known.soft, known.constraints, known.case).soft
 
 
 def believed(study: Study, **knobs: Any) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""One field of view stored in many ways, and soft labels read as claims."""
+"""One field of view stored in many ways, and soft labels read as bounds."""
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -27,8 +27,8 @@ def turned_image(image: Volume, turn: Turn) -> Volume:
     return Volume(turn.apply(image.voxels), image.grid.turned(turn), image.unit)
 
 
-def claims(
+def bounds(
     soft: SoftLabel,
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
     """Return belief and plausibility."""
-    return soft.trust * soft.probs, 1 - soft.trust * (1 - soft.probs)
+    return soft.belief, soft.plausibility

@@ -5,7 +5,7 @@ import pytest
 from tests.propagate.grids import plain_grid
 
 from voxhint.core import Box, LabelSet, Points, SoftLabel
-from voxhint.propagate import gather_evidence
+from voxhint.propagate import constraints_of
 from voxhint.propagate.extent import Extent, extents, runaways, typical_volumes
 
 ONE = LabelSet(("background", "a"), (0, 5))
@@ -21,8 +21,8 @@ def soft_of(filled: tuple[slice, slice, slice]) -> SoftLabel:
 
 def test_the_hints_span_their_convex_hull_and_the_label_its_voxels() -> None:
     ends = np.array([[a, b, c] for a in (2.5, 11.5) for b in (3.5, 12.5) for c in (1.0, 9.0)])
-    evidence = gather_evidence(GRID, [Points("a", ends, np.ones(8))], ONE)
-    found = extents(soft_of((slice(2, 12), slice(3, 13), slice(0, 5))), evidence, ONE)["a"]
+    constraints = constraints_of(GRID, [Points("a", ends, np.ones(8))], ONE)
+    found = extents(soft_of((slice(2, 12), slice(3, 13), slice(0, 5))), constraints, ONE)["a"]
     assert found.span_ml == pytest.approx(1.0)
     assert found.volume_ml == pytest.approx(1.0)
 
@@ -32,8 +32,7 @@ def test_a_click_spans_a_voxel_and_a_box_itself() -> None:
     box = Box("a", np.array([2.0, 2, 2]), np.array([12.0, 12, 12]))
     whole = soft_of((slice(None), slice(None), slice(None)))
     spans = [
-        extents(whole, gather_evidence(GRID, [hint], ONE), ONE)["a"].span_ml
-        for hint in (click, box)
+        extents(whole, constraints_of(GRID, [hint], ONE), ONE)["a"].span_ml for hint in (click, box)
     ]
     assert spans[0] == pytest.approx(0.002)
     assert 1.0 <= spans[1] < 3
@@ -41,7 +40,7 @@ def test_a_click_spans_a_voxel_and_a_box_itself() -> None:
 
 def test_a_label_that_nothing_shows_has_no_extent() -> None:
     assert (
-        extents(soft_of((slice(1), slice(1), slice(1))), gather_evidence(GRID, [], ONE), ONE) == {}
+        extents(soft_of((slice(1), slice(1), slice(1))), constraints_of(GRID, [], ONE), ONE) == {}
     )
 
 

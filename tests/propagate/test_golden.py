@@ -6,6 +6,7 @@ To pin new values after a change that is meant: `python -m tests.propagate.test_
 import json
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from jaxtyping import Float64
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, SoftLabel
-from voxhint.propagate import distance_caps, gather_evidence, measure_marks, soften
-from voxhint.propagate.soft_label import Taught
-from voxhint.propagate.voxel_classifier import learn_across, lesson_of
+from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
+from voxhint.propagate.soft_label import Prior
+from voxhint.propagate.voxel_classifier import fit_voxel_classifier, voxel_samples
 from voxhint.simulate.hints import parse_request, simulate_hints
 from voxhint.simulate.phantom import ORGANS, organ_case
 from voxhint.simulate.shapes import hints_for, made_up
@@ -42,42 +43,46 @@ def hinted(kind: str) -> Case:
 
 def softened(kind: str, method: str = "geodesic") -> SoftLabel:
     case = hinted(kind)
-    evidence = gather_evidence(case.grid, case.hints, ORGANS)
-    caps = distance_caps([measure_marks(evidence, ORGANS)], [case.grid], ORGANS)
+    constraints = constraints_of(case.grid, case.hints, ORGANS)
+    caps = distance_caps([measure_marks(constraints, ORGANS)], [case.grid], ORGANS)
     config = LabelConfig(method=method)  # type: ignore[arg-type]
-    return soften(evidence, list(case.images.values()), ORGANS, caps_mm=caps, config=config)
+    return propagate_hints(
+        constraints, list(case.images.values()), ORGANS, caps_mm=caps, config=config
+    )
 
 
 def shape(name: str, hints: str, thick: bool) -> SoftLabel:
     scan = made_up(name, thick=thick)
     labels = scan.truth.names
-    evidence = gather_evidence(scan.image.grid, hints_for(scan.truth, hints), labels)
-    caps = distance_caps([measure_marks(evidence, labels)], [evidence.grid], labels)
-    return soften(evidence, [scan.image], labels, caps_mm=caps, config=LabelConfig())
+    constraints = constraints_of(scan.image.grid, hints_for(scan.truth, hints), labels)
+    caps = distance_caps([measure_marks(constraints, labels)], [constraints.grid], labels)
+    return propagate_hints(constraints, [scan.image], labels, caps_mm=caps, config=LabelConfig())
 
 
-def taught(hints: str, lean: float) -> SoftLabel:
+def taught(hints: str, distance_limit: float) -> SoftLabel:
     rng = np.random.default_rng(0)
     scans = [made_up("shell in shell", thick=False, seed=seed) for seed in range(CASES)]
     labels = scans[0].truth.names
     known = [
-        gather_evidence(scan.image.grid, hints_for(scan.truth, hints, seed), labels)
+        constraints_of(scan.image.grid, hints_for(scan.truth, hints, seed), labels)
         for seed, scan in enumerate(scans)
     ]
-    lessons = [
-        lesson_of(one, {"MR": scan.image}, ("MR",), labels, rng)
+    samples = [
+        voxel_samples(one, {"MR": scan.image}, ("MR",), labels, rng)
         for one, scan in zip(known, scans, strict=True)
     ]
-    across = learn_across(lessons, ("MR",), steps=STEPS, rng=rng)
-    assert across is not None
-    logs = across.log_probs({"MR": scans[0].image}, known[0])
+    classifier = fit_voxel_classifier(samples, ("MR",), steps=STEPS, rng=rng)
+    assert classifier is not None
+    logs = classifier.log_probs({"MR": scans[0].image}, known[0])
     caps = distance_caps([measure_marks(one, labels) for one in known], [known[0].grid], labels)
-    taught = Taught(logs, lean)
+    prior = Prior(logs, distance_limit)
     image = scans[0].image
-    return soften(known[0], [image], labels, caps_mm=caps, config=LabelConfig(), taught=taught)
+    return propagate_hints(
+        known[0], [image], labels, caps_mm=caps, config=LabelConfig(), prior=prior
+    )
 
 
-STUDIES = {
+STUDIES: dict[str, tuple[Any, ...]] = {
     **{kind: (softened, kind) for kind in KINDS},
     "pw4medseg": (softened, "points:12", "pw4medseg"),
     **{f"{name}, {hints}": (shape, name, hints, thick) for name, hints, thick in SHAPES},
@@ -89,9 +94,9 @@ STUDIES = {
 def told(study: str) -> Float64[np.ndarray, "class 3"]:
     """Return the means of belief, of its square and of plausibility, class by class."""
     make, *words = STUDIES[study]
-    soft: SoftLabel = make(*words)  # type: ignore[operator]
-    belief, plausible = soft.trust * soft.probs, 1 - soft.trust * (1 - soft.probs)
-    means = [np.mean(part, (1, 2, 3), np.float64) for part in (belief, belief**2, plausible)]
+    soft: SoftLabel = make(*words)
+    parts = (soft.belief, soft.belief**2, soft.plausibility)
+    means = [np.mean(part, (1, 2, 3), np.float64) for part in parts]
     return np.stack(means, 1)
 
 

@@ -6,7 +6,7 @@ from tests.poses import TURNS
 from tests.propagate.grids import places, plain_grid
 
 from voxhint.core import UNDRAWN, Grid, LabelSet, Points, Strokes
-from voxhint.propagate import distance_caps, gather_evidence, measure_marks
+from voxhint.propagate import constraints_of, distance_caps, measure_marks
 from voxhint.propagate.scale import Marks
 
 ONE = LabelSet(("background", "a"), (0, 5))
@@ -26,7 +26,7 @@ def on_ring(count: int, seed: int) -> Points:
 
 
 def cap_of(*hints: Points | Strokes, grid: Grid = GRID) -> float:
-    marks = measure_marks(gather_evidence(grid, hints, ONE), ONE)
+    marks = measure_marks(constraints_of(grid, hints, ONE), ONE)
     return distance_caps([marks], [grid], ONE)["a"]
 
 

@@ -10,14 +10,14 @@ from scipy import ndimage
 from voxhint.config import LabelConfig
 from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Mask, Points, SoftLabel, Strokes, Volume
 from voxhint.propagate import (
+    constraints_of,
     distance_caps,
-    gather_evidence,
     geodesic_mm,
     measure_marks,
-    soften,
+    propagate_hints,
 )
 from voxhint.propagate.geodesic import edge_cost
-from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, largest_class, made_up, noisy
+from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, made_up, noisy
 
 SHORT = 0.005
 BELOW = {  # by how much thin shapes with strokes fall short today: intensities claim too much there
@@ -44,24 +44,24 @@ def scan_of(shape: str, thick: bool) -> Scan:
 
 
 def caps_of(image: Volume, labels: LabelSet, hints: tuple[Hint, ...]) -> dict[str, float]:
-    evidence = gather_evidence(image.grid, hints, labels)
-    return distance_caps([measure_marks(evidence, labels)], [image.grid], labels)
+    constraints = constraints_of(image.grid, hints, labels)
+    return distance_caps([measure_marks(constraints, labels)], [image.grid], labels)
 
 
 def soft_of(image: Volume, labels: LabelSet, hints: tuple[Hint, ...]) -> SoftLabel:
     caps = caps_of(image, labels, hints)
-    evidence = gather_evidence(image.grid, hints, labels)
-    return soften(evidence, [image], labels, caps_mm=caps, config=LabelConfig())
+    constraints = constraints_of(image.grid, hints, labels)
+    return propagate_hints(constraints, [image], labels, caps_mm=caps, config=LabelConfig())
 
 
 def classes_of(soft: SoftLabel) -> UInt8[np.ndarray, "i j k"]:
-    return largest_class(soft.probs, soft.trust)
+    return soft.largest_class()
 
 
 def seeds_of(
     grid: Grid, labels: LabelSet, hints: tuple[Hint, ...]
 ) -> Bool[np.ndarray, "class i j k"]:
-    return np.asarray(gather_evidence(grid, hints, labels).proven > 0.5)
+    return np.asarray(constraints_of(grid, hints, labels).proven > 0.5)
 
 
 def nearest_hint(

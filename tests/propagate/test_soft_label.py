@@ -1,4 +1,4 @@
-"""From evidence to soft labels: facts stay facts, guesses stay humble, unknown stays unknown."""
+"""From constraints to soft labels: facts stay facts, guesses stay humble, unknown stays unknown."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32
 from tests.poses import SOME_TURNS
-from tests.propagate.grids import claims, places, plain_grid, turned_image
+from tests.propagate.grids import bounds, places, plain_grid, turned_image
 
 from voxhint.config import LabelConfig
 from voxhint.core import (
@@ -27,8 +27,8 @@ from voxhint.core import (
     Turn,
     Volume,
 )
-from voxhint.propagate import dense_label, facts_of, gather_evidence, soften
-from voxhint.propagate.soft_label import Taught
+from voxhint.propagate import constraints_of, dense_label, facts_of, propagate_hints
+from voxhint.propagate.soft_label import Prior
 
 ONE = LabelSet(("background", "a"), (0, 5))
 TWO = LabelSet(("background", "a", "b"), (0, 5, 2))
@@ -69,8 +69,8 @@ def soft_of(
     cap_mm: float = 3.0,
 ) -> SoftLabel:
     image = image or image_of(GRID)
-    return soften(
-        gather_evidence(image.grid, hints, labels),
+    return propagate_hints(
+        constraints_of(image.grid, hints, labels),
         [image],
         labels,
         caps_mm=dict.fromkeys(labels.names, cap_mm),
@@ -103,9 +103,9 @@ HINTS: dict[str, tuple[Hint, ...]] = {
 def test_facts_stay_facts_and_claims_stay_an_interval(
     hints: tuple[Hint, ...], method: Method
 ) -> None:
-    least, most = claims(facts_of(gather_evidence(GRID, hints, TWO)))
+    least, most = bounds(facts_of(constraints_of(GRID, hints, TWO)))
     soft = soft_of(hints, TWO, config=LabelConfig(method=method))
-    belief, plausible = claims(soft)
+    belief, plausible = bounds(soft)
     for part in (soft.probs, soft.trust):
         assert part.min() >= 0
         assert part.max() <= 1
@@ -118,7 +118,7 @@ def test_facts_stay_facts_and_claims_stay_an_interval(
 @pytest.mark.parametrize("hints", HINTS.values(), ids=HINTS.keys())
 def test_without_spreading_only_the_facts_are_claimed(hints: tuple[Hint, ...]) -> None:
     soft = soft_of(hints, ONE if "b" not in str(hints) else TWO, config=LabelConfig(method="none"))
-    facts = facts_of(gather_evidence(GRID, hints, ONE if "b" not in str(hints) else TWO))
+    facts = facts_of(constraints_of(GRID, hints, ONE if "b" not in str(hints) else TWO))
     assert np.allclose(soft.trust, facts.trust, atol=1e-5)
     assert np.allclose(soft.trust * soft.probs, facts.trust * facts.probs, atol=1e-5)
 
@@ -142,10 +142,10 @@ def test_the_absence_of_one_label_leaves_the_other_unknown(method: Method) -> No
 def test_a_class_that_nobody_showed_stays_unknown_and_is_not_taken_for_background() -> None:
     hints = (clicks("a", MIDDLE), clicks("background", (1.1, 1.1, 1.1)))
     soft = soft_of(hints, TWO, cap_mm=0.7)
-    belief, plausible = claims(soft)
+    belief, plausible = bounds(soft)
     away = np.linalg.norm(places(GRID) - np.array(MIDDLE)[:, None, None, None], axis=0) > 6
     away[1, 0, 0] = away[0, 0, 0] = False
-    away &= gather_evidence(GRID, hints, TWO).proven.max(0) == 0
+    away &= constraints_of(GRID, hints, TWO).proven.max(0) == 0
     assert not belief[2].any()
     assert (plausible[2][away] > 0.95).all()
     assert (belief[0][away] < 1e-5).all()
@@ -190,12 +190,14 @@ def test_exchanging_two_labels_exchanges_what_is_found() -> None:
 def test_other_cases_decide_what_lies_half_way(chance_of_a: float) -> None:
     told = np.log(np.array([1 - chance_of_a, chance_of_a], np.float32))
     logs = np.broadcast_to(told[:, None, None, None], (2, *GRID.shape)).copy()
-    evidence = gather_evidence(
+    constraints = constraints_of(
         GRID, (clicks("a", (4.5, 7, 7)), clicks("background", (9.5, 7, 7))), ONE
     )
     flat = Volume(np.zeros(GRID.shape, np.float32), GRID)
     caps = {"a": 9.0}
-    soft = soften(evidence, [flat], ONE, caps_mm=caps, config=LabelConfig(), taught=Taught(logs))
+    soft = propagate_hints(
+        constraints, [flat], ONE, caps_mm=caps, config=LabelConfig(), prior=Prior(logs)
+    )
     assert (soft.probs[1, 6:8, 5, 4] > 0.5).all() == (chance_of_a > 0.5)
     assert soft.probs[1, 4, 5, 4] > 0.5 > soft.probs[1, 9, 5, 4]
 
@@ -221,8 +223,8 @@ def test_what_follows_from_the_shape_of_a_box_is_trusted_no_more_than_allowed() 
     hints = HINTS["box"]
     for limit in (0.2, 0.6):
         soft = soft_of(hints, config=LabelConfig(guess_trust=limit))
-        open_ = ~gather_evidence(GRID, hints, ONE).settled
-        inside = open_ & (gather_evidence(GRID, hints, ONE).possible[1] == 1)
+        open_ = ~constraints_of(GRID, hints, ONE).settled
+        inside = open_ & (constraints_of(GRID, hints, ONE).possible[1] == 1)
         assert 0 < soft.trust[1][inside].max() <= limit + 1e-5
         assert soft.probs[1, 7, 6, 5] > 0.5
 
@@ -232,8 +234,8 @@ def test_what_follows_from_the_shape_of_a_box_is_trusted_no_more_than_allowed() 
 def test_storing_the_image_another_way_gives_the_same_soft_label(
     turn: Turn, hints: tuple[Hint, ...]
 ) -> None:
-    one = claims(soft_of(hints, TWO))
-    two = claims(soft_of(hints, TWO, image=turned_image(image_of(GRID), turn)))
+    one = bounds(soft_of(hints, TWO))
+    two = bounds(soft_of(hints, TWO, image=turned_image(image_of(GRID), turn)))
     for straight, turned in zip(one, two, strict=True):
         apart = np.abs(turn.apply(straight) - turned)
         assert apart.max() < 0.02
@@ -243,7 +245,7 @@ def test_storing_the_image_another_way_gives_the_same_soft_label(
 def test_scale_and_offset_of_the_image_do_not_matter() -> None:
     image = image_of(GRID)
     other = Volume((image.voxels * 30 - 1000).astype(np.float32), GRID)
-    one, two = (claims(soft_of(HINTS["clicks"], image=i)) for i in (image, other))
+    one, two = (bounds(soft_of(HINTS["clicks"], image=i)) for i in (image, other))
     assert np.abs(one[0] - two[0]).mean() < 1e-3
     assert np.abs(one[1] - two[1]).mean() < 1e-3
 

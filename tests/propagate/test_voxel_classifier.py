@@ -7,8 +7,14 @@ from tests.poses import SOME_TURNS
 from tests.propagate.grids import places, plain_grid, turned_image
 
 from voxhint.core import Box, Grid, Hint, LabelSet, Points, Turn, Volume
-from voxhint.propagate import Evidence, gather_evidence
-from voxhint.propagate.voxel_classifier import Across, Lesson, learn_across, lesson_of, looks_of
+from voxhint.propagate import Constraints, constraints_of
+from voxhint.propagate.voxel_classifier import (
+    VoxelClassifier,
+    VoxelSamples,
+    fit_voxel_classifier,
+    voxel_features,
+    voxel_samples,
+)
 
 ONE = LabelSet(("background", "a"), (0, 1))
 GRID = plain_grid((14, 12, 10), (1.0, 1.2, 1.5))
@@ -38,92 +44,96 @@ def clicks(seed: int, count: int = 3, *, scrambled: bool = False) -> tuple[Point
     return tuple(found)
 
 
-def lesson(image: Volume, *hints: Hint) -> Lesson:
-    return lesson_of(
-        gather_evidence(GRID, hints, ONE), {"CT": image}, ("CT",), ONE, np.random.default_rng(0)
+def samples_of(image: Volume, *hints: Hint) -> VoxelSamples:
+    return voxel_samples(
+        constraints_of(GRID, hints, ONE), {"CT": image}, ("CT",), ONE, np.random.default_rng(0)
     )
 
 
-def evidence_of(*hints: Hint, grid: Grid = GRID) -> Evidence:
-    return gather_evidence(grid, hints or clicks(99), ONE)
+def constraints_for(*hints: Hint, grid: Grid = GRID) -> Constraints:
+    return constraints_of(grid, hints or clicks(99), ONE)
 
 
-def taught(lessons: list[Lesson], steps: int = STEPS) -> Across | None:
-    return learn_across(lessons, ("CT",), steps=steps, rng=np.random.default_rng(0))
+def fitted(samples: list[VoxelSamples], steps: int = STEPS) -> VoxelClassifier | None:
+    return fit_voxel_classifier(samples, ("CT",), steps=steps, rng=np.random.default_rng(0))
 
 
 def test_a_case_is_told_by_what_others_showed() -> None:
-    across = taught([lesson(image_of(s), *clicks(s)) for s in range(12)])
-    assert across is not None
-    assert across.skill > 0.3
+    classifier = fitted([samples_of(image_of(s), *clicks(s)) for s in range(12)])
+    assert classifier is not None
+    assert classifier.skill > 0.3
     image = image_of(99)
-    logs = across.log_probs({"CT": image}, evidence_of())
+    logs = classifier.log_probs({"CT": image}, constraints_for())
     assert ((logs[1] > logs[0]) == (away() < 4)).mean() > 0.9
 
 
 def test_the_place_tells_where_intensities_do_not() -> None:
-    across = taught([lesson(image_of(s, 0.0), *clicks(s, 6)) for s in range(16)])
-    assert across is not None
-    assert across.place != "none"
+    classifier = fitted([samples_of(image_of(s, 0.0), *clicks(s, 6)) for s in range(16)])
+    assert classifier is not None
+    assert classifier.place != "none"
 
 
 def test_hints_without_sense_teach_nothing_or_next_to_nothing() -> None:
-    across = taught([lesson(image_of(s), *clicks(s, scrambled=True)) for s in range(12)])
-    if across is not None:
-        assert across.skill < 0.1
-        logs = across.log_probs({"CT": image_of(99)}, evidence_of())
+    classifier = fitted([samples_of(image_of(s), *clicks(s, scrambled=True)) for s in range(12)])
+    if classifier is not None:
+        assert classifier.skill < 0.1
+        logs = classifier.log_probs({"CT": image_of(99)}, constraints_for())
         assert np.abs(logs[1] - logs[0]).mean() < 1.5
 
 
 @pytest.mark.parametrize("hints", [clicks(0)[:1], (Box("a", MIDDLE - 4, MIDDLE + 4),)])
 def test_a_class_shown_by_nothing_or_by_boxes_alone_is_not_taught(hints: tuple[Hint, ...]) -> None:
-    assert taught([lesson(image_of(s), *hints) for s in range(12)]) is None
+    assert fitted([samples_of(image_of(s), *hints) for s in range(12)]) is None
 
 
 def test_few_cases_do_not_teach() -> None:
-    assert taught([lesson(image_of(s), *clicks(s)) for s in range(7)]) is None
+    assert fitted([samples_of(image_of(s), *clicks(s)) for s in range(7)]) is None
 
 
 def test_the_same_seed_teaches_the_same() -> None:
-    lessons = [lesson(image_of(s), *clicks(s)) for s in range(9)]
-    one, two = taught(lessons, 20), taught(lessons, 20)
+    samples = [samples_of(image_of(s), *clicks(s)) for s in range(9)]
+    one, two = fitted(samples, 20), fitted(samples, 20)
     assert one is not None
     assert two is not None
     image = {"CT": image_of(50)}
-    assert np.array_equal(one.log_probs(image, evidence_of()), two.log_probs(image, evidence_of()))
+    assert np.array_equal(
+        one.log_probs(image, constraints_for()), two.log_probs(image, constraints_for())
+    )
 
 
 @pytest.mark.parametrize("turn", SOME_TURNS, ids=str)
 def test_a_voxel_looks_the_same_however_the_image_is_stored(turn: Turn) -> None:
     image = image_of(3)
     other = turned_image(image, turn)
-    one = np.moveaxis(looks_of({"CT": image}, evidence_of(), ("CT",)), -1, 0)
-    two = np.moveaxis(looks_of({"CT": other}, evidence_of(grid=other.grid), ("CT",)), -1, 0)
+    one = np.moveaxis(voxel_features({"CT": image}, constraints_for(), ("CT",)), -1, 0)
+    two = np.moveaxis(
+        voxel_features({"CT": other}, constraints_for(grid=other.grid), ("CT",)), -1, 0
+    )
     assert np.allclose(turn.apply(one), two, atol=1e-4)
 
 
 def test_scale_and_offset_of_an_image_do_not_matter() -> None:
     image = image_of(3)
     other = Volume((image.voxels * 7 + 1000).astype(np.float32), GRID)
-    one, two = (looks_of({"CT": i}, evidence_of(), ("CT",)) for i in (image, other))
+    one, two = (voxel_features({"CT": i}, constraints_for(), ("CT",)) for i in (image, other))
     assert np.allclose(one, two, atol=1e-3)
 
 
 def test_a_channel_that_is_absent_is_described_by_zeros() -> None:
-    looks = looks_of({"CT": image_of(3)}, evidence_of(), ("CT", "PET"))
-    per_channel = (looks.shape[-1] - 6) // 2
-    assert not looks[..., per_channel:-6].any()
+    features = voxel_features({"CT": image_of(3)}, constraints_for(), ("CT", "PET"))
+    per_channel = (features.shape[-1] - 6) // 2
+    assert not features[..., per_channel:-6].any()
 
 
 def test_facts_are_weighed_by_the_volume_they_stand_for() -> None:
     places_mm = np.array([[1.5, 1.8, 2.2], [2.5, 1.8, 2.2], [12.5, 12.5, 12.5]])
-    weights = lesson(image_of(0), Points("a", places_mm, np.ones(3))).weights
+    weights = samples_of(image_of(0), Points("a", places_mm, np.ones(3))).weights
     assert weights[2] > weights[0]
 
 
 def test_voxels_that_no_label_reaches_are_learnt_from_as_background() -> None:
     at = np.array([[6.5, 6.6, 6.75], [7.5, 6.6, 6.75], [7.5, 7.8, 6.75]])
-    found = lesson(image_of(0), Points("a", at, np.ones(3)))
+    found = samples_of(image_of(0), Points("a", at, np.ones(3)))
     beside = found.classes[:, 0] == 1
     assert beside.sum() > 20
     assert found.classes[~beside, 1].tolist() == [1, 1, 1]
@@ -136,9 +146,9 @@ def test_the_size_of_the_image_changes_nothing_that_is_learnt_near_the_hints() -
     image = Volume(voxels, wide)
     part = (slice(4, 30), slice(4, 28), slice(3, 17))
     hints = [Points(n, wide.to_world(np.array(i, float)), np.ones(len(i))) for n, i in WIDE]
-    one = looks_of({"CT": image}, gather_evidence(wide, hints, ONE), ("CT",))
+    one = voxel_features({"CT": image}, constraints_of(wide, hints, ONE), ("CT",))
     inner = image.cropped(part)
-    two = looks_of({"CT": inner}, gather_evidence(inner.grid, hints, ONE), ("CT",))
+    two = voxel_features({"CT": inner}, constraints_of(inner.grid, hints, ONE), ("CT",))
     middle = (slice(10, 16), slice(10, 14), slice(6, 9))  # away from blurs at the border
     assert np.allclose(one[part][middle][..., :-3], two[middle][..., :-3], atol=0.02)
 
@@ -150,8 +160,8 @@ WIDE = (
 
 
 def test_one_grid_may_differ_from_another() -> None:
-    across = taught([lesson(image_of(s), *clicks(s)) for s in range(9)], 20)
-    assert across is not None
+    classifier = fitted([samples_of(image_of(s), *clicks(s)) for s in range(9)], 20)
+    assert classifier is not None
     image = image_of(1).cropped((slice(6), slice(5), slice(4)))
-    evidence = gather_evidence(image.grid, [], ONE)
-    assert across.log_probs({"CT": image}, evidence).shape == (2, 6, 5, 4)
+    constraints = constraints_of(image.grid, [], ONE)
+    assert classifier.log_probs({"CT": image}, constraints).shape == (2, 6, 5, 4)

@@ -9,7 +9,7 @@ from tests.phantoms import HintKind, make_study
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.files.validate.study import open_study
-from voxhint.verbs import label
+from voxhint.propagate import study as propagation
 
 
 @pytest.mark.parametrize(
@@ -32,10 +32,12 @@ def test_cases_teach_each_other_unless_told_not_to(
     teach: bool,
 ) -> None:
     found: list[int] = []
-    monkeypatch.setattr(label, "learn_across", lambda cases, *_, **__: _note(found, cases))
+    monkeypatch.setattr(
+        propagation, "fit_voxel_classifier", lambda cases, *_, **__: _note(found, cases)
+    )
     study = open_study(make_study(tmp_path / "study", hints=kinds))[0]
     config = LabelConfig(across_cases=wanted)
-    label.plan_spread(study, label.hinted_cases(study), config=config, machine=Machine())
+    propagation.plan_propagation(study, study.hinted, config=config, machine=Machine())
     assert (found[0] > 0) == teach
 
 

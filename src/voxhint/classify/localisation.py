@@ -21,7 +21,7 @@ from voxhint.core.progress import Tell
 from voxhint.core.study import Study
 from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
-from voxhint.propagate import Evidence
+from voxhint.propagate import Constraints
 
 _SPARE = 3  # places more than wanted that are tried where a verifier chooses
 
@@ -72,7 +72,7 @@ class Finder:
         witness = next(iter(self.witnesses.values()))
         return [eye.told() for eye in witness.source.eyes]
 
-    def add_regions(self, soft: SoftLabel, evidence: Evidence, case: Case) -> Found:
+    def add_regions(self, soft: SoftLabel, evidence: Constraints, case: Case) -> Found:
         """Return the soft label of a case with the regions of its tags laid over it."""
         sights = {
             label: self._sights(case, label)
@@ -94,7 +94,7 @@ class Finder:
         return self.witnesses[label].source.sights(case, rng)
 
     def _region(
-        self, evidence: Evidence, case: Case, label: str, sights: Sequence[Sight]
+        self, evidence: Constraints, case: Case, label: str, sights: Sequence[Sight]
     ) -> Region | None:
         """Return where a label lies, None if no place can be believed.
 

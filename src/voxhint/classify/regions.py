@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from voxhint.core import SoftLabel
-from voxhint.propagate.constraints import Evidence
-from voxhint.propagate.soft_label import from_claims
+from voxhint.propagate.constraints import Constraints
 
 _OUTER_MM, _OUTER = 1.0, 0.4  # just outside the border: how far, and the share of trust left
 _INNER_MM, _INNER = 1.0, 0.6  # just inside
@@ -26,21 +25,20 @@ class Region:
 
 
 def with_regions(
-    soft: SoftLabel, evidence: Evidence, regions: Mapping[int, Region], *, trust: float
+    soft: SoftLabel, constraints: Constraints, regions: Mapping[int, Region], *, trust: float
 ) -> SoftLabel:
     """Lay regions over what other hints imply; facts stay facts.
 
     Args:
         soft: What the other hints of the case imply.
-        evidence: What they prove.
+        constraints: What they prove.
         regions: By class number.
         trust: In the core of a region and far from it.
 
     Returns:
         The soft label of both.
     """
-    belief = soft.trust * soft.probs
-    plausible = 1 - soft.trust * (1 - soft.probs)
+    belief, plausible = soft.belief, soft.plausibility
     for number, region in regions.items():
         sure = trust * _sureness(region, soft.grid.spacing_mm)
         inside = region.inside.astype(np.float32)
@@ -49,12 +47,11 @@ def with_regions(
     # background is what is left where no label is plausible, and no more than labels leave it
     belief[0] = np.maximum(belief[0], 1 - plausible[1:].sum(0))
     rest = 1 - (belief.sum(0, keepdims=True) - belief)
-    belief = np.clip(np.minimum(belief, evidence.possible), evidence.proven, None)
+    belief = np.clip(np.minimum(belief, constraints.possible), constraints.proven, None)
     plausible = np.clip(np.minimum(plausible, rest), belief, None)
-    return from_claims(
-        belief.astype(np.float32),
-        np.minimum(plausible, np.maximum(evidence.possible, belief)).astype(np.float32),
-        evidence,
+    plausible = np.minimum(plausible, np.maximum(constraints.possible, belief))
+    return SoftLabel.of_bounds(
+        belief.astype(np.float32), plausible.astype(np.float32), constraints.grid
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from voxhint.core.case import Case
+from voxhint.core.errors import BadStudyError
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import LabelSet
 
@@ -96,6 +97,35 @@ class Study:
             BadFileError: A file cannot be read, or a mask lies on no channel's grid.
         """
         return self.reader(self, files, hints=hints, dense=dense)
+
+    @property
+    def hinted(self) -> tuple[CaseFiles, ...]:
+        """Return the training cases of which any hint says anything."""
+        return tuple(
+            files
+            for files in self.training
+            if self.hints.get(files.name) or self.stroke_files.get(files.name)
+        )
+
+    def learning_cases(self, *, dense: bool = False) -> tuple[CaseFiles, ...]:
+        """Return the training cases that something can be learnt from.
+
+        Args:
+            dense: Whether to learn from dense masks rather than from hints.
+
+        Returns:
+            One case at least.
+
+        Raises:
+            BadStudyError: There is none, as when all of them were set aside.
+        """
+        cases = tuple(f for f in self.training if f.dense) if dense else self.hinted
+        if not cases:
+            msg = (
+                f"{self.root}: no case to learn from; add hints (or denseTr for dense supervision)"
+            )
+            raise BadStudyError(msg)
+        return cases
 
     def hint_kinds(self) -> dict[str, int]:
         """Return how many hints of each kind there are; kinds without any are left out."""

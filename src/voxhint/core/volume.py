@@ -84,3 +84,35 @@ class SoftLabel:
     def __post_init__(self) -> None:
         _require_shape(self.probs.shape[1:], self.grid)
         _require_shape(self.trust.shape[1:], self.grid)
+
+    @staticmethod
+    def of_bounds(
+        belief: Float32[np.ndarray, "class i j k"],
+        plausibility: Float32[np.ndarray, "class i j k"],
+        grid: Grid,
+    ) -> "SoftLabel":
+        """Return the soft label that says the same as belief and plausibility.
+
+        Trust = 1 - (plausibility - belief); probability = belief / trust, 0 where nothing is
+        trusted.
+        """
+        known = np.clip(1 - (plausibility - belief), 0, 1)
+        probs = np.divide(belief, known, out=np.zeros_like(belief), where=known > 0)
+        probs = np.clip(probs, 0, 1).astype(np.float32)
+        return SoftLabel(probs, known.astype(np.float32), grid)
+
+    @property
+    def belief(self) -> Float32[np.ndarray, "class i j k"]:
+        """Return the least chance of each class: trust x probability."""
+        return np.asarray(self.trust * self.probs, np.float32)
+
+    @property
+    def plausibility(self) -> Float32[np.ndarray, "class i j k"]:
+        """Return the greatest chance of each class: 1 - trust x (1 - probability)."""
+        return np.asarray(1 - self.trust * (1 - self.probs), np.float32)
+
+    def largest_class(self) -> UInt8[np.ndarray, "i j k"]:
+        """Return the most probable class of each voxel; background where nothing is trusted."""
+        chances = self.probs * (self.trust > 0)
+        chances[0] = 1 - chances[1:].sum(0)  # whatever it is rather than these labels
+        return np.asarray(chances.argmax(0), np.uint8)

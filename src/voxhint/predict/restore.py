@@ -36,8 +36,7 @@ def respect(
     Returns:
         Class numbers: a proven class where there is one, never a class that is ruled out.
     """
-    belief = facts.trust * facts.probs
-    ruled_out = 1 - facts.trust * (1 - facts.probs) <= 1 - _CERTAIN
+    ruled_out = facts.plausibility <= 1 - _CERTAIN
     allowed = np.where(ruled_out & ~ruled_out.all(0), -1.0, probs)
-    allowed = np.where(belief >= _CERTAIN, 2.0, allowed)
+    allowed = np.where(facts.belief >= _CERTAIN, 2.0, allowed)
     return np.asarray(allowed.argmax(0), np.uint8)

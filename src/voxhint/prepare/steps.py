@@ -114,6 +114,5 @@ def claims_on(grid: Grid, soft: SoftLabel) -> Float32[np.ndarray, "two class a b
     Returns:
         Belief = trust x probability, then plausibility = 1 - trust x (1 - probability).
     """
-    belief = soft.trust * soft.probs
-    plausible = 1 - soft.trust * (1 - soft.probs)
-    return np.stack([np.stack([onto(c, soft.grid, grid) for c in x]) for x in (belief, plausible)])
+    bounds = (soft.belief, soft.plausibility)
+    return np.stack([np.stack([onto(c, soft.grid, grid) for c in x]) for x in bounds])

@@ -1,17 +1,17 @@
 """What the hints imply: facts, spread in millimetres, and how far to trust them."""
 
-from voxhint.propagate.constraints import Evidence, gather_evidence
+from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.geodesic import geodesic_mm
 from voxhint.propagate.scale import distance_caps, measure_marks
-from voxhint.propagate.soft_label import dense_label, facts_of, soften
+from voxhint.propagate.soft_label import dense_label, facts_of, propagate_hints
 
 __all__ = [
-    "Evidence",
+    "Constraints",
+    "constraints_of",
     "dense_label",
     "distance_caps",
     "facts_of",
-    "gather_evidence",
     "geodesic_mm",
     "measure_marks",
-    "soften",
+    "propagate_hints",
 ]

@@ -28,8 +28,8 @@ _MARGIN = 0.15  # of a diameter: how far beyond the ball an object may still rea
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evidence:
-    """What the hints of one case say before anything is spread.
+class Constraints:
+    """What the hints of one case say before anything is propagated.
 
     `proven` and `possible` are facts that every mask must respect; `likely` is a guess that only
     guides spreading.
@@ -51,7 +51,7 @@ class Evidence:
 
     @property
     def settled(self) -> Bool[np.ndarray, "i j k"]:
-        """Return the voxels of which every class is decided, with nothing left to spread."""
+        """Return the voxels of which every class is decided, with nothing left to propagate."""
         return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
 
     @property
@@ -60,11 +60,11 @@ class Evidence:
         shown = (self.proven.max(0) > 0.5) | (self.likely.max(0) > 0)
         return np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
 
-    def cropped(self, part: tuple[slice, slice, slice]) -> "Evidence":
-        """Return the evidence of a box of voxels."""
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Constraints":
+        """Return the constraints of a box of voxels."""
         inner = (slice(None), *part)
         fields = (self.proven[inner], self.possible[inner], self.likely[inner])
-        return Evidence(*fields, self.grid.cropped(part), self.drawn_whole)
+        return Constraints(*fields, self.grid.cropped(part), self.drawn_whole)
 
     def open_box(self) -> tuple[slice, slice, slice] | None:
         """Return the box around all voxels that are not settled and a rim, None without any."""
@@ -78,7 +78,7 @@ class Evidence:
         return found[0], found[1], found[2]
 
 
-def gather_evidence(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Evidence:
+def constraints_of(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Constraints:
     """Lay every hint of a case onto its grid.
 
     A negative tag rules its label out; a box rules it out outside, as does a diameter with doubt at
@@ -110,7 +110,7 @@ def gather_evidence(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Evid
             possible[number] = np.minimum(possible[number], reached)
     _close(proven, possible)
     drawn_whole = any(isinstance(h, Strokes) and h.complete for h in hints)
-    return Evidence(proven, possible, likely, grid, drawn_whole)
+    return Constraints(proven, possible, likely, grid, drawn_whole)
 
 
 def _lay(

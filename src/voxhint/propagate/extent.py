@@ -8,7 +8,7 @@ from jaxtyping import Float64, Int64
 from scipy.spatial import ConvexHull, QhullError
 
 from voxhint.core import LabelSet, SoftLabel
-from voxhint.propagate.constraints import Evidence
+from voxhint.propagate.constraints import Constraints
 
 _RUNAWAY = 100.0  # volumes spanned by hints that a label fills when it has run away
 
@@ -24,29 +24,27 @@ class Extent:
     """Of the convex hull of its hints, voxel by voxel; of its box where it has one."""
 
 
-def extents(soft: SoftLabel, evidence: Evidence, labels: LabelSet) -> dict[str, Extent]:
+def extents(soft: SoftLabel, constraints: Constraints, labels: LabelSet) -> dict[str, Extent]:
     """Measure each label that hints show in a case.
 
     Args:
         soft: What was made of the hints.
-        evidence: What the hints prove, on the same grid.
+        constraints: What the hints prove, on the same grid.
         labels: Names of the classes.
 
     Returns:
         Volumes by label.
     """
-    chances = soft.probs * (soft.trust > 0)
-    chances[0] = 1 - chances[1:].sum(0)
-    winner = chances.argmax(0)
+    winner = soft.largest_class()
     found = {}
     for number, name in enumerate(labels.names):
-        shown = evidence.proven[number] > 0.5
-        if evidence.likely[number].any():
-            shown = shown | (evidence.possible[number] > 0)
+        shown = constraints.proven[number] > 0.5
+        if constraints.likely[number].any():
+            shown = shown | (constraints.possible[number] > 0)
         if number and shown.any():
-            filled = float((winner == number).sum()) * evidence.grid.voxel_mm3 / 1000
+            filled = float((winner == number).sum()) * constraints.grid.voxel_mm3 / 1000
             index = np.argwhere(shown).astype(np.float64)
-            found[name] = Extent(filled, _span_ml(index, evidence.grid.spacing_mm))
+            found[name] = Extent(filled, _span_ml(index, constraints.grid.spacing_mm))
     return found
 
 

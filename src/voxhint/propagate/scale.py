@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int32
+from jaxtyping import Bool, Float, Float64, Int32
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from voxhint.core import Grid, LabelSet
-from voxhint.propagate.constraints import Evidence
+from voxhint.propagate.constraints import Constraints
 
-_FEWEST = 3  # marks that tell how far marks lie apart
+FEWEST_MARKS = 3
+"""Marks that tell how far marks lie apart."""
+
 _MARKS = 80  # of a case and label looked at
 _PLACES = 4000  # of a case and label, or of all that is not the label
 _GAP = 0.75  # quantile of the distances to the next mark
@@ -40,25 +42,25 @@ class Marks:
     None where they surround none."""
 
 
-def measure_marks(evidence: Evidence, labels: LabelSet) -> dict[str, Marks]:
+def measure_marks(constraints: Constraints, labels: LabelSet) -> dict[str, Marks]:
     """Measure the marks of each label of a case.
 
     Args:
-        evidence: What the hints of the case prove.
+        constraints: What the hints of the case prove.
         labels: Names of the classes.
 
     Returns:
         For each foreground label that clicks or strokes show.
     """
-    seeds = evidence.proven > 0.5
-    axis = slice_axis(np.asarray(seeds.any(0)), evidence.grid)
+    seeds = constraints.proven > 0.5
+    axis = slice_axis(np.asarray(seeds.any(0)), constraints.grid)
     found = {}
     for number, name in enumerate(labels.names):
         if number and seeds[number].any():
             others = np.asarray(np.delete(seeds, number, 0).any(0))
-            found[name] = _marks(seeds[number], others, evidence.grid, axis)
-    if evidence.drawn_whole:
-        gap = _slice_gap(seeds, evidence.grid, axis)
+            found[name] = _marks(seeds[number], others, constraints.grid, axis)
+    if constraints.drawn_whole:
+        gap = _slice_gap(seeds, constraints.grid, axis)
         found = {name: replace(marks, gap_mm=gap) for name, marks in found.items()}
     return found
 
@@ -131,6 +133,11 @@ def gaps_mm(marks: Int32[np.ndarray, "i j k"], grid: Grid) -> Float64[np.ndarray
     return np.array(gaps)
 
 
+def typical_gap(gaps: Float[np.ndarray, " mark"]) -> float:
+    """Return the upper quartile of the ways from marks to the next: few lie further apart."""
+    return float(np.quantile(gaps, _GAP))
+
+
 def _marks(
     seeds: Bool[np.ndarray, "i j k"], others: Bool[np.ndarray, "i j k"], grid: Grid, axis: int
 ) -> Marks:
@@ -150,7 +157,7 @@ def _marks(
     gaps = gaps_mm(parts, grid)
     return Marks(
         float(np.median(extents)),
-        float(np.quantile(gaps, _GAP)) if count >= _FEWEST else None,
+        typical_gap(gaps) if count >= FEWEST_MARKS else None,
         _median([distance for distance in apart if distance is not None]),
     )
 

@@ -8,17 +8,15 @@ from jaxtyping import Bool, Float32, Float64, Int32
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
-from voxhint.propagate.constraints import Evidence
+from voxhint.propagate.constraints import Constraints
 from voxhint.propagate.geodesic import FAR_MM, edge_cost, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import log_likelihood
 from voxhint.propagate.pw4medseg import point_labels
-from voxhint.propagate.scale import gaps_mm, label_marks
+from voxhint.propagate.scale import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 
 _LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
-_TAUGHT = 0.75  # weight of what the hints of other cases say
+_PRIOR = 0.75  # weight of what the hints of other cases say
 _SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
-_FEWEST = 3  # marks that tell a stretch
-_GAP = 0.75  # quantile of the ways between marks
 _FADE = 2.0  # caps after which trust has fallen to 0.6
 _FAR = 0.3  # trust in background that no hint is near to
 _UNSHOWN = 0.1  # the same where the case shows no background at all
@@ -26,105 +24,112 @@ _LEAST = 0.01  # trust below this is none: files stay small, training looks else
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taught:
+class Prior:
     """What the hints of other cases say of the voxels of one."""
 
-    logs: Float32[np.ndarray, "class i j k"]
-    """Log probability of each class, from `Across`."""
+    log_probs: Float32[np.ndarray, "class i j k"]
+    """Log probability of each class, from `VoxelClassifier`."""
 
-    lean: float = np.inf
+    distance_limit: float = np.inf
     """Most that distance may speak against a class, as a logarithm of odds; if it is finite, that
     much also against a class that the case does not show at all."""
 
-    def cropped(self, part: tuple[slice, slice, slice]) -> "Taught":
+    @property
+    def everywhere(self) -> bool:
+        """Return whether it speaks far from hints too, and of classes that no hint shows."""
+        return bool(np.isfinite(self.distance_limit))
+
+    def cropped(self, part: tuple[slice, slice, slice]) -> "Prior":
         """Return what is said of a box of voxels."""
-        return Taught(self.logs[(slice(None), *part)], self.lean)
+        return Prior(self.log_probs[(slice(None), *part)], self.distance_limit)
 
 
-def soften(
-    evidence: Evidence,
+def propagate_hints(
+    constraints: Constraints,
     images: Sequence[Volume],
     labels: LabelSet,
     *,
     caps_mm: Mapping[str, float],
     config: LabelConfig,
-    taught: Taught | None = None,
+    prior: Prior | None = None,
 ) -> SoftLabel:
-    """Spread the evidence of one case over its voxels.
+    """Spread the constraints of one case over its voxels.
 
     A voxel belongs to the class whose hints are nearest along ways that avoid edges. The image
     joins in where classes are about as near: by how often its intensity was shown for each class,
-    or by what other cases taught. No label reaches further than its cap: beyond it background is
-    presumed, with little trust, though nobody showed any there. So all classes are measured with
-    one measure, and neither the size of the image nor the number of hints at one place matters.
+    or by the prior that other cases give. No label reaches further than its cap: beyond it
+    background is presumed, with little trust, though nobody showed any there. So all classes are
+    measured with one measure, and neither the size of the image nor the number of hints at one
+    place matters.
     What the hints prove stays as it is.
 
-    A class that nobody showed and nothing rules out stays unknown; background claims then only say
-    that the classes shown are absent.
+    A class that nobody showed and nothing rules out stays unknown; belief in background then only
+    says that the classes shown are absent.
 
     Args:
-        evidence: What the hints prove, from `gather_evidence`.
-        images: Channels on the evidence's grid.
+        constraints: What the hints prove, from `constraints_of`.
+        images: Channels on the grid of the constraints.
         labels: Names of the classes.
         caps_mm: How far each label reaches, from `distance_caps`.
         config: Method and strengths.
-        taught: What the other cases say of this one, if they say anything.
+        prior: What the other cases say of this one, if they say anything.
 
     Returns:
         Probability and trust of every class.
     """
-    part = evidence.open_box()
+    part = constraints.open_box()
     if part is None or config.method == "none":
-        return facts_of(evidence)
+        return facts_of(constraints)
     if config.method == "pw4medseg":
-        bells = point_labels(evidence, bell_mm=config.bell_mm)
+        bells = point_labels(constraints, bell_mm=config.bell_mm)
         nobody = np.zeros(len(labels.names), np.bool_)
-        claims = _with_facts(bells.probs, bells.trust[0], evidence, unseen=nobody)
-        return from_claims(*claims, evidence)
+        bounds = _with_facts(bells.probs, bells.trust[0], constraints, unseen=nobody)
+        return SoftLabel.of_bounds(*bounds, constraints.grid)
     caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
-    shaped = np.asarray(evidence.likely.any((1, 2, 3)))  # boxes and balls are walls enough
-    unseen = np.asarray(~_seeds(evidence).any((1, 2, 3)))
-    probs, trust = _presumed(evidence, unseen)
-    band = part if taught is not None and np.isfinite(taught.lean) else _band(evidence, part, caps)
+    shaped = np.asarray(constraints.likely.any((1, 2, 3)))  # boxes and balls are walls enough
+    unseen = np.asarray(~_seeds(constraints).any((1, 2, 3)))
+    probs, trust = _presumed(constraints, unseen)
+    band = part if prior is not None and prior.everywhere else _band(constraints, part, caps)
     if band is not None:
         inner = (slice(None), *band)
         scene = _Scene(
-            evidence.cropped(band),
+            constraints.cropped(band),
             [image.cropped(band) for image in images],
             np.where(shaped, np.inf, caps).astype(np.float32),
-            None if taught is None else taught.cropped(band),
+            None if prior is None else prior.cropped(band),
             config,
             unseen,
         )
         probs[inner], trust[band] = _compete(scene)
     trust[trust < _LEAST] = 0
-    untold = unseen & np.asarray(evidence.possible.any((1, 2, 3)))
-    if taught is not None and np.isfinite(taught.lean):
+    untold = unseen & np.asarray(constraints.possible.any((1, 2, 3)))
+    if prior is not None and prior.everywhere:
         untold[:] = False  # other cases tell of it
     untold[0] = False
-    return from_claims(*_with_facts(probs, trust, evidence, unseen=untold), evidence)
+    bounds = _with_facts(probs, trust, constraints, unseen=untold)
+    return SoftLabel.of_bounds(*bounds, constraints.grid)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
     """What the classes of one case compete with, near its hints."""
 
-    evidence: Evidence
+    constraints: Constraints
     images: Sequence[Volume]
     caps: Float32[np.ndarray, " class"]
-    taught: Taught | None
+    prior: Prior | None
     config: LabelConfig
     unseen: Bool[np.ndarray, " class"]
     """Classes that have no seed in the whole case."""
 
 
 def _presumed(
-    evidence: Evidence, unseen: Bool[np.ndarray, " class"]
+    constraints: Constraints, unseen: Bool[np.ndarray, " class"]
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
     """Return probability and trust where no hint reaches: background, if any label was shown."""
-    probs = np.zeros(evidence.proven.shape, np.float32)
+    probs = np.zeros(constraints.proven.shape, np.float32)
     probs[0] = 1
-    trust = np.full(evidence.grid.shape, _presumed_trust(unseen), np.float32)
+    trust = np.full(constraints.grid.shape, _presumed_trust(unseen), np.float32)
     return probs, trust
 
 
@@ -135,18 +140,18 @@ def _presumed_trust(unseen: Bool[np.ndarray, " class"]) -> float:
 
 
 def _band(
-    evidence: Evidence, part: tuple[slice, slice, slice], caps: Float32[np.ndarray, " class"]
+    constraints: Constraints, part: tuple[slice, slice, slice], caps: Float32[np.ndarray, " class"]
 ) -> tuple[slice, slice, slice] | None:
     """Return the box of the open voxels that any label may reach, None if no class was shown."""
     reached = []
-    for number, seeds in enumerate(_seeds(evidence)):
+    for number, seeds in enumerate(_seeds(constraints)):
         if number and seeds.any():
             # ways are shorter than straight lines only where the image is smoother than usual
-            rim = np.ceil(2 * caps[number] / evidence.grid.spacing_mm) + 1
-            shaped = evidence.likely[number].any()
-            reached.append(_box(evidence.possible[number] > 0 if shaped else seeds, rim))
+            rim = np.ceil(2 * caps[number] / constraints.grid.spacing_mm) + 1
+            shaped = constraints.likely[number].any()
+            reached.append(_box(constraints.possible[number] > 0 if shaped else seeds, rim))
     if not reached:
-        return part if _seeds(evidence)[0].any() else None
+        return part if _seeds(constraints)[0].any() else None
     low = np.min([box[0] for box in reached], axis=0)
     high = np.max([box[1] for box in reached], axis=0)
     i, j, k = (
@@ -173,32 +178,32 @@ def _compete(
     scene: _Scene,
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
     """Return probability and trust of each class near the hints."""
-    evidence, config, taught = scene.evidence, scene.config, scene.taught
-    seeds = _seeds(evidence)
-    hinted = evidence.near
+    constraints, config, prior = scene.constraints, scene.config, scene.prior
+    seeds = _seeds(constraints)
+    hinted = constraints.near
     away, stretch = _distances(scene, seeds, hinted)
     caps = scene.caps * stretch
     near = np.minimum(away.min(0), FAR_MM)
-    margin = _margin(away, caps, evidence)
-    if taught is None:
+    margin = _margin(away, caps, constraints)
+    if prior is None:
         said = _LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
     else:
-        said = _TAUGHT * taught.logs
-    lean = np.float32(np.inf if taught is None else taught.lean)
-    scores = np.maximum(-away / margin, -lean) + said
+        said = _PRIOR * prior.log_probs
+    limit = np.float32(np.inf if prior is None else prior.distance_limit)
+    scores = np.maximum(-away / margin, -limit) + said
     cap = caps[scores[1:].argmax(0) + 1]
     presumed = np.asarray(away[0] > cap)  # nobody showed background nearer than the label's cap
-    scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -lean) + said[0]
-    probs, lead = _softmax(scores, evidence.possible)
+    scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -limit) + said[0]
+    probs, lead = _softmax(scores, constraints.possible)
     winner = caps[probs.argmax(0)]
     reach = np.where(np.isfinite(winner), winner, _usual(caps)).astype(np.float32)
-    least = 0.0 if taught is None else config.across_trust
+    least = 0.0 if prior is None else config.across_trust
     trust = lead * np.maximum(np.exp(-0.5 * (near / (_FADE * reach)) ** 2), np.float32(least))
-    if taught is None:
-        limit = _presumed_trust(scene.unseen)
+    if prior is None:
+        most = _presumed_trust(scene.unseen)
         supposed = presumed & (probs[0] > 0.5)
-        trust[supposed] = np.minimum(lead[supposed], limit)
-    if evidence.likely.any():
+        trust[supposed] = np.minimum(lead[supposed], most)
+    if constraints.likely.any():
         trust *= config.guess_trust
     return probs, trust.astype(np.float32)
 
@@ -215,7 +220,7 @@ def _distances(
     Also returns the geodesic stretch of each class: how much longer ways between its marks are
     than straight lines, where its own tissue is rougher than what usually lies near hints.
     """
-    evidence, weight = scene.evidence, scene.config.edge_weight
+    constraints, weight = scene.constraints, scene.config.edge_weight
     steep = edge_cost(scene.images, near)
     plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
     away = np.full(seeds.shape, np.inf, np.float32)
@@ -223,13 +228,13 @@ def _distances(
     for number, places in enumerate(seeds):
         if not places.any():
             continue
-        marks = label_marks(places, evidence.grid)
-        way, owner = nearest_mark(marks, steep, evidence.grid, edge_weight=weight)
+        marks = label_marks(places, constraints.grid)
+        way, owner = nearest_mark(marks, steep, constraints.grid, edge_weight=weight)
         away[number] = way / np.float32(plain)
         if number:
-            next_mm = way_to_next(way, owner, steep, evidence.grid, edge_weight=weight)
-            stretch[number] = _stretch(next_mm / plain, marks, evidence.grid)
-    if evidence.likely.any():
+            next_mm = way_to_next(way, owner, steep, constraints.grid, edge_weight=weight)
+            stretch[number] = _stretch(next_mm / plain, marks, constraints.grid)
+    if constraints.likely.any():
         away[0] *= np.float32(_SHAPED)
     return away, stretch
 
@@ -238,17 +243,17 @@ def _stretch(
     ways: Float32[np.ndarray, " mark"], marks: Int32[np.ndarray, "i j k"], grid: Grid
 ) -> float:
     straight = gaps_mm(marks, grid)
-    if len(straight) < _FEWEST:
+    if len(straight) < FEWEST_MARKS:
         return 1.0
     met = ways[ways < FAR_MM / 100]
-    ratio = float(np.quantile(met, _GAP) / np.quantile(straight, _GAP)) if met.size else 1.0
+    ratio = typical_gap(met) / typical_gap(straight) if met.size else 1.0
     return max(1.0, ratio)
 
 
 def _margin(
     away: Float32[np.ndarray, "class i j k"],
     caps: Float32[np.ndarray, " class"],
-    evidence: Evidence,
+    constraints: Constraints,
 ) -> np.float32:
     """Return how far from hints the borders between classes usually lie, in mm."""
     labels = away[1:]
@@ -263,13 +268,13 @@ def _margin(
             there = reached[(slice(None),) * axis + (side,)]
             borders.append(there[changed & np.isfinite(there)])
     known = np.concatenate(borders)
-    least = float(evidence.grid.spacing_mm.min()) / 2
+    least = float(constraints.grid.spacing_mm.min()) / 2
     return np.float32(max(float(np.median(known)) if known.size else 0.0, least))
 
 
-def _seeds(evidence: Evidence) -> Bool[np.ndarray, "class i j k"]:
+def _seeds(constraints: Constraints) -> Bool[np.ndarray, "class i j k"]:
     """Return where ways of each class start."""
-    return np.asarray((evidence.proven > 0.5) | (evidence.likely > 0))
+    return np.asarray((constraints.proven > 0.5) | (constraints.likely > 0))
 
 
 def _softmax(
@@ -290,7 +295,7 @@ def _softmax(
 def _with_facts(
     probs: Float32[np.ndarray, "class i j k"],
     trust: Float32[np.ndarray, "i j k"],
-    evidence: Evidence,
+    constraints: Constraints,
     *,
     unseen: Bool[np.ndarray, " class"],
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "class i j k"]]:
@@ -299,31 +304,16 @@ def _with_facts(
     if unseen.any():  # "not A" is known, "background rather than B" is not
         belief[0], plausible[0] = 0, 1 - belief[1:].max(0)
         belief[unseen], plausible[unseen] = 0, 1 - belief.max(0)
-    rest = np.maximum(1 - evidence.proven.sum(0), 0)  # guesses share what the facts leave open
-    belief = np.minimum(evidence.proven + rest * belief, evidence.possible)
-    return belief, np.minimum(evidence.proven + rest * plausible, evidence.possible)
+    rest = np.maximum(1 - constraints.proven.sum(0), 0)  # guesses share what the facts leave open
+    belief = np.minimum(constraints.proven + rest * belief, constraints.possible)
+    return belief, np.minimum(constraints.proven + rest * plausible, constraints.possible)
 
 
-def facts_of(evidence: Evidence) -> SoftLabel:
-    """Return only what the hints prove, with nothing spread."""
-    belief = evidence.proven
-    return from_claims(belief, np.maximum(evidence.possible, belief), evidence)
-
-
-def from_claims(
-    belief: Float32[np.ndarray, "class i j k"],
-    plausible: Float32[np.ndarray, "class i j k"],
-    evidence: Evidence,
-) -> SoftLabel:
-    """Return probability and trust that say the same as belief and plausibility.
-
-    Trust = 1 - (plausibility - belief); probability = belief / trust, 0 where nothing is trusted.
-    """
-    known = np.clip(1 - (plausible - belief), 0, 1)
-    probs = np.divide(belief, known, out=np.zeros_like(belief), where=known > 0)
-    return SoftLabel(
-        np.clip(probs, 0, 1).astype(np.float32), known.astype(np.float32), evidence.grid
-    )
+def facts_of(constraints: Constraints) -> SoftLabel:
+    """Return only what the hints prove, with nothing propagated."""
+    belief = constraints.proven
+    plausibility = np.maximum(constraints.possible, belief)
+    return SoftLabel.of_bounds(belief, plausibility, constraints.grid)
 
 
 def dense_label(case: Case, labels: LabelSet) -> SoftLabel:

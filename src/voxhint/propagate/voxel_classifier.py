@@ -1,4 +1,4 @@
-"""What the hints of all cases together tell of a voxel: how a class looks, and where it lies."""
+"""What the hints of all cases together tell of a voxel: how a class features, and where it lies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core import LabelSet, Volume
-from voxhint.propagate.constraints import Evidence, places_mm
+from voxhint.propagate.constraints import Constraints, places_mm
 from voxhint.propagate.scale import distance_caps, measure_marks
 
 _BLURS_MM = (0.7, 1.5, 3.0, 6.0)
@@ -45,22 +45,22 @@ _PLACES: Mapping[Place, tuple[int, int]] = {"hints": (6, 3), "image": (3, 0), "n
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class VoxelSamples:
     """The proven voxels of one case."""
 
-    looks: Float32[np.ndarray, "n feature"]
+    features: Float32[np.ndarray, "n feature"]
     classes: Float32[np.ndarray, "n class"]
     weights: Float32[np.ndarray, " n"]
     """The volume each voxel stands for, so that places shown often do not count twice."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Across:
+class VoxelClassifier:
     """A small network that names the class of a voxel from its surroundings and its place."""
 
     net: nn.Module
     channels: tuple[str, ...]
-    told: Bool[np.ndarray, " class"]
+    shown: Bool[np.ndarray, " class"]
     """Classes that enough cases show; of the others nothing is said against background."""
 
     place: Place
@@ -81,31 +81,31 @@ class Across:
         }
 
     def log_probs(
-        self, images: Mapping[str, Volume], evidence: Evidence
+        self, images: Mapping[str, Volume], constraints: Constraints
     ) -> Float32[np.ndarray, "class i j k"]:
         """Return the log probability of each class.
 
         Args:
             images: Channels by name, on one grid.
-            evidence: What the hints of the case prove, on that grid.
+            constraints: What the hints of the case prove, on that grid.
         """
-        looks, grid = looks_of(images, evidence, self.channels), evidence.grid
-        flat = torch.from_numpy(_seen(looks.reshape(-1, looks.shape[-1]), self.place))
+        features, grid = voxel_features(images, constraints, self.channels), constraints.grid
+        flat = torch.from_numpy(_chosen(features.reshape(-1, features.shape[-1]), self.place))
         with torch.no_grad():
             told = [functional.log_softmax(self.net(part), 1) for part in torch.split(flat, _CHUNK)]
         logs = self.sharpness * torch.cat(told).T.reshape(-1, *grid.shape).numpy()
-        logs[~self.told] = logs[0]
+        logs[~self.shown] = logs[0]
         return np.ascontiguousarray(logs)
 
 
-def looks_of(
-    images: Mapping[str, Volume], evidence: Evidence, channels: Sequence[str]
+def voxel_features(
+    images: Mapping[str, Volume], constraints: Constraints, channels: Sequence[str]
 ) -> Float32[np.ndarray, "i j k feature"]:
     """Describe each voxel by its surroundings, free of each image's scale and offset, and place.
 
     Args:
         images: Channels by name, on one grid.
-        evidence: What the hints of the case prove, on that grid.
+        constraints: What the hints of the case prove, on that grid.
         channels: Names of all channels of the study; one that is absent is described by zeros.
 
     Returns:
@@ -113,15 +113,15 @@ def looks_of(
         place to the right, the front and the head: of the middle of all hints of labels, in
         decimetres, and in the image, -1 to 1.
     """
-    grid = evidence.grid
-    near = evidence.near
+    grid = constraints.grid
+    near = constraints.near
     described: list[Float32[np.ndarray, "i j k"]] = []
     for name in channels:
         if name in images:
             described += _surroundings(images[name], near)
         else:
             described += [np.zeros(grid.shape, np.float32)] * (len(_BLURS_MM) + 2)
-    middle = _middle(evidence)
+    middle = _middle(constraints)
     for axis, place in enumerate(places_mm(grid)):
         described.append((place - np.float32(middle[axis])) / _PLACE_MM)
     turn = grid.turn_to_ras()
@@ -133,16 +133,16 @@ def looks_of(
     return np.stack(described, -1)
 
 
-def _middle(evidence: Evidence) -> Float64[np.ndarray, "3"]:
+def _middle(constraints: Constraints) -> Float64[np.ndarray, "3"]:
     """Return the middle of the marks of labels, each class counted once, in world mm."""
-    shown = (evidence.proven[1:] > 0.5) | (evidence.likely[1:] > 0)
+    shown = (constraints.proven[1:] > 0.5) | (constraints.likely[1:] > 0)
     middles = [
-        evidence.grid.to_world(np.argwhere(seeds).astype(np.float64)).mean(0)
+        constraints.grid.to_world(np.argwhere(seeds).astype(np.float64)).mean(0)
         for seeds in shown
         if seeds.any()
     ]
     if not middles:
-        middles = [evidence.grid.to_world((np.array([evidence.grid.shape]) - 1) / 2)[0]]
+        middles = [constraints.grid.to_world((np.array([constraints.grid.shape]) - 1) / 2)[0]]
     return np.asarray(np.mean(middles, axis=0), np.float64)
 
 
@@ -160,21 +160,21 @@ def _surroundings(
     return [*(2 * part - 1 for part in (scaled, *blurred)), slope]
 
 
-def lesson_of(
-    evidence: Evidence,
+def voxel_samples(
+    constraints: Constraints,
     images: Mapping[str, Volume],
     channels: Sequence[str],
     labels: LabelSet,
     rng: np.random.Generator,
-) -> Lesson:
+) -> VoxelSamples:
     """Collect what the hints of a case prove, and what nothing speaks for.
 
     People show labels and what lies beside them, hardly ever the rest. So voxels beyond the reach
     of every label, but not far beyond it, are counted as background that was shown.
 
     Args:
-        evidence: From `gather_evidence`.
-        images: Channels by name, on the evidence's grid.
+        constraints: From `constraints_of`.
+        images: Channels by name, on the grid of the constraints.
         channels: Names of all channels of the study.
         labels: Names of the classes.
         rng: Chooses among more facts than are needed.
@@ -182,21 +182,21 @@ def lesson_of(
     Returns:
         Some thousand voxels at most, each weighed by the voxels near the labels that it stands for.
     """
-    facts = np.flatnonzero(evidence.proven.max(0) > 0.5)
-    if evidence.drawn_whole:  # slices show what lies beside a label, and nothing of its ends
-        shares = np.full(len(facts), evidence.proven[0].size / max(1, len(facts)), np.float32)
-        presumed = np.zeros(evidence.grid.shape, np.bool_)
+    facts = np.flatnonzero(constraints.proven.max(0) > 0.5)
+    if constraints.drawn_whole:  # slices show what lies beside a label, and nothing of its ends
+        shares = np.full(len(facts), constraints.proven[0].size / max(1, len(facts)), np.float32)
+        presumed = np.zeros(constraints.grid.shape, np.bool_)
     else:
-        shares, presumed = _stand_for(evidence, labels)
+        shares, presumed = _stand_for(constraints, labels)
     kept, weights = _drawn(facts, shares, _KEPT, rng)
     lone = np.flatnonzero(presumed)
     beside, more = _drawn(lone, np.ones(len(lone), np.float32), _PRESUMED, rng)
-    classes = evidence.proven.reshape(len(evidence.proven), -1)[:, kept].T
+    classes = constraints.proven.reshape(len(constraints.proven), -1)[:, kept].T
     background = np.zeros((len(beside), classes.shape[1]), np.float32)
     background[:, 0] = 1
-    looks = looks_of(images, evidence, channels)
-    return Lesson(
-        looks.reshape(-1, looks.shape[-1])[np.concatenate([kept, beside])],
+    features = voxel_features(images, constraints, channels)
+    return VoxelSamples(
+        features.reshape(-1, features.shape[-1])[np.concatenate([kept, beside])],
         np.concatenate([classes, background]),
         np.concatenate([weights, more]),
     )
@@ -216,18 +216,18 @@ def _drawn(
 
 
 def _stand_for(
-    evidence: Evidence, labels: LabelSet
+    constraints: Constraints, labels: LabelSet
 ) -> tuple[Float32[np.ndarray, " fact"], Bool[np.ndarray, "i j k"]]:
     """Return how many voxels each fact stands for, and the voxels that none does.
 
     Only the band around labels counts, in which classes compete: how much of the body the image
     shows does not matter, and people click where they like.
     """
-    spacing = evidence.grid.spacing_mm
-    shown = evidence.proven > 0.5
-    caps = distance_caps([measure_marks(evidence, labels)], [evidence.grid], labels)
+    spacing = constraints.grid.spacing_mm
+    shown = constraints.proven > 0.5
+    caps = distance_caps([measure_marks(constraints, labels)], [constraints.grid], labels)
     reach = np.array([np.inf, *(_HELD * caps[name] for name in labels.foreground)], np.float32)
-    band = np.full(evidence.grid.shape, not shown[1:].any())
+    band = np.full(constraints.grid.shape, not shown[1:].any())
     for number in range(1, len(shown)):
         if shown[number].any():
             away = edt.edt(np.ascontiguousarray(~shown[number]), anisotropy=tuple(spacing.tolist()))
@@ -239,7 +239,7 @@ def _stand_for(
     owner = np.ravel_multi_index(tuple(nearest), sure.shape)
     held = band & (away <= reach[shown.argmax(0).ravel()[owner]])
     share = np.bincount(owner[held], minlength=sure.size)[np.flatnonzero(sure)]
-    lost = band & ~held & (evidence.possible[0] > 0)
+    lost = band & ~held & (constraints.possible[0] > 0)
     return np.maximum(share, 1).astype(np.float32), lost
 
 
@@ -247,21 +247,21 @@ def _unheard(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def learn_across(
-    lessons: Sequence[Lesson],
+def fit_voxel_classifier(
+    samples: Sequence[VoxelSamples],
     channels: Sequence[str],
     *,
     steps: int,
     rng: np.random.Generator,
     progress: Callable[[int, int], None] = _unheard,
-) -> Across | None:
+) -> VoxelClassifier | None:
     """Learn from all cases, with the place of voxels only where that helps.
 
     Every fourth case is held out first. They decide whether the place is looked at, how sharp the
     answer may be, and whether it is used at all; then all cases teach.
 
     Args:
-        lessons: One for each hinted case.
+        samples: One for each hinted case.
         channels: Names of all channels of the study.
         steps: Optimiser steps.
         rng: Gives the seeds of the networks.
@@ -271,11 +271,11 @@ def learn_across(
         The network; None where there are fewer than eight cases, where five do not show background
         and one label by more than boxes and balls, or where it does not help cases held out.
     """
-    cases = [lesson for lesson in lessons if len(lesson.weights)]
+    cases = [case for case in samples if len(case.weights)]
     if len(cases) < _FEWEST:
         return None
-    told = _told(cases)
-    if not told[0] or told.sum() < 2:
+    shown = _shown(cases)
+    if not shown[0] or shown.sum() < 2:
         return None
     held_out = cases[::_HELD_OUT]
     rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
@@ -289,7 +289,7 @@ def learn_across(
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
     net = _fit(cases, place, steps, int(rng.integers(2**31)), tell)
-    return Across(net, tuple(channels), told, place, sharpness, skill)
+    return VoxelClassifier(net, tuple(channels), shown, place, sharpness, skill)
 
 
 def _further(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
@@ -297,42 +297,44 @@ def _further(progress: Callable[[int, int], None], before: int, total: int, step
         progress(before + step, total)
 
 
-def _told(cases: Sequence[Lesson]) -> Bool[np.ndarray, " class"]:
+def _shown(cases: Sequence[VoxelSamples]) -> Bool[np.ndarray, " class"]:
     """Return the classes that enough cases prove."""
     proven = np.sum([case.classes.any(0) for case in cases], axis=0)
     return np.asarray(proven >= _TELLING)
 
 
-def _seen(looks: Float32[np.ndarray, "n feature"], place: Place) -> Float32[np.ndarray, "n seen"]:
+def _chosen(
+    features: Float32[np.ndarray, "n feature"], place: Place
+) -> Float32[np.ndarray, "n seen"]:
     """Return the features of which the network is told: surroundings, and one of the places."""
-    count = looks.shape[1]
+    count = features.shape[1]
     first, last = (count - back for back in _PLACES[place])
     surroundings = np.arange(count - _AXES * 2)
-    return np.ascontiguousarray(looks[:, [*surroundings, *range(first, last)]])
+    return np.ascontiguousarray(features[:, [*surroundings, *range(first, last)]])
 
 
 def _join(
-    cases: Sequence[Lesson],
+    cases: Sequence[VoxelSamples],
     place: Place,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    looks = np.concatenate([_seen(case.looks, place) for case in cases])
+    features = np.concatenate([_chosen(case.features, place) for case in cases])
     classes = np.concatenate([case.classes for case in cases])
     weights = np.concatenate([case.weights for case in cases])
-    return torch.from_numpy(looks), torch.from_numpy(classes), torch.from_numpy(weights)
+    return torch.from_numpy(features), torch.from_numpy(classes), torch.from_numpy(weights)
 
 
 def _fit(
-    cases: Sequence[Lesson],
+    cases: Sequence[VoxelSamples],
     place: Place,
     steps: int,
     seed: int,
     tell: Callable[[int], None],
 ) -> nn.Module:
-    looks, classes, weights = _join(cases, place)
+    features, classes, weights = _join(cases, place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(
-            nn.Linear(looks.shape[1], _WIDTH),
+            nn.Linear(features.shape[1], _WIDTH),
             nn.SiLU(),
             nn.Linear(_WIDTH, _WIDTH),
             nn.SiLU(),
@@ -346,7 +348,7 @@ def _fit(
             tell(step)
             drawn = np.searchsorted(upto, order.random(_BATCH) * upto[-1], side="right")
             some = torch.from_numpy(np.minimum(drawn, len(upto) - 1))
-            logs = functional.log_softmax(net(looks[some]), 1)
+            logs = functional.log_softmax(net(features[some]), 1)
             optimiser.zero_grad()
             (-(classes[some] * logs).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -354,18 +356,18 @@ def _fit(
     return net.eval()
 
 
-def _try(net: nn.Module, cases: Sequence[Lesson], place: Place) -> tuple[float, float]:
+def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: Place) -> tuple[float, float]:
     """Return the skill of the network at its best sharpness, and that sharpness.
 
     Source:
         Brier 1950, "Verification of forecasts expressed in terms of probability"; as a share of
-        what the classes' shares alone would have. It is bounded, where surprise lets a single fact
-        that stands for a large volume decide.
+        what the classes' shares alone would have. It is bounded, where the log likelihood lets a
+        single fact that stands for a large volume decide.
     """
-    looks, classes, weights = _join(cases, place)
+    features, classes, weights = _join(cases, place)
     share = (weights / weights.sum())[:, None]
     with torch.no_grad():
-        logs = net(looks)
+        logs = net(features)
         errors = [
             float((share * (functional.softmax(float(s) * logs, 1) - classes) ** 2).sum())
             for s in _SHARPNESS

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
@@ -256,12 +256,3 @@ def _dabs(inside: Sheet, rng: np.random.Generator) -> Sheet:
     for middle in able[rng.integers(0, len(able), _DABS)]:
         drawn |= _by_hand(middle + rng.normal(0, 0.7, (5, 2)), inside.shape, rng)
     return drawn
-
-
-def largest_class(
-    probs: Float32[np.ndarray, "class i j k"], trust: Float32[np.ndarray, "class i j k"]
-) -> Classes:
-    """Return the most probable class of each voxel; background where nothing is trusted."""
-    chances = probs * (trust > 0)
-    chances[0] = 1 - chances[1:].sum(0)
-    return np.asarray(chances.argmax(0), np.uint8)

@@ -19,9 +19,9 @@ from voxhint.models.memory import training_bytes
 from voxhint.models.planning import measure_images, trunk_wishes, with_network
 from voxhint.models.shipped import Part, shipped, shipped_wanted
 from voxhint.prepare import make_plan
+from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.train import VoxelTask, step_seconds
 from voxhint.train.schedule import invented
-from voxhint.verbs.label import Spread, learning_cases, soft_label
 from voxhint.verbs.train import task_of
 
 _LOOKED_AT = 10  # cases
@@ -40,7 +40,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     """
     dense = recipe.train.supervision == "dense"
     opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense, undrawn=machine.undrawn)
-    cases = learning_cases(opened, dense=dense)
+    cases = opened.learning_cases(dense=dense)
     yield f"{len(cases)} cases to learn from, {len(opened.test)} to predict"
     fabric = open_fabric(machine)
     plan = make_plan(
@@ -66,7 +66,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     if not dense:
         began = time.monotonic()
         reach = dict.fromkeys(opened.labels.names, recipe.label.reach_mm or 10.0)
-        soft_label(opened, cases[0], Spread(reach), recipe.label)
+        label_case(opened, cases[0], PropagationPlan(reach), recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
         yield from _of_tags(opened, recipe.label, machine)

@@ -28,10 +28,10 @@ from voxhint.models.folder import Model, open_model, segmenter_of
 from voxhint.models.image_description import cases_for, description_of
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
-from voxhint.propagate import facts_of, gather_evidence
+from voxhint.propagate import constraints_of, facts_of
+from voxhint.propagate.study import aligned_case
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.notes import keep_notes, kept
-from voxhint.verbs.label import evidence_case
 
 Facts = Callable[[str], SoftLabel]
 
@@ -323,8 +323,8 @@ def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[st
     by_name = {case.name: case for case in files}
 
     def facts(name: str) -> SoftLabel:
-        case = evidence_case(study, by_name[name])
-        return facts_of(gather_evidence(case.grid, case.hints, study.labels))
+        case = aligned_case(study, by_name[name])
+        return facts_of(constraints_of(case.grid, case.hints, study.labels))
 
     cases = {case.name: case.images for case in files}
     return Work(cases=cases, inputs=inputs, facts=facts, name="predict hinted images")

@@ -31,7 +31,7 @@ from voxhint.runs import (
 )
 from voxhint.runs.notes import keep_problems
 from voxhint.runs.places import remember_place, told_place
-from voxhint.verbs.label import HINT_PARTS, hinted_cases, label_cases, label_inputs, learning_cases
+from voxhint.verbs.label import HINT_PARTS, label_cases, label_inputs
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.report import report
@@ -75,7 +75,7 @@ def run(
         undrawn=machine.undrawn,
         truths=deep,
     )
-    learning_cases(opened, dense=dense)
+    opened.learning_cases(dense=dense)
     require_views_of(opened, recipe.train)
     with locked(out, source=study):
         return _run(opened, problems, out, (recipe, machine, hinted_masks, tell))
@@ -114,7 +114,7 @@ def _run(
             study, out / "model", labels=labels, config=recipe.train, machine=inner, tell=tell
         )
     with clock.timing("predict"):
-        hinted = hinted_cases(study) if hinted_masks or not study.test else ()
+        hinted = study.hinted if hinted_masks or not study.test else ()
         _predict(study, out, model, (manifest.inputs, hinted), (recipe, inner, tell))
     _measure(study, out, clock, (recipe, machine, tell))
     taught = read_made(model)

@@ -21,6 +21,7 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import replacing, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
+from voxhint.files.soft_labels import read_soft_label
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import CALIBRATION, network_of, read_plan, write_history
 from voxhint.models.planning import measure_images, require_views_of, trunk_wishes
@@ -48,7 +49,7 @@ from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_secon
 from voxhint.train.resume import load_state
 from voxhint.train.tasks.cross_modal import BranchTask
 from voxhint.train.temperature import Temperature, fit_temperature
-from voxhint.verbs.label import NETS, drawn_as, learning_cases, read_soft_label, study_for
+from voxhint.verbs.label import NETS, drawn_as, study_for
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
@@ -85,7 +86,7 @@ def train_model(
     """
     dense = config.supervision == "dense"
     opened, _ = study_for(study, out, machine, dense=dense)
-    learning_cases(opened, dense=dense)
+    opened.learning_cases(dense=dense)
     require_views_of(opened, config)
     with locked(out, source=study):
         return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
@@ -114,7 +115,7 @@ def train_on(
         The output folder.
     """
     dense = config.supervision == "dense"
-    files = learning_cases(study, dense=dense)
+    files = study.learning_cases(dense=dense)
     manifest = Manifest(
         verb="train",
         config=dataclasses.asdict(config),
@@ -263,7 +264,7 @@ def _span_mm(
             case = study.load(one, hints=False, dense=labels is None)
             soft = _soft(case, study, labels)
         turn = soft.grid.turn_to_ras(stacked)
-        believed = turn.apply((soft.trust * soft.probs)[1:].max(0) > _BELIEVED)
+        believed = turn.apply(soft.belief[1:].max(0) > _BELIEVED)
         spans.append(span_of(believed, soft.grid.turned(turn).spacing_mm))
     known = [span for span in spans if span is not None]
     if not known:

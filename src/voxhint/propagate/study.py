@@ -1,0 +1,160 @@
+"""From the hints of a whole study to the soft labels of its cases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from voxhint.config import LabelConfig, Machine
+from voxhint.core import Case, Hint, Soft, SoftLabel, Strokes, Tag
+from voxhint.core.errors import about
+from voxhint.core.progress import Tell, silent
+from voxhint.core.study import CaseFiles, Study
+from voxhint.prepare import common_grid, resample
+from voxhint.propagate.constraints import Constraints, constraints_of
+from voxhint.propagate.scale import distance_caps, measure_marks
+from voxhint.propagate.soft_label import Prior, propagate_hints
+from voxhint.propagate.voxel_classifier import (
+    VoxelClassifier,
+    fit_voxel_classifier,
+    voxel_samples,
+)
+
+_MEASURED = 200  # cases that decide the caps, and teach the others
+_DISTANCE_LIMIT = 2.0  # natural logarithm of odds
+_ALONE = ("pw4medseg", "none")  # methods that look at each case alone
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PropagationPlan:
+    """What the hints of a whole study say about propagating those of one case."""
+
+    caps_mm: Mapping[str, float]
+    """How far each label reaches, from `distance_caps`."""
+
+    classifier: VoxelClassifier | None = None
+    """What the cases teach each other; None where nothing is to be learnt."""
+
+    distance_limit: float = np.inf
+    """Most that distance may speak against a class. Where the cases teach each other, lone clicks
+    and drawn slices only lean the balance nearby."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledCase:
+    """A case with what its hints say and what was made of it."""
+
+    case: Case
+    constraints: Constraints
+    soft: SoftLabel
+
+
+def aligned_case(study: Study, files: CaseFiles) -> Case:
+    """Return a case with every channel and every drawn hint on the grid of the first channel."""
+    case = study.load(files)
+    images = common_grid(tuple(case.images.values()))
+    hints = tuple(_on_first(hint, case) for hint in case.hints)
+    return Case(case.name, dict(zip(case.images, images, strict=True)), hints)
+
+
+def _on_first(hint: Hint, case: Case) -> Hint:
+    if not isinstance(hint, Strokes | Soft) or hint.grid.same(case.grid):
+        return hint
+    if isinstance(hint, Strokes):
+        drawn = hint.classes.astype(np.float32)
+        moved = resample(drawn, hint.grid, case.grid, nearest=True, outside=255)
+        return Strokes(np.rint(moved).astype(np.uint8), case.grid, hint.complete)
+    moved = resample(hint.probability, hint.grid, case.grid, outside=0)
+    return Soft(hint.label, moved, case.grid)
+
+
+def plan_propagation(
+    study: Study,
+    hinted: Sequence[CaseFiles],
+    *,
+    config: LabelConfig,
+    machine: Machine,
+    tell: Tell = silent,
+) -> PropagationPlan:
+    """Learn from the hints of all cases how far they speak and what they have in common.
+
+    Args:
+        study: Where the cases belong.
+        hinted: Cases with hints; where there are very many, some of them are looked at.
+        config: Method and strengths.
+        machine: Seed.
+        tell: Hears of progress.
+
+    Returns:
+        What `label_case` needs to know beyond its case.
+    """
+    chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
+    together = config.method not in _ALONE and config.across_cases
+    together = together and _may_teach(study, chosen)
+    if config.reach_mm is not None and not together:
+        return PropagationPlan(dict.fromkeys(study.labels.names, config.reach_mm))
+    rng = np.random.default_rng(machine.seed)
+    marks, grids, samples, drawn = [], [], [], False
+    for number, files in enumerate(chosen):
+        tell("look at all hints", number, len(chosen), files.name)
+        with about(f"case {files.name}"):
+            case = aligned_case(study, files)
+            constraints = constraints_of(case.grid, case.hints, study.labels)
+            marks.append(measure_marks(constraints, study.labels))
+            grids.append(case.grid)
+            drawn |= constraints.drawn_whole
+            if together:
+                one = voxel_samples(constraints, case.images, study.channels, study.labels, rng)
+                samples.append(one)
+    classifier = fit_voxel_classifier(
+        samples,
+        study.channels,
+        steps=config.across_steps,
+        rng=rng,
+        progress=lambda done, total: tell("learn from all cases", done, total, ""),
+    )
+    caps = distance_caps(marks, grids, study.labels)
+    if config.reach_mm is not None:
+        caps = dict.fromkeys(caps, config.reach_mm)
+    lone = any(
+        all(name not in case or case[name].gap_mm is None for case in marks) for name in caps
+    )
+    nearby = classifier is not None and (lone or drawn)
+    return PropagationPlan(caps, classifier, _DISTANCE_LIMIT if nearby else np.inf)
+
+
+def _may_teach(study: Study, hinted: Sequence[CaseFiles]) -> bool:
+    """Return whether any case shows voxels: tags alone teach in their own way."""
+    hints = [hint for case in hinted for hint in study.hints.get(case.name, ())]
+    drawn = any(study.stroke_files.get(case.name) for case in hinted)
+    return drawn or not all(isinstance(hint, Tag) for hint in hints)
+
+
+def label_case(
+    study: Study, files: CaseFiles, plan: PropagationPlan, config: LabelConfig
+) -> LabelledCase:
+    """Propagate the hints of one case over its voxels.
+
+    Args:
+        study: Where the case belongs.
+        files: The case.
+        plan: From `plan_propagation`.
+        config: Method and strengths.
+
+    Returns:
+        The soft label, and what it was made of.
+    """
+    case = aligned_case(study, files)
+    constraints = constraints_of(case.grid, case.hints, study.labels)
+    prior = None
+    if plan.classifier is not None:
+        prior = Prior(plan.classifier.log_probs(case.images, constraints), plan.distance_limit)
+    soft = propagate_hints(
+        constraints,
+        tuple(case.images.values()),
+        study.labels,
+        caps_mm=plan.caps_mm,
+        config=config,
+        prior=prior,
+    )
+    return LabelledCase(case, constraints, soft)
