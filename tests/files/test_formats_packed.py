@@ -67,6 +67,21 @@ def test_a_wrong_checksum_is_refused(raw: bytes, tmp_path: Path) -> None:
         read_volume(junk)
 
 
+@pytest.mark.parametrize("part", [0, 1, 2, 40, 60, 90])
+def test_what_is_too_damaged_for_a_header_is_told_in_plain_words(
+    raw: bytes, tmp_path: Path, part: int
+) -> None:
+    packed = gzip.compress(raw)
+    spoilt = bytearray(packed)
+    spoilt[part] ^= 0x10
+    for number, content in enumerate((packed[:part], bytes(spoilt))):
+        with pytest.raises(BadFileError, match="copy it again") as told:
+            read_volume(save(tmp_path / f"{number}.nii.gz", content))
+        assert "Binary block" not in str(told.value)
+    with pytest.raises(BadFileError, match="holds 90 bytes"):
+        read_volume(save(tmp_path / "short.nii", raw[:90]))
+
+
 def test_messages_hold_no_folder(tmp_path: Path) -> None:
     for name in ("a.nii", "a.nii.gz", "a.nrrd", "a.mha"):
         with pytest.raises(BadFileError) as caught:

@@ -10,7 +10,7 @@ import pytest
 from tests.phantoms import make_study
 from tests.stories.commands import tree
 
-from voxhint.config import Machine, Recipe, TrainConfig
+from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
 from voxhint.core.errors import OutputError
 from voxhint.files.images import read_volume, write_image
 from voxhint.runs import read_made
@@ -115,6 +115,51 @@ def test_a_run_that_was_stopped_warns_of_all_that_an_unbroken_one_warns_of(tmp_p
         warning for warning in read_made(tmp_path / "whole")["warnings"] if "made" not in warning
     ]
     assert mended == unbroken["warnings"]
+
+
+def test_a_page_that_was_edited_is_kept_by_report_too(finished: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(finished, tmp_path / "work")) / "run"
+    (out / "report.html").write_text("<p>mine</p>")
+    told: list[str] = []
+    page = report(out, tell=lambda *words: told.append(words[3]))
+    assert (out / "changed" / "report.html").read_text() == "<p>mine</p>"
+    assert "kept in changed" in " ".join(told)
+    assert "report.html: changed since it was made" in page.read_text()
+    report(out)
+    assert not list(out.glob("changed 2"))  # its own page is no edit
+
+
+def test_a_damaged_clock_loses_seconds_alone(tmp_path: Path) -> None:
+    make_study(tmp_path / "study")
+    with pytest.raises(KeyboardInterrupt):
+        again(tmp_path, stop=("predict", 0))
+    clock = tmp_path / "run" / ".seconds.json"
+    assert "train" in clock.read_text()
+    clock.write_text('{"train": "lo')
+    told = " ".join(again(tmp_path))
+    assert "seconds of earlier steps are lost" in told
+    made = read_made(tmp_path / "run")
+    assert "train" in made["seconds"]
+    assert any(".seconds.json: damaged" in warning for warning in made["warnings"])
+
+
+def test_a_net_that_lost_a_file_is_trained_again(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", hints=("tags",), cases=4)
+    rows = [
+        "case,label,state",
+        *(f"c{n},ball,{'present' if n % 2 else 'absent'}" for n in range(4)),
+    ]
+    (study / "hints" / "tags.csv").write_text("\n".join(rows) + "\n")
+    quick = LabelConfig(predictor_steps=2, predictor_width=4, bag_voxels=2000, weights="none")
+    how = Machine(threads=1, device="cpu")
+    out = label(study, tmp_path / "labels", config=quick, machine=how)
+    net = out / "nets" / "predictor"
+    before = {path.name: path.read_bytes() for path in net.iterdir()}
+    for name in ("weights.safetensors", "presence.json", "plan.json"):
+        (net / name).unlink()
+        label(study, out, config=quick, machine=how)
+        assert (net / name).read_bytes() == before[name], name
+        assert any("gone since it was made" in w for w in read_made(out)["warnings"])
 
 
 def test_a_report_shows_the_study_where_it_lies_now(finished: Path, tmp_path: Path) -> None:

@@ -268,8 +268,16 @@ class Measure:
 
     def run(self, tell: Tell, /) -> Lines:
         """Yield a line for each label."""
-        from voxhint.verbs.measure import measure, read_truth, summary_lines, write_scores
+        from voxhint.verbs.measure import (
+            measure,
+            read_truth,
+            require_free,
+            summary_lines,
+            write_scores,
+        )
 
+        if self.out is not None:
+            require_free(self.out, overwrite=self.overwrite)
         truth = read_truth(self.truth)
         yield from (f"warning: {odd}" for odd in truth.problems if odd.severity == "warning")
         table = measure(
@@ -299,11 +307,11 @@ class Report:
     folder: Positional[Path]
     """What `voxhint run` wrote."""
 
-    def run(self, _tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> Lines:
         """Yield the path of the page."""
         from voxhint.verbs.report import report
 
-        yield str(report(self.folder))
+        yield str(report(self.folder, tell=tell))
 
 
 @dataclass(frozen=True, kw_only=True)

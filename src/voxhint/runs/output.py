@@ -22,6 +22,7 @@ from voxhint.runs.manifest import (
 from voxhint.runs.notes import NOTES, kept
 from voxhint.runs.verify import (
     OUTPUTS,
+    content_of,
     differences,
     listed,
     recorded,
@@ -214,6 +215,26 @@ def _set_aside(out: Path, name: str) -> None:
         place = out / f"{CHANGED} {number}" / name
     place.parent.mkdir(parents=True, exist_ok=True)
     path.replace(place)
+
+
+def set_aside_changed(out: Path, name: str) -> tuple[str, ...]:
+    """Keep a file in the folder `changed` that is not as it was made, before it is made again.
+
+    Args:
+        out: A folder of ours, complete or in progress; one that keeps no record is left alone.
+        name: Of the file, relative to it.
+
+    Returns:
+        What a person should know of it.
+    """
+    known = recorded(out)
+    if not known or not (out / name).is_file():
+        return ()
+    with HashMemory() as memory:
+        if content_of(out / name, memory) in known.get(name, ()):
+            return ()
+    _set_aside(out, name)
+    return tuple(_warnings([], [name]))
 
 
 def _drop_part(out: Path, part: str) -> None:

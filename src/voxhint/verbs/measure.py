@@ -24,6 +24,7 @@ from voxhint.measure.estimate import Estimate
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import ScoreTable, tabulate
 from voxhint.models.image_description import clashes, labels_beside
+from voxhint.runs.lock import held, unusable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,24 @@ def write_scores(table: ScoreTable, path: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: There is a file, and it may not be replaced.
     """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(unusable(path, error)) from None
+    with held(path.with_name(f".{path.name}.lock"), path):
+        require_free(path, overwrite=overwrite)
+        write_text(path, table.to_json())
+
+
+def require_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write scores over a file.
+
+    Raises:
+        OutputError: There is one, and it may not be replaced.
+    """
     if path.exists() and not overwrite:
         msg = f"{path}: is there already; choose another file, or --overwrite"
         raise OutputError(msg)
-    write_text(path, table.to_json())
 
 
 def read_truth(folder: Path) -> Truth:

@@ -23,6 +23,7 @@ _MILLIMETRES = ("mm", "unknown")
 _new_image: Any = nib.Nifti1Image
 _new_header: Any = nib.Nifti1Header
 _NIFTI2 = tuple((540).to_bytes(4, order) for order in ("little", "big"))  # the header's first field
+_SHORTEST_HEADER = 348  # bytes of NIfTI-1
 _LONGEST_HEADER = 1 << 20
 _PLACE = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -56,6 +57,7 @@ class _Opened:
 
 
 def _loaded(path: Path, packing: Packing | None) -> Any:  # noqa: ANN401
+    _require_header(path, packing)
     if packing is None and not path.name.lower().endswith(".gz"):
         return nib.load(path, mmap=False)
     head = first_bytes(path, packing, _LONGEST_HEADER)
@@ -85,6 +87,24 @@ def _open(path: Path) -> _Opened:
     require_sane(path, shape, promised, stored=stored, compressed=packing is not None)
     beyond = plain_beyond(path, promised) if packing is None else _packed_beyond(path, promised)
     return _Opened(path, image, packing, promised, beyond)
+
+
+def _require_header(path: Path, packing: Packing | None) -> None:
+    """Refuse a file that is too short, or too damaged, to hold so much as a header.
+
+    Raises:
+        BadFileError: It is.
+    """
+    count = len(first_bytes(path, packing, _SHORTEST_HEADER))
+    if count == _SHORTEST_HEADER:
+        return
+    if packing is not None:  # it tells where its stream breaks
+        unpack(path, packing, _SHORTEST_HEADER, keep=False)
+    msg = (
+        f"{path.name}: holds {count} bytes, the header of a NIfTI file alone has "
+        f"{_SHORTEST_HEADER}; copy it again"
+    )
+    raise BadFileError(msg)
 
 
 def _require_voxels_behind_header(path: Path, image: Any) -> None:  # noqa: ANN401
