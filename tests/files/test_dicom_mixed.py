@@ -205,7 +205,7 @@ def test_mosaics_are_refused_by_name(tmp_path: Path, number: int | None) -> None
         read_series(tmp_path)
 
 
-@pytest.mark.parametrize("tag", ["FrameOfReferenceUID", "SeriesInstanceUID"])
+@pytest.mark.parametrize("tag", ["FrameOfReferenceUID", "SeriesInstanceUID", "PatientID"])
 def test_a_uid_that_is_new_in_every_file_parts_nothing(tmp_path: Path, tag: str) -> None:
     series = Series(tags={number: {tag: f"1.2.9.{number}"} for number in range(6)})
     folder = save(series, tmp_path / "in")
@@ -213,6 +213,17 @@ def test_a_uid_that_is_new_in_every_file_parts_nothing(tmp_path: Path, tag: str)
     (told,) = image_warnings(folder)
     assert "each of 6 slices has a" in told
     assert import_dicom(folder, tmp_path / "out").cases == 1
+
+
+def test_patients_who_differ_in_some_slices_or_have_scans_of_their_own_stay_apart(
+    tmp_path: Path,
+) -> None:
+    """One series of three patients is a mistake; slices of three scans are no image."""
+    some = Series(tags={number: {"PatientID": f"p{number // 2}"} for number in range(6)})
+    own = {n: {"PatientID": f"p{n}", "SeriesInstanceUID": f"1.2.9.{n}"} for n in range(6)}
+    for number, series in enumerate((some, Series(tags=own))):
+        with pytest.raises(BadFileError, match="differ in patient"):
+            read_series(save(series, tmp_path / f"{number}"))
 
 
 def test_series_of_one_slice_each_that_are_numbered_apart_stay_apart(tmp_path: Path) -> None:

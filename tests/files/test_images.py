@@ -204,7 +204,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "noise": ("a.nii.gz", _noise, "cannot be read"),
     "noise in mha": ("a.mha", _noise, "cannot be read"),
     "noise in nrrd": ("a.nrrd", _noise, "cannot be read"),
-    "empty": ("a.nii.gz", lambda path: path.touch(), "cannot be read"),
+    "empty": ("a.nii.gz", lambda path: path.touch(), "holds 0 bytes"),
     "2D": ("a.nii.gz", lambda path: _plain(path, VALUES[0]), "2 axes"),
     "4D": ("a.nii.gz", lambda path: _plain(path, np.ones((2, 3, 4, 5))), "4 axes (2 x 3 x 4 x 5)"),
     "complex": ("a.nii", lambda path: _plain(path, VALUES.astype(np.complex64)), "complex"),

@@ -69,3 +69,9 @@ def test_an_unknown_way_is_refused() -> None:
     ct, mr = scans((0.0, 0.0, 0.0))
     with pytest.raises(BadRecipeError, match="'magic' is unknown; use rigid or deformable"):
         registered(ct, mr, "magic")
+
+
+def test_the_same_channels_are_registered_alike_each_time() -> None:
+    ct, mr = scans((6.0, 0.0, 0.0))
+    once, again = (registered(ct, mr, "rigid").voxels for _ in range(2))
+    assert np.array_equal(once, again)

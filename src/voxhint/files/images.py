@@ -1,6 +1,5 @@
 """Images, masks and probabilities on disk, whatever their format."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ from jaxtyping import Float32, Shaped, UInt8
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
-from voxhint.core.volume import Unit, Volume
+from voxhint.core.volume import Volume
 from voxhint.files.dicom.series import open_series, read_series, series_notes
 from voxhint.files.formats.itk import itk_warnings, read_itk, read_itk_grid
 from voxhint.files.formats.nifti import (
@@ -21,6 +20,7 @@ from voxhint.files.formats.nifti import (
 from voxhint.files.formats.nodata import measured
 from voxhint.files.header_limits import require_near
 from voxhint.files.problems import reading
+from voxhint.files.units import odd_values, unit_of
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
 """File names read as images; a folder is read as a DICOM series."""
@@ -42,12 +42,6 @@ def image_suffix(name: str) -> str | None:
 def image_stem(path: Path) -> str:
     """Return the name without an image suffix; other names stay whole, dots and all."""
     return path.name.removesuffix(image_suffix(path.name) or "")
-
-
-def unit_of(channel: str) -> Unit:
-    """Return the unit of a channel: Hounsfield where its name says CT, otherwise arbitrary."""
-    words = re.split("[^a-z]+", channel.lower())
-    return "HU" if "ct" in words or "CT" in channel.replace("SPECT", "") else "a.u."
 
 
 def _kind(path: Path) -> str:
@@ -132,8 +126,9 @@ def read_volume(path: Path, *, channel: str = "") -> Volume:
             single = np.asarray(voxels, dtype=np.float32)
         unit = unit_of(channel)
         filled, notes = measured(path, single, unit)
-        if kind == "folder":
-            notes = (*notes, *series_notes(path, filled, channel=channel))
+        told = series_notes(path, filled, channel=channel) if kind == "folder" else ()
+        told = told if any("HU" in one for one in told) else (*told, *odd_values(filled, channel))
+        notes = (*notes, *told)
         return Volume(filled, grid, unit, notes)
 
 

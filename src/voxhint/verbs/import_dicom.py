@@ -17,6 +17,7 @@ from voxhint.files.dicom.stack import build_stack, read_stack
 from voxhint.files.dicom.values import odd_slices
 from voxhint.files.formats.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
+from voxhint.files.units import odd_header
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.simulate import made_by
 
@@ -191,7 +192,9 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
         book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
         return
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
-    odd = [*pile.warnings, *stack.warnings, *odd_slices(voxels)]
+    plane = pile.planes[0]
+    unit = odd_header(plane.modality, plane.traits["RescaleType"], plane.modality)
+    odd = [*pile.warnings, *stack.warnings, *odd_slices(voxels), *unit]
     if pile.part:
         odd.insert(
             0, f"is of a series of several stacks, this is {pile.part}; check which you want"

@@ -29,7 +29,7 @@ TRAITS = (
     *("SequenceName", "FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
     *("TriggerTime", "NominalCardiacTriggerDelayTime", "SeriesNumber", "SeriesTime"),
     *("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "FrameAcquisitionDateTime"),
-    *("InstanceNumber", "PatientPosition", "PixelRepresentation", *FREE),
+    *("InstanceNumber", "PatientPosition", "PixelRepresentation", "RescaleType", *FREE),
 )
 """Tags of what tells stacks of one series apart."""
 
@@ -38,7 +38,7 @@ _GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
-    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     "FrameContentSequence": (
         *("FrameAcquisitionNumber", "FrameAcquisitionDateTime", "TemporalPositionIndex"),
         "StackID",

@@ -18,6 +18,7 @@ from voxhint.files.dicom.sort import FEWEST, Pile, sort_planes, unlike
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.values import odd_slices
 from voxhint.files.problems import reading
+from voxhint.files.units import odd_header
 
 _NOTES = (".txt", ".md", ".xml", ".json", ".csv", ".html", ".pdf", ".png", ".jpg")
 _SORT = (
@@ -207,14 +208,15 @@ def series_notes(
     Returns:
         Each as "finding; advice".
     """
-    modality = open_series(folder).planes[0].modality
+    plane = open_series(folder).planes[0]
+    modality = plane.modality
     words = set(re.split("[^a-z]+", channel.lower()))
     others = {word for kind, names in _CALLED.items() if kind != modality for word in names}
     notes = odd_slices(voxels)
     if modality in _CALLED and words & others and not words & set(_CALLED[modality]):
         told = f"headers say {modality} where the channel is called '{channel}'"
         return (*notes, f"{told}; check that the channels are not swapped")
-    return notes
+    return (*notes, *odd_header(modality, plane.traits["RescaleType"], channel))
 
 
 def read_series(folder: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:

@@ -62,8 +62,12 @@ def _grouped(planes: Iterable[Plane], key: Callable[[Plane], object]) -> list[li
     return [group for groups in same.values() for group in groups]
 
 
+def _look_of(plane: Plane) -> tuple[object, ...]:
+    return (plane.modality, plane.kind, plane.size, plane.photometric)
+
+
 def _sort_of(plane: Plane) -> tuple[object, ...]:
-    return (plane.patient, plane.modality, plane.kind, plane.size, plane.photometric)
+    return (plane.patient, *_look_of(plane))
 
 
 def _scan_of(plane: Plane) -> tuple[object, ...]:
@@ -71,6 +75,7 @@ def _scan_of(plane: Plane) -> tuple[object, ...]:
 
 
 _IDENTITIES: tuple[tuple[str, Callable[[Plane], tuple[object, ...]]], ...] = (
+    ("patient", lambda plane: (*_look_of(plane), plane.series, plane.reference)),
     ("frame of reference", lambda plane: (*_sort_of(plane), plane.series)),
     ("series", lambda plane: (*_sort_of(plane), plane.traits["SeriesNumber"], plane.path.parent)),
 )
@@ -80,8 +85,8 @@ _IDENTITIES: tuple[tuple[str, Callable[[Plane], tuple[object, ...]]], ...] = (
 def _shaped(planes: Iterable[Plane]) -> list[Pile]:
     """Return slices by patient, series, size, frame of reference, orientation and spacing.
 
-    Where each slice of one geometry has a series or a frame of reference of its own, they tell
-    nothing, and are passed over.
+    Where each slice of one geometry has a patient, a series or a frame of reference of its own,
+    they tell nothing, and are passed over.
     """
     done: list[Pile] = []
     left = list(planes)

@@ -17,7 +17,7 @@ SCAN = (
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
     *("AcquisitionNumber", "FrameAcquisitionNumber", "StackID", "SequenceName", "InversionTime"),
     *("FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
-    *("SeriesNumber", "PatientPosition", "PixelRepresentation", *FREE),
+    *("SeriesNumber", "PatientPosition", "PixelRepresentation", "RescaleType", *FREE),
 )
 """Slices that differ in one of these are of two scans where they lie among one another."""
 

@@ -101,8 +101,8 @@ def _require_header(path: Path, packing: Packing | None) -> None:
     if packing is not None:  # it tells where its stream breaks
         unpack(path, packing, _SHORTEST_HEADER, keep=False)
     msg = (
-        f"{path.name}: holds {count} bytes, the header of a NIfTI file alone has "
-        f"{_SHORTEST_HEADER}; copy it again"
+        f"{path.name}: cannot be read (it holds {count} bytes, and the header of a NIfTI file "
+        f"alone has {_SHORTEST_HEADER}); copy it again"
     )
     raise BadFileError(msg)
 

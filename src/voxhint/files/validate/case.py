@@ -128,6 +128,10 @@ def _drawn(
     if file.kind == "labels" and file.undrawn is None and UNDRAWN not in counts:
         problems += _specks(hint.classes, where, file.case)
     numbers = [number for number in counts if number != UNDRAWN]
+    if file.kind == "scribbles" and file.undrawn is None and numbers == [0]:
+        finding = f"draws background alone (0 in {counts[0]} voxels, {UNDRAWN} in the others)"
+        advice = f"if {UNDRAWN} stands for a label there, store the label's id"
+        problems.append(Problem(where, finding, advice, "warning", file.case))
     return Examined(frozenset(study.labels.names[number] for number in numbers), tuple(problems))
 
 
