@@ -25,7 +25,8 @@ from voxhint.files import (
     write_image,
     write_probability,
 )
-from voxhint.files.images import image_stem, read_grid, unit_of
+from voxhint.files.images import image_stem, read_grid
+from voxhint.files.units import unit_of
 
 SITK: Any = SimpleITK
 NIFTI: Any = nib.Nifti1Image

@@ -10,7 +10,7 @@ from voxhint.config import Machine, TrainConfig, bytes_of, require_effect
 from voxhint.core.errors import BadRecipeError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
-from voxhint.files.images import unit_of
+from voxhint.files.units import unit_of
 from voxhint.models.memory import patch_voxels_within
 from voxhint.prepare import Fingerprint, Wishes, fingerprint
 from voxhint.prepare.pseudo import require_views

@@ -1,0 +1,88 @@
+"""The commands that tell how good a result is: scores, and a page."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from voxhint.config import MeasureConfig
+from voxhint.core.progress import Tell
+
+Lines = Iterator[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Score masks against truth, with intervals over subjects."""
+
+    masks: Positional[Path]
+    """A folder of CASE.nii.gz."""
+
+    truth: Positional[Path]
+    """A folder of CASE.nii.gz drawn by people, such as `labelsTs`."""
+
+    out: Path | None = None
+    """Where the scores go as JSON."""
+
+    compare: Path | None = None
+    """Other masks of the same cases, for a paired test."""
+
+    probabilities: Path | None = None
+    """A folder of CASE__LABEL.nii.gz: can they be believed?"""
+
+    seed: int = 0
+    """Of the resampling."""
+
+    overwrite: bool = False
+    """Replace scores that are there already."""
+
+    measure: OmitArgPrefixes[MeasureConfig] = field(default_factory=MeasureConfig)
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield a line for each label."""
+        from voxhint.verbs.measure import (
+            measure,
+            read_truth,
+            require_free,
+            summary_lines,
+            write_scores,
+        )
+
+        if self.out is not None:
+            require_free(self.out, overwrite=self.overwrite)
+        truth = read_truth(self.truth)
+        yield from (f"warning: {odd}" for odd in truth.problems if odd.severity == "warning")
+        table = measure(
+            self.masks,
+            truth,
+            config=self.measure,
+            compare_with=self.compare,
+            seed=self.seed,
+            tell=tell,
+        )
+        if self.probabilities is not None:
+            from voxhint.verbs.trust import measure_trust
+
+            trust = measure_trust(
+                self.probabilities, truth, config=self.measure, seed=self.seed, tell=tell
+            )
+            table = dataclasses.replace(table, trust=trust)
+        if self.out is not None:
+            write_scores(table, self.out, overwrite=self.overwrite)
+        yield from summary_lines(table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write one static page about a run: numbers and pictures."""
+
+    folder: Positional[Path]
+    """What `voxhint run` wrote."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield the path of the page."""
+        from voxhint.verbs.report import report
+
+        yield str(report(self.folder, tell=tell))
