@@ -131,10 +131,14 @@ def test_a_device_that_is_not_here_is_told_before_any_work(
     assert not out.exists()
 
 
-def test_what_comes_later_is_not_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("serve", tmp_path) == 3
+def test_a_page_that_is_not_built_is_told_with_what_builds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.serve.app.PAGE", tmp_path / "nowhere")
+    assert call("serve", make_study(tmp_path / "study"), "--out", tmp_path / "session") == 3
     (line,) = errors(capsys)
-    assert line.startswith("error: ")
+    assert "scripts/page" in line
+    assert not (tmp_path / "session").exists()
 
 
 class Broken:

@@ -113,13 +113,6 @@ def test_nnunet_export_is_a_study_that_check_accepts(run_folder: Path, tmp_path:
     assert checked.returncode == 0, checked.stdout
 
 
-def test_what_comes_later_says_so_and_exits_3() -> None:
-    done = voxhint("serve", "STUDY")
-    assert done.returncode == 3
-    assert "not available in this version" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_dry_run_tells_time_and_memory_and_writes_nothing(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = voxhint("run", study, "--out", out, "--dry-run", *SMALL)

@@ -14,9 +14,10 @@ from tyro.conf import OmitArgPrefixes, Positional
 from voxhint.cli.exchange import Export, Import, Register
 from voxhint.cli.machines import ImageMachine, LabelMachine
 from voxhint.cli.results import Measure, Report
+from voxhint.cli.serve import Serve
 from voxhint.cli.weights import Models
 from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, Recipe, TrainConfig
-from voxhint.core.errors import BadStudyError, NotAvailableError
+from voxhint.core.errors import BadStudyError
 from voxhint.core.progress import Tell
 
 Lines = Iterator[str]
@@ -280,26 +281,6 @@ class Run:
                 tell=tell,
             )
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Serve:
-    """Review a run in the browser (not available in this version)."""
-
-    study: Positional[Path]
-    """The study folder."""
-
-    folder: Positional[Path | None] = None
-    """What `voxhint run` wrote."""
-
-    def run(self, _tell: Tell, /) -> Lines:
-        """Refuse: the review app comes later.
-
-        Raises:
-            NotAvailableError: Always.
-        """
-        msg = "serve is not available in this version; look at the page of voxhint report"
-        raise NotAvailableError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)

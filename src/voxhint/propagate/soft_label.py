@@ -44,7 +44,7 @@ class Prior:
         return Prior(self.log_probs[(slice(None), *part)], self.distance_limit)
 
 
-def propagate_hints(
+def propagate_hints(  # noqa: PLR0913 - each says another thing
     constraints: Constraints,
     images: Sequence[Volume],
     labels: LabelSet,
@@ -52,6 +52,7 @@ def propagate_hints(
     caps_mm: Mapping[str, float],
     config: LabelConfig,
     prior: Prior | None = None,
+    within: float = np.inf,
 ) -> SoftLabel:
     """Spread the constraints of one case over its voxels.
 
@@ -73,6 +74,7 @@ def propagate_hints(
         caps_mm: How far each label reaches, from `distance_caps`.
         config: Method and strengths.
         prior: What the other cases say of this one, if they say anything.
+        within: Caps after which ways from hints are not followed: a quick answer needs no more.
 
     Returns:
         Probability and trust of every class.
@@ -99,6 +101,7 @@ def propagate_hints(
             None if prior is None else prior.cropped(band),
             config,
             unseen,
+            within,
         )
         probs[inner], trust[band] = _compete(scene)
     trust[trust < _LEAST] = 0
@@ -121,6 +124,9 @@ class _Scene:
     config: LabelConfig
     unseen: Bool[np.ndarray, " class"]
     """Classes that have no seed in the whole case."""
+
+    within: float
+    """Caps after which ways are not followed."""
 
 
 def _presumed(
@@ -223,13 +229,16 @@ def _distances(
     constraints, weight = scene.constraints, scene.config.edge_weight
     steep = edge_cost(scene.images, near)
     plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
+    limit = scene.within * float(scene.caps[1:].max(initial=0)) * plain
     away = np.full(seeds.shape, np.inf, np.float32)
     stretch = np.ones(len(seeds), np.float32)
     for number, places in enumerate(seeds):
         if not places.any():
             continue
         marks = label_marks(places, constraints.grid)
-        way, owner = nearest_mark(marks, steep, constraints.grid, edge_weight=weight)
+        way, owner = nearest_mark(
+            marks, steep, constraints.grid, edge_weight=weight, limit_mm=limit
+        )
         away[number] = way / np.float32(plain)
         if number:
             next_mm = way_to_next(way, owner, steep, constraints.grid, edge_weight=weight)

@@ -1,0 +1,117 @@
+// What the server says and takes; the types of src/voxhint/serve/contract.py.
+
+export type Place = [number, number, number];
+export type State = "open" | "accepted" | "corrected" | "rejected" | "skipped";
+export type Layer = "scribbles" | "slices";
+export type Run = [number, number];
+
+export type Mark =
+  | { kind: "point"; label: string; at: Place; confidence?: number }
+  | { kind: "box"; label: string; low: Place; high: Place }
+  | { kind: "diameter"; label: string; centre: Place; diameter_mm: number }
+  | { kind: "tag"; label: string; state: "present" | "absent" | "unknown"; z_range?: [number, number] | null };
+
+export interface NumberedMark { id: number; mark: Mark }
+export interface Label { name: string; id: number; colour: [number, number, number] }
+export interface Row {
+  name: string;
+  state: State;
+  note: string;
+  hints: number;
+  seconds: number;
+  sureness: number | null;
+  takes_hints: boolean;
+}
+export interface Overview { study: string; labels: Label[]; channels: string[]; cases: Row[]; run: string | null }
+export interface Channel { name: string; unit: string; low: number; high: number }
+export interface Opened {
+  name: string;
+  shape: Place;
+  spacing_mm: Place;
+  affine: number[][];
+  channels: Channel[];
+  layers: string[];
+  revision: number;
+  marks: NumberedMark[];
+  undo: number;
+  redo: number;
+  row: Row;
+}
+export interface Patch { layer: "mask" | Layer; low: Place; size: Place; voxels: string }
+export interface Change {
+  revision: number;
+  marks: NumberedMark[];
+  patches: Patch[];
+  undo: number;
+  redo: number;
+  row: Row;
+  answer_ms: number;
+  note: string;
+}
+export interface Paint { layer: Layer; label: string | null; runs: Run[]; plane?: [number, number] | null }
+export interface Edit { add?: Mark[]; remove?: number[]; paint?: Paint }
+
+const TOKEN = "voxhint-token";
+
+/** The token of the link, kept for reloads of this tab alone. */
+export function token(): string {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
+}
+
+export class Refused extends Error {
+  constructor(readonly code: number, message: string) {
+    super(message);
+  }
+}
+
+async function ask(path: string, method = "GET", body?: unknown): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers: { "x-voxhint-token": token(), ...(body === undefined ? {} : { "content-type": "application/json" }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Refused(0, "the server does not answer; start voxhint serve again and reload this page");
+  }
+  if (!answer.ok) {
+    const told = (await answer.json().catch(() => ({}))) as { error?: string };
+    throw new Refused(answer.status, told.error ?? `the server answers ${answer.status}`);
+  }
+  return answer;
+}
+
+async function json<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+  return (await (await ask(path, method, body)).json()) as T;
+}
+
+const at = (name: string) => `api/cases/${encodeURIComponent(name)}`;
+
+export const api = {
+  overview: () => json<Overview>("api/session"),
+  open: (name: string) => json<Opened>(at(name)),
+  edit: (name: string, revision: number, edit: Edit, seconds: number) =>
+    json<Change>(`${at(name)}/edits`, "POST", { revision, seconds, ...edit }),
+  undo: (name: string, revision: number, seconds: number) =>
+    json<Change>(`${at(name)}/undo`, "POST", { revision, seconds }),
+  redo: (name: string, revision: number, seconds: number) =>
+    json<Change>(`${at(name)}/redo`, "POST", { revision, seconds }),
+  judge: (name: string, state: State, note: string, seconds: number) =>
+    json<Row>(`${at(name)}/verdict`, "PUT", { state, note, seconds }),
+  acceptAll: (above: number) => json<Row[]>("api/accept", "POST", { above }),
+  async image(name: string, number: number): Promise<Int16Array | Float32Array> {
+    const answer = await ask(`${at(name)}/images/${number}`);
+    const data = await answer.arrayBuffer();
+    return answer.headers.get("x-voxhint-type") === "int16" ? new Int16Array(data) : new Float32Array(data);
+  },
+  async layer(name: string, layer: string): Promise<Uint8Array> {
+    const answer = await ask(`${at(name)}/layers/${encodeURIComponent(layer)}`);
+    return new Uint8Array(await answer.arrayBuffer());
+  },
+};

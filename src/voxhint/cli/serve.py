@@ -1,0 +1,60 @@
+"""The command that opens the browser."""
+
+import threading
+import webbrowser
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from voxhint.core.progress import Tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Make hints and judge masks in the browser."""
+
+    study: Positional[Path]
+    """The study folder; it is only read."""
+
+    folder: Positional[Path | None] = None
+    """What `voxhint run` or `predict` wrote: its masks are shown, and hints correct them."""
+
+    out: Path
+    """Folder of the session: a study with the hints made here; made, or gone on with."""
+
+    host: str = "127.0.0.1"
+    """Address to listen at; with another than this one, all of the network can ask."""
+
+    port: int = 0
+    """Port to listen at; 0 takes a free one."""
+
+    no_browser: bool = False
+    """Only print the link."""
+
+    undrawn: int | None = None
+    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+
+    def run(self, _tell: Tell, /) -> Iterator[str]:
+        """Yield the link, then serve until interrupted."""
+        from voxhint.verbs.serve import serve
+
+        links: list[str] = []
+
+        def announce(link: str) -> None:
+            links.append(link)
+            print(link, flush=True)
+            if not self.no_browser:
+                threading.Timer(0.5, webbrowser.open, (link,)).start()
+
+        serve(
+            self.study,
+            self.out,
+            run=self.folder,
+            host=self.host,
+            port=self.port,
+            undrawn=self.undrawn,
+            announce=announce,
+        )
+        yield f"{self.out}: what was made is kept; the same command goes on with it"

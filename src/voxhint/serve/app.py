@@ -1,0 +1,167 @@
+"""The HTTP API of a session, and the page."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import numpy as np
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from voxhint.core.errors import BadHintError, OutputError, VoxhintError
+from voxhint.serve.case import StaleError, UnknownError
+from voxhint.serve.contract import Batch, Edit, Step, Verdict
+from voxhint.serve.guard import Guard
+from voxhint.serve.session import Session
+
+PAGE = Path(__file__).parent / "page"
+"""The built page."""
+
+BUILD = "scripts/page"
+
+_PAUSE = 1.0  # seconds between writings of drawings
+_UNBUILT = f"<!doctype html><title>voxhint</title><p>The page is not built; run {BUILD} first."
+_CODES = ((UnknownError, 404), (StaleError, 409), (BadHintError, 422), (OutputError, 507))
+
+B = TypeVar("B", bound=BaseModel)
+Work = Callable[[], Any]
+
+
+def is_built() -> bool:
+    """Return whether the page lies where it is served from."""
+    return (PAGE / "index.html").is_file()
+
+
+def make_app(session: Session, *, token: str, hosts: frozenset[str]) -> Starlette:
+    """Return the ASGI application of a session.
+
+    Args:
+        session: What it serves; closed when the application ends.
+        token: What requests must bring along.
+        hosts: Names, with the port, under which it may be asked.
+    """
+
+    @contextlib.asynccontextmanager
+    async def life(_app: Starlette) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_keep_drawings, session)
+            yield
+            tasks.cancel_scope.cancel()
+        session.close()
+
+    case = "/api/cases/{name}"
+    routes = [
+        Route("/api/session", _answering(session, _overview)),
+        Route("/api/accept", _answering(session, _accept), methods=["POST"]),
+        Route(case, _answering(session, _open)),
+        Route(f"{case}/images/{{number:int}}", _answering(session, _image)),
+        Route(f"{case}/layers/{{layer}}", _answering(session, _layer)),
+        Route(f"{case}/edits", _answering(session, _edit), methods=["POST"]),
+        Route(f"{case}/undo", _answering(session, _undo), methods=["POST"]),
+        Route(f"{case}/redo", _answering(session, _undo), methods=["POST"]),
+        Route(f"{case}/verdict", _answering(session, _judge), methods=["PUT"]),
+    ]
+    if is_built():
+        routes += [Mount("/", StaticFiles(directory=PAGE, html=True))]  # type: ignore[list-item]
+    else:
+        routes += [Route("/", lambda _request: HTMLResponse(_UNBUILT, 503))]
+    guard = Middleware(Guard, token=token, hosts=hosts)
+    return Starlette(routes=routes, middleware=[guard], lifespan=life)
+
+
+async def _keep_drawings(session: Session) -> None:
+    while True:
+        await anyio.sleep(_PAUSE)
+        await run_in_threadpool(session.keep_drawings)
+
+
+Handler = Callable[[Session, Request, bytes], Any]
+
+
+def _answering(session: Session, handler: Handler) -> Callable[[Request], Any]:
+    """Return a route that works in a thread and tells errors of ours in one line."""
+
+    async def route(request: Request) -> Response:
+        body = await request.body()
+        try:
+            answer = await run_in_threadpool(handler, session, request, body)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            return JSONResponse({"error": f"{place}: {first['msg']}"}, 422)
+        except VoxhintError as error:
+            code = next((code for kind, code in _CODES if isinstance(error, kind)), 422)
+            return JSONResponse({"error": str(error)}, code)
+        if isinstance(answer, Response):
+            return answer
+        return Response(answer.model_dump_json(), media_type="application/json")
+
+    return route
+
+
+def _name(request: Request) -> str:
+    return str(request.path_params["name"])
+
+
+def _overview(session: Session, _request: Request, _body: bytes) -> BaseModel:
+    return session.overview()
+
+
+def _open(session: Session, request: Request, _body: bytes) -> BaseModel:
+    return session.open(_name(request))
+
+
+def _image(session: Session, request: Request, _body: bytes) -> Response:
+    """Return the voxels of an image: 32-bit floats, or 16-bit whole numbers where it holds those.
+
+    Raises:
+        UnknownError: The case has no such image.
+    """
+    images = list(session.scene(_name(request)).images.values())
+    number = int(request.path_params["number"])
+    if number >= len(images):
+        msg = f"the case has {len(images)} images, none with number {number}"
+        raise UnknownError(msg)
+    voxels: np.ndarray = images[number].voxels
+    whole = voxels.astype(np.int16) if np.abs(voxels).max() < 2**15 else voxels
+    exact = whole.dtype == np.int16 and np.array_equal(whole, voxels)
+    chosen = whole if exact else voxels
+    headers = {"x-voxhint-type": "int16" if exact else "float32"}
+    return _binary(chosen, headers)
+
+
+def _layer(session: Session, request: Request, _body: bytes) -> Response:
+    return _binary(session.layer(_name(request), str(request.path_params["layer"])), {})
+
+
+def _binary(voxels: np.ndarray, headers: dict[str, str]) -> Response:
+    """Return voxels, the first axis first, little-endian."""
+    data = voxels.astype(voxels.dtype.newbyteorder("<"), copy=False).tobytes("F")
+    return Response(data, media_type="application/octet-stream", headers=headers)
+
+
+def _edit(session: Session, request: Request, body: bytes) -> BaseModel:
+    return session.edit(_name(request), Edit.model_validate_json(body))
+
+
+def _undo(session: Session, request: Request, body: bytes) -> BaseModel:
+    step = Step.model_validate_json(body)
+    again = request.url.path.endswith("/redo")
+    return session.undo(_name(request), step.revision, step.seconds, again=again)
+
+
+def _judge(session: Session, request: Request, body: bytes) -> BaseModel:
+    return session.judge(_name(request), Verdict.model_validate_json(body))
+
+
+def _accept(session: Session, _request: Request, body: bytes) -> Response:
+    rows = session.accept_sure(Batch.model_validate_json(body).above)
+    return JSONResponse([row.model_dump() for row in rows])

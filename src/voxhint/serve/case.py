@@ -1,0 +1,100 @@
+"""One case of a session, and what is told of it."""
+
+import base64
+import threading
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from voxhint.core.errors import BadHintError
+from voxhint.serve.contract import Edit, Layer, Mark, NumberedMark, Patch, Row, State
+from voxhint.serve.hints import Box3, CaseHints
+from voxhint.serve.scene import Listed, Scene
+
+
+class UnknownError(BadHintError):
+    """There is no such case, image or layer."""
+
+
+class StaleError(BadHintError):
+    """The case was changed elsewhere since the page read it."""
+
+
+@dataclass(slots=True, eq=False)
+class WorkCase:
+    """A case with its hints, its verdict and its minutes; open while it has a scene."""
+
+    listed: Listed
+    hints: CaseHints
+    state: State = "open"
+    note: str = ""
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds by kind of step."""
+
+    sureness: float | None = None
+    scene: Scene | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def row(self) -> Row:
+        """Return the case as the list shows it."""
+        return Row(
+            name=self.listed.name,
+            state=self.state,
+            note=self.note,
+            hints=len(self.hints.marks) + self.listed.drawings + self.hints.paintings,
+            seconds=round(sum(self.spent.values()), 1),
+            sureness=self.sureness,
+            takes_hints=self.listed.takes_hints,
+        )
+
+
+def spend(case: WorkCase, step: Mapping[str, Any]) -> None:
+    """Add up what a step cost the person, by its kind."""
+    seconds, kind = float(step.get("seconds") or 0.0), str(step["do"])
+    if kind == "edit":
+        edit = Edit.model_validate(step["edit"])
+        kinds = [mark.kind for mark in edit.add] + ([edit.paint.layer] if edit.paint else [])
+        kind = kinds[0] if kinds else "remove"
+    if seconds:
+        case.spent[kind] = round(case.spent.get(kind, 0.0) + seconds, 3)
+
+
+def refuse(do: object) -> None:
+    """Refuse a step of a kind that this version does not know.
+
+    Raises:
+        BadHintError: Always.
+    """
+    msg = f"unknown kind '{do}'"
+    raise BadHintError(msg)
+
+
+def numbered(marks: dict[int, Mark]) -> list[NumberedMark]:
+    """Return marks with the numbers by which they are removed."""
+    return [NumberedMark(id=number, mark=mark) for number, mark in marks.items()]
+
+
+def require_inside(marks: Sequence[Mark], scene: Scene) -> None:
+    """Refuse a point or a centre outside the image, as a study would.
+
+    Raises:
+        BadHintError: One lies there.
+    """
+    for mark in marks:
+        place = getattr(mark, "at", None) or getattr(mark, "centre", None)
+        if place is not None and not scene.grid.holds(np.array([place], np.float64)).all():
+            told = ", ".join(f"{v:.1f}" for v in place)
+            msg = f"the place ({told}) mm lies outside the image; click inside it"
+            raise BadHintError(msg)
+
+
+def patch(layer: Layer | str, voxels: UInt8[np.ndarray, "i j k"], box: Box3) -> Patch:
+    """Return a box of a layer as it travels."""
+    part = voxels[box]
+    packed = base64.b64encode(zlib.compress(part.tobytes("F"), 1)).decode()
+    low, size = tuple(int(s.start) for s in box), part.shape
+    return Patch(layer=layer, low=low, size=size, voxels=packed)  # type: ignore[arg-type]

@@ -1,0 +1,210 @@
+"""What travels between the page and the server: every request and every answer, typed."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Millimetres = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+Place = tuple[Millimetres, Millimetres, Millimetres]
+"""World millimetres, RAS+ (NIfTI)."""
+
+Index = Annotated[int, Field(ge=0, lt=2**31)]
+Run = tuple[Index, Annotated[int, Field(ge=1, lt=2**31)]]
+"""First voxel of a run, and how many: numbers on the page's grid, along the first axis first."""
+
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Layer = Literal["scribbles", "slices"]
+State = Literal["open", "accepted", "corrected", "rejected", "skipped"]
+
+
+class Contract(BaseModel):
+    """Of the wire: nothing unknown is taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PointMark(Contract):
+    """A click that lies in one label, `background` included."""
+
+    kind: Literal["point"] = "point"
+    label: Name
+    at: Place
+    confidence: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class BoxMark(Contract):
+    """A box along the world's axes around a label's object."""
+
+    kind: Literal["box"] = "box"
+    label: Name
+    low: Place
+    high: Place
+
+
+class DiameterMark(Contract):
+    """The centre and the longest diameter of a roundish object."""
+
+    kind: Literal["diameter"] = "diameter"
+    label: Name
+    centre: Place
+    diameter_mm: Annotated[float, Field(gt=0, le=2000, allow_inf_nan=False)]
+
+
+class TagMark(Contract):
+    """Whether a label occurs in the image, or between two heights of it."""
+
+    kind: Literal["tag"] = "tag"
+    label: Name
+    state: Literal["present", "absent", "unknown"]
+    z_range: tuple[Millimetres, Millimetres] | None = None
+
+
+Mark = Annotated[PointMark | BoxMark | DiameterMark | TagMark, Field(discriminator="kind")]
+
+
+class Paint(Contract):
+    """Voxels drawn with a brush, erased, or filled on a slice."""
+
+    layer: Layer
+    label: Name | None
+    """None takes away what was drawn there."""
+
+    runs: Annotated[list[Run], Field(max_length=200_000)]
+    plane: tuple[Literal[0, 1, 2], Index] | None = None
+    """Axis and number of a slice that is now drawn whole: background where nothing else is."""
+
+
+class Edit(Contract):
+    """One step of a person's work: it is undone as a whole."""
+
+    revision: Annotated[int, Field(ge=0)]
+    """Of the case as the page knows it; a change made elsewhere since then is not overwritten."""
+
+    add: Annotated[list[Mark], Field(max_length=1000)] = []
+    remove: Annotated[list[Index], Field(max_length=1000)] = []
+    paint: Paint | None = None
+    seconds: Seconds = 0.0
+    """What the step cost the person."""
+
+
+class Step(Contract):
+    """Undo or redo."""
+
+    revision: Annotated[int, Field(ge=0)]
+    seconds: Seconds = 0.0
+
+
+class Verdict(Contract):
+    """What a person makes of a case."""
+
+    state: State
+    note: Annotated[str, Field(max_length=2000)] = ""
+    seconds: Seconds = 0.0
+
+
+class Batch(Contract):
+    """Accept all cases that nobody judged and whose mask is at least this sure."""
+
+    above: Annotated[float, Field(ge=0, le=1)]
+
+
+class Label(BaseModel):
+    """A class of the study."""
+
+    name: str
+    id: int
+    colour: tuple[int, int, int]
+
+
+class Row(BaseModel):
+    """A case in the list."""
+
+    name: str
+    state: State
+    note: str
+    hints: int
+    seconds: float
+    sureness: float | None
+    """Mean lead of the first class over the second where the mask is not background; None where
+    nothing is known of it."""
+
+    takes_hints: bool
+    """Cases of `imagesTs` are looked at and judged, but take no hints."""
+
+
+class Overview(BaseModel):
+    """The session."""
+
+    study: str
+    labels: list[Label]
+    channels: list[str]
+    cases: list[Row]
+    run: str | None
+
+
+class NumberedMark(BaseModel):
+    """A mark and the number by which it is removed."""
+
+    id: int
+    mark: Mark
+
+
+class Patch(BaseModel):
+    """A box of voxels of a layer that changed, along the first axis first."""
+
+    layer: Literal["mask", "scribbles", "slices"]
+    low: tuple[int, int, int]
+    size: tuple[int, int, int]
+    voxels: str
+    """Class numbers, a byte each, packed with zlib, as base64; 255 where nothing is drawn."""
+
+
+class Change(BaseModel):
+    """What a step changed."""
+
+    revision: int
+    marks: list[NumberedMark]
+    patches: list[Patch]
+    undo: int
+    redo: int
+    row: Row
+    answer_ms: float
+    note: str = ""
+    """What a person should know of the answer, such as that it is coarse."""
+
+
+class Channel(BaseModel):
+    """An image of a case."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    """Values between which it is shown first."""
+
+
+class Opened(BaseModel):
+    """A case that was opened."""
+
+    name: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    affine: list[list[float]]
+    """Of the page's grid, whose axes run to the right, to the front and up."""
+
+    channels: list[Channel]
+    layers: list[str]
+    """Beside mask, scribbles and slices: what else can be shown, such as truth."""
+
+    revision: int
+    marks: list[NumberedMark]
+    undo: int
+    redo: int
+    row: Row
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    error: str

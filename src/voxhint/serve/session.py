@@ -1,0 +1,395 @@
+"""A session: every case's hints, verdicts and minutes, each step on the disk before its answer."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from pydantic import ValidationError
+
+from voxhint.core import Hint
+from voxhint.core.errors import BadHintError, OutputError
+from voxhint.serve.case import (
+    StaleError,
+    UnknownError,
+    WorkCase,
+    numbered,
+    patch,
+    refuse,
+    require_inside,
+    spend,
+)
+from voxhint.serve.colours import colour_of
+from voxhint.serve.contract import (
+    Change,
+    Channel,
+    Edit,
+    Label,
+    Mark,
+    Opened,
+    Overview,
+    Row,
+    Verdict,
+)
+from voxhint.serve.hints import LAYERS, Box3, CaseHints
+from voxhint.serve.journal import Journal
+from voxhint.serve.scene import (
+    Desk,
+    Scene,
+    box_of,
+    hints_of,
+    joined,
+    shown_range,
+    strokes_of,
+)
+
+_OPEN = 3  # cases kept in memory
+
+
+class Session:
+    """What a person makes of a study; nothing of it is lost when the server is killed.
+
+    Args:
+        desk: The study.
+        journal: Of steps; those it holds are done again.
+
+    Raises:
+        OutputError: A step of the journal does not fit the study.
+    """
+
+    def __init__(self, desk: Desk, journal: Journal) -> None:
+        self.desk = desk
+        self._journal = journal
+        self._lock = threading.RLock()
+        self._open: OrderedDict[str, WorkCase] = OrderedDict()
+        self._cases = {
+            listed.name: WorkCase(
+                listed, CaseHints.of(desk.labels, listed.marks), sureness=listed.sureness
+            )
+            for listed in desk.cases
+        }
+        self._drawn_by_hand: set[str] = set()
+        for step in journal.read():
+            self._replay(step)
+        self._keep_marks()
+        self._keep_review()
+
+    def _replay(self, step: Mapping[str, Any]) -> None:
+        try:
+            case = self._cases[str(step["case"])]
+            match step["do"]:
+                case "edit":
+                    edit = Edit.model_validate(step["edit"])
+                    case.hints.edit(edit)
+                    if edit.paint is not None:
+                        self._drawn_by_hand.add(case.listed.name)
+                case "undo":
+                    case.hints.undo()
+                case "redo":
+                    case.hints.redo()
+                case "verdict":
+                    verdict = Verdict.model_validate(step["verdict"])
+                    case.state, case.note = verdict.state, verdict.note
+                case _:
+                    refuse(step["do"])
+            spend(case, step)
+        except (KeyError, ValidationError, BadHintError) as error:
+            msg = f"a step of this session does not fit the study ({error}); was the study changed?"
+            raise OutputError(msg) from None
+
+    def overview(self) -> Overview:
+        """Return the labels and the list of cases."""
+        labels = self.desk.labels
+        pairs = enumerate(zip(labels.names, labels.ids, strict=True))
+        return Overview(
+            study=self.desk.name,
+            labels=[Label(name=name, id=i, colour=colour_of(n)) for n, (name, i) in pairs],
+            channels=list(self.desk.channels),
+            cases=[case.row() for case in self._cases.values()],
+            run=self.desk.run,
+        )
+
+    def _case(self, name: str) -> WorkCase:
+        case = self._cases.get(name)
+        if case is None:
+            msg = f"there is no case '{name}'; load the page again"
+            raise UnknownError(msg)
+        return case
+
+    def _scene(self, case: WorkCase) -> Scene:
+        """Return an open case; it is read if it is not open yet."""
+        name = case.listed.name
+        if case.scene is None:
+            scene = self.desk.open_scene(name)
+            case.hints.lay_out(
+                {layer: np.array(drawn, order="F") for layer, drawn in scene.drawn.items()}
+            )
+            scene.answers.answer(self._hints(case, scene), None)
+            case.scene = scene
+            case.sureness = scene.answers.sureness
+        with self._lock:
+            self._open[name] = case
+            self._open.move_to_end(name)
+            old = [other for other in list(self._open.values())[:-_OPEN] if other is not case]
+        for other in old:
+            self._put_away(other)
+        return case.scene
+
+    def _put_away(self, case: WorkCase) -> None:
+        if case.lock.acquire(blocking=False):  # somebody works on it: then it stays
+            try:
+                self._open.pop(case.listed.name, None)
+                case.scene = None
+                case.hints.drawn = {}
+            finally:
+                case.lock.release()
+
+    def _hints(self, case: WorkCase, scene: Scene) -> tuple[Hint, ...]:
+        marks = hints_of(tuple(case.hints.marks.values()))
+        return (*marks, *strokes_of(case.hints.drawn, scene.grid), *scene.fixed)
+
+    def open(self, name: str) -> Opened:
+        """Open a case; the first time its images are read and its hints propagated.
+
+        Args:
+            name: Of the case.
+
+        Returns:
+            What the page needs to show it.
+        """
+        case = self._case(name)
+        with case.lock:
+            scene = self._scene(case)
+            grid = scene.grid
+            i, j, k = (float(s) for s in grid.spacing_mm)
+            return Opened(
+                name=name,
+                shape=grid.shape,
+                spacing_mm=(i, j, k),
+                affine=grid.affine.tolist(),
+                channels=[
+                    Channel(name=channel, unit=image.unit, low=low, high=high)
+                    for channel, image in scene.images.items()
+                    for low, high in [shown_range(image.voxels, image.unit)]
+                ],
+                layers=list(scene.layers),
+                revision=case.hints.revision,
+                marks=numbered(case.hints.marks),
+                undo=case.hints.undo_steps,
+                redo=case.hints.redo_steps,
+                row=case.row(),
+            )
+
+    def scene(self, name: str) -> Scene:
+        """Return the images of a case, opened if it is not.
+
+        Args:
+            name: Of the case.
+        """
+        case = self._case(name)
+        with case.lock:
+            return self._scene(case)
+
+    def layer(self, name: str, layer: str) -> UInt8[np.ndarray, "i j k"]:
+        """Return the voxels of a layer, in Fortran order.
+
+        Args:
+            name: Of the case.
+            layer: `mask`, `scribbles`, `slices` or one of the scene's.
+
+        Returns:
+            A copy.
+
+        Raises:
+            UnknownError: There is no such layer.
+        """
+        case = self._case(name)
+        with case.lock:
+            scene = self._scene(case)
+            if layer == "mask":
+                return np.array(scene.answers.classes, order="F")
+            if layer in case.hints.drawn:
+                return case.hints.drawn[layer].copy(order="F")
+            if layer in scene.layers:
+                return np.array(scene.layers[layer](), order="F")
+        msg = f"case '{name}' has no layer '{layer}'"
+        raise UnknownError(msg)
+
+    def edit(self, name: str, edit: Edit) -> Change:
+        """Do a step: it is on the disk, and the mask has answered, when this returns.
+
+        Args:
+            name: Of the case.
+            edit: The step.
+
+        Returns:
+            What changed.
+
+        Raises:
+            BadHintError: The step does not fit the case, or the case takes no hints.
+        """
+        case = self._case(name)
+        if not case.listed.takes_hints:
+            msg = f"case '{name}' is a test case (imagesTs): look and judge; hints are of imagesTr"
+            raise BadHintError(msg)
+        with case.lock:
+            scene = self._scene(case)
+            self._require_current(case, edit.revision)
+            case.hints.require_good(edit)
+            require_inside(edit.add, scene)
+            taken = tuple(case.hints.marks[number] for number in edit.remove)
+            self._journal_add(case, "edit", edit.seconds, edit=edit.model_dump(mode="json"))
+            painted = case.hints.edit(edit)
+            if edit.paint is not None:
+                self._drawn_by_hand.add(name)
+            return self._changed(case, (*edit.add, *taken), painted)
+
+    def undo(
+        self, name: str, revision: int, seconds: float = 0.0, *, again: bool = False
+    ) -> Change:
+        """Undo a step, or do it again.
+
+        Args:
+            name: Of the case.
+            revision: As the page knows it.
+            seconds: What it cost the person.
+            again: Do the last undone step again.
+
+        Returns:
+            What changed.
+
+        Raises:
+            BadHintError: There is nothing to undo.
+        """
+        case = self._case(name)
+        with case.lock:
+            self._scene(case)
+            self._require_current(case, revision)
+            if not (case.hints.redo_steps if again else case.hints.undo_steps):
+                msg = "there is nothing to do again" if again else "there is nothing to undo"
+                raise BadHintError(msg)
+            self._journal_add(case, "redo" if again else "undo", seconds)
+            marks, painted = case.hints.redo() if again else case.hints.undo()
+            return self._changed(case, marks, painted)
+
+    def _require_current(self, case: WorkCase, revision: int) -> None:
+        if revision != case.hints.revision:
+            msg = f"case '{case.listed.name}' was changed in another window; it is loaded again"
+            raise StaleError(msg)
+
+    def _journal_add(self, case: WorkCase, do: str, seconds: float, **more: object) -> None:
+        with self._lock:
+            step = {"case": case.listed.name, "do": do, "seconds": seconds, **more}
+            self._journal.add({**step, "at": round(time.time(), 3)})
+            spend(case, step)
+
+    def _changed(self, case: WorkCase, marks: Sequence[Mark], painted: Box3 | None) -> Change:
+        began = time.monotonic()
+        scene = self._scene(case)
+        if case.state in ("accepted", "corrected"):
+            self._set_state(case, Verdict(state="open", note=case.note))
+        if marks:
+            self._keep_marks()
+        self._keep_review()
+        everywhere = any(mark.kind == "tag" for mark in marks)
+        around = None if everywhere else joined(box_of(marks, scene.grid), painted)
+        answered, note = (None, "")
+        if everywhere or around is not None:
+            answered, note = scene.answers.answer(self._hints(case, scene), around)
+        case.sureness = scene.answers.sureness
+        patches = [patch("mask", scene.answers.classes, answered)] if answered else []
+        if painted is not None:
+            patches += [patch(layer, case.hints.drawn[layer], painted) for layer in LAYERS]
+        return Change(
+            revision=case.hints.revision,
+            marks=numbered(case.hints.marks),
+            patches=patches,
+            undo=case.hints.undo_steps,
+            redo=case.hints.redo_steps,
+            row=case.row(),
+            answer_ms=round(1000 * (time.monotonic() - began), 1),
+            note=note,
+        )
+
+    def judge(self, name: str, verdict: Verdict) -> Row:
+        """Take down what a person makes of a case.
+
+        Args:
+            name: Of the case.
+            verdict: What they say; an accepted mask is kept before it is answered.
+
+        Returns:
+            The case in the list.
+        """
+        case = self._case(name)
+        with case.lock:
+            self._set_state(case, verdict)
+            self._keep_review()
+            return case.row()
+
+    def _set_state(self, case: WorkCase, verdict: Verdict) -> None:
+        name = case.listed.name
+        kept = verdict.state in ("accepted", "corrected")
+        if kept:
+            self.desk.keeper.keep_mask(name, self._scene(case).answers.classes)
+        told = verdict.model_dump(mode="json", exclude={"seconds"})
+        self._journal_add(case, "verdict", verdict.seconds, verdict=told)
+        if not kept and case.state in ("accepted", "corrected"):
+            self.desk.keeper.keep_mask(name, None)
+        case.state, case.note = verdict.state, verdict.note
+
+    def accept_sure(self, above: float) -> list[Row]:
+        """Accept the masks of all cases that nobody judged and that are sure enough.
+
+        Args:
+            above: Least sureness.
+
+        Returns:
+            The cases accepted.
+        """
+        sure = [
+            name
+            for name, case in self._cases.items()
+            if case.state == "open" and case.sureness is not None and case.sureness >= above
+        ]
+        return [
+            self.judge(name, Verdict(state="accepted", note=self._cases[name].note))
+            for name in sure
+        ]
+
+    def keep_drawings(self) -> None:
+        """Write the drawings that are newer than their files."""
+        while self._drawn_by_hand:
+            with suppress(KeyError):
+                case = self._case(self._drawn_by_hand.pop())
+                with case.lock:
+                    self._scene(case)
+                    drawn = {
+                        layer: each.copy(order="F") for layer, each in case.hints.drawn.items()
+                    }
+                for layer, classes in drawn.items():
+                    self.desk.keeper.keep_drawn(case.listed.name, layer, classes)
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        self.keep_drawings()
+        self._journal.close()
+
+    def _keep_marks(self) -> None:
+        with self._lock:
+            marks = {
+                name: hints_of(tuple(case.hints.marks.values()))
+                for name, case in self._cases.items()
+                if case.hints.marks
+            }
+            self.desk.keeper.keep_marks(marks)
+
+    def _keep_review(self) -> None:
+        with self._lock:
+            self.desk.keeper.keep_review([case.row() for case in self._cases.values()])
+            spent = {name: case.spent for name, case in self._cases.items() if case.spent}
+            self.desk.keeper.keep_cost(spent)

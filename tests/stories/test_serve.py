@@ -1,0 +1,216 @@
+"""The page in a real browser: open, click, undo, kill, strangers, two windows, three sizes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from voxhint.core import Grid, Volume
+from voxhint.files.images import read_ids, write_ids, write_image
+from voxhint.serve.app import is_built
+
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser")) if p), None)
+FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
+CASE = "<img src=x onerror=document.title=1>"
+PATIENCE = 90_000
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here"),
+    pytest.mark.skipif(not is_built(), reason="the page is not built: scripts/page"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    folder, grid = tmp_path / "study", Grid((48, 44, 40), np.diag([1.0, 1.0, 1.2, 1.0]))
+    away = [
+        (n - (m - 1) / 2) * s
+        for n, m, s in zip(np.indices(grid.shape), grid.shape, (1, 1, 1.2), strict=True)
+    ]
+    ball = np.sqrt(sum(a**2 for a in away)) < 10
+    for number, name in enumerate((CASE, "second")):
+        noise = np.random.default_rng(number).normal(0, 8, grid.shape)
+        image = Volume((100 * ball + noise).astype(np.float32), grid, "HU")
+        write_image(folder / "imagesTr" / f"{name}_0000.nii.gz", image)
+        write_ids(folder / "denseTr" / f"{name}.nii.gz", ball.astype(np.uint8), grid)
+    spec = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "ball": 1},
+        "file_ending": ".nii.gz",
+    }
+    (folder / "dataset.json").write_text(json.dumps(spec))
+    return folder
+
+
+Start = Callable[[], tuple[str, "subprocess.Popen[str]"]]
+
+
+@pytest.fixture
+def start(study: Path, tmp_path: Path) -> Iterator[Start]:
+    servers: list[subprocess.Popen[str]] = []
+
+    def begin() -> tuple[str, subprocess.Popen[str]]:
+        words = ["serve", str(study), "--out", str(tmp_path / "session"), "--no-browser"]
+        code = f"from voxhint.cli import main; main({words!r})"
+        server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        servers.append(server)
+        assert server.stdout is not None
+        return server.stdout.readline().strip(), server
+
+    yield begin
+    for server in servers:
+        server.kill()
+        server.wait()
+        assert server.stdout is not None
+        server.stdout.close()
+
+
+def opened(browser: Browser, link: str, size: tuple[int, int] = (1280, 800)) -> Page:
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.set_default_timeout(PATIENCE)
+    page.goto(link)
+    page.wait_for_selector("#list li[aria-current=true]")
+    page.wait_for_selector("#busy[hidden]", state="attached")
+    return page
+
+
+def answered(page: Page, count: int) -> None:
+    page.wait_for_selector(f'body[data-answers="{count}"]', timeout=PATIENCE)
+
+
+def middle(page: Page) -> tuple[float, float]:
+    """Return the middle of the view where one axial slice is shown."""
+    page.get_by_role("button", name="Axial").click()
+    box = page.locator("#view").bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_day_at_the_page(  # noqa: PLR0915 - a story is told in order
+    browser: Browser, start: Start, tmp_path: Path
+) -> None:
+    session = tmp_path / "session"
+    link, server = start()
+    page = opened(browser, link)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    expect(page.locator("#case-name")).to_have_text(CASE)
+    assert page.title() == "study · voxhint"
+    page.mouse.click(*middle(page))
+    answered(page, 1)
+    expect(page.locator("#hint-count")).to_have_text("1")
+    (row,) = (session / "hints" / "points.csv").read_text().splitlines()[1:]
+    x, y, z = (float(v) for v in row.split(",")[-3:])
+    assert np.linalg.norm([x - 23.5, y - 21.5, z - 23.4]) < 3
+    page.keyboard.press("w")
+    at = middle(page)
+    page.mouse.move(at[0] + 120, at[1] + 120)
+    page.keyboard.press("0")
+    page.mouse.down()
+    page.mouse.move(at[0] + 140, at[1] + 130, steps=4)
+    page.mouse.up()
+    answered(page, 2)
+    page.keyboard.press("Control+z")
+    answered(page, 3)
+    page.keyboard.press("Control+y")
+    answered(page, 4)
+    os.kill(server.pid, signal.SIGKILL)
+    server.wait()
+    link, _ = start()
+    page.close()
+    page = opened(browser, link)
+    expect(page.locator("#hint-count")).to_have_text("2")
+    page.keyboard.press("Space")
+    expect(page.locator("#case-name")).to_have_text("second")
+    ids, _ = read_ids(session / "labelsTr" / f"{CASE}.nii.gz")
+    truth, _ = read_ids(tmp_path / "study" / "denseTr" / f"{CASE}.nii.gz")
+    assert 2 * (ids * truth).sum() / (ids.sum() + truth.sum()) > 0.7
+    drawn, _ = read_ids(session / "hints" / "scribbles" / f"{CASE}.nii.gz")
+    assert (drawn == 0).sum() > 5
+    assert "accepted" in (session / "review.csv").read_text()
+    assert not errors
+    page.close()
+
+
+def test_the_keyboard_alone_is_enough(browser: Browser, start: Start) -> None:
+    page = opened(browser, start()[0])
+    page.locator("body").press("p")
+    page.keyboard.press("Enter")
+    answered(page, 1)
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    for key in ("ArrowRight", "ArrowUp", "PageUp") * 8:
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    answered(page, 2)
+    expect(page.locator("#hints")).to_contain_text("ball: box")
+    page.keyboard.press("x")
+    expect(page.locator("#case-name")).to_have_text("second")
+    page.close()
+
+
+def test_a_wrong_token_shows_nothing_but_why(browser: Browser, start: Start) -> None:
+    link = start()[0]
+    page = browser.new_page()
+    page.goto(link.split("#")[0] + "#token=wrong")
+    expect(page.locator("#busy")).to_contain_text("token", timeout=PATIENCE)
+    assert page.locator("#list li").count() == 0
+    page.close()
+
+
+def test_two_windows_do_not_write_over_each_other(browser: Browser, start: Start) -> None:
+    link = start()[0]
+    one, two = opened(browser, link), opened(browser, link)
+    for page in (one, two):
+        page.locator("body").press("Enter")
+    answered(one, 1)
+    expect(two.locator("#status")).to_contain_text("another window", timeout=PATIENCE)
+    expect(two.locator("#hint-count")).to_have_text("1")
+    one.close()
+    two.close()
+
+
+def test_a_second_server_is_told_of_the_first(start: Start, study: Path, tmp_path: Path) -> None:
+    start()
+    words = ["serve", str(study), "--out", str(tmp_path / "session"), "--no-browser"]
+    code = f"from voxhint.cli import main; main({words!r})"
+    second = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert "another voxhint is at work" in second.stderr
+
+
+@pytest.mark.parametrize("size", [(1600, 900), (1000, 700), (480, 800)])
+def test_the_page_fits_windows_of_any_size(
+    browser: Browser, start: Start, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    page = opened(browser, start()[0], size)
+    shot = os.environ.get("VOXHINT_SHOTS")
+    if shot:
+        page.screenshot(path=Path(shot) / f"page-{size[0]}.png")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
+    box = page.locator("#view").bounding_box()
+    assert box is not None
+    assert min(box["width"], box["height"]) > 200
+    for part in ("#cases", "#side", "#top"):
+        expect(page.locator(part)).to_be_in_viewport()
+    page.close()
