@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +19,17 @@ from voxhint.classify.null_calibration import Source
 from voxhint.classify.null_distribution import Null
 from voxhint.classify.training import fit_presence
 from voxhint.config import LabelConfig, Machine
+from voxhint.config.ranges import changed
+from voxhint.config.tags import TagConfig
 from voxhint.core.study import Study
 from voxhint.files import open_study
 from voxhint.prepare import prepare_image
 
 METHODS = {**saliency.METHODS, **counterfactual.METHODS}
-CONFIG = LabelConfig(weights="none")  # those that come with voxhint know the design tags
-DEFAULT = CONFIG.tag_method
+CONFIG = LabelConfig(
+    tags=TagConfig(weights="none")
+)  # those that come with voxhint know the design tags
+DEFAULT = CONFIG.tags.method
 SHUFFLED_STEPS = 200  # of the predictor that learns shuffled tags: there is nothing to learn
 
 Map = Callable[[Window], np.ndarray]
@@ -44,7 +48,7 @@ def trained(study: Path, out: Path, machine: Machine, name: str = "fit") -> tupl
     shuffled = name == "shuffled"
     folder = out / ("shuffled-study" if shuffled else "fit-study")
     opened, _ = open_study(fit_study(study, folder, shuffled=shuffled))
-    config = LabelConfig(predictor_steps=SHUFFLED_STEPS, weights="none") if shuffled else CONFIG
+    config = changed(CONFIG, {"classifier.steps": SHUFFLED_STEPS}) if shuffled else CONFIG
     if name == "other":
         machine = dataclasses.replace(machine, seed=machine.seed + 1)
     labels = opened.labels.foreground
@@ -75,22 +79,19 @@ def unlearnt(presence: Presence, healthy: Sequence[Window]) -> Presence:
         Adebayo et al. 2018, "Sanity Checks for Saliency Maps".
     """
     torch.manual_seed(1)
-    net = network_for(presence.plan, presence.labels, CONFIG.pooling, flat=CONFIG.predictor_flat)
+    net = network_for(presence.plan, presence.labels, CONFIG.classifier.pooling, flat=False)
     fresh = dataclasses.replace(presence, net=net.eval())
-    gate = np.quantile([score(fresh, w) for w in healthy], CONFIG.presence_specificity)
+    gate = np.quantile([score(fresh, w) for w in healthy], CONFIG.tags.specificity)
     label = presence.labels[0]
     return dataclasses.replace(fresh, facts={label: {**presence.facts[label], "gate": gate}})
 
 
 def knobs_of(name: str) -> dict[str, Any]:
-    """Return the knobs of one map: METHOD[:KNOB=VALUE,...]."""
+    """Return the knobs of one map: METHOD[:KNOB=VALUE,...], knobs of guided_flow."""
     method, _, text = name.partition(":")
     pairs = [pair.partition("=") for pair in text.split(",") if pair]
-    kinds = get_type_hints(LabelConfig)
-    return {"tag_method": method, "tag_fused": ()} | {
-        knob: value if "Literal" in str(kinds[knob]) else json.loads(value)
-        for knob, _, value in pairs
-    }
+    knobs = {f"guided_flow.{knob}": json.loads(value) for knob, _, value in pairs}
+    return {"tags.method": method, "tags.fuse": ()} | knobs
 
 
 class Looked:
@@ -129,7 +130,7 @@ class Looked:
     def _null(self, number: int, healthy: Sequence[Window]) -> Null:
         alone = dataclasses.replace(self.source, eyes=self.source.eyes[number : number + 1])
         maps = (alone.sights(w.case, w.rng, calibrating=True)[0].evidence for w in healthy)
-        return Null.of(((values, values) for values in maps), rng=np.random.default_rng(0))
+        return Null.of(maps, rng=np.random.default_rng(0))
 
 
 def looked(
@@ -150,7 +151,7 @@ def looked(
         name: One map as `knobs_of` reads it, or several joined by a slash.
         healthy: Tell what each of several methods shows by chance.
     """
-    configs = [dataclasses.replace(CONFIG, **knobs_of(one)) for one in name.split("/")]
+    configs = [changed(CONFIG, knobs_of(one)) for one in name.split("/")]
     eyes = [
         eye
         for config in configs

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from _looks import CONFIG, Looked, Map, gate_of, score
+from _looks import Looked, Map, gate_of, score
 from _windows import Window
 
 from voxhint.classify.calibration import null_threshold
 from voxhint.classify.classifier import Presence, image_of
 from voxhint.classify.refinement import Refinement, refine
+from voxhint.classify.threshold import NULL_QUANTILE
 from voxhint.measure.estimate import estimate
 from voxhint.measure.overlap import volume_ml
 
@@ -98,7 +99,7 @@ def measured(
     if healthy and threshold is None:
         rng = np.random.default_rng(0)
         calibrating = of.calibrating if isinstance(of, Looked) else of
-        threshold = null_threshold(map(calibrating, healthy), CONFIG.null_quantile, rng=rng)
+        threshold = null_threshold(map(calibrating, healthy), NULL_QUANTILE, rng=rng)
     peak_mb(anew=True)
     began = time.perf_counter()
     maps = [of(w) for w in shown]

@@ -3,7 +3,7 @@
 usage: flow_contrast.py STUDY OUT NAME [KNOB=VALUE ...] [--every STEPS] [--threads N] [--seed N]
 
 STUDY holds tags, and splits.json names its `fit` and `design` cases; no mask is read. A flow learns
-the `fit` cases in OUT/NAME, with knobs of its own such as flow_width=16, and its averaged weights
+the `fit` cases in OUT/NAME, with knobs of its own such as steps=2000, and its averaged weights
 are kept every so many steps. Each of them is asked of every `design` window how much better
 "present" explains it than "absent", at each noise level with the same noise, and what it sees
 without being told. The areas under the curves against the tags of all runs in OUT are printed and
@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from voxhint.classify.flows import LEVELS, Flow, fit_flow, flow_network
 from voxhint.classify.training import bags_of
 from voxhint.config import LabelConfig, Machine
+from voxhint.config.ranges import changed
 from voxhint.files import open_study
 from voxhint.measure.detection import ranking
 from voxhint.models.device import open_fabric
@@ -56,11 +57,10 @@ def listener(out: Path, every: int) -> Callable[[str, int, int, str], None]:
 
 
 def config_of(words: Sequence[str]) -> LabelConfig:
-    """Return the knobs of words such as flow_width=16."""
-    kinds = {name: type(value) for name, value in dataclasses.asdict(LabelConfig()).items()}
+    """Return the knobs of words such as steps=2000."""
     pairs = [word.split("=") for word in words]
-    values: dict[str, Any] = {name: kinds[name](value) for name, value in pairs}
-    return LabelConfig(**{"weights": "none", **values})
+    values = {f"flow.{name}": json.loads(value) for name, value in pairs}
+    return changed(LabelConfig(), {"tags.weights": "none", **values})
 
 
 def design_windows(study: Path, flow: Flow) -> Asked:

@@ -45,7 +45,7 @@ def row(scores: dict[str, Any], made: dict[str, Any]) -> tuple[str, ...]:
         return ("this run", "your LUNA16", "none", "none", "no window with a nodule")
     ends = "" if dice["low"] is None else f" ({100 * dice['low']:.2f} to {100 * dice['high']:.2f})"
     return (
-        f"this run, {made['config']['label']['tag_method']}",
+        f"this run, {made['config']['label']['tags']['method']}",
         "your LUNA16",
         f"{100 * dice['mean']:.2f} %{ends}",
         f"{distance['median']:.2f}",

@@ -91,9 +91,9 @@ def config_of(method: str) -> LabelConfig:
     """Return the knobs that a name in the table stands for."""
     name, _, alone = method.partition("+")
     if name == "default":
-        return LabelConfig(across_cases=not alone)
+        return LabelConfig(cross_case=not alone)
     knobs: dict[str, Any] = {"method": name}
-    return LabelConfig(across_cases=not alone, **knobs)
+    return LabelConfig(cross_case=not alone, **knobs)
 
 
 def scores(study: Study, truth: Path, design: set[str], config: LabelConfig) -> np.ndarray:

@@ -36,9 +36,8 @@ from voxhint.files import read_ids, write_ids
 from voxhint.verbs.phantom_study import write_phantom_study
 
 ROOT = Path(__file__).resolve().parents[1]
-CMFNET, OURS, SEVERAL = (
-    ("--config", str(ROOT / "recipes" / f"{name}.toml"))
-    for name in ("cmfnet", "scribbles", "modalities")
+CMFNET, SEVERAL = (
+    ("--config", str(ROOT / "recipes" / f"{name}.toml")) for name in ("cmfnet", "modalities")
 )
 TRUNK = ("--network", "dynunet")
 CROSS = ("--network", "crossmodal")
@@ -55,13 +54,11 @@ VIEWS = ("--pseudo-modalities", "plain", "gradient", "style")
 STUDY_ROWS: Mapping[str, tuple[str, ...]] = {
     "partial cross-entropy": DRAWN,
     "+ gated CRF": (*DRAWN, "--crf-weight", "0.1"),
-    "+ total variation": (*DRAWN, "--tv-weight", "0.3"),
-    "+ Mumford-Shah": (*DRAWN, "--mumford-shah-weight", "0.1"),
     "defaults": SMALL,
     "ours, cases teach each other": (*SEVERAL, *SMALL, *TRUNK),
     "CmFNet, reconstructed": (*CMFNET, *SMALL, *VIEWS),
-    "ours": (*OURS, *SMALL),
-    "ours, cross-modal with views": (*OURS, *SMALL, *CROSS, *VIEWS),
+    "ours": (*SMALL, *TRUNK),
+    "ours, cross-modal with views": (*SMALL, *CROSS, *VIEWS),
     "dense masks": DENSE,
     "dense masks, cross-modal": (*DENSE, *CROSS, *VIEWS),
 }

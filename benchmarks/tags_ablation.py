@@ -28,6 +28,7 @@ from scipy import ndimage
 from voxhint.classify.calibration import null_threshold
 from voxhint.classify.candidates import candidates
 from voxhint.classify.classifier import Presence, image_of
+from voxhint.classify.threshold import NULL_QUANTILE
 from voxhint.classify.verification import swap_test
 from voxhint.config import Machine
 from voxhint.files import open_study
@@ -35,25 +36,19 @@ from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
 
 PLACES = 4  # candidates that are tried in a window
-NEAR = "guided-flow-paired:guide_gate=0.1"
-UNGATED = (
-    "guided-flow:edit_init=inversion,edit_start=0.5,edit_steps=10,edit_difference=positive,"
-    "edit_reference=paired,guide_first=3"
-)
-STARTS = "/".join(f"{NEAR},edit_start={start}" for start in (0.35, 0.5, 0.65))
-LABEL = "label-flow:guide_gate=0.1"
-BOTH = f"{LABEL}/flow-contrast:guide_gate=0.1"
+NEAR = "guided-flow-paired:gate=0.1"
+STARTS = "/".join(f"{NEAR},start={start}" for start in (0.35, 0.5, 0.65))
+LABEL = "label-flow"
+BOTH = f"{LABEL}/flow-contrast"
 STEPS = (
     ("guided from noise, size of the difference to the image, above half its peak",
      "guided-flow", "half"),
-    ("+ inverted rather than noised, what is lost against a twin without guidance",
-     UNGATED, "half"),
-    ("+ steps scaled by the predictor's probability, none below 0.1", NEAR, "half"),
+    ("+ inverted rather than noised, against a twin without guidance, steps scaled by belief",
+     NEAR, "half"),
     ("+ above what healthy windows show", NEAR, "healthy"),
     ("+ parts that a second predictor misses", NEAR, "verified"),
     ("+ borders from the image", NEAR, "refined"),
-    ("+ four noisy copies at each look of the predictor", f"{NEAR},guide_draws=4", "refined"),
-    ("+ three starts joined, one copy", STARTS, "refined"),
+    ("+ three starts joined", STARTS, "refined"),
     ("label-flow in place of the guided flow", LABEL, "refined"),
     ("label-flow joined with flow-contrast", BOTH, "refined"),
 )  # fmt: skip
@@ -107,7 +102,7 @@ class Bench:
             image_of(seen.case, self.presence.plan),
             spacing_mm=seen.spacing_mm,
             contrast=self.presence.contrast(self.presence.labels[0]),
-            method=CONFIG.refine,
+            method=CONFIG.tags.refine,
         )
 
 
@@ -115,7 +110,7 @@ def maps_of(bench: Bench, name: str) -> dict[str, Any]:
     """Return a map of each window, the threshold of healthy ones, and the cost of a map."""
     of = bench.view(name)
     threshold = null_threshold(
-        map(of.calibrating, bench.healthy), CONFIG.null_quantile, rng=np.random.default_rng(0)
+        map(of.calibrating, bench.healthy), NULL_QUANTILE, rng=np.random.default_rng(0)
     )
     began = time.perf_counter()
     maps = [of(seen) for seen in bench.windows]

@@ -11,6 +11,7 @@ from tests.train.scenes import plan
 
 from voxhint.classify.flows import LEVELS, Flow, fit_flow, flow_network, open_flow
 from voxhint.config import LabelConfig, Machine
+from voxhint.config.tags import FlowConfig, TagConfig
 from voxhint.core.errors import BadFileError
 from voxhint.files import open_study
 from voxhint.flow import Velocity
@@ -21,7 +22,7 @@ FABRIC = Fabric(accelerator="cpu", devices=1)
 LABELS = ("ball", "ring")
 
 
-def a_flow(tags: str = "seen") -> Flow:
+def a_flow() -> Flow:
     """Return a flow whose weights are nowhere 0."""
     torch.manual_seed(0)
     net = flow_network(plan(), LABELS)
@@ -29,7 +30,7 @@ def a_flow(tags: str = "seen") -> Flow:
         for weight in net.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
     net.eval().requires_grad_(requires_grad=False)
-    return Flow(net, plan(), LABELS, FABRIC, tags)  # type: ignore[arg-type]
+    return Flow(net, plan(), LABELS, FABRIC)
 
 
 def points() -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,9 +38,8 @@ def points() -> tuple[torch.Tensor, torch.Tensor]:
     return z, torch.tensor([0.2, 0.5, 0.8])
 
 
-@pytest.mark.parametrize("tags", ["seen", "told"])
-def test_every_state_of_every_label_has_a_velocity_of_its_own(tags: str) -> None:
-    flow, (z, s) = a_flow(tags), points()
+def test_every_state_of_every_label_has_a_velocity_of_its_own() -> None:
+    flow, (z, s) = a_flow(), points()
     found = []
     for label in LABELS:
         for state in ("absent", "present"):
@@ -99,24 +99,27 @@ def test_the_contrast_is_the_sum_over_levels_and_the_same_each_time() -> None:
     assert np.isfinite(flow.presence(image, "ring"))
 
 
-def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(tmp_path: Path) -> None:
+def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.classify.flows._WIDTH", 4)
+    monkeypatch.setattr("voxhint.classify.flows._INPUT_VOXELS", 2000)
     write_phantom_study(tmp_path / "study", kind="lung", cases=4, test_cases=0)
     study = open_study(tmp_path / "study")[0]
-    config = LabelConfig(weights="none", flow_steps=2, flow_width=4, flow_voxels=2000)
+    config = LabelConfig(tags=TagConfig(weights="none"), flow=FlowConfig(steps=2))
     told: list[str] = []
     flows = [
         fit_flow(
             tmp_path / "flow",
             study,
             ("nodule",),
-            config=replace(config, flow_tags=tags),
+            config=config,
             machine=Machine(threads=1, device="cpu"),
             tell=lambda what, done, total, note: told.append(what),
         )
-        for tags in ("seen", "told")
+        for _ in range(2)
     ]
     assert told.count("train the flow") == 2
-    assert [flow.tags for flow in flows] == ["seen", "told"]
     z, s = points()
     first, second = (flow.velocity("nodule", "unknown")(z, s) for flow in flows)
     assert torch.equal(first, second)

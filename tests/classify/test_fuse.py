@@ -18,7 +18,7 @@ def healthy(seed: int) -> Map:
 
 
 def null_of(values: Map) -> Null:
-    return Null.of([(values, values)], rng=np.random.default_rng(0))
+    return Null.of([values], rng=np.random.default_rng(0))
 
 
 def fused(*maps: Map, nulls: tuple[Map, ...]) -> Map:

@@ -13,6 +13,7 @@ from voxhint.classify.classifier import Presence, network_for
 from voxhint.classify.localisation import Finder
 from voxhint.classify.maps import eyes_of
 from voxhint.config import LabelConfig, Machine
+from voxhint.config.tags import TagConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
 from voxhint.core.hints import Tag
 from voxhint.core.progress import silent
@@ -71,7 +72,7 @@ def evidence(
     """Return the map that is said above, in noise."""
     found = 0.2 * np.abs(ndimage.gaussian_filter(rng.normal(size=GRID.shape), 1.5))
     if case.name == "shown":
-        for place, strength in SEES[config.tag_method].items():
+        for place, strength in SEES[config.tags.method].items():
             found += strength * np.exp(-0.5 * (away_mm(*place) / 3) ** 2)
     return np.asarray(found, np.float32)
 
@@ -115,8 +116,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 def found(study: Study, **knobs: Any) -> SoftLabel:
-    config = LabelConfig(**{"tag_fused": (), **knobs})
-    verifier = predictor((2.0, 2.0, 2.0)) if config.verify == "on" else None
+    config = LabelConfig(tags=TagConfig(**{"fuse": (), **knobs}))
+    verifier = predictor((2.0, 2.0, 2.0)) if config.tags.verify else None
     eyes = eyes_of(predictor(), study, study.root, config, Machine(), tell=silent)
     finder = Finder.of(predictor(), study, eyes, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
@@ -137,29 +138,21 @@ def test_the_strongest_place_is_believed_where_nothing_else_is_asked(study: Stud
     assert believed(study) == (False, True, False)
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        {"tag_threshold": "quantile", "null_quantile": 1.0},
-        {"tag_threshold": "fdr", "tag_error": 0.01},
-        {"tag_threshold": "cluster", "tag_error": 0.1},
-        {"tag_threshold": "cluster", "tag_error": 0.1, "null_contexts": 3},
-    ],
-)
 def test_as_many_places_as_wanted_are_believed_if_they_are_seen(
-    study: Study, rule: dict[str, Any]
+    study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert believed(study, regions=5, **rule) == (True, True, False)
+    monkeypatch.setattr("voxhint.classify.threshold.NULL_QUANTILE", 1.0)
+    assert believed(study, regions=5) == (True, True, False)
 
 
 def test_a_verifier_chooses_the_place_that_it_misses(study: Study) -> None:
-    assert believed(study, verify="on") == (True, False, False)
-    assert believed(study, verify="on", regions=5) == (True, False, False)
+    assert believed(study, verify=True) == (True, False, False)
+    assert believed(study, verify=True, regions=5) == (True, False, False)
 
 
 def test_maps_that_agree_only_on_the_lesion_find_it_together(study: Study) -> None:
-    assert believed(study, tag_method="cam") == (False, False, True)
-    assert believed(study, tag_fused=("cam",)) == (True, False, False)
+    assert believed(study, method="cam") == (False, False, True)
+    assert believed(study, fuse=("cam",)) == (True, False, False)
 
 
 def test_where_no_place_is_of_a_size_that_is_wanted_nothing_is_claimed(study: Study) -> None:
@@ -169,7 +162,6 @@ def test_where_no_place_is_of_a_size_that_is_wanted_nothing_is_claimed(study: St
 
 
 def test_the_same_knobs_find_the_same(study: Study) -> None:
-    config = LabelConfig(verify="on", tag_fused=("cam",))
-    first, again = (found(study, **dataclasses.asdict(config)) for _ in range(2))
+    first, again = (found(study, verify=True, fuse=("cam",)) for _ in range(2))
     assert np.array_equal(first.probs, again.probs)
     assert np.array_equal(first.trust, again.trust)

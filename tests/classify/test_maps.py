@@ -17,7 +17,8 @@ from voxhint.classify.guidance import fading, logit_of, strongest_windows
 from voxhint.classify.maps import Counterfactuals, require_method, without
 from voxhint.classify.saliency import METHODS as MAPS
 from voxhint.config import LabelConfig
-from voxhint.config.labelling import TagMethod
+from voxhint.config.ranges import changed
+from voxhint.config.tags import TagMethod
 from voxhint.core import Case, Grid, LabelSet, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.flow import Velocity
@@ -66,8 +67,9 @@ def presence(plan: Plan = PLAN) -> Presence:
     return Presence(net, plan, (LABEL,), facts, CPU, mirror=False)
 
 
-def look_with(**knobs: object) -> Counterfactuals:
-    config = LabelConfig(tag_method="label-flow", **knobs)  # type: ignore[arg-type]
+def look_with(method: TagMethod = "label-flow", **knobs: object) -> Counterfactuals:
+    guided = {f"guided_flow.{name}": value for name, value in knobs.items()}
+    config = changed(LabelConfig(), {"tags.method": method, **guided})
     flow = Darker(flow_network(PLAN, (LABEL,)), PLAN, (LABEL,), CPU)
     return Counterfactuals(presence(), flow, config)
 
@@ -89,8 +91,9 @@ def test_every_method_can_be_chosen() -> None:
 def test_what_went_away_is_told_in_the_units_and_on_the_grid_of_the_scan() -> None:
     flipped = np.diag([-1.0, 1.0, -1.0, 1.0])
     one = case((9, 8, 6), flipped)
-    found = look_with(edit_weight=1.0, edit_start=0.6).look(one, LABEL, rng())
-    lost = 0.5 * (0.6 - S_MIN)
+    found = look_with().look(one, LABEL, rng())
+    own = METHODS["label-flow"].preset
+    lost = 0.5 * own.weight * (own.start - S_MIN)
     assert found.looked.all()
     np.testing.assert_allclose(found.evidence, lost, rtol=1e-4)
     np.testing.assert_allclose(found.change["CT"], -lost * HU.std, rtol=1e-4)
@@ -100,9 +103,12 @@ def test_what_went_away_is_told_in_the_units_and_on_the_grid_of_the_scan() -> No
     np.testing.assert_allclose(changed.voxels, expected, rtol=1e-4)
 
 
-def test_a_large_image_is_looked_at_where_the_predictor_is_strongest() -> None:
+def test_a_large_image_is_looked_at_where_the_predictor_is_strongest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("voxhint.classify.maps._WINDOWS", 2)
     one = case((40, 30, 20))
-    look = look_with(edit_windows=2)
+    look = look_with()
     found = look.look(one, LABEL, rng())
     assert 0 < found.looked.mean() < 2.1 * np.prod(PLAN.patch) / found.looked.size
     assert not found.evidence[~found.looked].any()
@@ -171,12 +177,12 @@ def test_the_predictor_sees_images_at_its_own_spacing(spacing: tuple[float, floa
 def test_knobs_change_the_method_s_own_settings_and_nothing_else() -> None:
     plain, own = look_with().settings(LABEL), METHODS["label-flow"].preset
     assert replace(plain, spacing_mm=own.spacing_mm) == own
-    told = look_with(edit_start=0.35, guide_rho=0.5, guide_gradient="skipped", guide_gate=0.2)
-    changed = told.settings(LABEL)
-    assert (changed.start, changed.steps) == (0.35, own.steps)
-    assert (changed.guidance.rho, changed.guidance.mu) == (0.5, own.guidance.mu)
-    assert not changed.guidance.through_velocity
-    assert changed.guidance.gate == 0.2
+    own = METHODS["guided-flow-paired"].preset
+    told = look_with("guided-flow-paired", start=0.35, guided_steps=2, gate=0.2)
+    given = told.settings(LABEL)
+    assert (given.start, given.steps) == (0.35, own.steps)
+    assert (given.guidance.first, given.guidance.mu) == (2, own.guidance.mu)
+    assert given.guidance.gate == 0.2
     assert json.loads(json.dumps(told.told()))["settings"]["start"] == 0.35
 
 
@@ -187,15 +193,20 @@ def test_a_dark_label_is_looked_for_in_what_got_brighter() -> None:
     assert not look.look(case((9, 8, 6)), LABEL, rng()).evidence.any()
 
 
-def test_calibration_looks_behind_the_gate() -> None:
-    look = look_with(guide_gate=1.0)
+def test_calibration_looks_behind_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = METHODS["label-flow"]
+    guidance = replace(own.preset.guidance, gate=1.0)
+    gated = replace(own, preset=replace(own.preset, guidance=guidance))
+    monkeypatch.setitem(METHODS, "label-flow", gated)
+    look = look_with()
     one = case((9, 8, 6))
     assert not look.look(one, LABEL, rng()).evidence.any()
     assert look.look(one, LABEL, rng(), calibrating=True).evidence.any()
 
 
 def test_images_without_a_label_are_not_promised_of_a_map_of_the_predictor() -> None:
-    require_method(LabelConfig(tag_method="edit-flow", counterfactuals=True))
+    wanted = changed(LabelConfig(), {"tags.counterfactuals": True, "tags.method": "edit-flow"})
+    require_method(wanted)
     with pytest.raises(BadRecipeError, match="'cam' changes no image") as told:
-        require_method(LabelConfig(tag_method="cam", counterfactuals=True))
+        require_method(changed(wanted, {"tags.method": "cam"}))
     assert "\n" not in str(told.value)

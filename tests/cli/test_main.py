@@ -265,7 +265,8 @@ for words in json.loads(sys.argv[1]):
 def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[train]\nsteps = 7\nwidth = 4\n[label]\nmethod = 'pw4medseg'\n", "utf-8")
-    bare = ["run", "study", "--out", "out"]
+    (study := tmp_path / "study").mkdir()
+    bare = ["run", str(study), "--out", "out"]
     flags = ["--width", "6", "--seed", "3"]
     told = apart(
         PARSED,
@@ -278,9 +279,9 @@ def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path: Path) 
     seen = [json.loads(line) for line in told]
     plain = Recipe()
     assert seen == [
-        ["study", plain.train.steps, plain.train.width, plain.label.method, 0],
-        ["study", 7, 4, "pw4medseg", 0],
-        ["study", 7, 6, "pw4medseg", 3],
+        [str(study), plain.train.steps, plain.train.width, plain.label.method, 0],
+        [str(study), 7, 4, "pw4medseg", 0],
+        [str(study), 7, 6, "pw4medseg", 3],
     ]
 
 

@@ -289,7 +289,7 @@ def test_any_header_of_an_itk_file_is_read_or_refused(
     require_sound_image(path)
 
 
-KNOBS = st.sampled_from(["steps", "width", "method", "reach_mm", "mirror", "a b", "\n", ""])
+KNOBS = st.sampled_from(["steps", "width", "method", "scale_mm", "flips", "a b", "\n", ""])
 
 
 @given(

@@ -40,7 +40,7 @@ CHANNELS = ("CT", "T2")
 _SMALL = """
 [label]
 method = "geodesic"
-across_cases = false
+cross_case = false
 [train]
 steps = 2
 width = 4
@@ -48,7 +48,6 @@ patch_voxels = 2000
 [predict]
 overlap = 0.25
 [measure]
-resamples = 20
 """
 _QUICK = ("--device", "cpu", "--threads", "1")
 

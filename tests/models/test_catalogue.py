@@ -74,7 +74,7 @@ def test_without_a_name_the_usual_folder_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "HOME", tmp_path)
-    with pytest.raises(NotAvailableError, match="--predictor-weights"):
+    with pytest.raises(NotAvailableError, match="backbone_weights"):
         find_weights("medsam-tinyvit", None)
     (path,) = KNOWN["medsam-tinyvit"].places(tmp_path)
     path.parent.mkdir()

@@ -12,6 +12,8 @@ import pytest
 from voxhint.classify.flows import fit_flow
 from voxhint.classify.training import fit_presence
 from voxhint.config import LabelConfig, Machine
+from voxhint.config.ranges import changed
+from voxhint.config.tags import ClassifierConfig, FlowConfig, TagConfig
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
 from voxhint.files import open_study
@@ -95,7 +97,7 @@ def test_labelling_takes_them_and_says_so(folder: Path, tmp_path: Path) -> None:
     out = label(
         folder,
         tmp_path / "labels",
-        config=LabelConfig(tag_method="cam"),
+        config=LabelConfig(tags=TagConfig(method="cam")),
         machine=HERE,
         tell=lambda what, done, total, note: told.append(f"{what}: {note}"),
     )
@@ -112,11 +114,11 @@ def test_labelling_takes_them_and_says_so(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "config", "taken"),
     [
-        ("predictor", LabelConfig(predictor_steps=7), False),
-        ("predictor", LabelConfig(pooling="max"), False),
-        ("predictor", LabelConfig(flow_steps=7), True),
-        ("flow", LabelConfig(flow_width=8), False),
-        ("flow", LabelConfig(flow_tags="told"), True),
+        ("predictor", LabelConfig(classifier=ClassifierConfig(steps=7)), False),
+        ("predictor", LabelConfig(classifier=ClassifierConfig(pooling="max")), False),
+        ("predictor", LabelConfig(flow=FlowConfig(steps=7)), True),
+        ("flow", LabelConfig(flow=FlowConfig(steps=8)), False),
+        ("flow", LabelConfig(classifier=ClassifierConfig(steps=7)), True),
     ],
 )
 def test_a_knob_of_the_network_asks_for_another(
@@ -132,8 +134,12 @@ def test_a_begun_training_is_not_replaced(study: Study, tmp_path: Path) -> None:
     assert not room.take_shipped(*args)  # type: ignore[arg-type]
 
 
-def test_whoever_wants_none_trains_on_the_study(study: Study, tmp_path: Path) -> None:
-    config = LabelConfig(weights="none", predictor_steps=1, flow_steps=1, flow_width=4)
+def test_whoever_wants_none_trains_on_the_study(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.classify.flows._WIDTH", 4)
+    once = {"classifier.steps": 1, "flow.steps": 1, "tags.weights": "none"}
+    config = changed(LabelConfig(), once)
     how = {"config": config, "machine": HERE, "tell": lambda *_: None}
     fit_presence(tmp_path / "p", study, ("nodule",), **how)  # type: ignore[arg-type]
     fit_flow(tmp_path / "f", study, ("nodule",), **how)  # type: ignore[arg-type]
@@ -161,7 +167,7 @@ def test_the_gate_of_what_is_taken_follows_the_specificity_that_was_asked_for(
     presence = fit_presence(tmp_path, study, ("nodule",), config=LabelConfig(), **how)  # type: ignore[arg-type]
     for asked in (0.0, 0.5, 1.0):
         folder = tmp_path / str(asked)
-        config = LabelConfig(presence_specificity=asked)
+        config = LabelConfig(tags=TagConfig(specificity=asked))
         for _ in range(2):  # the second time nothing is left to do
             presence = fit_presence(folder, study, ("nodule",), config=config, **how)  # type: ignore[arg-type]
         gates[asked] = presence.facts["nodule"]["gate"]

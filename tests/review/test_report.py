@@ -60,7 +60,7 @@ FULL = RunFacts(
     name="my <run>",
     made={
         "verb": "run", "study": "/data/study", "seed": 3, "peak_ram_mb": 2048,
-        "config": {"label": {"reach_mm": None}, "train": {"steps": 200, "supervision": "weak"}},
+        "config": {"label": {"scale_mm": None}, "train": {"steps": 200, "supervision": "weak"}},
         "versions": {"voxhint": "0.1.0"}, "inputs": {"imagesTr/a.nii.gz": "abc"},
         "seconds": {"label": 2.5, "train": 400}, "hints": {"points": 12, "boxes": 3},
         "skipped": [{"case": "bad1", "reason": "empty image"}], "warnings": ["<script>x</script>"],
@@ -143,7 +143,7 @@ def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:
         RESEARCH_ONLY, "my <run>", "12 points and 3 boxes",
         f"mean Dice of {table.overall.dice.mean:.3f}",
         "missing from the mask counts as 0", "false alarms", "old masks", "bad1: empty image",
-        "<script>x</script>", "masks/x.nii.gz", "2.0 GB", "6.7 min", "label.reach_mm", table.policy,
+        "<script>x</script>", "masks/x.nii.gz", "2.0 GB", "6.7 min", "label.scale_mm", table.policy,
     ):  # fmt: skip
         assert words in told, words
 
@@ -172,7 +172,7 @@ def test_numbers_of_weights_from_elsewhere_are_not_given_as_of_this_study() -> N
 
 def test_the_page_tells_how_well_tags_are_told_and_that_masks_are_gated() -> None:
     ranked = Ranking(auc=0.91234, low=0.8, high=0.95, positives=12, negatives=34, subjects=20)
-    made = {"config": {"label": {"presence_specificity": 0.85}}}
+    made = {"config": {"label": {"tags": {"specificity": 0.85}}}}
     tagged = RunFacts(name="x", made=made, predictor=ranked_of(ranked))
     page = Reader(write_report(tagged))
     told = re.sub(r"\s+", " ", page.text)

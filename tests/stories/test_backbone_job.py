@@ -20,7 +20,13 @@ from voxhint.nets import pretrained
 from voxhint.prepare import prepare_image
 from voxhint.verbs.phantom_study import write_phantom_study
 
-SMALL = ("--predictor-steps", "2", "--bag-voxels", "600", "--tag-method", "cam", "--threads", "1")
+KEPT = "--set=label.classifier.freeze_backbone=true"
+NETWORK = "--set=label.classifier.backbone"
+FILE = "--set=label.classifier.backbone_weights"
+SMALL = (
+    *("--set", "label.classifier.steps=2", "--set", "label.classifier.input_voxels=600"),
+    *("--set", "label.tags.method=cam", "--threads", "1"),
+)
 
 
 class Little(nn.Module):
@@ -71,7 +77,11 @@ def label(study: Path, out: Path, *words: str) -> tuple[object, list[str]]:
 
 def on_backbone(study: Path, *more: str) -> tuple[str, ...]:
     weights = str(study.parent / "lite_medsam.pth")
-    return ("--predictor-backbone", "medsam-tinyvit", "--predictor-weights", weights, *more)
+    return (
+        f"{NETWORK}=medsam-tinyvit",
+        f"{FILE}={weights}",
+        *more,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +113,9 @@ def test_the_predictor_is_whole_without_the_public_file(study: Path, labels: Pat
 
 
 def test_a_kept_backbone_is_saved_as_it_came(study: Path, tmp_path: Path) -> None:
-    code, errors = label(study, tmp_path / "kept", *on_backbone(study, "--no-predictor-tune"))
+    code, errors = label(
+        study, tmp_path / "kept", *on_backbone(study, "--set=label.classifier.freeze_backbone=true")
+    )
     assert code == 0, errors
     folder = tmp_path / "kept" / "nets" / "predictor"
     net = open_presence(folder, Fabric(accelerator="cpu", devices=1)).net
@@ -116,13 +128,24 @@ def test_a_kept_backbone_is_saved_as_it_came(study: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (("--predictor-weights", "x.pth"), 1, "predictor_weights needs predictor_backbone"),
         (
-            ("--predictor-backbone", "radimagenet-resnet50", "--predictor-weights", "x.pth"),
+            ("--set", "label.classifier.backbone_weights=x.pth"),
+            1,
+            "backbone_weights needs backbone",
+        ),
+        (
+            (
+                f"{NETWORK}=radimagenet-resnet50",
+                f"{FILE}=x.pth",
+            ),
             1,
             "x.pth: no such file",
         ),
-        (("--predictor-backbone", "radimagenet-resnet50"), 3, "are not here; name them with"),
+        (
+            ("--set", "label.classifier.backbone=radimagenet-resnet50"),
+            3,
+            "are not here; name them with",
+        ),
     ],
 )
 def test_contradictions_and_absent_weights_are_told_before_anything_costly(

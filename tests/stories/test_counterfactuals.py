@@ -3,20 +3,37 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from voxhint.classify import flows
+from voxhint.classify.counterfactual import METHODS
 from voxhint.cli import main
 from voxhint.files.images import read_volume
 from voxhint.verbs.phantom_study import write_phantom_study
 
 SMALL = (
-    "--predictor-steps", "3", "--flow-steps", "2", "--flow-width", "4", "--flow-voxels", "3000",
-    "--edit-steps", "1", "--edit-scheme", "euler", "--edit-weight", "1", "--threads", "1",
+    "--set", "label.classifier.steps=3", "--set", "label.flow.steps=2",
+    "--threads", "1",
 )  # fmt: skip
+WITHOUT = ("--set", "label.tags.method=label-flow", "--set", "label.tags.counterfactuals=true")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small() -> Iterator[None]:
+    """Let flows be small, and their ways short."""
+    preset = replace(METHODS["label-flow"].preset, steps=1, scheme="euler", weight=1.0)
+    short = replace(METHODS["label-flow"], preset=preset)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flows, "_WIDTH", 4)
+        patch.setattr(flows, "_INPUT_VOXELS", 3000)
+        patch.setitem(METHODS, "label-flow", short)
+        yield
 
 
 def label(study: Path, out: Path, *words: str) -> tuple[object, str]:
@@ -42,7 +59,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def labels(study: Path) -> Path:
     out = study.parent / "labels"
-    code, errors = label(study, out, "--tag-method", "label-flow", "--counterfactuals")
+    code, errors = label(study, out, *WITHOUT)
     assert code == 0, errors
     return out
 
@@ -77,7 +94,7 @@ def test_the_record_tells_the_method_its_settings_and_what_healthy_images_show(
 
 def test_the_same_command_again_changes_nothing(study: Path, labels: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in labels.rglob("*")}
-    code, errors = label(study, labels, "--tag-method", "label-flow", "--counterfactuals")
+    code, errors = label(study, labels, *WITHOUT)
     assert code == 0, errors
     assert {path: path.stat().st_mtime_ns for path in labels.rglob("*")} == times
 
@@ -89,13 +106,13 @@ def test_a_lost_image_is_made_again_with_its_case(study: Path, labels: Path) -> 
     lost.unlink()
     for path in labels.glob(f"{lost.name.removesuffix('_0000.nii.gz')}__*"):
         path.unlink()
-    code, errors = label(study, labels, "--tag-method", "label-flow", "--counterfactuals")
+    code, errors = label(study, labels, *WITHOUT)
     assert code == 0, errors
     assert images(labels) == before
 
 
 def test_a_map_of_the_predictor_promises_no_images(study: Path, tmp_path: Path) -> None:
-    code, errors = label(study, tmp_path / "out", "--tag-method", "cam", "--counterfactuals")
+    code, errors = label(study, tmp_path / "out", "--set", "label.tags.method=cam", *WITHOUT[2:])
     assert code == 1
     (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
     assert "'cam' changes no image" in line

@@ -21,12 +21,9 @@ KNOBS = (
     "--threads",
     "1",
 )
-TAGS = ("--weights", "none", "--predictor-steps", "40")
-BRANCHES = (
-    *("--network", "crossmodal", "--shared-encoder", "--consistency-weight", "0.5"),
-    *("--mixed-weight", "0.5", "--jitter-mm", "1"),
-)
-DRAWN = ("--network", "probabilistic", "--teacher-weight", "0.2", "--noise", "correlated")
+TAGS = ("--set", "label.tags.weights=none", "--set", "label.classifier.steps=40")
+BRANCHES = (*("--network", "crossmodal", "--set", "train.crossmodal.consistency_weight=0.5"),)
+DRAWN = ("--network", "probabilistic", "--set", "train.pw4medseg.kl_weight=0.1")
 
 
 @pytest.mark.slow

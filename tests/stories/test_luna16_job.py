@@ -10,6 +10,7 @@ from tests.luna16 import make_luna16, uid
 
 from voxhint.cli import main
 from voxhint.config import Machine, Recipe, read_recipe
+from voxhint.config.ranges import changed
 from voxhint.verbs.run import run
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "luna16.toml"
@@ -19,7 +20,7 @@ def small(recipe: Recipe) -> Recipe:
     """Return a recipe that learns next to nothing in no time."""
     return replace(
         recipe,
-        label=replace(recipe.label, predictor_steps=2, predictor_width=4),
+        label=changed(recipe.label, {"classifier.steps": 2}),
         train=replace(recipe.train, steps=2, width=4, patch_voxels=4000),
     )
 
@@ -73,5 +74,5 @@ def test_the_folder_is_a_study_as_it_is_and_a_changed_scan_is_noticed(
 
 def test_the_recipe_is_read() -> None:
     recipe = read_recipe(RECIPE)
-    assert recipe.label.bag_voxels == 64**3
+    assert recipe.label.classifier.input_voxels == 64**3
     assert recipe != Recipe()

@@ -11,6 +11,7 @@ from tests.phantoms import make_study
 from tests.stories.commands import tree
 
 from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
+from voxhint.config.tags import ClassifierConfig, TagConfig
 from voxhint.core.errors import OutputError
 from voxhint.files.images import read_volume, write_image
 from voxhint.runs import read_made
@@ -150,7 +151,9 @@ def test_a_net_that_lost_a_file_is_trained_again(tmp_path: Path) -> None:
         *(f"c{n},ball,{'present' if n % 2 else 'absent'}" for n in range(4)),
     ]
     (study / "hints" / "tags.csv").write_text("\n".join(rows) + "\n")
-    quick = LabelConfig(predictor_steps=2, predictor_width=4, bag_voxels=2000, weights="none")
+    quick = LabelConfig(
+        classifier=ClassifierConfig(steps=2, input_voxels=2000), tags=TagConfig(weights="none")
+    )
     how = Machine(threads=1, device="cpu")
     out = label(study, tmp_path / "labels", config=quick, machine=how)
     net = out / "nets" / "predictor"

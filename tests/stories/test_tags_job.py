@@ -16,8 +16,8 @@ from voxhint.files.images import read_ids
 from voxhint.verbs.phantom_study import write_phantom_study
 
 SMALL = (
-    "--predictor-steps", "4", "--steps", "3", "--width", "4", "--patch-voxels", "8000",
-    "--threads", "1", "--weights", "none",
+    "--set", "label.classifier.steps=4", "--steps", "3", "--width", "4", "--patch-voxels", "8000",
+    "--threads", "1", "--set", "label.tags.weights=none",
 )  # fmt: skip
 PREDICTOR = ("plan.json", "weights.safetensors", "presence.json")
 
@@ -162,8 +162,15 @@ def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path)
 def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
     study = tmp_path / "study"
     write_phantom_study(study, kind="lung", cases=4, test_cases=1)
-    maps = ("--tag-fused", "cam", "grad-cam++", "--tag-threshold", "cluster")
-    choice = ("--verify", "on", "--regions", "2", "--largest-mm", "40", "--paste", "1")
+    maps = ("--set", 'label.tags.fuse=["cam", "grad-cam++"]', "--set", "label.tags.verify=true")
+    choice = (
+        "--set",
+        "label.tags.regions=2",
+        "--set",
+        "label.tags.largest_mm=40",
+        "--copy-paste",
+        "1",
+    )
     code, _, errors = run(study, tmp_path / "run", *maps, *choice)
     if "no hint shows where" not in errors:  # a predictor of four steps may convince nobody
         assert code == 0, errors

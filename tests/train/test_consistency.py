@@ -7,14 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from voxhint.train.consistency import (
-    alignment,
-    consistency,
-    drop_modalities,
-    mixed_labels,
-    prototypes,
-    ramp,
-)
+from voxhint.train.consistency import consistency, drop_modalities, ramp
 
 SHAPE = (2, 3, 3, 2, 2)
 
@@ -95,73 +88,3 @@ def test_surer_voxels_count_for_more_and_those_outside_not_at_all() -> None:
     strong = consistency(steep, away, one, sure=0.0)
     assert strong > 2 * mild > 0
     assert consistency(steep, away, 0 * one, sure=0.0) == 0
-
-
-def test_a_prototype_is_the_mean_over_the_voxels_of_a_class() -> None:
-    features = logits(0)
-    belief = torch.zeros(2, 2, 3, 2, 2)
-    belief[0, 1, 2] = 1
-    found = prototypes(features, belief)
-    assert torch.allclose(found[1], features[0, :, 2].mean((1, 2)), atol=1e-6)
-    assert not found[0].any()
-
-
-@given(seed=st.integers(0, 20), scale=st.floats(0.1, 10))
-def test_alignment_asks_for_directions_alone(seed: int, scale: float) -> None:
-    one, other = logits(seed), logits(seed + 50)
-    belief = (torch.randn(2, 2, 3, 2, 2, generator=torch.Generator().manual_seed(seed)) > 0).float()
-    apart = alignment(one, other, belief)
-    assert 0 <= float(apart) <= 2
-    assert torch.allclose(alignment(scale * one, other, belief), apart, atol=1e-4)
-    assert torch.allclose(alignment(other, one, belief), apart, atol=1e-5)
-    assert float(alignment(one, scale * one, belief)) == pytest.approx(0, abs=1e-5)
-    # where the voxels of a class lie makes no difference: both branches are turned alike
-    turned = [x.flip((2, 3)) for x in (one, other, belief)]
-    assert torch.allclose(alignment(*turned), apart, atol=1e-4)
-
-
-def test_classes_that_nobody_sees_are_not_aligned() -> None:
-    one, other = logits(0), logits(1)
-    belief = torch.zeros(2, 2, 3, 2, 2)
-    assert alignment(one, other, belief) == 0
-    belief[:, 0] = 1
-    assert alignment(one, other, belief) == pytest.approx(
-        float(alignment(one, other, belief[:, :1]))
-    )
-
-
-def test_a_mixture_of_equals_says_what_each_of_them_says() -> None:
-    same = logits(0).expand(3, *SHAPE)
-    present = torch.ones(2, 2, dtype=torch.bool)
-    mixed = mixed_labels(same, present, np.random.default_rng(0), sure=0.0, agreed=True)
-    assert torch.equal(mixed.argmax(1), same[0].argmax(1))
-    assert torch.equal(mixed.sum(1), torch.ones(2, 3, 2, 2))
-
-
-def test_a_missing_modality_is_not_mixed_in() -> None:
-    said = logits(0, 3)
-    other = said.clone()
-    other[0] = logits(9)
-    present = torch.tensor([[False, True]] * 2)
-    for agreed in (False, True):
-        first, second = (
-            mixed_labels(x, present, np.random.default_rng(0), sure=0.5, agreed=agreed)
-            for x in (said, other)
-        )
-        assert torch.equal(first, second)
-
-
-def test_mixtures_differ_by_chance_and_say_nothing_where_they_are_unsure_or_disagree() -> None:
-    said = logits(0, 3)
-    present = torch.ones(2, 2, dtype=torch.bool)
-
-    def mixed(seed: int, sure: float = 0.0, *, agreed: bool = False) -> Tensor:
-        rng = np.random.default_rng(seed)
-        return mixed_labels(said, present, rng, sure=sure, agreed=agreed)
-
-    assert not torch.equal(mixed(0), mixed(1))
-    assert torch.equal(mixed(0), mixed(0))
-    assert not mixed(0, sure=1.1).any()
-    votes = said.argmax(2)
-    alike = (votes == votes[0]).all(0)
-    assert torch.equal(mixed(0, agreed=True).sum(1) > 0, alike)

@@ -37,7 +37,7 @@ def patches(*, ruled_out: bool, known: bool = True) -> Batch:
         belief[:, 0], plausible[:, 1] = float(known), 0
     for part, fill in ((belief, 0.0), (plausible, 1.0), (inside, 0.0)):
         part[..., -3:] = fill
-    return Batch(image, belief, plausible, inside, torch.full((4, 2), torch.nan))
+    return Batch(image, belief, plausible, inside)
 
 
 def grafted(batch: Batch, share: float = 1.0) -> Batch:
@@ -75,7 +75,6 @@ def test_a_lesion_does_not_replace_another_label() -> None:
         torch.cat([batch.belief, torch.ones(4, 1, SIZE, SIZE, SIZE)], 1),
         torch.cat([batch.plausible, torch.ones(4, 1, SIZE, SIZE, SIZE)], 1),
         batch.inside,
-        torch.full((4, 3), torch.nan),
     )
     assert torch.equal(grafted(wider).image, batch.image)
 
@@ -97,6 +96,6 @@ def test_lesions_too_large_for_a_patch_or_never_shown_are_left_out() -> None:
 
 def test_training_pastes_only_if_asked() -> None:
     for share in (0.0, 0.5):
-        task = VoxelTask.of(balls(2), [], plan(), TrainConfig(paste=share))
+        task = VoxelTask.of(balls(2), [], plan(), TrainConfig(copy_paste=share))
         assert (task.grafts is not None) == (share > 0)
         assert torch.isfinite(task.loss(small_net(), np.random.default_rng(0), torch.device("cpu")))

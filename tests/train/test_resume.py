@@ -11,6 +11,7 @@ from tests.train.scenes import PATCH, Interruption, learn, same, settings, small
 from torch import nn
 
 from voxhint.config import TrainConfig
+from voxhint.config.training import PW4MedSegTrainConfig
 from voxhint.core.errors import BadFileError, OutputError
 from voxhint.nets import ProbabilisticTransformer
 from voxhint.train.resume import load_state, save_state
@@ -56,11 +57,11 @@ def transformer(seed: int = 0) -> nn.Module:
 
 
 @pytest.mark.parametrize("network", [small_net, transformer])
-def test_what_is_drawn_and_who_teaches_is_the_same_after_an_interruption(
+def test_what_is_drawn_is_the_same_after_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Callable[..., nn.Module]
 ) -> None:
     monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 0.0)
-    config = TrainConfig(noise="correlated", teacher_weight=1.0, size_weight=1.0, kl_weight=0.1)
+    config = TrainConfig(pw4medseg=PW4MedSegTrainConfig(kl_weight=0.1))
     calm = learn(settings(tmp_path / "calm", steps=5), net=network(), config=config)
     how = settings(tmp_path / "killed", steps=5)
     with pytest.raises(Interruption):

@@ -34,7 +34,7 @@ def drawn(seed: int) -> tuple[Tensor, Tensor]:
 
 def fitted(logits: Tensor, belief: Tensor, plausible: Tensor) -> Temperature:
     nothing = torch.zeros(1, 1, *belief.shape[2:])
-    batch = Batch(nothing, belief, plausible, nothing, torch.full((1, 2), torch.nan))
+    batch = Batch(nothing, belief, plausible, nothing)
     found = fit_temperature(Constant(logits), [batch], CPU, spacing_mm=UNIT)
     assert found is not None
     return found

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from voxhint.config import LabelConfig, Machine, PredictConfig, Recipe, TrainConfig
-from voxhint.config.training import View
+from voxhint.config.training import CrossModalConfig, View
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.images import read_ids
 from voxhint.files.validate.study import open_study
@@ -26,10 +26,7 @@ SMALL = TrainConfig(
     steps=2,
     width=4,
     patch_voxels=12_000,
-    shared_encoder=True,
-    fusion="gated",
-    consistency_weight=0.5,
-    mixed_weight=0.5,
+    crossmodal=CrossModalConfig(fusion="gated", consistency_weight=0.5),
 )
 FEW = PredictConfig(overlap=0.0)
 
@@ -75,14 +72,7 @@ def test_every_case_gets_a_mask_and_what_is_missing_is_told(study: Path, done: P
 def test_a_model_opens_as_it_was_trained(done: Path) -> None:
     model = open_model(done, open_fabric(CPU))
     assert isinstance(model.net, CrossModal)
-    assert model.plan.options == {
-        "fusion": "gated",
-        "shared": True,
-        "branch_width": 0.7,
-        "output": "joint",
-    }
-    first, second = (dict(net.named_modules()) for net in model.net.encoders)
-    assert first["blocks.0.conv1.conv"] is second["blocks.0.conv1.conv"]
+    assert model.plan.options == {"fusion": "gated", "branch_width": 0.7}
     assert torch.isfinite(model.net(torch.zeros(1, 2, *model.plan.patch))).all()
 
 
@@ -138,11 +128,6 @@ def test_auto_is_a_network_for_each_channel_where_one_may_be_missing(
     assert trunk_wishes(config, CPU, opened).network == meant
     chosen = replace(config, network="segresnet")
     assert with_network(chosen, opened).network == "segresnet"
-
-
-def test_the_mean_of_branches_that_learn_nothing_is_refused() -> None:
-    with pytest.raises(BadRecipeError, match="branches that learn nothing; set branch_weight"):
-        replace(SMALL, joint_output="mean", branch_weight=0.0)
 
 
 def test_views_of_several_channels_are_refused_in_a_line(study: Path, tmp_path: Path) -> None:

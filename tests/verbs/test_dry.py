@@ -6,6 +6,7 @@ import pytest
 from tests.phantoms import make_study
 
 from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
+from voxhint.config.ranges import changed
 from voxhint.verbs.check import check
 from voxhint.verbs.dry import forecast
 from voxhint.verbs.phantom_study import write_phantom_study
@@ -27,7 +28,7 @@ def told_of(study: Path, label: LabelConfig | None = None) -> str:
 
 def test_a_study_of_tags_alone_is_told_that_a_predictor_comes_first(tagged: Path) -> None:
     before = sorted(tagged.parent.rglob("*"))
-    told = told_of(tagged, LabelConfig(predictor_steps=7))
+    told = told_of(tagged, changed(LabelConfig(), {"classifier.steps": 7}))
     assert "4 cases to learn from, 2 to predict" in told
     assert "a predictor of nodule is trained before labelling, 7 steps" in told
     assert sorted(tagged.parent.rglob("*")) == before
@@ -40,9 +41,9 @@ def test_a_label_that_voxhint_knows_is_told_to_need_no_training(tagged: Path) ->
 
 
 def test_a_flow_is_told_of_where_a_map_asks_one(tagged: Path) -> None:
-    flowing = LabelConfig(tag_method="label-flow", flow_steps=9)
+    flowing = changed(LabelConfig(), {"tags.method": "label-flow", "flow.steps": 9})
     assert "the flow of nodule comes with voxhint" in told_of(
-        tagged, LabelConfig(tag_method="label-flow")
+        tagged, changed(LabelConfig(), {"tags.method": "label-flow"})
     )
     assert "a flow of nodule is trained before labelling, 9 steps" in told_of(tagged, flowing)
     assert "flow" not in told_of(tagged)

@@ -36,7 +36,7 @@ def test_cases_teach_each_other_unless_told_not_to(
         propagation, "fit_voxel_classifier", lambda cases, *_, **__: _note(found, cases)
     )
     study = open_study(make_study(tmp_path / "study", hints=kinds))[0]
-    config = LabelConfig(across_cases=wanted)
+    config = LabelConfig(cross_case=wanted)
     propagation.plan_propagation(study, study.hinted, config=config, machine=Machine())
     assert (found[0] > 0) == teach
 

@@ -15,7 +15,7 @@ from voxhint.files.images import write_ids
 from voxhint.measure.table import ScoreTable
 from voxhint.verbs.measure import measure, summary_lines, write_scores
 
-CONFIG = MeasureConfig(resamples=50)
+CONFIG = MeasureConfig()
 GRID = slanted_grid()
 TRUE = LABELS.to_ids(ball(GRID))
 

@@ -105,22 +105,16 @@ def test_passes_and_calibration_that_a_model_cannot_give_are_refused(
         probability(model, study, tmp_path / "others", PredictConfig(calibrated=True))
 
 
-def test_a_robust_form_that_the_published_loss_lacks_is_refused() -> None:
-    with pytest.raises(BadRecipeError, match="noise gce has no place in the published loss"):
-        replace(TINY, loss="published", noise="gce")
-
-
 def test_probabilities_are_held_against_truth(model: Path, study: Path, tmp_path: Path) -> None:
     probability(model, study, tmp_path, PredictConfig())
-    config = MeasureConfig(resamples=10)
-    table = measure_trust(tmp_path, study / "labelsTs", config=config)
+    table = measure_trust(tmp_path, study / "labelsTs")
     assert table.ece.n == 1
     assert 0 <= (table.ece.mean or 0) <= 1
-    scores = measure(tmp_path, study / "labelsTs", config=config)
+    scores = measure(tmp_path, study / "labelsTs", config=MeasureConfig())
     lines = summary_lines(replace(scores, trust=table))
     assert lines[:-2] == summary_lines(scores)
     assert re.match(r"expected calibration error: 0\.\d{3}", lines[-2])
     assert re.search(r"0\.\d{3} in the surest 80%", lines[-1])
     (tmp_path / "t0__ball.nii.gz").unlink()
     with pytest.raises(BadFileError, match=r"has no t0__ball\.nii\.gz; write it with"):
-        measure_trust(tmp_path, study / "labelsTs", config=config)
+        measure_trust(tmp_path, study / "labelsTs")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from voxhint.config import LabelConfig
+from voxhint.config.tags import ClassifierConfig
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.study import Study
 from voxhint.files.hashing import hash_of
@@ -30,7 +30,7 @@ class Start:
     """Name, licence, data, source and hash of public weights."""
 
 
-def start_of(study: Study, config: LabelConfig) -> Start:
+def start_of(study: Study, config: ClassifierConfig) -> Start:
     """Open what a predictor starts from, before anything costly is done.
 
     Args:
@@ -43,21 +43,21 @@ def start_of(study: Study, config: LabelConfig) -> Start:
     Raises:
         BadRecipeError: The knobs contradict each other, or the study has too many channels.
     """
-    name = config.predictor_backbone
+    name = config.backbone
     if name == "own":
-        if config.predictor_weights is not None:
-            msg = "predictor_weights needs predictor_backbone: name the network they belong to"
+        if config.backbone_weights is not None:
+            msg = "backbone_weights needs backbone: name the network that the weights belong to"
             raise BadRecipeError(msg)
-        return Start({"pooling": config.pooling, "flat": config.predictor_flat}, _RATE)
+        return Start({"pooling": config.pooling, "flat": config.dimensions == "2.5d"}, _RATE)
     if len(study.channels) > 1:
         msg = f"{name} looks at one channel, the study has {len(study.channels)}; use the own one"
         raise BadRecipeError(msg)
-    path = find_weights(name, config.predictor_weights)
+    path = find_weights(name, config.backbone_weights)
     kind, backbone = read_backbone(name, path)
     known = KNOWN[name]
     return Start(
-        {"pooling": config.pooling, "kind": kind, "tune": config.predictor_tune},
-        _TUNING_RATE if config.predictor_tune else _RATE,
+        {"pooling": config.pooling, "kind": kind, "tune": not config.freeze_backbone},
+        _RATE if config.freeze_backbone else _TUNING_RATE,
         backbone,
         {
             "name": name,

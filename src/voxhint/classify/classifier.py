@@ -125,7 +125,7 @@ class Presence:
         )
         image = torch.from_numpy(prepared).to(self.fabric.device)
         number = self.labels.index(label)
-        method = config.tag_method if config.tag_method in METHODS else _ALONE
+        method = config.tags.method if config.tags.method in METHODS else _ALONE
         return attribute(method, self.net, image, number, rng=rng, settings=settings)
 
 

@@ -26,17 +26,18 @@ from voxhint.models.folder import read_plan, write_history
 from voxhint.models.shipped import take_shipped
 from voxhint.models.split import parted
 from voxhint.nets import FlowUNet, load_weights, weights_bytes
-from voxhint.nets.flow_unet import ABSENT, PRESENT, UNKNOWN
+from voxhint.nets.flow_unet import UNKNOWN
 from voxhint.prepare import Plan, Wishes
 from voxhint.train import FlowTask, Settings, train
 
 FLOW: Literal["flow"] = "flow"
 FLOW_FACTS = "flow.json"
 FLOW_FILES = ("plan.json", "weights.safetensors", FLOW_FACTS)
-Tags = Literal["seen", "told"]
 State = Literal["absent", "present", "unknown"]
 
 _BATCH = 8
+_WIDTH = 32  # feature maps at the first level
+_INPUT_VOXELS = 8_000  # of an image at most; larger ones are made coarser
 _RATE = 2e-3
 _KEEP = 0.999  # of the averaged weights in a step
 _HELD_OUT = 0.1  # share of the subjects whose images choose the checkpoint
@@ -45,7 +46,6 @@ LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 _LEAST = 0.05  # of 1 - s: pure noise says nothing of a label
 _OPPOSITES: tuple[State, State] = ("absent", "present")
-_STATES: dict[State, int] = {"absent": ABSENT, "present": PRESENT, "unknown": UNKNOWN}
 _DEEPEST = 2  # times the first width: blocks see enough from there
 
 
@@ -60,27 +60,22 @@ class Flow:
 
     fabric: Fabric
 
-    tags: Tags = "seen"
-    """How a state of a label changes the velocity."""
-
     def velocity(self, label: str, state: State) -> Velocity:
         """Return the velocity of images with a label in a state, the other labels unknown.
 
         From what the network sees, the velocity follows by Bayes' rule: it is that of images of
         which nothing is known, plus s / (1 - s) times the gradient of the state's log-probability.
-        It passes no gradients on. The alternative is what the network answers when told the state.
+        It passes no gradients on.
 
         Source:
             Dhariwal and Nichol 2021, "Diffusion models beat GANs", arXiv:2105.05233, section 4,
             written for the straight path.
         """
         number, told = self.labels.index(label), torch.full((1, len(self.labels)), UNKNOWN)
-        if self.tags == "told":
-            told[0, number] = _STATES[state]
         told = told.to(self.fabric.device)
         sign = {"absent": -1.0, "present": 1.0, "unknown": 0.0}[state]
 
-        def by_what_was_told(
+        def of_all_images(
             z: Float[Tensor, "batch channel i j k"], s: Float[Tensor, " batch"], /
         ) -> Float[Tensor, "batch channel i j k"]:
             with self.fabric.autocast():
@@ -100,7 +95,7 @@ class Flow:
                 velocity: Tensor = answer.velocity.detach().to(z) + share * uphill
             return velocity
 
-        return by_what_is_seen if self.tags == "seen" and sign else by_what_was_told
+        return by_what_is_seen if sign else of_all_images
 
     def contrast(
         self, image: Float32[np.ndarray, "channel i j k"], label: str, *, seed: int = 0
@@ -188,11 +183,11 @@ def fit_flow(
     fabric = open_fabric(machine)
     made = (folder / FLOW_FACTS).exists()
     if made or take_shipped(FLOW, folder, study, labels, config, (machine, tell)):
-        return open_flow(folder, fabric, tags=config.flow_tags)
+        return open_flow(folder, fabric)
     wishes = Wishes(
         network=FLOW,
-        width=config.flow_width,
-        patch_voxels=config.flow_voxels,
+        width=_WIDTH,
+        patch_voxels=_INPUT_VOXELS,
         batch=_BATCH,
         whole=True,
     )
@@ -204,7 +199,7 @@ def fit_flow(
     task = FlowTask.of(fit, held_out, plan, config)
     state = folder / ".state.ckpt"
     settings = Settings(
-        steps=config.flow_steps,
+        steps=config.flow.steps,
         learning_rate=_RATE,
         seed=machine.seed,
         state=state,
@@ -224,16 +219,15 @@ def fit_flow(
     write_json(folder / FLOW_FACTS, {"labels": labels})
     state.unlink(missing_ok=True)
     shutil.rmtree(folder / ".prepared", ignore_errors=True)
-    return open_flow(folder, fabric, tags=config.flow_tags)
+    return open_flow(folder, fabric)
 
 
-def open_flow(folder: Path, fabric: Fabric, *, tags: Tags = "seen") -> Flow:
+def open_flow(folder: Path, fabric: Fabric) -> Flow:
     """Open a trained flow.
 
     Args:
         folder: What `fit_flow` wrote.
         fabric: Device and precision.
-        tags: How a state of a label changes its velocity.
 
     Returns:
         The flow, in evaluation mode.
@@ -251,7 +245,7 @@ def open_flow(folder: Path, fabric: Fabric, *, tags: Tags = "seen") -> Flow:
     load_weights(net, folder / "weights.safetensors")
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     net.requires_grad_(requires_grad=False)
-    return Flow(net, plan, labels, fabric, tags)
+    return Flow(net, plan, labels, fabric)
 
 
 def flow_network(plan: Plan, labels: Sequence[str]) -> FlowUNet:

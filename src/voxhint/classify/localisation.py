@@ -64,7 +64,7 @@ class Finder:
         for number, label in enumerate(presence.labels):
             tell("look at healthy images", number, len(presence.labels), label)
             source = Source(presence, label, eyes)
-            witnesses[label] = Witness.of(source, study, config, [seed, number])
+            witnesses[label] = Witness.of(source, study, [seed, number])
         return Finder(presence, study, config, seed, witnesses, verifier)
 
     def told(self) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ class Finder:
             if region is not None:
                 regions[self.study.labels.number(label)] = region
         if regions:
-            soft = with_regions(soft, evidence, regions, trust=self.config.tag_trust)
+            soft = with_regions(soft, evidence, regions, trust=self.config.tags.trust)
         return Found(soft, without(case, [seen[0] for seen in sights.values()]))
 
     def _sights(self, case: Case, label: str) -> list[Sight]:
@@ -105,7 +105,7 @@ class Finder:
         allowed = evidence.possible[self.study.labels.number(label)] > 0
         found = np.where(allowed, found, min(0.0, float(found.min())))
         seen = witness.rule(witness.source.look(case, found, allowed))
-        most = self.config.regions + (0 if self.verifier is None else _SPARE)
+        most = self.config.tags.regions + (0 if self.verifier is None else _SPARE)
         tried = []
         for heights in _present_ranges(case, label):
             here = within(case.grid, heights)
@@ -115,21 +115,21 @@ class Finder:
                 image_of(case, self.presence.plan),
                 spacing_mm=_spacing(case.grid),
                 contrast=self.presence.contrast(label),
-                method=self.config.refine,
+                method=self.config.tags.refine,
             )
             fitting = (region for region in grown if self._fits(region & allowed, case.grid))
             tried.append([region & allowed for region in islice(fitting, most)])
         if self.verifier is not None:
             tried = _verified(tried, case, label, self.verifier)
-        believed = [region for part in tried for region in part[: self.config.regions]]
+        believed = [region for part in tried for region in part[: self.config.tags.regions]]
         return Region(np.logical_or.reduce(believed), seen) if believed else None
 
     def _fits(self, region: Mask, grid: Grid) -> bool:
         """Return whether a region is as large as a label may be."""
         volume = float(region.sum()) * grid.voxel_mm3
-        largest = self.config.largest_mm or np.inf
+        largest = self.config.tags.largest_mm or np.inf
         diameter = float(np.cbrt(6 * volume / np.pi))
-        return volume > 0 and self.config.smallest_mm <= diameter <= largest
+        return volume > 0 and self.config.tags.smallest_mm <= diameter <= largest
 
 
 def _verified(

@@ -16,7 +16,8 @@ from voxhint.classify.false_positives import ROOM
 from voxhint.classify.flows import FLOW, Flow, fit_flow
 from voxhint.classify.guidance import Window, fading, flows_of, logit_of, strongest_windows
 from voxhint.config import LabelConfig, Machine, require_effect
-from voxhint.config.labelling import TagMethod
+from voxhint.config.ranges import changed
+from voxhint.config.tags import GuidedFlowConfig, TagMethod
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import Tell
@@ -25,13 +26,11 @@ from voxhint.prepare import Plan, back_from, prepare_image
 from voxhint.prepare.steps import onto, scale_of
 
 _FLIPS = ((), (1, 2, 3))
+_WINDOWS = 4  # of the flow's patch that are looked at in a large image
 _FUSED: Mapping[TagMethod, tuple[TagMethod, ...]] = {
     "smooth-grad": ("grad-cam++",)  # a map of voxels and one of places err differently
 }
-_SETTINGS = ("init", "start", "steps", "scheme", "weight", "repeats", "difference", "reference",
-             "block_mm", "smooth_mm")  # fmt: skip
-_GUIDANCE = ("first", "rho", "mu", "iterations", "recurrences", "draws", "sigma", "schedule",
-             "gate")  # fmt: skip
+_GUIDED = ("guided-flow", "guided-flow-paired")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +83,7 @@ class Attributions:
 
     def told(self) -> dict[str, Any]:
         """Return the name of the map."""
-        return {"method": self.config.tag_method}
+        return {"method": self.config.tags.method}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +144,7 @@ class Counterfactuals:
         rng: np.random.Generator,
     ) -> Counterfactual:
         return without_label(
-            self.config.tag_method,
+            self.config.tags.method,
             torch.from_numpy(np.ascontiguousarray(image)).to(self.presence.fabric.device),
             rng=rng,
             flow=None if self.flow is None else flows_of(self.flow, label),
@@ -155,25 +154,22 @@ class Counterfactuals:
 
     def _mirrors(self) -> bool:
         """Return whether a flipped image is as good."""
-        return self.config.predictor_mirror if self.flow is None else self.config.flow_mirror
+        return self.config.classifier.flips
 
     def told(self) -> dict[str, Any]:
         """Return the method and every setting of it that holds for all labels."""
         settings = dataclasses.asdict(self.settings(self.presence.labels[0]))
         settings.pop("bright")
-        unit = METHODS[self.config.tag_method].unit
-        return {"method": self.config.tag_method, "unit": unit, "settings": settings}
+        unit = METHODS[self.config.tags.method].unit
+        return {"method": self.config.tags.method, "unit": unit, "settings": settings}
 
     def settings(self, label: str) -> Settings:
         """Return the method's own settings, changed by the knobs that were given."""
-        preset = METHODS[self.config.tag_method].preset
-        guidance = _given(self.config, "guide_", _GUIDANCE)
-        if self.config.guide_gradient is not None:
-            guidance["through_velocity"] = self.config.guide_gradient == "through"
+        preset = METHODS[self.config.tags.method].preset
+        if self.config.tags.method in _GUIDED:
+            preset = _changed(preset, self.config.guided_flow)
         return dataclasses.replace(
             preset,
-            **_given(self.config, "edit_", _SETTINGS),
-            guidance=dataclasses.replace(preset.guidance, **guidance),
             spacing_mm=self.plan.spacing_mm,
             bright=self.presence.contrast(label).span > 0,
         )
@@ -187,7 +183,7 @@ class Counterfactuals:
             return
         seen = self.presence.evidence(case, label, self.config, rng)
         strength = onto(seen, case.grid, working)
-        yield from strongest_windows(strength, self.plan.patch, self.config.edit_windows)
+        yield from strongest_windows(strength, self.plan.patch, _WINDOWS)
 
     def _changes(
         self, case: Case, change: Float32[np.ndarray, "channel i j k"], working: Grid
@@ -204,10 +200,16 @@ def _voxels(axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(axis - 1 for axis in axes)
 
 
-def _given(config: LabelConfig, prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return the knobs with a prefix that are set, without it."""
-    values = {name: getattr(config, prefix + name) for name in names}
-    return {name: value for name, value in values.items() if value is not None}
+def _changed(preset: Settings, config: GuidedFlowConfig) -> Settings:
+    """Return the settings of a guided flow, changed by the knobs that were given."""
+    way = _given(start=config.start, steps=config.steps)
+    pull = _given(first=config.guided_steps, gate=config.gate)
+    guidance = dataclasses.replace(preset.guidance, **pull)
+    return dataclasses.replace(preset, **way, guidance=guidance)
+
+
+def _given(**knobs: Any) -> dict[str, Any]:  # noqa: ANN401
+    return {name: value for name, value in knobs.items() if value is not None}
 
 
 def require_method(config: LabelConfig) -> None:
@@ -218,10 +220,10 @@ def require_method(config: LabelConfig) -> None:
             another choice than the one made is set.
     """
     require_effect(config)
-    if config.counterfactuals and config.tag_method not in METHODS:
+    if config.tags.counterfactuals and config.tags.method not in METHODS:
         msg = (
-            f"counterfactuals: '{config.tag_method}' changes no image; "
-            f"set tag_method to {', '.join(METHODS)}"
+            f"counterfactuals: '{config.tags.method}' changes no image; "
+            f"set tags.method to {', '.join(METHODS)}"
         )
         raise BadRecipeError(msg)
 
@@ -250,10 +252,7 @@ def eyes_of(
         flow = fit_flow(
             nets / FLOW, study, presence.labels, config=config, machine=machine, tell=tell
         )
-    return tuple(
-        _eye(presence, flow, dataclasses.replace(config, tag_method=method))
-        for method in _methods(config)
-    )
+    return tuple(_eye(presence, flow, _with_map(config, method)) for method in _methods(config))
 
 
 def asks_flow(config: LabelConfig) -> bool:
@@ -262,14 +261,18 @@ def asks_flow(config: LabelConfig) -> bool:
 
 
 def _methods(config: LabelConfig) -> tuple[TagMethod, ...]:
-    fused = _FUSED.get(config.tag_method, ()) if config.tag_fused is None else config.tag_fused
-    return (config.tag_method, *fused)
+    fused = _FUSED.get(config.tags.method, ()) if config.tags.fuse is None else config.tags.fuse
+    return (config.tags.method, *fused)
+
+
+def _with_map(config: LabelConfig, method: TagMethod) -> LabelConfig:
+    return changed(config, {"tags.method": method})
 
 
 def _eye(presence: Presence, flow: Flow | None, config: LabelConfig) -> Eye:
-    if config.tag_method not in METHODS:
+    if config.tags.method not in METHODS:
         return Attributions(presence, config)
-    needed = METHODS[config.tag_method].needs_flow
+    needed = METHODS[config.tags.method].needs_flow
     return Counterfactuals(presence, flow if needed else None, config)
 
 

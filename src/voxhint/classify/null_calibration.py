@@ -5,24 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy import ndimage
 
 from voxhint.classify.classifier import Presence, image_of
 from voxhint.classify.fuse import fuse
 from voxhint.classify.maps import Eye, Sight
 from voxhint.classify.null_distribution import Null
 from voxhint.classify.refinement import weigh
-from voxhint.classify.threshold import Look, Rule, rule_of
+from voxhint.classify.threshold import Look, Quantile, quantile_of
 from voxhint.classify.training import bags_of
-from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid
 from voxhint.core.errors import about
 from voxhint.core.study import Study
 from voxhint.propagate.constraints import places_mm
 
 Map = Float32[np.ndarray, "i j k"]
-
-_CONTEXT_MM = 4.0  # of smoothing: how dense the tissue around a voxel is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,10 +45,9 @@ class Source:
         return fuse(maps, self.nulls) if self.nulls else maps[0]
 
     def look(self, case: Case, evidence: Map, counts: Bool[np.ndarray, "i j k"]) -> Look:
-        """Return evidence weighed by density, with the density around each voxel."""
+        """Return evidence weighed by density."""
         density = self.presence.contrast(self.label).of(image_of(case, self.presence.plan))
-        context = ndimage.gaussian_filter(density, _CONTEXT_MM / case.grid.spacing_mm)
-        return Look(weigh(evidence, density), context, counts, case.grid.voxel_mm3)
+        return Look(weigh(evidence, density), counts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,16 +55,15 @@ class Witness:
     """Where a label was seen: its evidence, and the rule that tells it from chance."""
 
     source: Source
-    rule: Rule
+    rule: Quantile
 
     @staticmethod
-    def of(source: Source, study: Study, config: LabelConfig, seed: Sequence[int]) -> "Witness":
+    def of(source: Source, study: Study, seed: Sequence[int]) -> "Witness":
         """Return a witness that has looked at the training images tagged absent.
 
         Args:
             source: Makes the evidence.
             study: With tags.
-            config: By which rule the evidence is cut.
             seed: Of the noise that maps may draw, and of the voxels that are looked at.
         """
         healthy = [
@@ -95,7 +89,7 @@ class Witness:
                     for case, counts in cases()
                     for sight in [eye.look(case, source.label, rng, calibrating=True)]
                 )
-                nulls.append(Null.of(((values, values) for values in shown), rng=rng))
+                nulls.append(Null.of(shown, rng=rng))
             source = replace(source, nulls=nulls)
 
         def looks() -> Iterator[Look]:
@@ -104,7 +98,7 @@ class Witness:
                 looked = np.logical_or.reduce([sight.looked for sight in sights])
                 yield source.look(case, source.evidence(sights), counts & looked)
 
-        return Witness(source, rule_of(config, looks, rng=rng))
+        return Witness(source, quantile_of(looks(), rng=rng))
 
 
 def within(grid: Grid, z_range_mm: tuple[float, float] | None) -> Bool[np.ndarray, "i j k"]:

@@ -33,11 +33,12 @@ from voxhint.prepare import Plan, Wishes, make_plan, prepare_image
 from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
 
 _BATCH = 12
+_WIDTH = 16  # feature maps at the first level
 _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
 _SAMPLES = 400  # voxels of each image that decide what is dense
 _LOOKS = 40  # images that decide whether a label is bright or dark
 _NO_GATE = -1e9
-_SHIPPED_SPECIFICITY = LabelConfig().presence_specificity  # what their gates were set by
+_SHIPPED_SPECIFICITY = LabelConfig().tags.specificity  # what their gates were set by
 _SPECIFICITY = "specificity"
 
 Tagged = tuple[CaseFiles, TaggedImage]
@@ -119,14 +120,14 @@ def fit_presence(
     fabric = open_fabric(machine)
     how = (machine, tell)
     if (folder / FACTS).exists() or take_shipped("predictor", folder, study, labels, config, how):
-        if (folder / ORIGIN).exists() and config.presence_specificity != _SHIPPED_SPECIFICITY:
+        if (folder / ORIGIN).exists() and config.tags.specificity != _SHIPPED_SPECIFICITY:
             _gate_anew(folder, study, open_presence(folder, fabric), config, tell)
         return open_presence(folder, fabric)
-    start = start_of(study, config)
+    start = start_of(study, config.classifier)
     wishes = Wishes(
         network="predictor",
-        width=config.predictor_width,
-        patch_voxels=config.bag_voxels,
+        width=_WIDTH,
+        patch_voxels=config.classifier.input_voxels,
         batch=_BATCH,
         whole=True,
     )
@@ -141,7 +142,7 @@ def fit_presence(
         [image for _, image in held_out],
         patch=plan.patch,
         batch=plan.batch,
-        mirror=config.predictor_mirror,
+        mirror=config.classifier.flips,
     )
     state = folder / ".state.ckpt"
     result = train(
@@ -149,7 +150,7 @@ def fit_presence(
         net,
         task,
         settings=Settings(
-            steps=config.predictor_steps,
+            steps=config.classifier.steps,
             learning_rate=start.learning_rate,
             seed=machine.seed,
             state=state,
@@ -161,10 +162,10 @@ def fit_presence(
         partial.write_bytes(weights_bytes(net))
     write_history(folder / "history.csv", result.history)
     net.to(fabric.device).eval()
-    presence = Presence(net, plan, labels, {}, fabric, config.predictor_mirror)
+    presence = Presence(net, plan, labels, {}, fabric, config.classifier.flips)
     rng = np.random.default_rng(machine.seed)
     facts = {name: _facts(presence, name, (tagged, held_out), config, rng) for name in labels}
-    told = {"labels": labels, "mirror": config.predictor_mirror, "network": start.network}
+    told = {"labels": labels, "mirror": config.classifier.flips, "network": start.network}
     write_json(folder / FACTS, {**told, "weights": start.weights, "facts": facts})
     state.unlink(missing_ok=True)
     shutil.rmtree(folder / ".prepared", ignore_errors=True)
@@ -179,13 +180,13 @@ def _gate_anew(
     Its own gate follows from images that are not here, and from the usual specificity.
     """
     told = read_object(folder / FACTS)
-    if told.get(_SPECIFICITY) == config.presence_specificity:
+    if told.get(_SPECIFICITY) == config.tags.specificity:
         return
     files, images = prepared_images(folder / ".prepared", study, presence.plan, tell)
     for label in presence.labels:
         rows = _scored(presence, label, list(zip(files, images, strict=True)))
         told["facts"][label]["gate"] = _gate(rows, config)
-    write_json(folder / FACTS, {**told, _SPECIFICITY: config.presence_specificity})
+    write_json(folder / FACTS, {**told, _SPECIFICITY: config.tags.specificity})
     shutil.rmtree(folder / ".prepared", ignore_errors=True)
 
 
@@ -280,7 +281,7 @@ def _facts(
 def _gate(rows: Sequence["_Scored"], config: LabelConfig) -> float:
     """Return the score below which the wanted share of the images tagged absent lies."""
     absent = [row.score for row in rows if not row.present]
-    return float(np.quantile(absent, config.presence_specificity)) if absent else _NO_GATE
+    return float(np.quantile(absent, config.tags.specificity)) if absent else _NO_GATE
 
 
 @dataclass(frozen=True, slots=True)

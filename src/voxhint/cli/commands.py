@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tyro.conf import OmitArgPrefixes, Positional
-
 from voxhint.cli.exchange import Export, Import, Register
 from voxhint.cli.machines import ImageMachine, LabelMachine
+from voxhint.cli.options import Existing
 from voxhint.cli.results import Measure, Report
 from voxhint.cli.serve import Serve
 from voxhint.cli.weights import Models
@@ -37,7 +36,7 @@ class Demo:
     out: Path = Path("voxhint-demo")
     """Folder for the phantom studies and their runs."""
 
-    machine: OmitArgPrefixes[ImageMachine] = field(default_factory=ImageMachine)
+    machine: ImageMachine = field(default_factory=ImageMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the path of each report page."""
@@ -56,7 +55,7 @@ class Demo:
 class Check:
     """List every problem of a study, one line each, with what to do."""
 
-    study: Positional[Path]
+    study: Existing
     """The study folder."""
 
     strict: bool = False
@@ -98,7 +97,7 @@ class Check:
 class Simulate:
     """Make hints of a kind from dense masks, with the seconds a person would need."""
 
-    study: Positional[Path]
+    study: Existing
     """A study with `denseTr` (or `labelsTr` without gaps)."""
 
     hint: str
@@ -138,14 +137,14 @@ class Simulate:
 class Label:
     """Turn hints into soft labels: a probability and a trust for each case and label."""
 
-    study: Positional[Path]
+    study: Existing
     """The study folder."""
 
     out: Path
     """Folder for the soft labels."""
 
-    label: OmitArgPrefixes[LabelConfig] = field(default_factory=LabelConfig)
-    machine: OmitArgPrefixes[LabelMachine] = field(default_factory=LabelMachine)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    machine: LabelMachine = field(default_factory=LabelMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
@@ -163,7 +162,7 @@ class Label:
 class Train:
     """Train a model on soft labels; started again, it goes on where it stopped."""
 
-    study: Positional[Path]
+    study: Existing
     """The study folder."""
 
     out: Path
@@ -172,8 +171,8 @@ class Train:
     labels: Path | None = None
     """What `voxhint label` wrote; not needed with --supervision dense."""
 
-    train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
-    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    machine: Machine = field(default_factory=Machine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the model folder.
@@ -207,10 +206,10 @@ class Train:
 class Predict:
     """Write a mask for every image of a folder, on the image's own grid."""
 
-    model: Positional[Path]
+    model: Existing
     """What `voxhint train` or `voxhint run` wrote."""
 
-    images: Positional[Path]
+    images: Existing
     """A folder of CASE_CCCC images, like `imagesTs`; or one image, DICOM series, or zip of one."""
 
     out: Path | None = None
@@ -219,8 +218,8 @@ class Predict:
     to: Literal["dicom-seg", "rtstruct"] | None = None
     """Also write CASE.dcm, the mask on its DICOM series."""
 
-    predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
-    machine: OmitArgPrefixes[ImageMachine] = field(default_factory=ImageMachine)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    machine: ImageMachine = field(default_factory=ImageMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
@@ -245,7 +244,7 @@ class Predict:
 class Run:
     """Go from a study folder to masks, numbers and a report: the main job."""
 
-    study: Positional[Path]
+    study: Existing
     """The study folder."""
 
     out: Path
@@ -254,11 +253,11 @@ class Run:
     hinted_masks: bool = False
     """Also predict the hinted images, into masksTr; their hints are respected."""
 
-    label: OmitArgPrefixes[LabelConfig] = field(default_factory=LabelConfig)
-    train: OmitArgPrefixes[TrainConfig] = field(default_factory=TrainConfig)
-    predict: OmitArgPrefixes[PredictConfig] = field(default_factory=PredictConfig)
-    measure: OmitArgPrefixes[MeasureConfig] = field(default_factory=MeasureConfig)
-    machine: OmitArgPrefixes[Machine] = field(default_factory=Machine)
+    label: LabelConfig = field(default_factory=LabelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    machine: Machine = field(default_factory=Machine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the path of the report page."""

@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
-
+from voxhint.cli.options import Existing, Place
 from voxhint.core.progress import Tell
 
 Lines = Iterator[str]
@@ -16,13 +15,13 @@ Lines = Iterator[str]
 class ImportDicom:
     """Sort the DICOM export of a hospital into the cases of a new study, without names."""
 
-    folder: Positional[Path]
+    folder: Existing
     """The export: any folders, any file names."""
 
     out: Path
     """The study to make."""
 
-    labels: Annotated[tuple[str, ...], arg(name="label")] = ("lesion",)
+    label: tuple[str, ...] = ("lesion",)
     """What hints will speak of."""
 
     modality: str | None = None
@@ -41,7 +40,7 @@ class ImportDicom:
         made = import_dicom(
             self.folder,
             self.out,
-            request=ImportRequest(self.labels, self.modality, self.keep_identifiers),
+            request=ImportRequest(self.label, self.modality, self.keep_identifiers),
             overwrite=self.overwrite,
             tell=tell,
         )
@@ -56,7 +55,7 @@ class ImportDicom:
 class ImportLuna16:
     """Cut the scans of LUNA16 into windows tagged with or without a nodule: a new study."""
 
-    folder: Positional[Path]
+    folder: Existing
     """LUNA16 as it is given out: annotations.csv, and subset0 to subset9 unpacked beside it."""
 
     out: Path
@@ -105,7 +104,7 @@ class ImportLuna16:
 class ImportMsd:
     """Link a data set laid out as in the Decathlon or nnU-Net v1, with scribbles: a new study."""
 
-    folder: Positional[Path]
+    folder: Existing
     """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
 
     out: Path
@@ -140,28 +139,30 @@ class ImportMsd:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Import:
     """Make a study of other data: a DICOM export, LUNA16, or a Decathlon-like data set."""
 
-    source: OmitSubcommandPrefixes[
-        OmitArgPrefixes[
-            Annotated[ImportDicom, subcommand(name="dicom")]
-            | Annotated[ImportLuna16, subcommand(name="luna16")]
-            | Annotated[ImportMsd, subcommand(name="msd")]
-        ]
-    ]
+    kinds: ClassVar[dict[str, type[Any]]] = {
+        "dicom": ImportDicom,
+        "luna16": ImportLuna16,
+        "msd": ImportMsd,
+    }
+    """What can be imported, by the word that follows the command."""
 
-    def run(self, tell: Tell, /) -> Lines:
-        """Yield what was odd, then what was made."""
-        yield from self.source.run(tell)
+    def run(self, _tell: Tell, /) -> Lines:
+        """Refuse: each kind is a command of its own.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
     """Hand the result of a run to other tools."""
 
-    folder: Positional[Path]
+    folder: Annotated[Path, Place("RUN")]
     """What `voxhint run` wrote."""
 
     to: Literal["nnunet", "dicom-seg", "rtstruct"]
@@ -200,7 +201,7 @@ class Export:
 class Register:
     """Move the other channels of every case onto the first: a new study, where they lie right."""
 
-    study: Positional[Path]
+    study: Existing
     """The study folder."""
 
     out: Path

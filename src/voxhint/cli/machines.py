@@ -1,9 +1,7 @@
-"""What commands offer of the machine: no flag that would change nothing."""
+"""What commands offer of the machine: no option that would change nothing."""
 
 from dataclasses import dataclass
-from typing import Annotated
-
-from tyro.conf import Fixed, Suppress
+from typing import ClassVar
 
 from voxhint.config import Machine
 
@@ -12,12 +10,11 @@ from voxhint.config import Machine
 class LabelMachine(Machine):
     """Where and how labelling runs; memory bounds the patches of training alone."""
 
-    max_ram: Annotated[str | None, Fixed, Suppress] = None
+    unoffered: ClassVar[tuple[str, ...]] = ("max_ram",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageMachine(LabelMachine):
+class ImageMachine(Machine):
     """Where and how a command runs that reads no hints."""
 
-    skip_bad: Annotated[bool, Fixed, Suppress] = False
-    undrawn: Annotated[int | None, Fixed, Suppress] = None
+    unoffered: ClassVar[tuple[str, ...]] = ("max_ram", "skip_bad", "undrawn")

@@ -1,14 +1,13 @@
 """From words to an exit code."""
 
-import dataclasses
 import logging
 import os
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from voxhint.core.errors import NotAvailableError, VoxhintError, printable
@@ -17,6 +16,10 @@ OK, BAD_INPUT, MISUSE, NOT_HERE, OURS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70,
 
 _DEBUG = "VOXHINT_DEBUG"
 _LONGEST = 200  # characters of a foreign message
+_OTHERS = {
+    "help": "Tell the options of a command, or `help knobs [WORD]` every knob of a recipe.",
+    "completion": "Print what makes bash, zsh or fish complete commands and options.",
+}
 _NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "Failed to allocate")
 
 
@@ -45,36 +48,85 @@ def _terminate(_signal: int, _frame: object) -> NoReturn:
 def _dispatch(words: list[str]) -> int:
     from voxhint.cli.commands import COMMANDS  # after the signal handler is set
 
-    if not words or words[0] in ("-h", "--help"):
-        print(_overview(COMMANDS))
-        return OK
-    if words[0] == "--version":
-        from importlib.metadata import version
+    first, rest = (words[0], words[1:]) if words else ("--help", [])
+    if first == "help" and rest and rest[0] not in ("knobs", *COMMANDS):
+        return _unknown(rest[0], [*COMMANDS, "knobs"])
+    if first == "help" and rest[:1] != ["knobs"]:
+        first, rest = (rest[0], [*rest[1:], "--help"]) if rest else ("--help", [])
+    match first:
+        case "-h" | "--help":
+            print(_overview(COMMANDS))
+        case "-V" | "--version":
+            from importlib.metadata import version
 
-        print(version("voxhint"))
-        return OK
-    kind = COMMANDS.get(words[0])
+            print(version("voxhint"))
+        case "help":
+            from voxhint.cli.options import knob_rows
+
+            print(*knob_rows(*rest[1:2]), sep="\n")
+        case "completion":
+            return _complete(rest, COMMANDS)
+        case _:
+            return _command(first, rest, COMMANDS)
+    return OK
+
+
+def _command(name: str, words: list[str], commands: dict[str, Any]) -> int:
+    kind = commands.get(name)
     if kind is None:
-        print(
-            f"error: no command '{printable(words[0])}'; use {', '.join(COMMANDS)}", file=sys.stderr
-        )
+        return _unknown(name, [*commands, *_OTHERS])
+    kinds = getattr(kind, "kinds", None)
+    if kinds is None:
+        return _run(name, kind, words)
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview(kinds, f"voxhint {name}"))
+        return OK if words else MISUSE
+    if words[0] not in kinds:
+        return _unknown(words[0], kinds)
+    return _run(f"{name} {words[0]}", kinds[words[0]], words[1:])
+
+
+def _unknown(word: str, known: Iterable[str]) -> int:
+    """Return the code of misuse, having told which command was perhaps meant."""
+    near = get_close_matches(word, known, 1)
+    ask = f"did you mean {near[0]}?" if near else f"use {', '.join(known)}"
+    print(f"error: no command '{printable(word)}'; {ask}", file=sys.stderr)
+    return MISUSE
+
+
+def _complete(words: list[str], commands: dict[str, Any]) -> int:
+    from voxhint.cli.completion import SHELLS, script
+
+    if words[:1] in (["-h"], ["--help"]):
+        print("usage: voxhint completion bash|zsh|fish", _OTHERS["completion"], sep="\n\n")
+        return OK
+    if len(words) != 1 or words[0] not in SHELLS:
+        print(f"error: name a shell: {', '.join(SHELLS)}", file=sys.stderr)
         return MISUSE
-    return _run(words[0], kind, words[1:])
+    print(script(words[0], commands, _OTHERS))
+    return OK
 
 
-def _overview(commands: dict[str, Any]) -> str:
-    lines = ["usage: voxhint COMMAND ...", "", "Hints in, voxels out.", ""]
-    lines += [f"  {name:<10} {kind.__doc__.splitlines()[0]}" for name, kind in commands.items()]
-    lines += ["", "voxhint COMMAND --help tells every flag. For research use only."]
+def _overview(commands: dict[str, Any], prog: str = "voxhint") -> str:
+    lines = [f"usage: {prog} COMMAND ...", ""]
+    told = {name: kind.__doc__.splitlines()[0] for name, kind in commands.items()}
+    if prog == "voxhint":
+        lines += ["Hints in, voxels out.", ""]
+        told |= _OTHERS
+    lines += [f"  {name:<10} {text}" for name, text in told.items()]
+    lines += ["", f"{prog} COMMAND --help tells every option. For research use only."]
     return "\n".join(lines)
 
 
 def _run(name: str, kind: type[Any], words: list[str]) -> int:
+    from voxhint.cli.options import require_there
     from voxhint.cli.progress import Teller
 
     teller = Teller()
     try:
-        for line in _parse(name, kind, words).run(teller):
+        command = _parse(name, kind, words)
+        require_there(command)
+        for line in command.run(teller):
             teller.close()
             print(printable(line), flush=True)  # names in it are whatever files are called
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a person reads one line
@@ -147,44 +199,6 @@ def _tell_error(error: VoxhintError) -> None:
 
 
 def _parse(name: str, kind: type[Any], words: list[str]) -> Any:  # noqa: ANN401
-    import tyro
+    from voxhint.cli.options import read_words
 
-    parts = {field.name for field in dataclasses.fields(kind)}
-    knobs = ("label", "train", "predict", "measure")
-    recipe, words = _recipe(words) if parts & set(knobs) else (None, words)
-    if recipe is None:
-        default = None
-    else:
-        from voxhint.config import Recipe, read_recipe
-
-        read = read_recipe(recipe)
-        given = {f.name: getattr(read, f.name) for f in dataclasses.fields(Recipe)}
-        fill = {f: given.get(f, _default(kind, f)) for f in parts}
-        default = kind(**fill)
-    return tyro.cli(
-        kind,
-        prog=f"voxhint {name}",
-        description=kind.__doc__,
-        args=words,
-        default=default,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def _default(kind: type[Any], name: str) -> Any:  # noqa: ANN401
-    import tyro
-
-    field = next(f for f in dataclasses.fields(kind) if f.name == name)
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return tyro.MISSING if field.default is dataclasses.MISSING else field.default
-
-
-def _recipe(words: list[str]) -> tuple[Path | None, list[str]]:
-    """Return the path after --config, and the other words."""
-    for place, word in enumerate(words):
-        if word == "--config" and place + 1 < len(words):
-            return Path(words[place + 1]), words[:place] + words[place + 2 :]
-        if word.startswith("--config="):
-            return Path(word.removeprefix("--config=")), words[:place] + words[place + 1 :]
-    return None, words
+    return read_words(name, kind, words)

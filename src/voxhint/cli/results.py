@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional
-
+from voxhint.cli.options import Existing, Place
 from voxhint.config import MeasureConfig
 from voxhint.core.progress import Tell
 
@@ -17,10 +17,10 @@ Lines = Iterator[str]
 class Measure:
     """Score masks against truth, with intervals over subjects."""
 
-    masks: Positional[Path]
+    masks: Existing
     """A folder of CASE.nii.gz."""
 
-    truth: Positional[Path]
+    truth: Existing
     """A folder of CASE.nii.gz drawn by people, such as `labelsTs`."""
 
     out: Path | None = None
@@ -38,7 +38,7 @@ class Measure:
     overwrite: bool = False
     """Replace scores that are there already."""
 
-    measure: OmitArgPrefixes[MeasureConfig] = field(default_factory=MeasureConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
 
     def run(self, tell: Tell, /) -> Lines:
         """Yield a line for each label."""
@@ -65,9 +65,7 @@ class Measure:
         if self.probabilities is not None:
             from voxhint.verbs.trust import measure_trust
 
-            trust = measure_trust(
-                self.probabilities, truth, config=self.measure, seed=self.seed, tell=tell
-            )
+            trust = measure_trust(self.probabilities, truth, seed=self.seed, tell=tell)
             table = dataclasses.replace(table, trust=trust)
         if self.out is not None:
             write_scores(table, self.out, overwrite=self.overwrite)
@@ -78,7 +76,7 @@ class Measure:
 class Report:
     """Write one static page about a run: numbers and pictures."""
 
-    folder: Positional[Path]
+    folder: Annotated[Path, Place("RUN")]
     """What `voxhint run` wrote."""
 
     def run(self, tell: Tell, /) -> Lines:

@@ -5,9 +5,9 @@ import webbrowser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
-
+from voxhint.cli.options import Existing, Place
 from voxhint.core.progress import Tell
 
 
@@ -15,10 +15,10 @@ from voxhint.core.progress import Tell
 class Serve:
     """Make hints and judge masks in the browser."""
 
-    study: Positional[Path]
+    study: Existing
     """The study folder; it is only read."""
 
-    folder: Positional[Path | None] = None
+    folder: Annotated[Path, Place("RUN")] | None = None
     """What `voxhint run` or `predict` wrote: its masks are shown, and hints correct them."""
 
     out: Path

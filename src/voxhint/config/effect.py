@@ -1,66 +1,87 @@
 """Knobs that another choice leaves without effect: said before any work, never ignored."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
 
 from voxhint.config.labelling import LabelConfig
+from voxhint.config.listing import listed
 from voxhint.config.ranges import Knobs
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError
 
-_LABEL_FLOW = "start steps scheme weight reference difference"
-_STEERED = "init start steps scheme repeats difference reference"
-_CHANGES: Mapping[str, str] = {
-    "guided-flow": _STEERED,
-    "guided-flow-paired": _STEERED,
-    "label-flow": _LABEL_FLOW,
-    "edit-flow": "start steps weight repeats difference",
-    "flow-contrast": "start steps repeats",
-    "inpaint": "start steps repeats block_mm difference",
-    "pixel-counterfactual": "steps difference",
-    "reconstruction-error": "init start steps scheme repeats difference",
-}
-"""Maps of what goes away with a label, and the `edit` knobs that each uses."""
-
-_GUIDED = "first rho mu iterations recurrences draws sigma schedule gradient"
-_PULLS: Mapping[str, str] = {
-    "guided-flow": _GUIDED,
-    "guided-flow-paired": _GUIDED,
-    "inpaint": "recurrences",
-    "pixel-counterfactual": "rho draws sigma",
-}
-"""Maps that are guided, and the `guide` knobs that each uses beside the gate."""
-
-_FLOWLESS = "pixel-counterfactual"
-_CROSS_CASE = ("across_steps", "across_trust")
-_UNTAGGED = frozenset(
-    {*_CROSS_CASE, "method", "bell_mm", "across_cases", "weights", "reach_mm", "edge_weight"}
-    | {"guess_trust"}
-)
-_TAGGED = tuple(knob.name for knob in dataclasses.fields(LabelConfig) if knob.name not in _UNTAGGED)
+_GUIDED = ("guided-flow", "guided-flow-paired")
+_BY_FLOW = (*_GUIDED, "label-flow", "edit-flow", "flow-contrast", "inpaint", "reconstruction-error")
+_OF_TAGS = ("tags.", "classifier.", "flow.", "guided_flow.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
     """Some knobs, and what gives them an effect."""
 
-    names: tuple[str, ...]
-    holds: Callable[..., bool]
+    names: str
+    """Of one knob, or of a table, with a dot at the end."""
+
+    holds: Callable[[Any], bool]
     """Of the whole config."""
 
     needs: str
     """The same in words."""
 
 
-def _rule(names: str, holds: Callable[..., bool], needs: str) -> _Rule:
-    return _Rule(tuple(names.split()), holds, needs)
+def _maps(config: LabelConfig) -> set[str]:
+    return {config.tags.method, *(config.tags.fuse or ())}
 
 
-def set_knobs(config: Knobs, names: Iterator[str] | tuple[str, ...]) -> list[str]:
-    """Return which of some knobs are not at their defaults."""
+_LABELLING = (
+    _Rule("pw4medseg.", lambda c: c.method == "pw4medseg", "method pw4medseg"),
+    _Rule("scale_mm", lambda c: c.method == "geodesic", "method geodesic"),
+    _Rule("classifier.dimensions", lambda c: c.classifier.backbone == "own", "backbone own"),
+    _Rule(
+        "classifier.freeze_backbone",
+        lambda c: c.classifier.backbone != "own",
+        "another classifier.backbone",
+    ),
+    _Rule(
+        "guided_flow.",
+        lambda c: not _maps(c).isdisjoint(_GUIDED),
+        f"tags.method or tags.fuse {' or '.join(_GUIDED)}",
+    ),
+    _Rule(
+        "flow.",
+        lambda c: not _maps(c).isdisjoint(_BY_FLOW),
+        f"tags.method or tags.fuse {' or '.join(_BY_FLOW)}",
+    ),
+)
+_TRAINING = (
+    _Rule("pw4medseg.", lambda c: c.network == "probabilistic", "network probabilistic"),
+    _Rule("crossmodal.", lambda c: c.network in ("auto", "crossmodal"), "network crossmodal"),
+    _Rule(
+        "crossmodal.ramp",
+        lambda c: c.crossmodal.consistency_weight > 0,
+        "a crossmodal.consistency_weight",
+    ),
+    _Rule("dice_weight", lambda c: c.loss != "pw4medseg", "loss hints or probability"),
+)
+
+
+def set_knobs(config: Knobs, tables: Iterable[str] = ("",)) -> list[str]:
+    """Return which knobs are not at their defaults.
+
+    Args:
+        config: Whose knobs they are.
+        tables: The knobs asked about: names, or tables with a dot at the end; all if not given.
+    """
     plain = type(config)()
-    return [name for name in names if getattr(config, name) != getattr(plain, name)]
+    named = tuple(tables)
+    inside = tuple(name for name in named if not name or name.endswith("."))
+    asked = [
+        knob.name
+        for knob in listed(type(config))
+        if knob.name in named or knob.name.startswith(inside)
+    ]
+    return [name for name in asked if attrgetter(name)(config) != attrgetter(name)(plain)]
 
 
 def require_effect(config: LabelConfig | TrainConfig) -> None:
@@ -72,101 +93,34 @@ def require_effect(config: LabelConfig | TrainConfig) -> None:
     Raises:
         BadRecipeError: There is one.
     """
-    rules = (*_LABELLING, *_of_maps(config)) if isinstance(config, LabelConfig) else _TRAINING
-    for rule in rules:
-        idle = set_knobs(config, rule.names)
+    for rule in _LABELLING if isinstance(config, LabelConfig) else _TRAINING:
+        idle = set_knobs(config, (rule.names,))
         if idle and not rule.holds(config):
             verb = "has" if len(idle) == 1 else "have"
             msg = f"{', '.join(idle)} {verb} an effect only with {rule.needs}; set that, or leave "
             raise BadRecipeError(msg + f"{'it' if len(idle) == 1 else 'them'} out")
 
 
-def _of_maps(config: LabelConfig) -> Iterator[_Rule]:
-    """Yield a rule for each knob of a map of what goes away."""
-    chosen = {config.tag_method, *(config.tag_fused or ())}
-    for prefix, uses in (("edit", _CHANGES), ("guide", _PULLS)):
-        for knob in sorted({name for names in uses.values() for name in names.split()}):
-            maps = [name for name, names in uses.items() if knob in names.split()]
-            used = not chosen.isdisjoint(maps)
-            yield _Rule((f"{prefix}_{knob}",), lambda _, used=used: used, _maps(maps))
-    changing = not chosen.isdisjoint(_CHANGES)
-    yield _rule("edit_smooth_mm guide_gate", lambda _: changing, _maps(_CHANGES))
-    flows = [name for name in _CHANGES if name != _FLOWLESS]
-    learnt = [k.name for k in dataclasses.fields(LabelConfig) if k.name.startswith("flow_")]
-    asked = not chosen.isdisjoint(flows)
-    yield _Rule((*learnt, "edit_windows"), lambda _: asked, _maps(flows))
-
-
-def _maps(names: Mapping[str, str] | list[str]) -> str:
-    return f"tag_method or tag_fused {' or '.join(names)}"
-
-
-_LABELLING = (
-    _rule("bell_mm", lambda c: c.method == "pw4medseg", "method pw4medseg"),
-    _rule("reach_mm edge_weight guess_trust", lambda c: c.method == "geodesic", "method geodesic"),
-    _rule(
-        " ".join(_CROSS_CASE),
-        lambda c: c.method == "geodesic" and c.across_cases,
-        "method geodesic and across_cases",
-    ),
-    _rule(
-        "tag_error null_contexts",
-        lambda c: c.tag_threshold != "quantile",
-        "tag_threshold fdr or cluster",
-    ),
-    _rule("null_quantile", lambda c: c.tag_threshold != "fdr", "tag_threshold quantile or cluster"),
-    _rule(
-        "predictor_width predictor_flat",
-        lambda c: c.predictor_backbone == "own",
-        "predictor_backbone own",
-    ),
-    _rule("predictor_tune", lambda c: c.predictor_backbone != "own", "another predictor_backbone"),
-)
-_TRAINING = (
-    _rule("attention kl_weight", lambda c: c.network == "probabilistic", "network probabilistic"),
-    _rule(
-        "fusion shared_encoder branch_width joint_output modality_dropout branch_weight "
-        "consistency_weight prototype_weight mixed_weight",
-        lambda c: c.network in ("auto", "crossmodal"),
-        "network crossmodal",
-    ),
-    _rule("consistency_back", lambda c: c.consistency_weight > 0, "a consistency_weight"),
-    _rule(
-        "consistency_sure",
-        lambda c: c.consistency_weight > 0 or c.mixed_weight > 0,
-        "a consistency_weight or mixed_weight",
-    ),
-    _rule("mixed_agreed", lambda c: c.mixed_weight > 0, "a mixed_weight"),
-    _rule(
-        "ramp",
-        lambda c: c.consistency_weight + c.prototype_weight + c.mixed_weight > 0,
-        "a consistency_weight, prototype_weight or mixed_weight",
-    ),
-    _rule("dice_weight", lambda c: c.loss != "published", "loss hints or probability"),
-)
-
-
-def unused(config: Knobs, why: str, *names: str) -> list[str]:
+def unused(config: Knobs, why: str, *tables: str) -> list[str]:
     """Return one line about knobs that were set although nothing asks them; none if none was.
 
     Args:
         config: Whose knobs they are.
         why: Why nothing asks them.
-        names: Their names; all knobs if none is given.
+        tables: Names or tables, as for `set_knobs`; all knobs if none is given.
     """
-    idle = set_knobs(config, names or tuple(knob.name for knob in dataclasses.fields(config)))  # type: ignore[arg-type]
+    idle = set_knobs(config, tables or ("",))
     return [f"{', '.join(idle)}: without effect, as {why}"] if idle else []
 
 
-def without_effect(config: LabelConfig, *, tags: bool, across: bool) -> tuple[str, ...]:
+def without_effect(config: LabelConfig, *, tags: bool) -> tuple[str, ...]:
     """Return what was set in vain, as a study has nothing that it could change.
 
     Args:
         config: Of labelling.
         tags: Whether there are labels that only tags name.
-        across: Whether cases teach each other.
     """
-    told = [] if tags else unused(config, "no label is known by tags alone", *_TAGGED)
-    if not across:
-        told += unused(config, "cases teach each other nothing here", *_CROSS_CASE)
-    return tuple(told)
+    why = "no label is known by tags alone"
+    told = [] if tags else set_knobs(config, _OF_TAGS)
+    told = [name for name in told if name != "tags.weights"]
+    return (f"{', '.join(told)}: without effect, as {why}",) if told else ()

@@ -1,7 +1,7 @@
 """What values a knob may take, and the one place that refuses others."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -24,6 +24,7 @@ Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 
 V = TypeVar("V")
+K = TypeVar("K", bound="Knobs")
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 _MOST = 40  # characters of a value that are told
@@ -49,7 +50,7 @@ class Knobs:
         try:
             known = _model(type(self)).model_validate(values)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise BadRecipeError(refusal(error)) from None
+            raise BadRecipeError(finding(error)) from None
         for name in values:
             object.__setattr__(self, name, getattr(known, name))
         self.require_sense()
@@ -89,13 +90,8 @@ def in_range(kind: Any, value: V, name: str) -> V:  # noqa: ANN401
     try:
         TypeAdapter(kind, config=_STRICT).validate_python(value)
     except ValidationError as error:
-        raise BadRecipeError(refusal(error, name)) from None
+        raise BadRecipeError(finding(error, name)) from None
     return value
-
-
-def refusal(error: ValidationError, *above: str) -> str:
-    """Return the first finding of pydantic, and where ranges are told."""
-    return f"{finding(error, *above)}; see `voxhint run --help` for the range"
 
 
 def finding(error: ValidationError, *above: str) -> str:
@@ -123,3 +119,28 @@ def read_by(parse: Callable[[str], object]) -> AfterValidator:
         return text
 
     return AfterValidator(check)
+
+
+def changed(config: K, knobs: Mapping[str, object]) -> K:
+    """Return knobs with some of them set anew, those of inner tables included.
+
+    Args:
+        config: Knobs to start from.
+        knobs: Values by name, such as `tags.method`.
+
+    Returns:
+        The knobs, every value checked.
+
+    Raises:
+        BadRecipeError: A value is out of its range.
+    """
+    inner: dict[str, dict[str, object]] = {}
+    own: dict[str, object] = {}
+    for name, value in knobs.items():
+        table, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(table, {})[rest] = value
+        else:
+            own[name] = value
+    tables = {table: changed(getattr(config, table), values) for table, values in inner.items()}
+    return dataclasses.replace(config, **own, **tables)  # type: ignore[type-var]

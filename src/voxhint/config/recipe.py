@@ -1,15 +1,20 @@
 """Knobs of the whole job, and the file that sets them."""
 
+import copy
 import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.config.labelling import LabelConfig
-from voxhint.config.ranges import Count, Knobs, Positive, Share, refusal
+from voxhint.config.listing import listed
+from voxhint.config.ranges import Count, Knobs, Positive, Share, finding
+from voxhint.config.renamed import VALUES, moved
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError
 
@@ -21,12 +26,13 @@ class PredictConfig(Knobs):
     overlap: Annotated[float, Ge(0), Le(0.9)] = 0.5
     """Share of a tile that its neighbour covers again."""
 
-    border_gain: Share = 0.45
+    boundary_refinement: Share = 0.45
     """Probability that voxels gain within borders that the image shows around a place of a label
-    which only tags taught, less where the predictor doubts it; 0 takes the network's word."""
+    which only tags taught, less where the classifier doubts it; 0 takes the network's word."""
 
-    flips: bool | None = None
-    """Average over four flips of the image; if not given, where the predictor of tags did."""
+    tta: bool | None = None
+    """Test-time augmentation: average over four flips of the image; if not given, where the
+    classifier of tags did."""
 
     passes: Count = 1
     """Passes of a probabilistic network that are averaged; a single one draws nothing."""
@@ -48,9 +54,6 @@ class MeasureConfig(Knobs):
 
     tolerance_mm: Positive = 1.0
     """Distance at which a surface still counts as right in the normalised surface Dice."""
-
-    resamples: Count = 2000
-    """Bootstrap draws of subjects for the intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +78,93 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         BadRecipeError: The file cannot be read, a knob is unknown, or a value is out of range.
     """
+    return changed_recipe(path)
+
+
+def changed_recipe(path: Path | None, changes: Mapping[str, object] | None = None) -> Recipe:
+    """Read a recipe and set knobs of it.
+
+    Args:
+        path: A TOML file; None starts from the defaults.
+        changes: Values by full name, such as `label.tags.method`; they win over the file.
+
+    Returns:
+        The recipe, every value checked.
+
+    Raises:
+        BadRecipeError: The file cannot be read, a knob is unknown, or a value is out of range.
+    """
+    table: dict[str, Any] = {}
+    if path is not None:
+        table = _table(path)
+        _checked(table, f"{path.name}: ")
+    table = copy.deepcopy(table)
+    for name, value in (changes or {}).items():
+        _require_known(name, value)
+        *tables, knob = name.split(".")
+        inner = table
+        for each in tables:
+            inner = inner.setdefault(each, {})
+        inner[knob] = value
+    return _checked(table, "") if changes else TypeAdapter(Recipe).validate_python(table)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path.name}: cannot be read as TOML ({_one_line(str(error))}); mend the file"
+        told = " ".join(str(error).split())
+        msg = f"{path.name}: cannot be read as TOML ({told}); mend the file"
         raise BadRecipeError(msg) from None
+
+
+def _checked(table: Mapping[str, Any], where: str) -> Recipe:
     try:
+        for name, value in _named(table):
+            _require_known(name, value)
         return TypeAdapter(Recipe).validate_python(table)
     except ValidationError as error:
-        msg = f"{path.name}: {refusal(error)}"
+        msg = f"{where}{finding(error)}"
     except BadRecipeError as error:
-        msg = f"{path.name}: {error}"
+        msg = f"{where}{error}"
     raise BadRecipeError(msg)
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _named(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the full names of the knobs that a table sets, and their values."""
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _named(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
+def _require_known(name: str, value: object) -> None:
+    """Refuse a name that is no knob, and a value that is called otherwise now.
+
+    Raises:
+        BadRecipeError: It is one.
+    """
+    known = [knob.name for knob in listed(Recipe)]
+    if any(each.startswith(f"{name}.") for each in known):
+        return  # a table, which the types refuse if it is something else
+    if name in known:
+        _require_new(name, value)
+        return
+    msg = moved(name)
+    if msg is None:
+        near = get_close_matches(name, known, 1)
+        ask = f"did you mean {near[0]}?" if near else "see `voxhint help knobs`"
+        msg = f"{name}: there is no such knob; {ask}"
+    raise BadRecipeError(msg)
+
+
+def _require_new(name: str, value: object) -> None:
+    """Refuse a value that is called otherwise now.
+
+    Raises:
+        BadRecipeError: It is one.
+    """
+    if isinstance(value, str) and (name, value) in VALUES:
+        msg = f"{name}: '{value}' is called '{VALUES[name, value]}' now; rename it"
+        raise BadRecipeError(msg)

@@ -64,7 +64,7 @@ KNOWN: Mapping[str, Weights] = {
         ),
         Weights(
             name="medsam-tinyvit",
-            use="predictor of tags: --predictor-backbone medsam-tinyvit",
+            use="predictor of tags: label.classifier.backbone = medsam-tinyvit",
             licence="Apache-2.0, the licence of its repository",
             data="public images with masks of many kinds, distilled from MedSAM",
             source="github.com/bowang-lab/MedSAM, branch LiteMedSAM: link in its README",
@@ -72,7 +72,7 @@ KNOWN: Mapping[str, Weights] = {
         ),
         Weights(
             name="radimagenet-resnet50",
-            use="predictor of tags: --predictor-backbone radimagenet-resnet50",
+            use="predictor of tags: label.classifier.backbone = radimagenet-resnet50",
             licence="none told: research use only until its authors have cleared yours",
             data="RadImageNet: 1.35 million CT, MR and ultrasound pictures, 165 classes",
             source="github.com/BMEII-AI/RadImageNet: link in its README",
@@ -123,8 +123,8 @@ def find_weights(name: str, given: str | None) -> Path:
         return Path(given)
     (path,) = KNOWN[name].places(HOME)
     if not path.is_file():
-        msg = f"weights of {name} are not here; name them with --predictor-weights, or put them"
-        msg += f" at {path} (see `voxhint models`)"
+        msg = f"weights of {name} are not here; name them with label.classifier.backbone_weights, "
+        msg += f"or put them at {path} (see `voxhint models`)"
         raise NotAvailableError(msg)
     return path
 

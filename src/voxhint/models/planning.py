@@ -60,7 +60,7 @@ def trunk_wishes(
         patch_voxels=voxels,
         batch=config.batch,
         span_mm=span_mm,
-        attention=config.attention if config.network == "probabilistic" else "",
+        attention=config.pw4medseg.attention if config.network == "probabilistic" else "",
         options=_options(config),
         views=config.pseudo_modalities,
         hu_window=config.hu_window,
@@ -87,9 +87,6 @@ def require_views_of(study: Study, config: TrainConfig) -> None:
     if config.hu_window is not None and not hu:
         msg = f"hu_window: no channel of {', '.join(study.channels)} is in HU; leave it out"
         raise BadRecipeError(msg)
-    if config.jitter_mm and len(study.channels) == 1 and not config.pseudo_modalities:
-        msg = "jitter_mm shifts channels after the first, and the study has one; leave it out"
-        raise BadRecipeError(msg)
 
 
 def _options(config: TrainConfig) -> dict[str, Any]:
@@ -97,8 +94,6 @@ def _options(config: TrainConfig) -> dict[str, Any]:
     if config.network != "crossmodal":
         return {}
     return {
-        "fusion": config.fusion,
-        "shared": config.shared_encoder,
-        "branch_width": config.branch_width,
-        "output": config.joint_output,
+        "fusion": config.crossmodal.fusion,
+        "branch_width": config.crossmodal.branch_width,
     }

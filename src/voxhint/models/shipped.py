@@ -27,8 +27,6 @@ Part = Literal["predictor", "flow"]
 ORIGIN = "origin.json"
 """Beside networks that were not trained on the study: what they are, and under which licence."""
 
-_SHAPES: dict[Part, tuple[str, ...]] = {"predictor": ("pooling", "bag_voxels"), "flow": ()}
-_ASKING = ("flow_tags",)  # knobs of how a trained network is asked
 _CARD = "card.json"
 _LOOKS = 10  # images that decide whether the networks suit a study
 _MOST_VOXELS = 500_000  # of an image at the spacing of the networks: more takes too much memory
@@ -174,14 +172,12 @@ def shipped_wanted(part: Part, config: LabelConfig) -> bool:
         part: Which network.
         config: A knob of the network's own that is not at its default asks for another one.
     """
-    defaults = LabelConfig()
-    names = [
-        field.name
-        for field in dataclasses.fields(LabelConfig)
-        if field.name.startswith(f"{part}_") or field.name in _SHAPES[part]
-    ]
-    alike = [getattr(config, n) == getattr(defaults, n) for n in names if n not in _ASKING]
-    return config.weights == "auto" and all(alike)
+    usual = LabelConfig()
+    if part == "predictor":
+        alike = config.classifier == usual.classifier
+    else:
+        alike = config.flow == usual.flow and config.classifier.flips == usual.classifier.flips
+    return config.tags.weights == "auto" and alike
 
 
 def take_shipped(
@@ -212,7 +208,7 @@ def take_shipped(
     found = shipped(study, labels, seed=machine.seed, tell=tell)
     if found is None:
         return False
-    note = f"{found.name}, {found.licence}; weights = none trains on the study instead"
+    note = f"{found.name}, {found.licence}; tags.weights = none trains on the study instead"
     tell(f"take the {part} that comes with voxhint", 0, 1, note)
     found.install(part, folder, study, labels[0])
     return True

@@ -139,33 +139,3 @@ def restyle(image: Patches, rng: np.random.Generator) -> Patches:
 def _standard(image: Patches) -> Patches:
     middle = image.mean((2, 3, 4), keepdim=True)
     return (image - middle) / image.std((2, 3, 4), keepdim=True).clamp(min=1e-6)
-
-
-def jitter(
-    image: Patches,
-    rng: np.random.Generator,
-    *,
-    spacing_mm: tuple[float, float, float],
-    most_mm: float,
-) -> Patches:
-    """Shift every channel but the first against it, as modalities that are not well aligned.
-
-    Args:
-        image: Patches.
-        rng: Draws a shift for each patch, channel and axis, evenly up to `most_mm`.
-        spacing_mm: Of the patches.
-        most_mm: Longest shift along an axis.
-
-    Returns:
-        A tensor of the same shape; beyond a patch its border goes on.
-    """
-    parts = [image[:, :1]]
-    # grid_sample orders axes k, j, i and measures the patch as -1 to 1
-    size = np.array(image.shape[:1:-1], np.float64) * spacing_mm[::-1]
-    for channel in torch.split(image, 1, dim=1)[1:]:
-        theta = np.tile(np.eye(3, 4), (len(image), 1, 1))
-        theta[:, :, 3] = 2 * rng.uniform(-most_mm, most_mm, (len(image), 3)) / size
-        map_ = torch.from_numpy(theta.astype(np.float32)).to(image.device)
-        places = functional.affine_grid(map_, list(channel.shape), align_corners=False)
-        parts.append(_sample(channel, places, border=True))
-    return torch.cat(parts, 1)

@@ -110,8 +110,8 @@ class LiveMask:
 
     def _caps(self, hints: Sequence[Hint], hinted: Window | None) -> dict[str, float]:
         """Return how far each label may reach."""
-        if self._config.reach_mm is not None:
-            return dict.fromkeys(self._labels.foreground, self._config.reach_mm)
+        if self._config.scale_mm is not None:
+            return dict.fromkeys(self._labels.foreground, self._config.scale_mm)
         window = hinted or self._whole
         count = int(np.prod([w.stop - w.start for w in window]))
         step = max(1, int(np.ceil((count / _MEASURED) ** (1 / 3))))

@@ -15,6 +15,9 @@ from voxhint.propagate.pw4medseg import point_labels
 from voxhint.propagate.scale import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 
 _LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
+_EDGE_WEIGHT = 2.0  # how much longer a way gets over an edge
+_CROSS_CASE_TRUST = 0.5  # least trust, per lead, far from hints where other cases teach
+_SHAPE_TRUST = 0.7  # most trust in what follows from the shape of a box or a ball
 _PRIOR = 0.75  # weight of what the hints of other cases say
 _SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
 _FADE = 2.0  # caps after which trust has fallen to 0.6
@@ -83,7 +86,7 @@ def propagate_hints(  # noqa: PLR0913 - each says another thing
     if part is None or config.method == "none":
         return facts_of(constraints)
     if config.method == "pw4medseg":
-        bells = point_labels(constraints, bell_mm=config.bell_mm)
+        bells = point_labels(constraints, bell_mm=config.pw4medseg.sigma_mm)
         nobody = np.zeros(len(labels.names), np.bool_)
         bounds = _with_facts(bells.probs, bells.trust[0], constraints, unseen=nobody)
         return SoftLabel.of_bounds(*bounds, constraints.grid)
@@ -184,7 +187,7 @@ def _compete(
     scene: _Scene,
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
     """Return probability and trust of each class near the hints."""
-    constraints, config, prior = scene.constraints, scene.config, scene.prior
+    constraints, prior = scene.constraints, scene.prior
     seeds = _seeds(constraints)
     hinted = constraints.near
     away, stretch = _distances(scene, seeds, hinted)
@@ -203,14 +206,14 @@ def _compete(
     probs, lead = _softmax(scores, constraints.possible)
     winner = caps[probs.argmax(0)]
     reach = np.where(np.isfinite(winner), winner, _usual(caps)).astype(np.float32)
-    least = 0.0 if prior is None else config.across_trust
+    least = 0.0 if prior is None else _CROSS_CASE_TRUST
     trust = lead * np.maximum(np.exp(-0.5 * (near / (_FADE * reach)) ** 2), np.float32(least))
     if prior is None:
         most = _presumed_trust(scene.unseen)
         supposed = presumed & (probs[0] > 0.5)
         trust[supposed] = np.minimum(lead[supposed], most)
     if constraints.likely.any():
-        trust *= config.guess_trust
+        trust *= _SHAPE_TRUST
     return probs, trust.astype(np.float32)
 
 
@@ -226,7 +229,7 @@ def _distances(
     Also returns the geodesic stretch of each class: how much longer ways between its marks are
     than straight lines, where its own tissue is rougher than what usually lies near hints.
     """
-    constraints, weight = scene.constraints, scene.config.edge_weight
+    constraints, weight = scene.constraints, _EDGE_WEIGHT
     steep = edge_cost(scene.images, near)
     plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
     limit = scene.within * float(scene.caps[1:].max(initial=0)) * plain

@@ -22,6 +22,7 @@ from voxhint.propagate.voxel_classifier import (
 
 _MEASURED = 200  # cases that decide the caps, and teach the others
 _DISTANCE_LIMIT = 2.0  # natural logarithm of odds
+_STEPS = 2000  # of the optimiser of the cross-case voxel classifier
 _ALONE = ("pw4medseg", "none")  # methods that look at each case alone
 
 
@@ -89,10 +90,10 @@ def plan_propagation(
         What `label_case` needs to know beyond its case.
     """
     chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
-    together = config.method not in _ALONE and config.across_cases
+    together = config.method not in _ALONE and config.cross_case
     together = together and _may_teach(study, chosen)
-    if config.reach_mm is not None and not together:
-        return PropagationPlan(dict.fromkeys(study.labels.names, config.reach_mm))
+    if config.scale_mm is not None and not together:
+        return PropagationPlan(dict.fromkeys(study.labels.names, config.scale_mm))
     rng = np.random.default_rng(machine.seed)
     marks, grids, samples, drawn = [], [], [], False
     for number, files in enumerate(chosen):
@@ -109,13 +110,13 @@ def plan_propagation(
     classifier = fit_voxel_classifier(
         samples,
         study.channels,
-        steps=config.across_steps,
+        steps=_STEPS,
         rng=rng,
         progress=lambda done, total: tell("learn from all cases", done, total, ""),
     )
     caps = distance_caps(marks, grids, study.labels)
-    if config.reach_mm is not None:
-        caps = dict.fromkeys(caps, config.reach_mm)
+    if config.scale_mm is not None:
+        caps = dict.fromkeys(caps, config.scale_mm)
     lone = any(
         all(name not in case or case[name].gap_mm is None for case in marks) for name in caps
     )

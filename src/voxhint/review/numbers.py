@@ -107,7 +107,7 @@ def tell_predictor(
     source += " tagged absent"
     if origin is not None:
         caption += " These numbers come with the weights, and say nothing of the images here."
-    if origin is not None and specificity in (None, LabelConfig().presence_specificity):
+    if origin is not None and specificity in (None, LabelConfig().tags.specificity):
         source = "as a threshold that comes with the weights and knows no image of this study"
     gate = (
         "Masks of images without tags are gated: they hold such a label only if the image scores "

@@ -137,7 +137,8 @@ def _tell_result(run: RunFacts) -> str:
 
 
 def _predictor(run: RunFacts) -> tuple[Table, str] | None:
-    told = _mapping(_mapping(run.made, "config"), "label").get("presence_specificity")
+    label = _mapping(_mapping(run.made, "config"), "label")
+    told = _mapping(label, "tags").get("specificity")
     specificity = told if isinstance(told, float) else None
     if not run.predictor:
         return None

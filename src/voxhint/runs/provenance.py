@@ -50,7 +50,7 @@ def changed_inputs(run: Path) -> tuple[str, ...]:
     return tuple(
         part
         for part, value in known.items()
-        if part != "predictor_weights" and today.get(part) != value
+        if part != "backbone_weights" and today.get(part) != value
     )
 
 

@@ -28,9 +28,6 @@ class Example:
     places: Places
     """For each class the flat indices of voxels where it is believed to be."""
 
-    hull_share: Float[np.ndarray, " class"] | None = None
-    """Voxels of the convex hull for each voxel of belief; None where nobody asks."""
-
     @staticmethod
     def of(
         name: str,
@@ -85,12 +82,9 @@ class Batch:
     inside: Float[Tensor, "batch 1 i j k"]
     """1 in the case, 0 beyond it."""
 
-    hull_share: Float[Tensor, "batch class"]
-    """Of the case of each patch; nan where it is not known."""
-
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        parts = (self.image, self.belief, self.plausible, self.inside, self.hull_share)
+        parts = (self.image, self.belief, self.plausible, self.inside)
         return Batch(*(part.to(device) for part in parts))
 
 
@@ -124,11 +118,4 @@ def _stack(places: Sequence[tuple[Example, Draw]], patch: Triple) -> Batch:
         pieces([e.claims[0] for e, _ in places], 0.0),
         pieces([e.claims[1] for e, _ in places], 1.0),
         pieces([np.broadcast_to(1.0, (1, *e.image.shape[1:])) for e, _ in places], 0.0),
-        torch.from_numpy(np.stack([_hull_share(e) for e, _ in places])),
     )
-
-
-def _hull_share(example: Example) -> Float[np.ndarray, " class"]:
-    if example.hull_share is None:
-        return np.full(example.claims.shape[1], np.nan, np.float32)
-    return example.hull_share

@@ -1,7 +1,5 @@
 """What training minimises: surprise at what is known, and Dice where it is known."""
 
-from collections.abc import Callable
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -72,8 +70,7 @@ def hint_loss(
     plausible: Classes,
     *,
     dice_weight: float,
-    entropy: Callable[[Classes, Classes, Classes], Scalar] = partial_cross_entropy,
-    dice: Callable[[Classes, Classes], Scalar] = trusted_dice,
 ) -> Scalar:
-    """Return partial cross-entropy, or a robust form, plus `dice_weight` times a Dice loss."""
-    return entropy(logits, belief, plausible) + dice_weight * dice(logits, belief)
+    """Return partial cross-entropy plus `dice_weight` times the Dice loss."""
+    entropy = partial_cross_entropy(logits, belief, plausible)
+    return entropy + dice_weight * trusted_dice(logits, belief)

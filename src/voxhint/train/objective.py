@@ -4,9 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from voxhint.config import TrainConfig
-from voxhint.train.losses import hint_loss, partial_cross_entropy, trusted_dice
-from voxhint.train.noise import generalised_cross_entropy, noise_robust_dice
-from voxhint.train.probability import confident_claims, published_loss
+from voxhint.train.losses import hint_loss
+from voxhint.train.probability import confident_claims, pw4medseg_loss
 
 Classes = Float[Tensor, "batch class i j k"]
 Scalar = Float[Tensor, ""]
@@ -23,13 +22,13 @@ def claims_loss(
         logits: Network output, before softmax.
         belief: Least chance of each class.
         plausible: Largest chance of each class.
-        config: Names the loss and its robust form.
+        config: Names the loss.
 
     Returns:
         The loss of a batch.
     """
-    if config.loss == "published":
-        return published_loss(logits, belief, plausible)
+    if config.loss == "pw4medseg":
+        return pw4medseg_loss(logits, belief, plausible)
     if config.loss == "probability":
         belief, plausible = confident_claims(belief, plausible)
     weight = config.dice_weight
@@ -38,6 +37,4 @@ def claims_loss(
         belief,
         plausible,
         dice_weight=_DICE[config.supervision] if weight is None else weight,
-        entropy=generalised_cross_entropy if config.noise == "gce" else partial_cross_entropy,
-        dice=noise_robust_dice if config.noise == "dice" else trusted_dice,
     )

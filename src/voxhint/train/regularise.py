@@ -71,52 +71,6 @@ def gated_crf(
     return total - (q * messages).sum() + 0.5 * (q.detach() * messages).sum()
 
 
-def total_variation(q: Classes, spacing_mm: Millimetres) -> Scalar:
-    """Measure the border between the classes, in area per volume.
-
-    Args:
-        q: Probability of each class.
-        spacing_mm: Of the patch.
-
-    Returns:
-        Half the sum over classes and axes of |dq| per millimetre, as a mean over the voxels, in
-        1/mm. For one-hot labels that is the area of the voxel faces between labels, per volume.
-
-    Source:
-        Rudin, Osher and Fatemi 1992, "Nonlinear total variation based noise removal algorithms";
-        here in its anisotropic form.
-    """
-    changes = [q.diff(dim=axis).abs().sum() / step for axis, step in enumerate(spacing_mm, start=2)]
-    return torch.stack(changes).sum() / (2 * q[:, 0].numel())
-
-
-def mumford_shah(
-    q: Classes, image: Images, *, spacing_mm: Millimetres, length_mm: float = 1.0
-) -> Scalar:
-    """Charge each class for intensities away from its mean, and for its border.
-
-    Args:
-        q: Probability of each class.
-        image: The patch as the network sees it; gets no gradient.
-        spacing_mm: Of the patch.
-        length_mm: Weight of the border, in mm times the squared unit of the image.
-
-    Returns:
-        Mean over the voxels of sum_k q_k |I - c_k|^2, with c_k the mean of the image under q_k in
-        each patch, plus `length_mm` times the total variation.
-
-    Source:
-        Kim and Ye 2019, "Mumford-Shah loss functional for image segmentation with deep learning".
-    """
-    with torch.no_grad():  # the means are where the spread is least: they pass no gradient anyway
-        mass = q.sum((2, 3, 4), keepdim=True).clamp(min=torch.finfo(q.dtype).tiny)
-        apart = torch.zeros_like(q)
-        for channel in image.unsqueeze(2).unbind(1):
-            middle = (q * channel).sum((2, 3, 4), keepdim=True) / mass
-            apart += (channel - middle).square_()
-    return (q * apart).sum() / q[:, 0].numel() + length_mm * total_variation(q, spacing_mm)
-
-
 def _shifts(size: Shift, spacing_mm: Millimetres, most_mm: float) -> list[tuple[Shift, float]]:
     """Return the offsets that fit into a patch and are not too long, each with its length."""
     shifts = []

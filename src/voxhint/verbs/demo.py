@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
+from voxhint.config.tags import ClassifierConfig, TagConfig
 from voxhint.core.progress import Tell, silent
 from voxhint.runs import MADE
 from voxhint.verbs.phantom_study import write_phantom_study
@@ -44,7 +45,9 @@ SHOWS = (
         cases=72,
         test_cases=12,
         recipe=Recipe(
-            label=LabelConfig(predictor_steps=100, weights="none"),  # shows that tags suffice
+            label=LabelConfig(
+                classifier=ClassifierConfig(steps=100), tags=TagConfig(weights="none")
+            ),  # shows that tags suffice
             train=TrainConfig(width=8, steps=160, learning_rate=4e-3, dice_weight=1.0),
         ),
     ),

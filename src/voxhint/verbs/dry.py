@@ -65,7 +65,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     yield f"memory: about {memory:.1f} GiB"
     if not dense:
         began = time.monotonic()
-        reach = dict.fromkeys(opened.labels.names, recipe.label.reach_mm or 10.0)
+        reach = dict.fromkeys(opened.labels.names, recipe.label.scale_mm or 10.0)
         label_case(opened, cases[0], PropagationPlan(reach), recipe.label)
         each = time.monotonic() - began
         yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
@@ -81,8 +81,8 @@ def _of_tags(study: Study, config: LabelConfig, machine: Machine) -> Iterator[st
         if known is not None:
             yield f"tags: the {part} of {labels[0]} comes with voxhint ({known.name})"
             continue
-        steps = config.predictor_steps if part == "predictor" else config.flow_steps
-        twice = ", and one to verify" if part == "predictor" and config.verify == "on" else ""
+        steps = config.classifier.steps if part == "predictor" else config.flow.steps
+        twice = ", and one to verify" if part == "predictor" and config.tags.verify else ""
         yield (
             f"tags: a {part} of {', '.join(labels)}{twice} is trained before labelling, "
             f"{steps} steps; the times above leave it out"

@@ -106,7 +106,7 @@ def label_cases(
     hinted = study.hinted
     plan = plan_propagation(study, hinted, config=config, machine=machine, tell=tell)
     finder = _finder(study, out / NETS, config, machine, tell)
-    idle = without_effect(config, tags=finder is not None, across=plan.classifier is not None)
+    idle = without_effect(config, tags=finder is not None)
     tell_found(tell, (*found.warnings, *idle))
     sizes: dict[str, dict[str, Extent]] = {}
     for number, files in enumerate(hinted):
@@ -115,7 +115,7 @@ def label_cases(
             if not _is_labelled(out, files.name, study.labels, found.lost):
                 known = label_case(study, files, plan, config)
                 located = _with_tags(finder, known)
-                if config.counterfactuals:
+                if config.tags.counterfactuals:
                     _write_without(out, files.name, located.without, study.channels)
                 soft = located.soft
                 write_soft_label(out, files.name, soft, study.labels)  # last: then a case is done
@@ -185,8 +185,8 @@ def _of_predictor(finder: Finder, nets: Path) -> dict[str, object]:
 
 def label_inputs(study: Study, config: LabelConfig) -> dict[str, str]:
     """Return the hashes of what labelling learns from: the study, and weights given by name."""
-    weights = config.predictor_weights
-    named = {} if weights is None else {"predictor_weights": hash_of([Path(weights)])}
+    weights = config.classifier.backbone_weights
+    named = {} if weights is None else {"backbone_weights": hash_of([Path(weights)])}
     return {**study_inputs(study.root, HINT_PARTS), **named, **drawn_as(study)}
 
 
@@ -208,8 +208,8 @@ def _finder(
 
     presence = taught(PREDICTOR, config, machine)
     verifier = None
-    if config.verify == "on":  # one of its own: what comes with voxhint would agree with itself
-        alone = dataclasses.replace(config, weights="none")
+    if config.tags.verify:  # one of its own: what comes with voxhint would agree with itself
+        alone = dataclasses.replace(config, tags=dataclasses.replace(config.tags, weights="none"))
         verifier = taught(VERIFIER, alone, dataclasses.replace(machine, seed=machine.seed + 1))
     eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
     return Finder.of(presence, study, eyes, config, machine.seed, tell, verifier)

@@ -82,12 +82,11 @@ def measure(
         labels=told.labels.foreground,
         tolerance_mm=config.tolerance_mm,
         rng=rng,
-        resamples=config.resamples,
     )
     if compare_with is not None:
         others = _rows(compare_with, told, config, tell)
         against = Path(*compare_with.absolute().parts[-2:]).as_posix()  # as RUN/masks
-        comparison = compare(rows, others, against=against, rng=rng, resamples=config.resamples)
+        comparison = compare(rows, others, against=against, rng=rng)
         table = replace(table, compare=comparison)
     return table
 

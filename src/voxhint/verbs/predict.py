@@ -160,7 +160,9 @@ def predict_cases(
     maker = MaskMaker.of(model, config, machine.seed)
     general = [*_missing(model.plan, work.cases)]
     if maker.presence is None:
-        general += unused(config, "no label of this model was taught by tags", "border_gain")
+        general += unused(
+            config, "no label of this model was taught by tags", "boundary_refinement"
+        )
     for warning in general:
         tell("look at images", 1, 1, warning)
     chances: Mapping[str, Mapping[str, float]] = {}
@@ -223,7 +225,7 @@ class MaskMaker:
             return _background(len(plan.labels.names), grid), grid
         prepared, working = prepare_image(volumes, plan)
         mirrored = self.presence is not None and self.presence.mirror
-        flips = _FLIPS if (mirrored if self.config.flips is None else self.config.flips) else ((),)
+        flips = _FLIPS if (mirrored if self.config.tta is None else self.config.tta) else ((),)
         total = np.zeros((len(plan.labels.names), *prepared.shape[1:]), np.float32)
         segment = segmenter_of(self.model, self.config, self.seed)
         for axes in flips:
@@ -268,7 +270,7 @@ class MaskMaker:
                 image,
                 spacing_mm=(i, j, k),
                 contrast=presence.contrast(label),
-                gain=self.config.border_gain * min(1.0, 2 * chances.get(label, 1.0)),
+                gain=self.config.boundary_refinement * min(1.0, 2 * chances.get(label, 1.0)),
             )
         return probs
 

@@ -203,12 +203,12 @@ def task_of(voxels: VoxelTask) -> Task:
 
 def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
     """Return the knobs, those left open set by what taught the labels."""
-    mirror, weight = config.mirror, config.dice_weight
+    flips, weight = config.flips, config.dice_weight
     if labels is not None and (labels / NETS / PREDICTOR).exists():
         told = read_object(labels / NETS / PREDICTOR / FACTS)
-        mirror = bool(told.get("mirror")) if mirror is None else mirror
+        flips = bool(told.get("mirror")) if flips is None else flips
         weight = _TAG_DICE if weight is None else weight
-    return dataclasses.replace(config, mirror=bool(mirror), dice_weight=weight)
+    return dataclasses.replace(config, flips=bool(flips), dice_weight=weight)
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from voxhint.config import MeasureConfig
 from voxhint.config.ranges import Natural, in_range
 from voxhint.core.errors import BadFileError, about
 from voxhint.core.labels import file_name
@@ -16,14 +15,13 @@ from voxhint.verbs.measure import Truth, read_truth
 
 
 def measure_trust(
-    folder: Path, truth: Path | Truth, *, config: MeasureConfig, seed: int = 0, tell: Tell = silent
+    folder: Path, truth: Path | Truth, *, seed: int = 0, tell: Tell = silent
 ) -> TrustTable:
     """Hold probabilities against truth.
 
     Args:
         folder: Of CASE__LABEL.nii.gz, as `predict` writes them.
         truth: A folder of CASE.nii.gz drawn by people, or what was found in one.
-        config: Resamplings.
         seed: Of the bootstrap.
         tell: Hears of progress.
 
@@ -37,7 +35,7 @@ def measure_trust(
         tell("measure probabilities", number, len(told.masks), case)
         with about(f"case {case}"):
             rows.append(_score(folder, told, case))
-    return tabulate_trust(rows, rng=rng, resamples=config.resamples)
+    return tabulate_trust(rows, rng=rng)
 
 
 def _score(folder: Path, truth: Truth, case: str) -> CaseTrust:

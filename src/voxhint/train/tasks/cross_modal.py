@@ -14,17 +14,12 @@ from torch import Tensor, nn
 
 from voxhint.nets.crossmodal import Branches, shown
 from voxhint.train.batches import Batch
-from voxhint.train.consistency import (
-    Present,
-    alignment,
-    consistency,
-    drop_modalities,
-    mixed_labels,
-    ramp,
-)
+from voxhint.train.consistency import Present, consistency, drop_modalities, ramp
 from voxhint.train.loop import Teacher
-from voxhint.train.losses import trusted_dice
 from voxhint.train.tasks.voxels import VoxelTask
+
+_SURE = 0.8  # probability from which a branch teaches another
+_BACK = 0.5  # weight of what the joint branch learns from the others
 
 
 @dataclass(slots=True, eq=False)
@@ -33,14 +28,12 @@ class BranchTask:
 
     voxels: VoxelTask
     _step: int = field(default=0, init=False)
-    """Steps done; they and the teacher are told anew before each step."""
-
-    _teacher: Teacher | None = field(default=None, init=False)
+    """Steps done, told anew before each step."""
 
     def attend(self, step: int, teacher: Teacher, /) -> None:
-        """Take note of how far training is, and of the averaged network."""
-        self._step, self._teacher = step, teacher
-        self.voxels.attend(step, teacher)
+        """Take note of how far training is."""
+        del teacher
+        self._step = step
 
     def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
@@ -48,77 +41,37 @@ class BranchTask:
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the loss of the joint branch, those of the others, and what lies between them."""
-        config = self.voxels.config
+        config = self.voxels.config.crossmodal
         batch = self.voxels.drawn(rng, device)
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
         present = shown(batch.image)
         joined = drop_modalities(present, config.modality_dropout, rng)
-        if not self._between and not config.branch_weight:
-            return self._joint_loss(model(image, joined).float(), image, batch)
+        if not config.consistency_weight and not config.branch_weight:
+            return self.voxels.score(model(image, joined).float(), batch)
         said: Branches = model(image, joined, every=True)
-        said = Branches(said.logits.float(), [one.float() for one in said.features])
-        loss = self._joint_loss(said.logits[-1], image, batch)
+        logits = said.logits.float()
+        loss = self.voxels.score(logits[-1], batch)
         if config.branch_weight:
             own = [
-                self.voxels.score(said.logits[m][rows], part)
-                for m, rows, part in _parts(batch, present)
+                self.voxels.score(logits[m][rows], part) for m, rows, part in _parts(batch, present)
             ]
             loss = loss + config.branch_weight * _mean(own, loss)
-        lessons = self._lessons(said, batch, present, rng) if self._between else ()
-        rise = ramp(self._step, config.ramp)
-        return sum((rise * lesson for lesson in lessons), start=loss)
-
-    def _joint_loss(self, logits: Tensor, image: Tensor, batch: Batch) -> Tensor:
-        lessons = self.voxels.lessons(logits, image, batch)
-        return sum(lessons, start=self.voxels.score(logits, batch))
-
-    @property
-    def _between(self) -> bool:
-        """Return whether the branches teach each other anything."""
-        config = self.voxels.config
-        return bool(config.consistency_weight or config.prototype_weight or config.mixed_weight)
-
-    def _lessons(
-        self, said: Branches, batch: Batch, present: Present, rng: np.random.Generator
-    ) -> Iterator[Tensor]:
-        """Yield what each term between branches adds to the loss."""
-        config = self.voxels.config
-        joint = said.logits[-1]
-        parts = list(_parts(batch, present))
         if config.consistency_weight:
-            terms = []
-            for m, rows, part in parts:
-                one, other = joint[rows], said.logits[m][rows]
-                there = consistency(one, other, part.inside, sure=config.consistency_sure)
-                back = consistency(other, one, part.inside, sure=config.consistency_sure)
-                terms.append(there + config.consistency_back * back)
-            yield config.consistency_weight * _mean(terms, joint)
-        if config.prototype_weight:
-            terms = [
-                alignment(said.features[m][rows], said.features[-1][rows], part.belief)
-                for m, rows, part in parts
-            ]
-            yield config.prototype_weight * _mean(terms, joint)
-        if config.mixed_weight and self._teacher is not None:
-            wanted = self._mixture(self._teacher, batch, present, rng)
-            terms = [trusted_dice(said.logits[m][rows], wanted[rows]) for m, rows, _ in parts]
-            yield config.mixed_weight * _mean([*terms, trusted_dice(joint, wanted)], joint)
+            apart = config.consistency_weight * _cross_branch(logits, batch, present)
+            loss = loss + ramp(self._step, config.ramp) * apart
+        return loss
 
-    def _mixture(
-        self, teacher: Teacher, batch: Batch, present: Present, rng: np.random.Generator
-    ) -> Tensor:
-        """Return the beliefs of the hints, and what a mixture of the teacher's branches adds."""
-        config = self.voxels.config
-        taught: Branches = teacher(batch.image, present, every=True)
-        mixed = mixed_labels(
-            taught.logits.float(),
-            present,
-            rng,
-            sure=config.consistency_sure,
-            agreed=config.mixed_agreed,
-        )
-        left = (batch.inside - batch.belief.sum(1, keepdim=True)).clamp(min=0)
-        return batch.belief + left * mixed * batch.plausible
+
+def _cross_branch(logits: Tensor, batch: Batch, present: Present) -> Tensor:
+    """Return how far each branch and the joint one are apart, where the one that leads is sure."""
+    joint = logits[-1]
+    terms = []
+    for m, rows, part in _parts(batch, present):
+        one, other = joint[rows], logits[m][rows]
+        there = consistency(one, other, part.inside, sure=_SURE)
+        back = consistency(other, one, part.inside, sure=_SURE)
+        terms.append(there + _BACK * back)
+    return _mean(terms, joint)
 
 
 def _parts(batch: Batch, present: Present) -> Iterator[tuple[int, Tensor, Batch]]:
@@ -128,7 +81,7 @@ def _parts(batch: Batch, present: Present) -> Iterator[tuple[int, Tensor, Batch]
         if len(rows):
             claims = batch.belief[rows], batch.plausible[rows]
             image = batch.image[rows, m : m + 1]
-            yield m, rows, Batch(image, *claims, batch.inside[rows], batch.hull_share[rows])
+            yield m, rows, Batch(image, *claims, batch.inside[rows])
 
 
 def _mean(terms: list[Tensor], like: Tensor) -> Tensor:

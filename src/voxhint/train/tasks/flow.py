@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +15,9 @@ from voxhint.flow import interpolate
 from voxhint.prepare import Draw, Plan, cut
 from voxhint.train.tasks.tags import Bag, Places, TaggedImage, places_of
 
-Times = Literal["uniform", "middle", "noisy"]
-
 _UNKNOWN = 2  # a tag nobody gave, as the network hears of it
 _FORGET = 0.15  # share of the tags kept from the network, which so learns the flow without them
-_SHIFT = 3.0  # of high noise levels: their median is 3/4
+_SEEN = 0.3  # weight of naming the labels seen through the noise, beside the error
 _COLOUR = 0.05  # standard deviation of changes of contrast and brightness
 _LOOKS = 8  # noise levels at which images held out are looked at, one each
 
@@ -55,12 +53,12 @@ class FlowTask:
             images.append(patch)
             counts.append(inside)
             states.append([_told(state, share, rng) for state in bag.states])
-        s = drawn_times(self.config.flow_times, len(images), rng)
+        s = drawn_times(len(images), rng)
         noise = rng.standard_normal(np.shape(images), np.float32)
         batch = _Batch.of((images, noise, s, counts), states, device)
         answer = model(batch.z, batch.s, batch.states)
         unseen = batch.unseen(answer.presence)
-        return batch.error(answer.velocity).mean() + self.config.flow_seen * unseen
+        return batch.error(answer.velocity).mean() + _SEEN * unseen
 
     def _draw(
         self, example: TaggedImage, bag: Bag, rng: np.random.Generator
@@ -73,7 +71,7 @@ class FlowTask:
         share = float(cut(inside, draw, self.plan.patch, fill=0.0).sum() / inside.sum())
         image = cut(example.image, draw, self.plan.patch).astype(np.float32)
         there = cut(np.ones_like(inside), draw, self.plan.patch, fill=0.0)
-        if self.config.flow_mirror:
+        if self.config.classifier.flips:
             axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
             image, there = np.flip(image, axes), np.flip(there, axes)
             if self.plan.patch[0] == self.plan.patch[1] and rng.random() < 0.5:
@@ -98,19 +96,10 @@ class FlowTask:
         return float(np.mean(errors)) if errors else None
 
 
-def drawn_times(
-    times: Times, count: int, rng: np.random.Generator
-) -> Float32[np.ndarray, " batch"]:
-    """Return noise levels for the samples of a batch, spread evenly over their distribution."""
-    even = (rng.permutation(count) + rng.random(count)) / count
-    level = even
-    match times:
-        case "uniform":
-            pass
-        case "middle":
-            level = 1 / (1 + np.exp(-rng.normal(0, 1, count)))
-        case "noisy":
-            level = _SHIFT * even / (1 + (_SHIFT - 1) * even)
+def drawn_times(count: int, rng: np.random.Generator) -> Float32[np.ndarray, " batch"]:
+    """Return noise levels for the samples of a batch, most of them around one half."""
+    rng.permutation(count), rng.random(count)  # trainings that were begun go on with the same draws
+    level = 1 / (1 + np.exp(-rng.normal(0, 1, count)))
     return np.asarray(np.clip(level, 1e-3, 1 - 1e-3), np.float32)
 
 
