@@ -33,7 +33,7 @@ SHOWS = (
         cases=12,
         test_cases=4,
         recipe=Recipe(
-            label=LabelConfig(across_cases=False),  # takes longer than all the rest
+            label=LabelConfig(cross_case=False),  # takes longer than all the rest
             train=TrainConfig(
                 width=8, steps=350, patch_voxels=24_000, learning_rate=4e-3, dice_weight=1.0
             ),
