@@ -163,10 +163,11 @@ class Export:
     """Hand the result of a run to other tools."""
 
     folder: Annotated[Path, Place("RUN")]
-    """What `voxhint run` wrote."""
+    """What `voxhint run` wrote; for nnunet-hints also a study."""
 
-    to: Literal["nnunet", "dicom-seg", "rtstruct"]
-    """nnunet: a raw data set; dicom-seg, rtstruct: an object for each mask, on its series."""
+    to: Literal["nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct"]
+    """nnunet: masks as a raw data set; nnunet-hints: strokes and points as one, of a study or a
+    run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series."""
 
     out: Path
     """The folder to make."""

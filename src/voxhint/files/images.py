@@ -7,6 +7,7 @@ from jaxtyping import Float32, Shaped, UInt8
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
+from voxhint.core.labels import LabelSet
 from voxhint.core.volume import Volume
 from voxhint.files.dicom.series import open_series, read_series, series_notes
 from voxhint.files.formats.itk import itk_warnings, read_itk, read_itk_grid
@@ -211,9 +212,18 @@ def read_probability(path: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:
         return np.clip(values, 0, 1).astype(np.float32), grid
 
 
-def write_ids(path: Path, ids: UInt8[np.ndarray, "i j k"], grid: Grid) -> None:
-    """Write a mask as .nii.gz, whole or not at all; the same mask gives the same bytes."""
-    write_nifti(path, ids, grid)
+def write_ids(
+    path: Path, ids: UInt8[np.ndarray, "i j k"], grid: Grid, names: LabelSet | None = None
+) -> None:
+    """Write a mask as .nii.gz, whole or not at all; the same mask gives the same bytes.
+
+    Args:
+        path: Ends in .nii.gz.
+        ids: Of labels.
+        grid: Where they lie.
+        names: Of the ids, if they are to travel in the file.
+    """
+    write_nifti(path, ids, grid, names=names)
 
 
 def write_probability(path: Path, values: Float32[np.ndarray, "i j k"], grid: Grid) -> None:

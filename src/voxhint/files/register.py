@@ -9,7 +9,7 @@ from jaxtyping import Float64
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.volume import Volume
-from voxhint.files.formats.itk import LPS_TO_RAS
+from voxhint.files.formats.itk import image_of
 
 How = Literal["rigid", "deformable"]
 
@@ -79,13 +79,7 @@ def registered(fixed: Volume, moving: Volume, how: str) -> Volume:
 
 
 def _to_itk(volume: Volume) -> Any:  # noqa: ANN401
-    image = _itk.GetImageFromArray(np.ascontiguousarray(volume.voxels.transpose(2, 1, 0)))
-    affine = LPS_TO_RAS @ volume.grid.affine
-    spacing = volume.grid.spacing_mm
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    return image
+    return image_of(volume.voxels, volume.grid)
 
 
 def _coarse(image: Any) -> Any:  # noqa: ANN401

@@ -9,11 +9,15 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import Tell, silent
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.export_dicom import write_segs, write_structures
+from voxhint.verbs.export_hints import write_partial_masks
 from voxhint.verbs.export_nnunet import write_nnunet
+from voxhint.verbs.export_nrrd import write_segmentations
 from voxhint.verbs.exported import DicomOptions, Exported, Job
 
 _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
     "nnunet": write_nnunet,
+    "nnunet-hints": write_partial_masks,
+    "seg-nrrd": write_segmentations,
     "dicom-seg": write_segs,
     "rtstruct": write_structures,
 }
@@ -40,9 +44,11 @@ def export(
     """Write what a run made in the layout of another tool.
 
     Args:
-        run: What `voxhint run` wrote.
+        run: What `voxhint run` wrote; for `nnunet-hints` a study will do.
         to: `nnunet`: an nnU-Net v2 raw data set whose labels are the run's masks of the hinted
-            images. `dicom-seg`, `rtstruct`: an object for each mask, on its DICOM series.
+            images. `nnunet-hints`: one whose labels are strokes, slices and points, the rest
+            ignored. `seg-nrrd`: each mask for 3D Slicer. `dicom-seg`, `rtstruct`: an object for
+            each mask, on its DICOM series.
         out: The folder to make.
         dicom: Where the series lie, and how masks are stored in them.
         overwrite: Whether an earlier export may be replaced.

@@ -312,7 +312,7 @@ def _write_case(
     if maker.config.uncertainty:
         write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
     classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)
-    write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid)
+    write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid, labels)
     return notes
 
 

@@ -210,3 +210,13 @@ def read_itk_layers(path: Path) -> tuple[Shaped[np.ndarray, "layer i j k"], Grid
     grid = _grid(path, reader)
     values = read_voxels(_voxels(path, reader))
     return np.ascontiguousarray(values.reshape(*grid.shape[::-1], -1).transpose(3, 2, 1, 0)), grid
+
+
+def image_of(voxels: Shaped[np.ndarray, "i j k"], grid: Grid) -> Any:  # noqa: ANN401
+    """Return an array as an image of SimpleITK, in its place."""
+    image = _itk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    affine = LPS_TO_RAS @ grid.affine
+    image.SetSpacing(grid.spacing_mm.tolist())
+    image.SetDirection((affine[:3, :3] / grid.spacing_mm).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    return image

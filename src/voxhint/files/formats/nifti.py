@@ -14,7 +14,9 @@ from nibabel.spatialimages import HeaderDataError
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
+from voxhint.core.labels import LabelSet
 from voxhint.files.atomic import replacing
+from voxhint.files.formats.label_table import CODE, label_table
 from voxhint.files.formats.packed import Packing, first_bytes, packing_of, plain_beyond, unpack
 from voxhint.files.header_limits import require_sane, spatial_shape
 from voxhint.files.places import differences, rounded
@@ -22,6 +24,7 @@ from voxhint.files.places import differences, rounded
 _MILLIMETRES = ("mm", "unknown")
 _new_image: Any = nib.Nifti1Image
 _new_header: Any = nib.Nifti1Header
+_new_extension: Any = nib.nifti1.Nifti1Extension
 _NIFTI2 = tuple((540).to_bytes(4, order) for order in ("little", "big"))  # the header's first field
 _SHORTEST_HEADER = 348  # bytes of NIfTI-1
 _LONGEST_HEADER = 1 << 20
@@ -320,7 +323,12 @@ def _placed(values: Shaped[np.ndarray, "i j k"], grid: Grid) -> Any:  # noqa: AN
 
 
 def write_nifti(
-    path: Path, values: Shaped[np.ndarray, "i j k"], grid: Grid, *, slope: float = 1.0
+    path: Path,
+    values: Shaped[np.ndarray, "i j k"],
+    grid: Grid,
+    *,
+    slope: float = 1.0,
+    names: LabelSet | None = None,
 ) -> None:
     """Write a .nii.gz whole or not at all; the same values give the same bytes.
 
@@ -330,9 +338,12 @@ def write_nifti(
         grid: Where it lies; written to the sform and the qform as its image's header has them, or
             to both.
         slope: Best a power of two, which float32 holds exactly.
+        names: Of the ids of a mask, kept in a header extension.
     """
     image = _placed(values, grid)
     image.header.set_slope_inter(slope, 0.0)
+    if names is not None:
+        image.header.extensions.append(_new_extension(CODE, label_table(names)))
     with (
         replacing(path) as partial,
         partial.open("wb") as file,
