@@ -207,7 +207,7 @@ class Predict:
     """Write a mask for every image of a folder, on the image's own grid."""
 
     model: Existing
-    """What `voxhint train` or `voxhint run` wrote."""
+    """What `voxhint train` or `voxhint run` wrote, or a file of `export --to folder`."""
 
     images: Existing
     """A folder of CASE_CCCC images, like `imagesTs`; or one image, DICOM series, or zip of one."""

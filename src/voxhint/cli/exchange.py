@@ -165,9 +165,10 @@ class Export:
     folder: Annotated[Path, Place("RUN")]
     """What `voxhint run` wrote; for nnunet-hints also a study."""
 
-    to: Literal["nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct"]
+    to: Literal["nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct", "folder"]
     """nnunet: masks as a raw data set; nnunet-hints: strokes and points as one, of a study or a
-    run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series."""
+    run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series;
+    folder: the model as one file that predict takes."""
 
     out: Path
     """The folder to make."""

@@ -12,7 +12,7 @@ class Models:
     """List the weights voxhint knows, their licences, and whether they are here."""
 
     folder: Path | None = None
-    """Where public weights are looked for; ~/.voxhint/weights if not given."""
+    """Where public weights and models as files are looked for; ~/.voxhint/weights if not given."""
 
     fetch: str | None = None
     """Name of weights to fetch from the Hugging Face hub into that folder."""

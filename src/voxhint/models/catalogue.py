@@ -10,6 +10,7 @@ from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import file_hash
+from voxhint.models.single_file import card_lines, cards
 
 HOME = Path.home() / ".voxhint" / "weights"
 """Where weights are looked for, and put, unless a folder is named."""
@@ -220,6 +221,9 @@ def listing(folder: Path) -> Iterator[str]:
     for card in shipped():
         yield f"{card['name']}: weights that come with voxhint"
         yield from (f"  {key}: {card[key]}" for key in _TELLS[1:])
+    for path, told in cards(folder):
+        yield f"{path.stem}: a model in {path}"
+        yield from (f"  {line}" for line in card_lines(told, path))
     for one in KNOWN.values():
         found = "found" if one.here(folder) else "not here; they belong"
         yield f"{one.name}: weights {found} in {folder / one.name}"

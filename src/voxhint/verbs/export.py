@@ -10,6 +10,7 @@ from voxhint.core.progress import Tell, silent
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.export_dicom import write_segs, write_structures
 from voxhint.verbs.export_hints import write_partial_masks
+from voxhint.verbs.export_model import write_model
 from voxhint.verbs.export_nnunet import write_nnunet
 from voxhint.verbs.export_nrrd import write_segmentations
 from voxhint.verbs.exported import DicomOptions, Exported, Job
@@ -20,6 +21,7 @@ _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
     "seg-nrrd": write_segmentations,
     "dicom-seg": write_segs,
     "rtstruct": write_structures,
+    "folder": write_model,
 }
 
 
@@ -48,7 +50,7 @@ def export(
         to: `nnunet`: an nnU-Net v2 raw data set whose labels are the run's masks of the hinted
             images. `nnunet-hints`: one whose labels are strokes, slices and points, the rest
             ignored. `seg-nrrd`: each mask for 3D Slicer. `dicom-seg`, `rtstruct`: an object for
-            each mask, on its DICOM series.
+            each mask, on its DICOM series. `folder`: the model as one file, with its card.
         out: The folder to make.
         dicom: Where the series lie, and how masks are stored in them.
         overwrite: Whether an earlier export may be replaced.
@@ -66,7 +68,7 @@ def export(
         msg = f"export to '{to}' is unknown; use --to with one of {', '.join(_TARGETS)}"
         raise BadRecipeError(msg)
     with atomic_folder(out, verb="export", overwrite=overwrite) as folder:
-        done = _TARGETS[to](Job(run, folder, dicom or DicomOptions(), tell))
+        done = _TARGETS[to](Job(run, folder, out.absolute().name, dicom or DicomOptions(), tell))
         made = {"verb": "export", "run": run.absolute().name, "to": to, "warnings": [*done.lines]}
         (folder / MADE).write_text(json.dumps(made) + "\n", "utf-8")
     return ExportSummary(out, done.lines)

@@ -51,6 +51,9 @@ class Job:
     folder: Path
     """To fill."""
 
+    name: str
+    """Of the folder when it is full."""
+
     dicom: DicomOptions
     tell: Tell
 

@@ -24,8 +24,9 @@ from voxhint.files.images import image_warnings, read_volume, write_ids, write_p
 from voxhint.files.study.layout import some
 from voxhint.files.study.loose import as_cases
 from voxhint.models.device import open_fabric
-from voxhint.models.folder import Model, open_model, segmenter_of
+from voxhint.models.folder import Model, open_model, plan_of, segmenter_of
 from voxhint.models.image_description import cases_for, description_of
+from voxhint.models.single_file import unpacked
 from voxhint.predict import entropy, predict_tiles, respect, restore
 from voxhint.prepare import Plan, normalised, prepare_image
 from voxhint.propagate import constraints_of, facts_of
@@ -66,7 +67,7 @@ def predict(
     """Write a mask for every image.
 
     Args:
-        model: What `train` wrote, or a run that holds it.
+        model: What `train` wrote, a run that holds it, or a file of one.
         images: A folder of CASE_CCCC files like `imagesTs`; or one image, one DICOM series, or a
             zip of one.
         out: Where CASE.nii.gz goes.
@@ -77,8 +78,11 @@ def predict(
     Returns:
         The output folder.
     """
-    opened = open_model(model, open_fabric(machine))
-    with as_cases(images, channels=opened.plan.needed) as folder:
+    with (
+        unpacked(model) as place,
+        as_cases(images, channels=plan_of(place).needed) as folder,
+    ):
+        opened = open_model(place, open_fabric(machine))
         cases, told = cases_for(folder, opened.plan)
         warnings = (*opened.warnings, *told, *warnings_of(cases))
         for warning in warnings:
@@ -95,8 +99,11 @@ def forecast_prediction(
     model: Path, images: Path, config: PredictConfig, machine: Machine
 ) -> Iterator[str]:
     """Yield what a prediction would do and need, measured on the first case; nothing is written."""
-    opened = open_model(model, open_fabric(machine))
-    with as_cases(images, channels=opened.plan.needed) as folder:
+    with (
+        unpacked(model) as place,
+        as_cases(images, channels=plan_of(place).needed) as folder,
+    ):
+        opened = open_model(place, open_fabric(machine))
         cases, _ = cases_for(folder, opened.plan)
         began = time.monotonic()
         first = next(iter(cases.values()))

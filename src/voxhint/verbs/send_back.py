@@ -15,6 +15,7 @@ from voxhint.files.images import read_ids
 from voxhint.files.study.loose import as_cases
 from voxhint.models.folder import plan_of
 from voxhint.models.image_description import cases_for
+from voxhint.models.single_file import unpacked
 from voxhint.prepare import Plan
 from voxhint.runs import record
 
@@ -26,14 +27,15 @@ def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
     """Refuse images whose masks could not go back into DICOM, before they are predicted.
 
     Args:
-        model: What `train` wrote, or a run that holds it.
+        model: What `train` wrote, a run that holds it, or a file of one.
         images: What is to be predicted.
         to: What is wanted.
 
     Raises:
         BadFileError: An image is no DICOM series, or a label has no code.
     """
-    plan = plan_of(model)
+    with unpacked(model) as place:
+        plan = plan_of(place)
     if to == "dicom-seg":
         require_codes(_segments(images, plan))
     with _series(images, plan) as series:
@@ -54,7 +56,8 @@ def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> No
         out: Where CASE.nii.gz lies and CASE.dcm goes.
         to: What to write.
     """
-    plan = plan_of(model)
+    with unpacked(model) as place:
+        plan = plan_of(place)
     segments = _segments(images, plan)
     with _series(images, plan) as series:
         for case, folder in series.items():

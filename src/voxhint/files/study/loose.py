@@ -3,7 +3,6 @@
 import re
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from voxhint.files.description import bad_name
 from voxhint.files.dicom.files import files_below, is_dicom
 from voxhint.files.formats.itk import data_names
 from voxhint.files.images import image_stem, image_suffix
+from voxhint.files.zipped import unpack
 
 SERIES = "case_001"
 """What a DICOM series is called: its folder may be called like its patient."""
@@ -42,7 +42,7 @@ def as_cases(images: Path, *, channels: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="voxhint-") as name:
         place = Path(name)
         if images.is_file() and images.suffix.lower() == ".zip":
-            _unpack(images, place / "zip")
+            unpack(images, place / "zip")
             given = _inner(place / "zip")
         else:
             given = images
@@ -97,29 +97,6 @@ def _link(path: Path, folder: Path, case: str) -> None:
         except OSError:  # where a user may make no links
             copy = shutil.copytree if source.is_dir() else shutil.copyfile
             copy(source, folder / name)
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    """Unpack a zip.
-
-    Raises:
-        BadFileError: It is damaged, locked, or larger than the disk.
-    """
-    try:
-        with zipfile.ZipFile(path) as packed:
-            size = sum(item.file_size for item in packed.infolist())
-            free = shutil.disk_usage(folder.parent).free
-            if size > free:
-                msg = (
-                    f"{path.name}: unpacks to {size / 2**30:.1f} GiB where {free / 2**30:.1f} are "
-                    "free; make room, or unpack it elsewhere"
-                )
-                raise BadFileError(msg)
-            packed.extractall(folder)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, EOFError, OSError) as error:
-        why = "is locked" if isinstance(error, RuntimeError) else "is damaged"
-        msg = f"{path.name}: {why} and cannot be unpacked; pack it again without a password"
-        raise BadFileError(msg) from None
 
 
 def _inner(folder: Path) -> Path:

@@ -1,0 +1,114 @@
+"""Export of a model as one file that `predict` takes, with a card of what it learnt from."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from voxhint.core.errors import BadFileError
+from voxhint.files.atomic import MADE, write_text
+from voxhint.files.description import NAME, read_object
+from voxhint.files.hashing import files_below
+from voxhint.files.zipped import pack
+from voxhint.models.folder import CALIBRATION, PLAN, WEIGHTS, plan_of
+from voxhint.models.single_file import CARD, SUFFIX, card_text
+from voxhint.prepare import Plan
+from voxhint.runs import read_made
+from voxhint.runs.places import find_study
+from voxhint.runs.provenance import require_made_here
+from voxhint.verbs.exported import Exported, Job
+
+_PAGE = "CARD.md"
+_PARTS = (PLAN, WEIGHTS, CALIBRATION, MADE)
+_UNKNOWN = "not told; write it into dataset.json of the study as `licence`"
+_SCORED = ("mean", "low", "high", "subjects")
+
+
+def write_model(job: Job) -> Exported:
+    """Write the model of a run as one file, and its card beside it.
+
+    Args:
+        job: What is to be handed on.
+
+    Returns:
+        What the card cannot say.
+
+    Raises:
+        BadFileError: The run holds no model.
+    """
+    folder = job.run / "model"
+    if not (folder / PLAN).is_file():
+        msg = f"{job.run}: holds no model; name what voxhint run wrote"
+        raise BadFileError(msg)
+    require_made_here(job.run, "model")
+    card = card_of(job.run, job.name)
+    files = {name: (folder / name).read_bytes() for name in _PARTS if (folder / name).is_file()}
+    for path in files_below(folder / "predictor") if (folder / "predictor").is_dir() else ():
+        files[path.relative_to(folder).as_posix()] = path.read_bytes()
+    page = card_text(card)
+    files |= {CARD: json.dumps(card, indent=1, ensure_ascii=False).encode(), _PAGE: page.encode()}
+    pack(job.folder / f"{job.name}{SUFFIX}", files)
+    write_text(job.folder / _PAGE, page)
+    told = [f"licence of the data is {_UNKNOWN}"] if card["data"]["licence"] == _UNKNOWN else []
+    return Exported(tuple(told))
+
+
+def card_of(run: Path, name: str) -> dict[str, Any]:
+    """Return what a person should know before using a model.
+
+    Args:
+        run: What `voxhint run` wrote.
+        name: What the model is to be called.
+
+    Returns:
+        Plain values: labels, data and its licence, hints, scores with intervals, limits.
+    """
+    made, plan = read_made(run), plan_of(run)
+    study = find_study(run, made)
+    described = study / NAME if study is not None else run / NAME
+    about = read_object(described) if described.is_file() else {}
+    licence = about.get("licence") or about.get("license") or _UNKNOWN
+    trained = read_made(run / "model")
+    return {
+        "name": name,
+        "made_with": f"voxhint {made.get('versions', {}).get('voxhint', '')}".strip(),
+        "labels": [*plan.labels.foreground],
+        "channels": [*plan.channels],
+        "data": {"training": made.get("cases", {}).get("training"), "licence": str(licence)},
+        "hints": made.get("hints", {}),
+        "weights": _began_with(run),
+        "scores": _scores(run),
+        "limits": [*_limits(plan, trained)],
+        "sha256": trained.get("weights", ""),
+    }
+
+
+def _began_with(run: Path) -> dict[str, str]:
+    """Return public weights that had a part in the labels, and their licences."""
+    path = run / "labels" / MADE
+    told = read_object(path).get("weights") if path.is_file() else None
+    each = told.values() if isinstance(told, dict) else ()
+    return {str(one["name"]): str(one["licence"]) for one in each if isinstance(one, dict)}
+
+
+def _scores(run: Path) -> dict[str, dict[str, float]]:
+    """Return the mean Dice of each label and its interval, if truth was measured against."""
+    path = run / "scores.json"
+    labels = read_object(path).get("labels", {}) if path.is_file() else {}
+    return {
+        label: {key: measures["dice"][key] for key in _SCORED}
+        for label, measures in labels.items()
+        if measures.get("dice", {}).get("mean") is not None
+    }
+
+
+def _limits(plan: Plan, trained: Mapping[str, Any]) -> list[str]:
+    spacing = " x ".join(f"{step:.3g}" for step in plan.spacing_mm)
+    patch = " x ".join(map(str, plan.patch))
+    return [
+        "For research; it is no medical device, and was tested for no patient.",
+        f"Sees voxels of {spacing} mm in patches of {patch}; finer detail is lost to it.",
+        f"Learnt in {trained.get('steps')} steps; images of other scanners, protocols or patients "
+        "than it learnt from may get other masks: measure on your own first.",
+        "Labels that hints named in some images alone may be missed in others.",
+    ]
