@@ -24,6 +24,7 @@ from voxhint.core.progress import Tell
 from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
 from voxhint.files.images import read_volume
+from voxhint.files.names import plain
 from voxhint.files.tables import read_table, table_text
 from voxhint.measure.detection import Ranking
 from voxhint.models.folder import read_plan
@@ -249,10 +250,11 @@ def ask_presence(
                 rows.append({"case": case, "label": name, **answer})
         write_text(table, table_text(rows, _TOLD))
     chances: dict[str, dict[str, float]] = {case: {} for case in cases}
+    own = {plain(case): case for case in cases}  # as tables are read
     for row in read_table(table, table.name, needed=_TOLD, known=()).rows:
         known = float(row.text("probability") or 1)
         allowed = row.text("in_mask") == ALLOWED
-        chances[row.text("case")][row.text("label")] = known if allowed else 0.0
+        chances[own[row.text("case")]][row.text("label")] = known if allowed else 0.0
     return chances
 
 

@@ -73,11 +73,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, *, exact: bool = False) -> dict[str, Any]:
     """Read a JSON file that holds one object.
 
     Args:
         path: The file.
+        exact: Whether to leave names as they are stored, as where they are those of files; else
+            they come in the one form in which names are compared.
 
     Returns:
         Its keys and values.
@@ -87,7 +89,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     with reading(path):
         try:
-            value = json.loads(plain(path.read_text("utf-8-sig")), object_pairs_hook=_unique)
+            text = path.read_text("utf-8-sig")
+            value = json.loads(text if exact else plain(text), object_pairs_hook=_unique)
         except ValueError as error:
             msg = f"{path.name}: is not JSON ({error}); mend it"
             raise BadFileError(msg) from error

@@ -80,7 +80,7 @@ def _finish(partial: Path) -> None:
             if name not in (MADE, STARTED, JOURNAL)
         }
     (partial / JOURNAL).unlink()
-    write_json(partial / MADE, {**read_object(partial / MADE), OUTPUTS: outputs})
+    write_json(partial / MADE, {**read_object(partial / MADE, exact=True), OUTPUTS: outputs})
     (partial / STARTED).unlink()
 
 

@@ -63,7 +63,7 @@ def read_made(out: Path) -> dict[str, Any]:
         OutputError: There is none, or it is damaged.
     """
     try:
-        return read_object(out / MADE)
+        return read_object(out / MADE, exact=True)
     except BadFileError:
         msg = f"{out}: holds no complete result of voxhint; make it first"
         raise OutputError(msg) from None
@@ -84,7 +84,7 @@ def read_manifest(out: Path) -> dict[str, Any] | None:
     for name in (MADE, STARTED):
         if (out / name).is_file():
             try:
-                return read_object(out / name)
+                return read_object(out / name, exact=True)
             except BadFileError:
                 msg = f"{out / name}: damaged; remove the folder and start again"
                 raise OutputError(msg) from None

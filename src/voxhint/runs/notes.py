@@ -19,7 +19,7 @@ _PROBLEMS = "problems"
 def kept(out: Path) -> dict[str, list[Any]]:
     """Return what is kept in a folder in progress, by what it is about."""
     try:
-        return read_object(out / NOTES) if (out / NOTES).is_file() else {}
+        return read_object(out / NOTES, exact=True) if (out / NOTES).is_file() else {}
     except BadFileError:  # what it told is found again or lost; no result hangs on it
         return {}
 
