@@ -1,9 +1,6 @@
-"""From a study folder to masks, in five lines."""
+"""From a study folder to masks and a report."""
 
-from pathlib import Path
+import voxhint as vh
 
-from voxhint.config import Machine, Recipe
-from voxhint.verbs.run import run
-
-page = run(Path("study"), Path("run"), recipe=Recipe(), machine=Machine(seed=0))
+page = vh.run("study", "run", machine=vh.Machine(seed=0))
 print(page)

@@ -18,6 +18,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from tests.counts import counts
 from tests.phantoms import make_study
 
 from voxhint.cli.commands import COMMANDS
@@ -70,6 +71,16 @@ def test_every_command_stands_in_the_docs_and_has_a_story(verb: str) -> None:
     assert re.search(rf"^\| `voxhint {verb}\b", page, re.MULTILINE)
     stories = "\n".join(path.read_text("utf-8") for path in ROOT.glob("tests/stories/test_*.py"))
     assert f'"{verb}"' in stories
+
+
+LIMITS = {"knobs": 70, "options of run --help": 25, "lines of run --help": 120}
+"""What may be counted at most, by `scripts/counts`."""
+
+
+def test_a_newcomer_has_no_more_to_take_in_than_was_agreed() -> None:
+    counted = counts()
+    assert {name: counted[name] for name in LIMITS if counted[name] > LIMITS[name]} == {}
+    assert counted["names documented, %"] == 100
 
 
 def test_the_version_is_told_once() -> None:

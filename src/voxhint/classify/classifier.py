@@ -18,7 +18,7 @@ from voxhint.classify.saliency import METHODS, attribute
 from voxhint.classify.saliency import Settings as MapSettings
 from voxhint.config import LabelConfig
 from voxhint.config.ranges import finding
-from voxhint.core import Case
+from voxhint.core import Case, Volume
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.core.progress import Tell
 from voxhint.files.atomic import write_text
@@ -255,6 +255,16 @@ def ask_presence(
         known = float(row.text("probability") or 1)
         allowed = row.text("in_mask") == ALLOWED
         chances[own[row.text("case")]][row.text("label")] = known if allowed else 0.0
+    return chances
+
+
+def chances_of(presence: Presence, volumes: Mapping[str, Volume]) -> dict[str, float]:
+    """Return the chance of each label in one image, as `ask_presence` does for many."""
+    scores = presence.scores(prepare_image(volumes, presence.plan)[0])
+    chances = {}
+    for name, score in scores.items():
+        probability, _, decision = _answer(presence.facts[name], score)
+        chances[name] = float(probability or 1) if decision == ALLOWED else 0.0
     return chances
 
 

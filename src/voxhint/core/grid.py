@@ -69,6 +69,14 @@ class Grid:
             msg = "affine is not finite or cannot be inverted; repair the header's orientation"
             raise GridMismatchError(msg)
 
+    def told(self) -> str:
+        """Return size and spacing in words."""
+        size = " x ".join(map(str, self.shape))
+        return f"{size} voxels of {' x '.join(f'{step:g}' for step in self.spacing_mm.round(3))} mm"
+
+    def __repr__(self) -> str:  # type: ignore[explicit-override]
+        return f"Grid({self.told()})"
+
     @property
     def spacing_mm(self) -> Float64[np.ndarray, "3"]:
         """Return the distance of neighbouring voxel centres along i, j and k."""

@@ -36,6 +36,9 @@ class Volume:
     def __post_init__(self) -> None:
         _require_shape(self.voxels.shape, self.grid)
 
+    def __repr__(self) -> str:  # type: ignore[explicit-override]
+        return f"Volume({self.grid.told()}, {self.unit})"
+
     def cropped(self, part: tuple[slice, slice, slice]) -> "Volume":
         """Return a box of voxels, where it lies."""
         voxels = np.ascontiguousarray(self.voxels[part])
@@ -56,6 +59,9 @@ class Mask:
 
     def __post_init__(self) -> None:
         _require_shape(self.ids.shape, self.grid)
+
+    def __repr__(self) -> str:  # type: ignore[explicit-override]
+        return f"Mask({self.grid.told()}, {', '.join(self.names.foreground)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +90,9 @@ class SoftLabel:
     def __post_init__(self) -> None:
         _require_shape(self.probs.shape[1:], self.grid)
         _require_shape(self.trust.shape[1:], self.grid)
+
+    def __repr__(self) -> str:  # type: ignore[explicit-override]
+        return f"SoftLabel({len(self.probs)} classes, {self.grid.told()})"
 
     @staticmethod
     def of_bounds(

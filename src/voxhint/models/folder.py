@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,14 @@ from voxhint.nets import ProbabilisticTransformer, build_trunk, load_weights
 from voxhint.predict import Segmenter
 from voxhint.prepare import Plan
 from voxhint.runs import MADE
+from voxhint.runs.manifest import read_manifest
 from voxhint.runs.provenance import odd_files
 from voxhint.train.temperature import Temperature
 
 CALIBRATION = "calibration.json"
+OWN_NETWORK = "network"
+"""Input of a training whose network was made by a function of somebody else."""
+
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 
 _TEMPERATURE = TypeAdapter(Temperature)
@@ -107,12 +111,15 @@ def network_of(plan: Plan) -> nn.Module:
     )
 
 
-def open_model(folder: Path, fabric: Fabric) -> Model:
+def open_model(
+    folder: Path, fabric: Fabric, *, network: Callable[[Plan], nn.Module] | None = None
+) -> Model:
     """Open a model folder for prediction.
 
     Args:
         folder: What `train` wrote, or a run that holds it in `model/`.
         fabric: Device and precision.
+        network: Makes the network, where it was none of voxhint's.
 
     Returns:
         The model, in evaluation mode.
@@ -125,7 +132,7 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
     _require_as_trained(folder)
     plan = read_plan(folder / PLAN)
     try:
-        net = network_of(plan)
+        net = _network(folder, plan, network)
     except (ValueError, TypeError, RuntimeError, BadRecipeError) as error:
         reason = str(error).partition("\n")[0]
         msg = f"{folder / 'plan.json'}: tells of no network ({reason}); train the model again"
@@ -135,6 +142,19 @@ def open_model(folder: Path, fabric: Fabric) -> Model:
     known = (folder / MADE).is_file()
     told = f"the model has no {MADE}: nothing says whether its plan and weights belong together"
     return Model(plan, net, path, fabric, () if known else (told,))
+
+
+def _network(folder: Path, plan: Plan, network: Callable[[Plan], nn.Module] | None) -> nn.Module:
+    """Return the network of a model folder with fresh weights.
+
+    Raises:
+        BadFileError: It was made by somebody else's function, and none is given.
+    """
+    own = ((read_manifest(folder) or {}).get("inputs") or {}).get(OWN_NETWORK)
+    if own is not None and network is None:
+        msg = f"{folder}: its network was made by {own}; open it with Model.load(..., network=...)"
+        raise BadFileError(msg)
+    return network_of(plan) if network is None else network(plan)
 
 
 def _require_as_trained(folder: Path) -> None:

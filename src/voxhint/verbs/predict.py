@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from voxhint.classify.boundary import firm
-from voxhint.classify.classifier import PREDICTOR, Presence, ask_presence, open_presence
+from voxhint.classify.classifier import PREDICTOR, Presence, ask_presence, chances_of, open_presence
 from voxhint.classify.false_positives import gate_regions
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.core import Grid, SoftLabel, Volume
@@ -287,6 +287,11 @@ def _background(classes: int, grid: Grid) -> Float32[np.ndarray, "class i j k"]:
     probs = np.zeros((classes, *grid.shape), np.float32)
     probs[0] = 1
     return probs
+
+
+def image_chances(maker: MaskMaker, volumes: Mapping[str, Volume]) -> Mapping[str, float]:
+    """Return the chance of each label that tags taught, 0 where the classifier rules it out."""
+    return {} if maker.presence is None else chances_of(maker.presence, volumes)
 
 
 def _paths(out: Path, case: str, maker: MaskMaker) -> list[Path]:

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
 from voxhint.files.soft_labels import read_soft_label
 from voxhint.models.device import open_fabric
-from voxhint.models.folder import CALIBRATION, network_of, read_plan, write_history
+from voxhint.models.folder import CALIBRATION, OWN_NETWORK, network_of, read_plan, write_history
 from voxhint.models.planning import measure_images, require_views_of, trunk_wishes
 from voxhint.models.shipped import ORIGIN
 from voxhint.models.split import parted
@@ -62,13 +62,14 @@ _LENGTH = {f"config.{part}{knob}" for part in ("", "train.") for knob in ("steps
 _HINTED = "config.hinted_masks"
 
 
-def train_model(
+def train_model(  # noqa: PLR0913  # each is a choice of its own
     study: Path,
     out: Path,
     *,
     labels: Path | None,
     config: TrainConfig,
     machine: Machine,
+    network: Callable[[Plan], nn.Module] | None = None,
     tell: Tell = silent,
 ) -> Path:
     """Train the trunk on soft labels (or on dense masks), going on where an earlier call stopped.
@@ -79,6 +80,7 @@ def train_model(
         labels: What `label` wrote; not needed for dense supervision.
         config: Knobs of training.
         machine: Device, threads, memory, seed.
+        network: Makes the network of the plan, if it is none of voxhint's.
         tell: Hears of progress.
 
     Returns:
@@ -89,16 +91,19 @@ def train_model(
     opened.learning_cases(dense=dense)
     require_views_of(opened, config)
     with locked(out, source=study):
-        return train_on(opened, out, labels=labels, config=config, machine=machine, tell=tell)
+        return train_on(
+            opened, out, labels=labels, config=config, machine=machine, network=network, tell=tell
+        )
 
 
-def train_on(
+def train_on(  # noqa: PLR0913  # each is a choice of its own
     study: Study,
     out: Path,
     *,
     labels: Path | None,
     config: TrainConfig,
     machine: Machine,
+    network: Callable[[Plan], nn.Module] | None = None,
     tell: Tell = silent,
 ) -> Path:
     """Train on the cases of an opened study, going on where an earlier call stopped.
@@ -109,6 +114,7 @@ def train_on(
         labels: What `label` wrote; not needed for dense supervision.
         config: Knobs of training.
         machine: Device, threads, memory, seed.
+        network: Makes the network of the plan, if it is none of voxhint's.
         tell: Hears of progress.
 
     Returns:
@@ -120,7 +126,7 @@ def train_on(
         verb="train",
         config=dataclasses.asdict(config),
         seed=machine.seed,
-        inputs=_inputs(study, None if dense else labels),
+        inputs={**_inputs(study, None if dense else labels), **_made_by(network)},
     )
     found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
@@ -134,7 +140,7 @@ def train_on(
     _require_places(examples)
     fit, held_out = parted(files, examples, config.held_out, machine.seed)
     torch.manual_seed(machine.seed)
-    net = network_of(plan)
+    net = network_of(plan) if network is None else network(plan)
     voxels = VoxelTask.of(fit, held_out, plan, _settled(config, labels))
     task = task_of(voxels)
     settings = Settings(
@@ -167,6 +173,14 @@ def train_on(
     }
     complete(out, manifest, facts)
     return out
+
+
+def _made_by(network: Callable[[Plan], nn.Module] | None) -> dict[str, str]:
+    """Return what made the network, as an input, where it was none of voxhint's."""
+    if network is None:
+        return {}
+    name = getattr(network, "__qualname__", type(network).__qualname__)
+    return {OWN_NETWORK: f"{network.__module__}.{name}"}
 
 
 def _inputs(study: Study, labels: Path | None) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""What `import voxhint` offers: hints and arrays in, soft labels, models, masks and figures out."""
