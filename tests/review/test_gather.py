@@ -15,6 +15,7 @@ from voxhint.files.validate.study import open_study
 from voxhint.measure.detection import Ranking
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import tabulate
+from voxhint.review.doubt import affordable
 from voxhint.review.facts import TagRanking
 from voxhint.review.gather import gather
 from voxhint.review.notes import tell_hints
@@ -137,6 +138,15 @@ def test_the_least_sure_mask_and_the_strongest_finding_are_shown_and_say_so(run:
     assert strong.reason == "among the strongest findings: 88% likely"
     assert unsure.notes[-1] == "100% of the region around the mask is in doubt."
     assert unsure.views[0].panels[-1].title == "doubt"
+
+
+def test_cases_are_looked_at_as_far_as_their_files_are_small(tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes(b"")
+    assert affordable(tmp_path, ["a"]) == 40
+    with (tmp_path / "a__liver.nii.gz").open("wb") as file:
+        file.truncate(50_000_000)
+    assert affordable(tmp_path, ["a"]) == 4
+    assert affordable(tmp_path, []) == 40
 
 
 def test_hints_are_told_by_kind_and_label() -> None:

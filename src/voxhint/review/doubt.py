@@ -1,5 +1,6 @@
 """How sure soft labels and masks are, as a run wrote it down."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from voxhint.files.images import read_ids, read_probability
 
 _ENDING = ".nii.gz"
 _LIKELY = 0.5
+_MOST_CASES = 40
+_MOST_BYTES = 200_000_000  # some ten seconds to read and unpack
 
 
 def read_doubt(masks: Path, case: str) -> tuple[Float32[np.ndarray, "i j k"], Grid] | None:
@@ -36,13 +39,21 @@ def doubtful(unsure: Float32[np.ndarray, "i j k"], inside: np.ndarray) -> float:
 
 
 def soft_trust(labels: Path, case: str, names: LabelSet) -> float | None:
-    """Return the mean trust where a soft label is likely, or None if there is none."""
-    path = labels / f"{case}__{file_name(names.foreground[0])}{_ENDING}"
-    if not path.exists():
-        return None
-    _, grid = read_probability(path)
-    soft = read_soft(labels, case, grid, names)
-    return None if soft is None else mean_trust(soft)
+    """Return the mean trust where a soft label is likely, None if no label is likely anywhere."""
+    total, count = 0.0, 0
+    for label in names.foreground:
+        probability, trust = _files(labels, case, label)
+        if probability.exists():
+            likely = read_probability(probability)[0] > _LIKELY
+            total += float(read_probability(trust)[0][likely].sum(dtype=np.float64))
+            count += int(likely.sum())
+    return total / count if count else None
+
+
+def affordable(folder: Path, cases: Sequence[str]) -> int:
+    """Return of how many cases all files of a folder can be read in short time, by their size."""
+    sizes = [path.stat().st_size for case in cases[:1] for path in folder.glob(f"{case}[._]*")]
+    return max(1, min(_MOST_CASES, _MOST_BYTES // max(sum(sizes), 1)))
 
 
 def mean_trust(soft: SoftLabel) -> float | None:
@@ -67,13 +78,18 @@ def read_soft(folder: Path, case: str, grid: Grid, names: LabelSet) -> SoftLabel
     trust = np.zeros_like(probs)
     found = False
     for number, label in enumerate(names.foreground, start=1):
-        path = folder / f"{case}__{file_name(label)}{_ENDING}"
-        if path.exists():
+        probability, beside = _files(folder, case, label)
+        if probability.exists():
             found = True
-            probs[number], place = read_probability(path)
+            probs[number], place = read_probability(probability)
             grid.require_same(place)
-            beside = f"{case}__{file_name(label)}__trust{_ENDING}"
-            trust[number], _ = read_probability(folder / beside)
+            trust[number], _ = read_probability(beside)
     probs[0] = np.clip(1 - probs.sum(axis=0), 0, 1)
     trust[0] = trust[1:].min(axis=0)
     return SoftLabel(probs, trust, grid) if found else None
+
+
+def _files(folder: Path, case: str, label: str) -> tuple[Path, Path]:
+    """Return where the probability and the trust of a label lie."""
+    stem = f"{case}__{file_name(label)}"
+    return folder / f"{stem}{_ENDING}", folder / f"{stem}__trust{_ENDING}"

@@ -16,7 +16,7 @@ from voxhint.files.masks import read_mask
 from voxhint.files.validate.study import survey
 from voxhint.measure.table import ScoreTable
 from voxhint.review.choose import Choice, choose_evenly, choose_highest, choose_scored, merge
-from voxhint.review.doubt import mask_doubt, read_doubt, read_soft, soft_trust
+from voxhint.review.doubt import affordable, mask_doubt, read_doubt, read_soft, soft_trust
 from voxhint.review.facts import Picture, RunFacts
 from voxhint.review.notes import tell_hints, tell_sureness
 from voxhint.review.pictures import draw_case
@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 _PARTS = ("made.json", "scores.json", "model", "labels", "masks", "masksTr")
 _ENDING = ".nii.gz"
-_LOOKED_AT = 40  # cases whose voxels are read to find the least sure
 _FILES = (
     ("masks", "masks of the test images"),
     ("masksTr", "masks of the hinted images"),
@@ -145,7 +144,7 @@ def _shown_tests(
     """Return the worst, the least sure and the strongest findings, or an even choice."""
     masks = run_folder / "masks"
     masked = [files.name for files in study.test if (masks / _file(files.name)).exists()]
-    looked_at = [one.case for one in choose_evenly(masked, count=_LOOKED_AT)]
+    looked_at = [one.case for one in choose_evenly(masked, count=affordable(masks, masked))]
     read = ((case, _attempt(partial(mask_doubt, masks, case), [])) for case in looked_at)
     doubts = {case: doubt for case, doubt in read if doubt is not None}
     found = _read(masks / "presence.csv", read_findings, []) or {}
@@ -168,8 +167,8 @@ def _shown_training(run_folder: Path, study: Study, each: int) -> list[Choice]:
         for files in study.training
         if files.name in labelled | masked and (files.name in hinted or not hinted)
     ]
-    looked_at = [one.case for one in choose_evenly(shown, count=_LOOKED_AT)]
     labels = run_folder / "labels"
+    looked_at = [one.case for one in choose_evenly(shown, count=affordable(labels, shown))]
     read = (
         (case, _attempt(partial(soft_trust, labels, case, study.labels), [])) for case in looked_at
     )
