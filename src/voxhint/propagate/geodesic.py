@@ -2,9 +2,9 @@
 
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float32, Int32, Int64
 from scipy import ndimage
@@ -107,7 +107,7 @@ def nearest_mark(
     longest = 2 * float(halves.max()) * float(cost.max())
     width = np.float32(max(2 * halves.min(), longest / _BUCKETS))  # no step leads less far
     cost = np.pad(cost, 1, constant_values=_RIM)
-    _follow(away, owner, cost, steps, halves, width, np.float32(limit_mm))
+    _follow()(away, owner, cost, steps, halves, width, np.float32(limit_mm))
     inner = (slice(1, -1),) * 3
     return np.ascontiguousarray(away[inner]), np.ascontiguousarray(owner[inner])
 
@@ -200,5 +200,11 @@ def _grow(away, owner, cost, steps, halves, width, limit):  # type: ignore[no-un
                 first[to] = u
 
 
-# what checks the shapes of arguments while tests run cannot be compiled
-_follow = numba.njit(cache=True)(inspect.unwrap(_grow))
+@cache
+def _follow() -> Callable[..., None]:
+    """Return `_grow`, compiled; numba takes a while to load."""
+    import numba
+
+    # what checks the shapes of arguments while tests run cannot be compiled
+    compiled: Callable[..., None] = numba.njit(cache=True)(inspect.unwrap(_grow))
+    return compiled
