@@ -1,7 +1,9 @@
-"""How hypothesis plays with the tests: few examples, the same ones each time."""
+"""How tests run: types checked; hypothesis tries few examples, the same ones each time."""
 
 from hypothesis import HealthCheck, settings
+from tests.typed import check_types
 
+check_types()
 settings.register_profile(
     "house",
     max_examples=40,

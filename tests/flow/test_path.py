@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype.roar import BeartypeCallHintParamViolation
 from torch import Tensor
 
 from voxhint.flow import interpolate
@@ -28,7 +28,7 @@ def test_the_training_target_leads_back_to_both_ends(s: float) -> None:
 
 
 def test_one_level_for_two_samples_is_refused() -> None:
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(BeartypeCallHintParamViolation):
         interpolate(IMAGE, NOISE, torch.tensor([0.5], dtype=torch.float64))
 
 
