@@ -237,7 +237,7 @@ def test_a_lack_of_memory_says_what_to_do(
     assert "--patch-voxels" in line
 
 
-def apart(program: str, words: list[list[str]]) -> list[str]:
+def apart(program: str, words: object) -> list[str]:
     """Run a program in a process of its own and return the lines it prints."""
     done = subprocess.run(
         [sys.executable, "-c", program, json.dumps(words)],
@@ -307,3 +307,18 @@ def test_looking_at_things_does_not_load_torch(tmp_path: Path) -> None:
         ["models"],
     ]
     assert apart(LIGHT, words) == ["[]"]
+
+
+HEAVY = """
+import json, sys
+import voxhint.verbs.run
+print(json.dumps([name for name in json.loads(sys.argv[1]) if name in sys.modules]))
+"""
+
+
+@pytest.mark.slow  # PyTorch is loaded anew
+def test_a_run_loads_what_a_step_needs_when_the_step_begins() -> None:
+    """Each of them takes a second, or 100 MB."""
+    late = ["monai", "torch._dynamo", "lightning_fabric", "captum"]
+    late += ["SimpleITK", "matplotlib", "scipy.stats", "scipy.optimize", "numba"]
+    assert apart(HEAVY, late) == ["[]"]

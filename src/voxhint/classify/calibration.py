@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from scipy.optimize import minimize
 
 _KEPT = 2_000_000  # values that decide a quantile
 
@@ -60,6 +59,8 @@ def calibrate(scores: Float[np.ndarray, " case"], truth: Bool[np.ndarray, " case
     Source:
         Platt 1999, "Probabilistic outputs for support vector machines", section 2.2.
     """
+    from scipy.optimize import minimize
+
     present, absent = int(truth.sum()), int((~truth).sum())
     wanted = np.where(truth, (present + 1) / (present + 2), 1 / (absent + 2))
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from lightning_fabric import Fabric
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from torch import nn
 
@@ -32,6 +31,9 @@ from voxhint.nets import Predictor, load_weights
 from voxhint.nets.predictor import PlacePredictor
 from voxhint.nets.pretrained import KINDS, slice_predictor
 from voxhint.prepare import Plan, back_from, normalised, prepare_image
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 PREDICTOR = "predictor"
 FACTS = "presence.json"
@@ -81,7 +83,7 @@ class Presence:
     facts: Mapping[str, Any]
     """For each label calibration, gate, auc and contrast; see `presence.json`."""
 
-    fabric: Fabric
+    fabric: "Fabric"
     mirror: bool
     weights: Mapping[str, str] | None = None
     """Name, licence and source of the public weights it started from."""
@@ -136,7 +138,7 @@ def image_of(case: Case, plan: Plan) -> Float32[np.ndarray, "i j k"]:
     return normalised(volume.voxels, channel, plan)
 
 
-def open_presence(folder: Path, fabric: Fabric) -> Presence:
+def open_presence(folder: Path, fabric: "Fabric") -> Presence:
     """Open a trained predictor.
 
     Args:

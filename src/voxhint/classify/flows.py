@@ -4,12 +4,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,6 +28,9 @@ from voxhint.nets import FlowUNet, load_weights, weights_bytes
 from voxhint.nets.flow_unet import UNKNOWN
 from voxhint.prepare import Plan, Wishes
 from voxhint.train import FlowTask, Settings, train
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 FLOW: Literal["flow"] = "flow"
 FLOW_FACTS = "flow.json"
@@ -58,7 +60,7 @@ class Flow:
     labels: tuple[str, ...]
     """Labels it hears of, in order; a subset of the study's."""
 
-    fabric: Fabric
+    fabric: "Fabric"
 
     def velocity(self, label: str, state: State) -> Velocity:
         """Return the velocity of images with a label in a state, the other labels unknown.
@@ -222,7 +224,7 @@ def fit_flow(
     return open_flow(folder, fabric)
 
 
-def open_flow(folder: Path, fabric: Fabric) -> Flow:
+def open_flow(folder: Path, fabric: "Fabric") -> Flow:
     """Open a trained flow.
 
     Args:

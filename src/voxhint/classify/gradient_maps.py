@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, Occlusion
 from jaxtyping import Float
 from torch import Tensor
 
@@ -73,6 +72,8 @@ def _integrated_gradients(asked: Question) -> Float[Tensor, "i j k"]:
     Source:
         Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep Networks".
     """
+    from captum.attr import IntegratedGradients
+
     shares: Tensor = IntegratedGradients(asked.net).attribute(
         asked.image,
         baselines=asked.reference(),
@@ -89,6 +90,8 @@ def _occlusion(asked: Question) -> Float[Tensor, "i j k"]:
     Source:
         Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks".
     """
+    from captum.attr import Occlusion
+
     channels, *shape = asked.image.shape[1:]
     edges = [
         min(n, max(1, round(asked.settings.box_mm / mm)))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
-from scipy import stats
 
 Map = Float32[np.ndarray, "..."]
 
@@ -52,7 +51,9 @@ class Tail:
 
     def beyond(self, values: Float[np.ndarray, " value"]) -> Float64[np.ndarray, " value"]:
         """Return the share of the null that lies above values beyond the start."""
-        rest = stats.genpareto.sf(values - self.start, self.shape, scale=self.scale)
+        from scipy.stats import genpareto
+
+        rest = genpareto.sf(values - self.start, self.shape, scale=self.scale)
         return np.asarray(self.share * rest, np.float64)
 
 

@@ -4,16 +4,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import SimpleITK
 from jaxtyping import Float64
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.volume import Volume
-from voxhint.files.formats.itk import image_of
+from voxhint.files.formats.itk import image_of, itk
 
 How = Literal["rigid", "deformable"]
-
-_itk: Any = SimpleITK  # untyped throughout
 _COARSE_MM = 3.0  # voxels are at least about this large where movements are sought
 _LEVELS = (4, 2, 1)  # times coarser still, one after the other
 _SMALLEST = 8  # voxels an axis keeps
@@ -71,10 +68,10 @@ def registered(fixed: Volume, moving: Volume, how: str) -> Volume:
     coarse = _coarse(still), _coarse(image)
     found, _ = _rigid(*coarse)
     if how == "deformable":
-        found = _itk.CompositeTransform([found, _bent(*coarse, found)])
+        found = itk().CompositeTransform([found, _bent(*coarse, found)])
     least = float(moving.voxels.min())
-    moved = _itk.Resample(image, still, found, _itk.sitkLinear, least, _itk.sitkFloat32)
-    voxels = np.ascontiguousarray(_itk.GetArrayFromImage(moved).transpose(2, 1, 0))
+    moved = itk().Resample(image, still, found, itk().sitkLinear, least, itk().sitkFloat32)
+    voxels = np.ascontiguousarray(itk().GetArrayFromImage(moved).transpose(2, 1, 0))
     return Volume(voxels, fixed.grid, moving.unit)
 
 
@@ -88,17 +85,17 @@ def _coarse(image: Any) -> Any:  # noqa: ANN401
         max(1, min(int(_COARSE_MM / step), count // _SMALLEST))
         for step, count in zip(image.GetSpacing(), image.GetSize(), strict=True)
     ]
-    return _itk.BinShrink(image, factors)
+    return itk().BinShrink(image, factors)
 
 
 def _method(still: Any) -> Any:  # noqa: ANN401
-    method = _itk.ImageRegistrationMethod()
+    method = itk().ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(numberOfHistogramBins=_BINS)
     method.SetMetricSamplingStrategy(method.REGULAR)
     # which moves its places by chance, and not as the clock has it
     share = min(1.0, _SAMPLES / still.GetNumberOfPixels())
     method.SetMetricSamplingPercentage(share, seed=1)
-    method.SetInterpolator(_itk.sitkLinear)
+    method.SetInterpolator(itk().sitkLinear)
     method.SetNumberOfThreads(1)  # sums in one order: the same images give the same numbers
     return method
 
@@ -106,7 +103,7 @@ def _method(still: Any) -> Any:  # noqa: ANN401
 def _centred(still: Any) -> Any:  # noqa: ANN401
     """Return the transform that moves nothing, turning around the middle."""
     middle = [(count - 1) / 2 for count in still.GetSize()]
-    transform = _itk.Euler3DTransform()
+    transform = itk().Euler3DTransform()
     transform.SetCenter(still.TransformContinuousIndexToPhysicalPoint(middle))
     return transform
 
@@ -143,15 +140,15 @@ def _bent(still: Any, image: Any, rigid: Any) -> Any:  # noqa: ANN401
         for count, step in zip(still.GetSize(), still.GetSpacing(), strict=True)
     ]
     method.SetMovingInitialTransform(rigid)
-    method.SetInitialTransform(_itk.BSplineTransformInitializer(still, meshes), inPlace=False)
+    method.SetInitialTransform(itk().BSplineTransformInitializer(still, meshes), inPlace=False)
     method.SetOptimizerAsLBFGSB(numberOfIterations=_BENDS)
     return method.Execute(still, image)
 
 
 def _way_mm(still: Any, transform: Any) -> float:  # noqa: ANN401
     """Return the median way of the voxels of the body, told from air by Otsu's threshold."""
-    values = _itk.GetArrayFromImage(still).transpose(2, 1, 0)
-    body = _itk.GetArrayFromImage(_itk.OtsuThreshold(still, 0, 1)).transpose(2, 1, 0) > 0
+    values = itk().GetArrayFromImage(still).transpose(2, 1, 0)
+    body = itk().GetArrayFromImage(itk().OtsuThreshold(still, 0, 1)).transpose(2, 1, 0) > 0
     index = np.argwhere(body if body.any() else np.ones_like(values, bool))
     places = np.array(
         [still.TransformContinuousIndexToPhysicalPoint(at) for at in index[::17].tolist()]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import wilcoxon
 
 from voxhint.core.errors import BadFileError
 from voxhint.measure.estimate import RESAMPLES, estimate
@@ -158,6 +157,8 @@ def _signed_rank(by_subject: Float64[np.ndarray, " subject"]) -> tuple[float | N
     if len(apart) < _FEWEST_SUBJECTS:
         note = f"only {len(apart)} of {len(by_subject)} subjects differ; "
         return None, note + f"a paired test needs {_FEWEST_SUBJECTS}"
+    from scipy.stats import wilcoxon
+
     return float(wilcoxon(apart).pvalue), None
 
 

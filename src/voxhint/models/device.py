@@ -1,13 +1,15 @@
 """What this machine offers a command: device, threads, memory."""
 
 import os
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from voxhint.config import Machine
 from voxhint.core.errors import NotAvailableError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def cores() -> int:
@@ -17,7 +19,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def open_fabric(machine: Machine) -> Fabric:
+def open_fabric(machine: Machine) -> "Fabric":
     """Set threads and give the device a command asked for.
 
     Args:
@@ -29,6 +31,8 @@ def open_fabric(machine: Machine) -> Fabric:
     Raises:
         NotAvailableError: The device is not here.
     """
+    from lightning_fabric import Fabric  # takes seconds to load
+
     torch.set_num_threads(machine.threads or cores())
     kind, _, number = machine.device.partition(":")
     there = torch.cuda.is_available()

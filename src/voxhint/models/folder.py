@@ -5,9 +5,9 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
@@ -23,6 +23,9 @@ from voxhint.runs import MADE
 from voxhint.runs.manifest import read_manifest
 from voxhint.runs.provenance import odd_files
 from voxhint.train.temperature import Temperature
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CALIBRATION = "calibration.json"
 OWN_NETWORK = "network"
@@ -40,7 +43,7 @@ class Model:
     plan: Plan
     net: nn.Module
     weights: Path
-    fabric: Fabric
+    fabric: "Fabric"
     warnings: tuple[str, ...] = ()
     """What a person should know of its folder."""
 
@@ -112,7 +115,7 @@ def network_of(plan: Plan) -> nn.Module:
 
 
 def open_model(
-    folder: Path, fabric: Fabric, *, network: Callable[[Plan], nn.Module] | None = None
+    folder: Path, fabric: "Fabric", *, network: Callable[[Plan], nn.Module] | None = None
 ) -> Model:
     """Open a model folder for prediction.
 

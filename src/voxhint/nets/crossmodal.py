@@ -6,8 +6,6 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float
-from monai.networks.blocks.dynunet_block import UnetBasicBlock, UnetUpBlock
-from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -77,6 +75,8 @@ class CrossModal(nn.Module):
         Raises:
             BadRecipeError: A word is unknown.
         """
+        from monai.networks.nets.dynunet import DynUNet
+
         super().__init__()
         _require_known("fusion", fusion, get_args(Fusion))
         _require_known("output", output, get_args(Output))
@@ -139,6 +139,8 @@ class _Encoder(nn.Module):
     """From one modality to features of every level."""
 
     def __init__(self, shape: Sequence[Level]) -> None:
+        from monai.networks.blocks.dynunet_block import UnetBasicBlock
+
         super().__init__()
         inputs = (1, *(width for _, _, width in shape))
         self.blocks = nn.ModuleList(
@@ -160,6 +162,8 @@ class _Decoder(nn.Module):
     """From features of every level to features of the first."""
 
     def __init__(self, shape: Sequence[Level]) -> None:
+        from monai.networks.blocks.dynunet_block import UnetUpBlock
+
         super().__init__()
         self.ups = nn.ModuleList(
             UnetUpBlock(3, below, width, kernel, 1, stride, _NORM, _ACT)

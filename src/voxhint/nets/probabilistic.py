@@ -5,10 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
-from monai.networks.blocks.dynunet_block import UnetOutBlock, UnetResBlock, get_conv_layer
-from monai.networks.blocks.mlp import MLPBlock
-from monai.networks.blocks.patchembedding import PatchEmbeddingBlock
-from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrUpBlock
 from torch import Generator, Tensor, nn
 
 from voxhint.core.errors import BadRecipeError
@@ -63,6 +59,10 @@ class ProbabilisticTransformer(nn.Module):
         Raises:
             BadRecipeError: The attention is unknown, or the patch is too small for tokens.
         """
+        from monai.networks.blocks.dynunet_block import UnetOutBlock
+        from monai.networks.blocks.patchembedding import PatchEmbeddingBlock
+        from monai.networks.blocks.unetr_block import UnetrBasicBlock, UnetrUpBlock
+
         super().__init__()
         if len(strides) == 1:
             msg = "patches are too small for the probabilistic network; allow more patch-voxels"
@@ -145,6 +145,8 @@ class _Layer(nn.Module):
     """Attention and a perceptron, each beside its input."""
 
     def __init__(self, hidden: int, attention: str) -> None:
+        from monai.networks.blocks.mlp import MLPBlock
+
         super().__init__()
         self.before_attention = nn.LayerNorm(hidden)
         self.attention = ProbabilisticAttention(hidden, _HEADS, attention)
@@ -167,6 +169,8 @@ class _Layer(nn.Module):
 
 def _climb(hidden: int, features: int, strides: Sequence[Triple], kernel: Triple) -> nn.Sequential:
     """Return the way of tokens up to a level: a step of each stride, the deepest first."""
+    from monai.networks.blocks.dynunet_block import UnetResBlock
+
     deepest, *others = reversed(strides)
     steps = [_widen(hidden, features, deepest)]
     for stride in others:
@@ -176,6 +180,8 @@ def _climb(hidden: int, features: int, strides: Sequence[Triple], kernel: Triple
 
 
 def _widen(inputs: int, outputs: int, stride: Triple) -> nn.Module:
+    from monai.networks.blocks.dynunet_block import get_conv_layer
+
     step: nn.Module = get_conv_layer(
         3, inputs, outputs, kernel_size=stride, stride=stride, conv_only=True, is_transposed=True
     )

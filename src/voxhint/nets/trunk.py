@@ -1,11 +1,12 @@
-"""The segmentation trunk: a network of MONAI's, shaped by the plan."""
+"""The segmentation trunk: a network of MONAI's, shaped by the plan.
+
+MONAI takes seconds to load, so each network loads it when it is built.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float
-from monai.networks.nets.dynunet import DynUNet
-from monai.networks.nets.segresnet import SegResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -47,6 +48,8 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
     """
     match network:
         case "dynunet":
+            from monai.networks.nets.dynunet import DynUNet
+
             lacking = max(0, _LEVELS - len(strides))
             strides = [*strides, *[(1, 1, 1)] * lacking]
             kernels = [*kernels, *[kernels[-1]] * lacking]
@@ -63,6 +66,8 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
                 act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
             )
         case "segresnet":
+            from monai.networks.nets.segresnet import SegResNet
+
             if features[0] % _GROUPS:
                 msg = f"width {features[0]} is not for segresnet; use a multiple of {_GROUPS}"
                 raise BadRecipeError(msg)

@@ -5,7 +5,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 
@@ -42,6 +41,7 @@ def predict_tiles(
     Returns:
         Probabilities that sum to 1.
     """
+    from monai.inferers.utils import sliding_window_inference  # takes seconds to load
 
     def probabilities(tile: Tensor) -> Tensor:
         tile = tile.to(device).contiguous(memory_format=torch.channels_last_3d)

@@ -4,16 +4,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from voxhint.core.errors import BadFileError
 from voxhint.train.resume import load_state, save_state
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _WARM_UP = 50  # steps until the full step size
 _CLIP = 5.0  # gradient norm
@@ -95,7 +97,7 @@ class Result:
 
 
 def train(
-    fabric: Fabric, net: nn.Module, task: Task, *, settings: Settings, progress: Progress
+    fabric: "Fabric", net: nn.Module, task: Task, *, settings: Settings, progress: Progress
 ) -> Result:
     """Train a network, going on from a checkpoint if there is one.
 
@@ -142,7 +144,7 @@ def train(
 
 
 def _descend(
-    fabric: Fabric, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor
+    fabric: "Fabric", model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor
 ) -> float:
     """Take a step against the gradient of a loss.
 
@@ -199,7 +201,7 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float
                 averaged[name].copy_(value)
 
 
-def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: Fabric) -> Teacher:
+def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: "Fabric") -> Teacher:
     """Return the averaged network; it is made of what a checkpoint holds."""
 
     def ask(*told: Any, **named: Any) -> Any:  # noqa: ANN401
@@ -214,7 +216,7 @@ def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: Fabric) -> 
 
 
 def _score(
-    net: nn.Module, averaged: Mapping[str, Tensor], task: Task, fabric: Fabric
+    net: nn.Module, averaged: Mapping[str, Tensor], task: Task, fabric: "Fabric"
 ) -> float | None:
     """Return how much the held-out hints surprise the averaged weights, in nats."""
     current = {name: value.clone() for name, value in net.state_dict().items()}
@@ -288,7 +290,7 @@ class _Run:
         self.history.append(row)
         self.losses = []
 
-    def save(self, path: Path, fabric: Fabric) -> None:
+    def save(self, path: Path, fabric: "Fabric") -> None:
         """Write everything needed to go on."""
         if fabric.global_rank:
             return

@@ -2,21 +2,23 @@
 
 import copy
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
 from voxhint.train.loop import Task, Taught
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 _LATE = 10**9  # a step at which every term of the loss counts
 
 
-def step_seconds(fabric: Fabric, net: nn.Module, task: Task) -> float:
+def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     """Time a training step with every term of its loss; the network given is left as it is.
 
     Args:

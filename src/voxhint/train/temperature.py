@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -63,6 +62,8 @@ def fit_temperature(
     """
     if not batches:
         return None
+    from scipy.optimize import minimize_scalar
+
     with torch.no_grad():
         logits = [net(batch.image.to(device)).float().cpu() for batch in batches]
     facts, surprise = _surprise(logits, batches, spacing_mm)

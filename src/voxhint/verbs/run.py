@@ -34,7 +34,6 @@ from voxhint.runs.places import remember_place, told_place
 from voxhint.verbs.label import HINT_PARTS, label_cases, label_inputs
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.predict import Work, predict_cases, training_work
-from voxhint.verbs.report import write_page
 from voxhint.verbs.train import asks_more, train_on
 
 _SECONDS = ".seconds.json"
@@ -97,7 +96,7 @@ def _run(
     page = out.absolute() / "report.html"
     found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
-        return page if page.exists() else write_page(out)
+        return page if page.exists() else _write_page(out)
     clock = _Clock(out / _SECONDS)
     problems = keep_problems(out, problems)
     idle = unused(recipe.label, "dense masks are learnt from, not hints") if dense else []
@@ -134,6 +133,12 @@ def _run(
     complete(out, manifest, facts, parts=[part for part in _PARTS if is_started(out / part)])
     (out / _SECONDS).unlink(missing_ok=True)
     tell("report", 0, 1, "")
+    return _write_page(out, tell)
+
+
+def _write_page(out: Path, tell: Tell = silent) -> Path:
+    from voxhint.verbs.report import write_page  # matplotlib draws, and takes a while to load
+
     return write_page(out, tell)
 
 

@@ -5,11 +5,10 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from voxhint.classify.classifier import FACTS, PREDICTOR, PREDICTOR_FILES
@@ -28,12 +27,7 @@ from voxhint.models.planning import measure_images, require_views_of, trunk_wish
 from voxhint.models.shipped import ORIGIN
 from voxhint.models.split import parted
 from voxhint.nets import weights_bytes
-from voxhint.prepare import (
-    Plan,
-    claims_on,
-    make_plan,
-    prepare_image,
-)
+from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.propagate import dense_label
 from voxhint.runs import (
@@ -50,6 +44,9 @@ from voxhint.train.resume import load_state
 from voxhint.train.tasks.cross_modal import BranchTask
 from voxhint.train.temperature import Temperature, fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, study_for
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _PREPARED = ".prepared"
 _STATE = ".state.ckpt"
@@ -367,7 +364,7 @@ def asks_more(changed: Sequence[str], found: Mapping[str, Any], wanted: Mapping[
 
 
 def _steps(
-    out: Path, fabric: Fabric, net: nn.Module, task: Task, config: TrainConfig, began: float
+    out: Path, fabric: "Fabric", net: nn.Module, task: Task, config: TrainConfig, began: float
 ) -> int:
     """Return the number of steps; one that follows from a time budget is decided only once.
 

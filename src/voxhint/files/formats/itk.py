@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK
 from jaxtyping import Float64, Shaped
 
 from voxhint.core.errors import BadFileError
@@ -22,8 +21,6 @@ from voxhint.files.header_limits import spatial_shape
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns patient coordinates of DICOM and ITK (left, posterior, superior) into ours; and back."""
-
-_itk: Any = SimpleITK  # untyped throughout
 _LONGEST_HEADER = 2**20
 _LONGEST_LINE = 900  # of NRRD's header: from about 1000 on, a line it does not know crashes ITK
 _AXES = re.compile(rb"^\s*NDims\s*[=:]([^\n]*)", re.MULTILINE)
@@ -40,6 +37,13 @@ _MILLIMETRES = (
     "n/a",
 )
 _PATIENT = re.compile("[lr][ap]s(t)?|(left|right)-(anterior|posterior)-superior(-time)?")
+
+
+def itk() -> Any:  # noqa: ANN401  # untyped throughout
+    """Return SimpleITK, which takes 90 MB of memory: not before it is needed."""
+    import SimpleITK
+
+    return SimpleITK
 
 
 def _head(path: Path) -> bytes:
@@ -83,7 +87,7 @@ def _require_millimetres(header: Header) -> None:
 
 def _open(path: Path, *, layers: bool = False) -> Any:  # noqa: ANN401
     _require_harmless(path)
-    reader = _itk.ImageFileReader()
+    reader = itk().ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     if reader.GetNumberOfComponents() != 1 and not layers:
@@ -99,7 +103,7 @@ def _open(path: Path, *, layers: bool = False) -> Any:  # noqa: ANN401
 
 
 def _voxels(path: Path, reader: Any) -> Voxels:  # noqa: ANN401
-    kind = _itk.GetArrayFromImage(_itk.Image([1, 1, 1], reader.GetPixelID())).dtype
+    kind = itk().GetArrayFromImage(itk().Image([1, 1, 1], reader.GetPixelID())).dtype
     layers = reader.GetNumberOfComponents()
     shape = tuple(int(count) for count in reader.GetSize())
     return voxels_of(path, shape if layers == 1 else (layers, *shape), kind)
@@ -214,7 +218,7 @@ def read_itk_layers(path: Path) -> tuple[Shaped[np.ndarray, "layer i j k"], Grid
 
 def image_of(voxels: Shaped[np.ndarray, "i j k"], grid: Grid) -> Any:  # noqa: ANN401
     """Return an array as an image of SimpleITK, in its place."""
-    image = _itk.GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    image = itk().GetImageFromArray(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
     affine = LPS_TO_RAS @ grid.affine
     image.SetSpacing(grid.spacing_mm.tolist())
     image.SetDirection((affine[:3, :3] / grid.spacing_mm).ravel().tolist())

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import SimpleITK
 from jaxtyping import UInt8
 
 from voxhint.core.colours import rgb_of
@@ -13,9 +11,8 @@ from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.files.atomic import replacing
 from voxhint.files.codes import Concept, Segment
-from voxhint.files.formats.itk import image_of
+from voxhint.files.formats.itk import image_of, itk
 
-_itk: Any = SimpleITK  # untyped throughout
 _CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"
 
@@ -54,7 +51,7 @@ def write_segmentation(
     for name, text in fields.items():
         image.SetMetaData(name, text)
     with replacing(path) as partial:
-        _itk.WriteImage(image, str(partial), True)  # noqa: FBT003 - compressed
+        itk().WriteImage(image, str(partial), True)  # noqa: FBT003 - compressed
 
 
 def _fields(segment: Segment, value: int, inside: np.ndarray, number: int) -> dict[str, str]:
