@@ -81,18 +81,30 @@ def test_images_need_no_channel_number_where_the_model_knows_one_channel(
     ]
 
 
-@pytest.mark.parametrize("target", ["dicom-seg", "rtstruct"])
-def test_an_object_of_the_patient_lies_beside_the_mask(
-    model: Path, tmp_path: Path, target: str
+def test_objects_of_the_patient_lie_beside_the_mask(model: Path, tmp_path: Path) -> None:
+    folder, out = SERIES.write(tmp_path / "series"), tmp_path / "out"
+    made = []
+    for target in ("dicom-seg", "rtstruct", "dicom-seg"):
+        assert called("predict", model, folder, "--out", out, "--to", target) == 0
+        path = out / f"case_001.{target.removeprefix('dicom-')}.dcm"
+        assert path.name in json.loads((out / "made.json").read_text())["outputs"]
+        made.append(pydicom.dcmread(path))
+    assert [one.Modality for one in made] == ["SEG", "RTSTRUCT", "SEG"]
+    assert {str(one.PatientName) for one in made} == {PATIENT}
+    assert made[0].SOPInstanceUID == made[2].SOPInstanceUID  # what is there is left alone
+
+
+def test_an_empty_mask_has_no_object_and_a_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = SERIES.write(tmp_path / "series")
-    words = ("predict", model, folder, "--out", tmp_path / "out", "--to", target)
-    assert called(*words) == 0
-    data = pydicom.dcmread(tmp_path / "out" / "case_001.dcm")
-    assert (data.PatientName, data.Modality) == (PATIENT, {"d": "SEG", "r": "RTSTRUCT"}[target[0]])
-    assert "case_001.dcm" in json.loads((tmp_path / "out" / "made.json").read_text())["outputs"]
-    assert called(*words) == 0
-    assert pydicom.dcmread(tmp_path / "out" / "case_001.dcm").SOPInstanceUID == data.SOPInstanceUID
+    folder, out = SERIES.write(tmp_path / "series"), tmp_path / "out"
+    net = network_of(PLAN)
+    for weight in net.parameters():
+        torch.nn.init.zeros_(weight)  # all classes alike, so background
+    (model / "weights.safetensors").write_bytes(weights_bytes(net))
+    assert called("predict", model, folder, "--out", out, "--to", "rtstruct") == 0
+    assert "warning: case_001: its mask is empty" in capsys.readouterr().out
+    assert not (out / "case_001.rtstruct.dcm").exists()
 
 
 def test_what_cannot_be_sent_back_is_refused_before_it_is_predicted(

@@ -216,7 +216,7 @@ class Predict:
     """Folder for CASE.nii.gz; NAME-masks beside the images if not given."""
 
     to: Literal["dicom-seg", "rtstruct"] | None = None
-    """Also write CASE.dcm, the mask on its DICOM series."""
+    """Also write CASE.seg.dcm or CASE.rtstruct.dcm, the mask on its DICOM series."""
 
     predict: PredictConfig = field(default_factory=PredictConfig)
     machine: ImageMachine = field(default_factory=ImageMachine)
@@ -236,7 +236,8 @@ class Predict:
             require_series(self.model, images, to=self.to)
         predict(self.model, images, out, config=config, machine=self.machine, tell=tell)
         if self.to is not None:
-            write_objects(self.model, images, out, to=self.to)
+            told = write_objects(self.model, images, out, to=self.to)
+            yield from (f"warning: {line}" for line in told)
         yield str(out)
 
 

@@ -16,6 +16,7 @@ from voxhint.files.dicom.source import Source, open_export, open_source, told_re
 from voxhint.files.images import read_probability, read_volume
 from voxhint.runs import read_made
 from voxhint.verbs.exported import (
+    EMPTY,
     ENDING,
     HINTED,
     PREDICTED,
@@ -26,8 +27,6 @@ from voxhint.verbs.exported import (
     open_run,
     read_classes,
 )
-
-_EMPTY = "its mask is empty, so nothing is written of it; look at the image"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +98,7 @@ def _write_all(job: Job, write: Callable[[_Laid], None], *, coded: bool) -> Expo
         source = series_of(case)
         classes = source.ids(read_classes(case, study)[0])
         if not classes.any():
-            lines.append(f"{case.name}: {_EMPTY}")
+            lines.append(f"{case.name}: {EMPTY}")
             continue
         write(_Laid(case, source, classes, segments, job.folder / f"{case.name}.dcm"))
         lines += [f"{case.name}: {told}" for told in [told_resampled(source)] if told]

@@ -25,6 +25,8 @@ HINTED = "masksTr"
 PREDICTED = "masks"
 """Masks of images without."""
 
+EMPTY = "its mask is empty, so no object is written of it; look at the image"
+
 _JOINED = {
     "dataset.json": "so that ids may stand for other labels",
     "imagesTr": "and its masks belong to the images of then",

@@ -10,7 +10,7 @@ from voxhint.files.codes import Segment, require_codes, segments_of
 from voxhint.files.description import NAME
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
-from voxhint.files.dicom.source import open_source
+from voxhint.files.dicom.source import open_source, told_resampled
 from voxhint.files.images import read_ids
 from voxhint.files.study.loose import as_cases
 from voxhint.models.folder import plan_of
@@ -18,9 +18,12 @@ from voxhint.models.image_description import cases_for
 from voxhint.models.single_file import unpacked
 from voxhint.prepare import Plan
 from voxhint.runs import record
+from voxhint.verbs.exported import EMPTY
 
 ObjectKind = Literal["dicom-seg", "rtstruct"]
 """What of DICOM a mask becomes."""
+
+_ENDINGS = {"dicom-seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
 
 
 def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
@@ -47,22 +50,28 @@ def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
                 _ = open_source(folder).headers
 
 
-def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> None:
+def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> tuple[str, ...]:
     """Write an object for each mask beside it; those that are there, and empty masks, are left.
 
     Args:
         model: What predicted.
         images: What was predicted.
-        out: Where CASE.nii.gz lies and CASE.dcm goes.
+        out: Where CASE.nii.gz lies; CASE.seg.dcm or CASE.rtstruct.dcm goes beside it.
         to: What to write.
+
+    Returns:
+        What a person should know of it.
     """
+    lines = []
     with unpacked(model) as place:
         plan = plan_of(place)
     segments = _segments(images, plan)
     with _series(images, plan) as series:
         for case, folder in series.items():
-            path, source = out / f"{case}.dcm", open_source(folder)
+            path, source = out / f"{case}.{_ENDINGS[to]}", open_source(folder)
             classes = source.ids(plan.labels.to_classes(read_ids(out / f"{case}.nii.gz")[0]))
+            told = told_resampled(source) if classes.any() else EMPTY
+            lines += [f"{case}: {told}"] if told else []
             if path.is_file() or not classes.any():
                 continue
             with about(f"case {case}"):
@@ -72,6 +81,7 @@ def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> No
                     origin = Origin(hinted=False)
                     write_seg(path, classes, source, segments, kind="binary", origin=origin)
             record(out, path.name)
+    return tuple(lines)
 
 
 @contextmanager
