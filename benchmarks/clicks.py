@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
 from voxhint.config import LabelConfig
@@ -60,7 +60,7 @@ def curve_of(study: Study, files: CaseFiles, clicks: int) -> dict[str, Curve]:
     labels = study.labels
     live = LiveMask(list(case.images.values()), labels, config=LabelConfig())
     shown = [n for n in range(1, len(labels.names)) if (truth == n).any()]
-    places: dict[int, list[Float64[np.ndarray, " 3"]]] = {}
+    hints: list[Points] = []
     found: dict[str, Curve] = {labels.names[n]: [] for n in shown}
     for round_ in range(1, clicks + 1):
         for number in shown:
@@ -68,13 +68,8 @@ def curve_of(study: Study, files: CaseFiles, clicks: int) -> dict[str, Curve]:
             seconds = 0.0
             if click is not None:
                 klass, voxel = click
-                places.setdefault(klass, []).append(
-                    case.grid.to_world(np.array([voxel], np.float64))[0]
-                )
-                hints = [
-                    Points(labels.names[n], np.array(at), np.ones(len(at)))
-                    for n, at in places.items()
-                ]
+                at = case.grid.to_world(np.array([voxel], np.float64))
+                hints.append(Points(labels.names[klass], at, np.ones(1)))
                 i, j, k = voxel
                 began = time.perf_counter()
                 live.answer(hints, (slice(i, i + 1), slice(j, j + 1), slice(k, k + 1)))
@@ -127,16 +122,14 @@ def run_latency(clicks: int) -> None:
             LabelSet(("background", "ball"), (0, 1)),
             config=LabelConfig(),
         )
-        places: dict[str, list[Float64[np.ndarray, " 3"]]] = {}
+        hints: list[Points] = []
         seconds = []
         for _ in range(clicks + 1):
             click = next_click(live.classes, ball.astype(np.uint8), 1, grid)
             if click is None:
                 break
-            places.setdefault(("background", "ball")[click[0]], []).append(
-                grid.to_world(np.array([click[1]], np.float64))[0]
-            )
-            hints = [Points(name, np.array(at), np.ones(len(at))) for name, at in places.items()]
+            at = grid.to_world(np.array([click[1]], np.float64))
+            hints.append(Points(("background", "ball")[click[0]], at, np.ones(1)))
             a, b, c = click[1]
             began = time.perf_counter()
             live.answer(hints, (slice(a, a + 1), slice(b, b + 1), slice(c, c + 1)))

@@ -41,7 +41,7 @@ export class Viewer {
     this.nv = new Niivue({
       backColor: [0, 0, 0, 1],
       crosshairColor: [0.34, 0.71, 0.91, 0.7],
-      crosshairWidth: 0.15,
+      crosshairWidth: 0.25,
       crosshairWidthUnit: "percent",
       crosshairGap: 3,
       fontColor: [1, 1, 1, 1],

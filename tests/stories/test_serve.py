@@ -18,6 +18,8 @@ from voxhint.files.images import read_ids, write_ids, write_image
 from voxhint.serve.app import is_built
 
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser")) if p), None)
+expect.set_options(timeout=90_000)
+
 FLAGS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-sandbox"]
 CASE = "<img src=x onerror=document.title=1>"
 PATIENCE = 90_000

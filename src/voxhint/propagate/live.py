@@ -1,33 +1,52 @@
 """The mask of one case that answers to each hint: only the window that a hint can reach changes."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 from scipy import ndimage
 
 from voxhint.config import LabelConfig
-from voxhint.core import (
-    Hint,
-    LabelSet,
-    SoftLabel,
-    Volume,
-)
-from voxhint.propagate.constraints import Constraints, constraints_of
+from voxhint.core import Hint, LabelSet, Points, SoftLabel, Volume
+from voxhint.propagate.constraints import Constraints, constraints_of, places_mm
 from voxhint.propagate.scale import distance_caps, measure_marks
 from voxhint.propagate.soft_label import Prior, propagate_hints
-from voxhint.propagate.windows import Coarse, Window, hinted_box, ruled_out, within
+from voxhint.propagate.windows import Coarse, Window, hinted_box, key_of, ruled_out, within
 
 _BUDGET = 300_000  # voxels that are propagated over within a second
 _MOST = 1_500_000  # voxels of a window, at which it is made coarser still
 _MEASURED = 2_000_000  # voxels on which the distances between hints are measured
-_FIRST = 0.12  # of the field of view: how far a click reaches at least, up to the next number
-_FIRST_MM = 25.0
+_FIRST = 0.15  # of the field of view: how far a click reaches at least, up to the next number
+_FIRST_MM = 40.0
+_TWICE = 2.0  # distances to the mask's border that a correcting click changes
+_LEAST_VOXELS = 1.5  # voxels that it changes at least
+_POINT = 2  # voxels that a click may lie between
+_REPLAYED = 30  # clicks that are answered one by one when a case is opened
+_REMEMBERED = 200  # windows that undo brings back as they were
 _WITHIN = 1.5  # caps after which ways are not followed
 _LEAN = 3.0  # natural logarithm of odds: most that distance may speak against what a model says
 _LEAST = 0.02  # probability below which a model's no is no surer
 _DOUBT = 1.0  # caps around a hint that contradicts the model, within which the model is doubted
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Past:
+    """What a window held while the hints were others."""
+
+    hints: int
+    window: Window
+    classes: UInt8[np.ndarray, "i j k"]
+    lead: UInt8[np.ndarray, "i j k"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ball:
+    """What a correcting click changes."""
+
+    centre_mm: Float64[np.ndarray, " 3"]
+    radius_mm: float
 
 
 class LiveMask:
@@ -58,9 +77,12 @@ class LiveMask:
         self._grid = images[0].grid
         self._classes = np.zeros(self._grid.shape, np.uint8, order="F")
         self._lead = np.zeros(self._grid.shape, np.uint8, order="F")  # in 255ths
+        self._past: list[_Past] = []
+        self._now = key_of(())
         self._reset()
 
     def _reset(self) -> None:
+        self._past = []
         self._classes[:], self._lead[:] = 0, 0
         if self._prior is not None:
             self._put((slice(None),) * 3, self._prior)
@@ -92,16 +114,77 @@ class LiveMask:
             if hinted is None:
                 return self._whole, ""
         caps = self._caps(hints, hinted)
+        if around is not None:
+            return self._answer_here(hints, around, caps)
+        clicks = [hint for hint in hints if isinstance(hint, Points)]
+        if len(clicks) == len(hints) and len(clicks) <= _REPLAYED:
+            return self._whole, self._replay(clicks)
         reach = max(caps.values())
         step = self._step(reach)
-        if around is not None:
-            inner = self._grown(around, reach)
-            return inner, self._propagate(inner, hints, caps, step)
         notes = {
             self._propagate(tile, hints, caps, step)
             for tile in self._tiles(self._grown(hinted or self._whole, reach), reach, step)
         }
+        self._now = key_of(hints)
         return self._whole, "; ".join(sorted(notes - {""}))
+
+    def _replay(self, clicks: Sequence[Points]) -> str:
+        """Return what to tell, having answered clicks one by one, in the order they were made."""
+        note = ""
+        self._now = key_of(())
+        for number, click in enumerate(clicks, 1):
+            before = clicks[:number]
+            around = hinted_box([click], self._grid)
+            if around is not None:
+                caps = self._caps(before, hinted_box(before, self._grid))
+                note = self._answer_here(before, around, caps)[1] or note
+        return note
+
+    def _answer_here(
+        self, hints: Sequence[Hint], around: Window, caps: Mapping[str, float]
+    ) -> tuple[Window, str]:
+        """Return the box that changed around a place; what was there comes back as it was."""
+        key = key_of(hints)
+        if self._past and self._past[-1].hints == key:
+            past = self._past.pop()
+            self._classes[past.window], self._lead[past.window] = past.classes, past.lead
+            self._now = key
+            return past.window, ""
+        reach = max(caps.values())
+        ball = self._ball(hints, around, reach)
+        inner = self._grown(around, reach if ball is None else ball.radius_mm)
+        kept = (self._classes[inner].copy(), self._lead[inner].copy())
+        self._past = [*self._past[-_REMEMBERED:], _Past(self._now, inner, *kept)]
+        self._now = key
+        return inner, self._propagate(inner, hints, caps, self._step(reach), ball)
+
+    def _ball(self, hints: Sequence[Hint], around: Window, reach_mm: float) -> _Ball | None:
+        """Return the ball that a click changes: as far again as the mask's border lies from it.
+
+        People click in the middle of what is wrong, so its size is known from how far away that
+        border is. None for other hints, and where no mask is near.
+        """
+        if any(w.stop - w.start > _POINT for w in around):
+            return None
+        box = np.array([[w.start - 0.5, w.stop - 0.5] for w in around]).T
+        for hint in reversed([hint for hint in hints if isinstance(hint, Points)]):
+            index = self._grid.to_index(hint.positions_mm)[-1]
+            if ((index < box[0]) | (index > box[1])).any():
+                continue
+            window = self._grown(around, reach_mm)
+            i, j, k = (round(float(v)) for v in index)
+            number = self._labels.number(hint.label)
+            part, there = self._classes[window], self._classes[i, j, k]
+            border = part != there if there == number or number == 0 else part == number
+            if not border.any():
+                return None
+            away = ndimage.distance_transform_edt(~border, self._grid.spacing_mm)
+            at = tuple(n - w.start for n, w in zip((i, j, k), window, strict=True))
+            radius = max(
+                _TWICE * float(away[at]), _LEAST_VOXELS * float(self._grid.spacing_mm.max())
+            )
+            return _Ball(self._grid.to_world(index[None])[0], min(radius, reach_mm))
+        return None
 
     @property
     def _whole(self) -> Window:
@@ -164,8 +247,9 @@ class LiveMask:
         hints: Sequence[Hint],
         caps: Mapping[str, float],
         step: tuple[int, int, int],
+        ball: _Ball | None = None,
     ) -> str:
-        """Propagate hints over a window, hints around it included.
+        """Propagate hints over a window or a ball in it, hints around it included.
 
         Returns:
             What a person should know of it.
@@ -202,6 +286,8 @@ class LiveMask:
         chances = chances[(slice(None), *shift)]
         if max(step) > 1:
             chances = self._respecting(chances, inner, hints)
+        if ball is not None:
+            chances = self._kept_beyond(chances, inner, ball)
         self._put(inner, chances)
         return "coarse, as the hint reaches far" if more > 1 else ""
 
@@ -231,6 +317,22 @@ class LiveMask:
         held = np.where(constraints.possible > 0, chances, 0)
         held[0] += 1e-6  # where nothing is left, nothing but background was shown
         return np.where(constraints.proven > 0.5, 1 + constraints.proven, held).astype(np.float32)
+
+    def _kept_beyond(
+        self,
+        chances: Float32[np.ndarray, "class i j k"],
+        inner: Window,
+        ball: _Ball,
+    ) -> Float32[np.ndarray, "class i j k"]:
+        """Return chances that beyond a ball are as the mask is."""
+        places = np.stack(places_mm(self._grid.cropped(inner)))
+        away = np.linalg.norm(places - ball.centre_mm.reshape(3, 1, 1, 1), axis=0)
+        beyond = away > ball.radius_mm
+        classes, lead = self._classes[inner][beyond], self._lead[inner][beyond] / np.float32(255)
+        kept = np.zeros((len(chances), len(classes)), np.float32)
+        np.put_along_axis(kept, classes[None].astype(np.int64), lead[None] + 1e-6, 0)
+        chances[:, beyond] = kept
+        return chances
 
     def _put(self, window: Window, chances: Float32[np.ndarray, "class i j k"]) -> None:
         self._classes[window] = chances.argmax(0)

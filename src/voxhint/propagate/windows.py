@@ -1,7 +1,8 @@
 """Windows of an image at coarser steps, and hints as far as they speak of one."""
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -142,3 +143,15 @@ def ruled_out(hints: Sequence[Hint], near: Sequence[Hint]) -> list[Hint]:
     shaped = {hint.label for hint in hints if isinstance(hint, Box | Diameter)}
     there = {hint.label for hint in near if isinstance(hint, Box | Diameter)}
     return [Tag(label, "absent") for label in sorted(shaped - there)]
+
+
+def key_of(hints: Sequence[Hint]) -> int:
+    """Return a number that differs where hints do."""
+    key = 0
+    for hint in hints:
+        for field in fields(hint):
+            value = getattr(hint, field.name)
+            told = value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+            key = zlib.crc32(b"" if isinstance(value, Grid) else told, key)
+        key = zlib.crc32(type(hint).__name__.encode(), key)
+    return key

@@ -129,25 +129,30 @@ def _place(at: Sequence[float]) -> tuple[float, float, float]:
     return at[0], at[1], at[2]
 
 
+def hint_of(mark: Mark) -> Hint:
+    """Return a mark as a hint."""
+    match mark:
+        case PointMark():
+            return Points(mark.label, np.array([mark.at]), np.array([mark.confidence]))
+        case BoxMark():
+            return Box(mark.label, np.array(mark.low), np.array(mark.high))
+        case DiameterMark():
+            return Diameter(mark.label, np.array(mark.centre), mark.diameter_mm)
+        case TagMark():
+            return Tag(mark.label, mark.state, mark.z_range)
+
+
 def hints_of(marks: Sequence[Mark]) -> tuple[Hint, ...]:
     """Return marks as hints, the points of a label joined."""
     points: dict[str, list[PointMark]] = {}
-    hints: list[Hint] = []
     for mark in marks:
-        match mark:
-            case PointMark():
-                points.setdefault(mark.label, []).append(mark)
-            case BoxMark():
-                hints.append(Box(mark.label, np.array(mark.low), np.array(mark.high)))
-            case DiameterMark():
-                hints.append(Diameter(mark.label, np.array(mark.centre), mark.diameter_mm))
-            case TagMark():
-                hints.append(Tag(mark.label, mark.state, mark.z_range))
+        if isinstance(mark, PointMark):
+            points.setdefault(mark.label, []).append(mark)
     joined = [
         Points(label, np.array([p.at for p in same]), np.array([p.confidence for p in same]))
         for label, same in points.items()
     ]
-    return (*joined, *hints)
+    return (*joined, *(hint_of(mark) for mark in marks if not isinstance(mark, PointMark)))
 
 
 def strokes_of(drawn: Mapping[Layer, Drawn], grid: Grid) -> tuple[Strokes, ...]:

@@ -41,6 +41,7 @@ from voxhint.serve.scene import (
     Desk,
     Scene,
     box_of,
+    hint_of,
     hints_of,
     joined,
     shown_range,
@@ -149,7 +150,7 @@ class Session:
                 case.lock.release()
 
     def _hints(self, case: WorkCase, scene: Scene) -> tuple[Hint, ...]:
-        marks = hints_of(tuple(case.hints.marks.values()))
+        marks = [hint_of(mark) for mark in case.hints.marks.values()]  # in the order made
         return (*marks, *strokes_of(case.hints.drawn, scene.grid), *scene.fixed)
 
     def open(self, name: str) -> Opened:
