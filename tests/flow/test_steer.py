@@ -95,8 +95,7 @@ def test_without_strength_it_is_the_flow_itself() -> None:
     assert torch.equal(end, solve(FLOW, z, start=0.5, end=S_MIN, steps=6, scheme="euler"))
 
 
-@pytest.mark.parametrize("recurrences", [1, 3])
-@pytest.mark.parametrize("draws", [1, 2])
+@pytest.mark.parametrize(("recurrences", "draws"), [(1, 2), (3, 1)])
 def test_twins_without_strength_are_equal_bit_for_bit(recurrences: int, draws: int) -> None:
     guidance = Guidance(rho=0.0, mu=0.0, recurrences=recurrences, draws=draws)
     z = noisy(with_ball())

@@ -30,14 +30,7 @@ from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.propagate import dense_label
-from voxhint.runs import (
-    Manifest,
-    complete,
-    locked,
-    read_made,
-    start,
-    study_inputs,
-)
+from voxhint.runs import Manifest, complete, locked, read_made, start, study_inputs
 from voxhint.runs.provenance import odd_files
 from voxhint.train import Example, Result, Settings, Task, VoxelTask, step_seconds, train
 from voxhint.train.resume import load_state
@@ -174,10 +167,8 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
 
 def _made_by(network: Callable[[Plan], nn.Module] | None) -> dict[str, str]:
     """Return what made the network, as an input, where it was none of voxhint's."""
-    if network is None:
-        return {}
     name = getattr(network, "__qualname__", type(network).__qualname__)
-    return {OWN_NETWORK: f"{network.__module__}.{name}"}
+    return {} if network is None else {OWN_NETWORK: f"{network.__module__}.{name}"}
 
 
 def _inputs(study: Study, labels: Path | None) -> dict[str, str]:
@@ -249,8 +240,7 @@ def _plan(
 ) -> Plan:
     """Return the plan: the one written down, or else measured and written down now."""
     (labels, config), (machine, tell) = what, how
-    path = out / "plan.json"
-    if path.exists():
+    if (path := out / "plan.json").exists():
         return read_plan(path)
     prints = measure_images(study, files, machine.seed, tell)
     span_mm = _span_mm(study, files, labels, stacked_along(prints))
@@ -389,10 +379,9 @@ def _steps(
 
 def _take_predictor(labels: Path | None, out: Path) -> None:
     """Copy the predictor that labelling trained: prediction asks it what an image holds."""
-    if labels is None or not (labels / NETS / PREDICTOR).exists():
+    if labels is None or not (source := labels / NETS / PREDICTOR).exists():
         return
     (out / PREDICTOR).mkdir(exist_ok=True)
-    source = labels / NETS / PREDICTOR
     for name in (*PREDICTOR_FILES, *(path.name for path in source.glob(ORIGIN))):
         with replacing(out / PREDICTOR / name) as partial:
             shutil.copyfile(source / name, partial)
