@@ -1,6 +1,7 @@
 """Words in, exit code out: 0 done, 1 the input is wrong, 2 the words are, 3 not here."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -322,3 +323,58 @@ def test_a_run_loads_what_a_step_needs_when_the_step_begins() -> None:
     late = ["monai", "torch._dynamo", "lightning_fabric", "captum"]
     late += ["SimpleITK", "matplotlib", "scipy.stats", "scipy.optimize", "numba"]
     assert apart(HEAVY, late) == ["[]"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("rum",), "did you mean run?"),
+        (("import", "dicm"), "did you mean dicom?"),
+        (("help", "predct"), "did you mean predict?"),
+        (("run", "x", "--out", "y", "--stepz", "3"), "did you mean --steps?"),
+        (("run", "x", "--out", "y", "--tag-method", "cam"), "--set label.tags.method=VALUE now"),
+        (("run", "x", "--out", "y", "--noise", "gce"), "train.noise is no knob any more"),
+        (("run", "x", "--out", "y", "--kl-weight", "1"), "--set train.pw4medseg.kl_weight=VALUE"),
+        (("run", "x", "--out", "y", "--set", "width"), "write --set KNOB=VALUE"),
+        (("label", "x", "--out", "y", "--set", "train.width=3"), "takes knobs of label alone"),
+        (("completion", "cmd"), "name a shell"),
+    ],
+    ids=" ".join,
+)
+def test_a_slip_is_answered_with_what_was_perhaps_meant(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], told: str
+) -> None:
+    assert call(*words) == 2
+    (line,) = errors(capsys)
+    assert told in line
+
+
+def test_a_misspelt_knob_after_set_and_a_missing_path_are_told_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("run", tmp_path, "--out", tmp_path / "o", "--set", "train.widht=3") == 1
+    assert "did you mean train.width?" in errors(capsys)[0]
+    assert call("run", tmp_path / "gone", "--out", tmp_path / "o") == 1
+    assert "is not there; check the path" in errors(capsys)[0]
+
+
+def test_help_is_short_and_tells_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("help", "run") == 0
+    told = capsys.readouterr().out
+    assert "--config" in told
+    assert "whole number from 1" in told
+    assert "None" not in told
+    assert call("help", "knobs", "flips") == 0
+    assert "train.flips" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command_and_option(
+    capsys: pytest.CaptureFixture[str], shell: str
+) -> None:
+    assert call("completion", shell) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in commands.COMMANDS)
+    assert "skip-bad" in told
+    if shell == "bash" and shutil.which("bash"):
+        subprocess.run(["bash", "-n"], input=told, text=True, check=True)

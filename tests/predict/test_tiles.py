@@ -90,3 +90,10 @@ def test_the_image_is_left_as_it_was_and_no_gradient_is_kept() -> None:
     assert np.array_equal(image, before)
     assert found.dtype == np.float32
     assert weight.grad is None
+
+
+def test_every_tile_is_told_in_turn() -> None:
+    told: list[int] = []
+    image = noise((16, 8, 4))
+    predict_tiles(copy, image, patch=(8, 8, 4), overlap=0.0, device=CPU, progress=told.append)
+    assert told == [1, 2]

@@ -143,7 +143,8 @@ def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:
         RESEARCH_ONLY, "my <run>", "12 points and 3 boxes",
         f"mean Dice of {table.overall.dice.mean:.3f}",
         "missing from the mask counts as 0", "false alarms", "old masks", "bad1: empty image",
-        "<script>x</script>", "masks/x.nii.gz", "2.0 GB", "6.7 min", "label.scale_mm", table.policy,
+        "<script>x</script>", "masks/x.nii.gz", "2.0 GiB", "6.7 min",
+        "label.scale_mm", table.policy,
     ):  # fmt: skip
         assert words in told, words
 

@@ -9,6 +9,7 @@ from voxhint.api.images import Array, Numbers, Spacing, grid_of
 from voxhint.core import Grid, hints
 from voxhint.core.errors import BadHintError
 from voxhint.core.labels import UNDRAWN
+from voxhint.core.words import counted
 
 
 class Points(hints.Points):
@@ -35,7 +36,7 @@ class Points(hints.Points):
         super().__init__(label, places, sure)
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]
-        return f"Points({self.label!r}, {len(self.positions_mm)} of them)"
+        return f"Points({self.label!r}, {counted(len(self.positions_mm), 'point')})"
 
 
 class Box(hints.Box):
@@ -153,7 +154,7 @@ class Scribbles:
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]
         drawn = np.asarray(self.drawn)
-        return f"Scribbles({int((drawn != UNDRAWN).sum())} voxels drawn)"
+        return f"Scribbles({counted(int((drawn != UNDRAWN).sum()), 'voxel')} drawn)"
 
 
 HintLike = hints.Hint | Scribbles

@@ -18,6 +18,7 @@ from voxhint.cli.weights import Models
 from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, Recipe, TrainConfig
 from voxhint.core.errors import BadStudyError
 from voxhint.core.progress import Tell
+from voxhint.core.words import counted
 
 Lines = Iterator[str]
 
@@ -88,7 +89,7 @@ class Check:
         for problem in problems:
             yield f"{problem.severity}: {problem}"
         errors = sum(problem.severity == "error" for problem in problems)
-        yield f"{errors} errors, {len(problems) - errors} warnings; {told}"
+        yield f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}; {told}"
         if errors or (self.strict and problems):
             raise BadStudyError
 
@@ -128,7 +129,7 @@ class Simulate:
             undrawn=self.undrawn,
         )
         yield (
-            f"{made.out}: {self.hint} for {made.cases} cases; a person would need about "
+            f"{made.out}: {self.hint} for {counted(made.cases, 'case')}; a person would need about "
             f"{made.seconds / 60:.0f} min, and {made.dense_seconds / 3600:.1f} h to outline all"
         )
 

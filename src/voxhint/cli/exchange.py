@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from voxhint.cli.options import Existing, Place
 from voxhint.core.progress import Tell
+from voxhint.core.words import counted
 
 Lines = Iterator[str]
 
@@ -46,7 +47,8 @@ class ImportDicom:
         )
         yield from (f"warning: {warning}" for warning in made.warnings)
         yield (
-            f"{made.out}: {made.cases} {made.modality} cases of {made.subjects} subjects; "
+            f"{made.out}: {counted(made.cases, f'{made.modality} case')} of "
+            f"{counted(made.subjects, 'subject')}; "
             f"add hints to {made.out / 'hints'}, then run voxhint check {made.out}"
         )
 
@@ -95,8 +97,8 @@ class ImportLuna16:
         )
         yield from (f"warning: {warning}" for warning in made.warnings)
         yield (
-            f"{made.out}: {made.training} windows to learn from and {made.test} to predict, "
-            f"of {made.scans} scans; now run voxhint run {made.out} --out RUN"
+            f"{made.out}: {counted(made.training, 'window')} to learn from and {made.test} to "
+            f"predict, of {counted(made.scans, 'scan')}; now run voxhint run {made.out} --out RUN"
         )
 
 
@@ -133,8 +135,8 @@ class ImportMsd:
         )
         yield from (f"warning: {warning}" for warning in made.warnings)
         yield (
-            f"{made.out}: {made.training} training cases ({made.design} for design), "
-            f"{made.test} test cases, scribbles for {made.scribbled}; "
+            f"{made.out}: {counted(made.training, 'training case')} ({made.design} for design), "
+            f"{counted(made.test, 'test case')}, scribbles for {made.scribbled}; "
             f"run voxhint check {made.out}"
         )
 
@@ -230,4 +232,5 @@ class Register:
             undrawn=self.undrawn,
             tell=tell,
         )
-        yield f"{self.out}: {len(moves)} channels registered; registration.csv tells how far"
+        told = counted(len(moves), "channel")
+        yield f"{self.out}: {told} registered; registration.csv tells how far"

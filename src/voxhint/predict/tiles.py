@@ -1,5 +1,7 @@
 """Cut an image into tiles, ask the network about each, and blend the answers."""
 
+from collections.abc import Callable
+from itertools import count
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -25,6 +27,7 @@ def predict_tiles(
     patch: tuple[int, int, int],
     overlap: float,
     device: torch.device,
+    progress: Callable[[int], None] | None = None,
 ) -> Float32[np.ndarray, "class i j k"]:
     """Return class probabilities for a prepared image of any size.
 
@@ -37,13 +40,18 @@ def predict_tiles(
         patch: The tile.
         overlap: Share of a tile that its neighbour covers again.
         device: Where the network is; the blended result stays in main memory.
+        progress: Hears the number of each tile.
 
     Returns:
         Probabilities that sum to 1.
     """
     from monai.inferers.utils import sliding_window_inference  # takes seconds to load
 
+    number = count(1)
+
     def probabilities(tile: Tensor) -> Tensor:
+        if progress is not None:
+            progress(next(number))
         tile = tile.to(device).contiguous(memory_format=torch.channels_last_3d)
         return segment(tile).float().softmax(1)
 

@@ -175,7 +175,7 @@ def _facts(run: RunFacts) -> Table:
         if run.made.get(key) is not None
     ]
     if isinstance(peak, int | float):
-        facts.append(("most memory used", f"{peak / 1024:.1f} GB"))
+        facts.append(("most memory used", f"{peak / 1024:.1f} GiB"))
     facts += [(f"{name} version", version) for name, version in _pairs(run.made, "versions")]
     return Table("What the numbers depend on.", ["fact", "value"], facts)
 

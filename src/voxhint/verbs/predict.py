@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from voxhint.core.errors import about
 from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.words import counted
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
@@ -110,8 +112,9 @@ def forecast_prediction(
         volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
         MaskMaker.of(opened, config, machine.seed).probabilities(volumes, {})
         seconds = time.monotonic() - began
-    yield f"{len(cases)} cases to predict; the first took {seconds:.1f} s"
-    yield f"in all about {seconds * len(cases) / 60:.0f} min; peak so far {peak_ram_mb()} MiB"
+    yield f"{counted(len(cases), 'case')} to predict; the first took {seconds:.1f} s"
+    minutes, peak = seconds * len(cases) / 60, peak_ram_mb() / 1024
+    yield f"in all about {minutes:.0f} min; peak so far {peak:.1f} GiB"
 
 
 def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
@@ -180,7 +183,9 @@ def predict_cases(
         if not all(path.exists() for path in _paths(out, case, maker)):
             with about(f"case {case}"):
                 proven = work.facts and work.facts(case)
-                notes = _write_case(maker, case, images, (out, proven, chances.get(case, {})))
+                heard = partial(_tell_tile, tell, (work.name, number, len(work.cases), case))
+                telling = dataclasses.replace(maker, progress=heard)
+                notes = _write_case(telling, case, images, (out, proven, chances.get(case, {})))
             for note in notes:
                 tell(work.name, number, len(work.cases), note)
     tell(work.name, len(work.cases), len(work.cases), "")
@@ -205,6 +210,8 @@ class MaskMaker:
     presence: Presence | None
     config: PredictConfig
     seed: int
+    progress: Callable[[int], None] | None = None
+    """Hears of each tile of an image, by its number."""
 
     @staticmethod
     def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
@@ -243,6 +250,7 @@ class MaskMaker:
                     patch=plan.patch,
                     overlap=self.config.overlap,
                     device=device,
+                    progress=self.progress,
                 )
             total += np.flip(tiled, axes) / len(flips)
         probs = restore(total, working, grid)
@@ -280,6 +288,12 @@ class MaskMaker:
                 gain=self.config.boundary_refinement * min(1.0, 2 * chances.get(label, 1.0)),
             )
         return probs
+
+
+def _tell_tile(tell: Tell, at: tuple[str, int, int, str], tile: int) -> None:
+    """Tell how far a long case is."""
+    what, done, total, case = at
+    tell(what, done, total, f"{case}, tile {tile}")
 
 
 def _background(classes: int, grid: Grid) -> Float32[np.ndarray, "class i j k"]:
