@@ -104,7 +104,9 @@ def test_what_is_wrong_is_refused_in_one_line(wrong: Callable[[], object], told:
 
 
 def test_a_figure_shows_the_slice_with_most_of_the_mask() -> None:
-    figure = vh.show(ball(), (ball() > 0).astype(np.uint8), spacing=(1, 1, 2))
+    mask = np.zeros((20, 20, 12), np.uint8)
+    mask[4:8, 4:8, 6], mask[4, 4, 5] = 1, 1
+    figure = vh.show(ball(), mask, spacing=(1, 1, 2))
     assert figure.axes[0].get_title() == "slice 6"
     assert len(vh.show(ball(), slices=[1, 2]).axes) == 2
     with pytest.raises(vh.VoxhintError, match="give both on one grid"):
@@ -131,7 +133,7 @@ def test_a_network_of_ones_own_is_trained_and_opened_with_its_maker(tmp_path: Pa
 
 
 def test_the_notebook_runs() -> None:
-    path = Path(__file__).parents[2] / "examples" / "clicks_to_mask.ipynb"
+    path = Path(__file__).parents[2] / "examples" / "hints_to_mask.ipynb"
     cells = json.loads(path.read_text("utf-8"))["cells"]
     names: dict[str, object] = {}
     shown: list[object] = []
