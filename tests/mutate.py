@@ -117,7 +117,7 @@ def noticed(change: Change, tests: list[str]) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("room")
-    parser.add_argument("tests", nargs="*")
+    parser.add_argument("--tests", nargs="*")
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=float, default=0.2)

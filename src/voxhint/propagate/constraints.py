@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int64
 from scipy import ndimage
 
 from voxhint.core import (
@@ -53,6 +53,13 @@ class Constraints:
     def settled(self) -> Bool[np.ndarray, "i j k"]:
         """Return the voxels of which every class is decided, with nothing left to propagate."""
         return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
+
+    def shown(self, number: int) -> Int64[np.ndarray, "n 3"]:
+        """Return the index of each voxel that hints of a class span: marks, boxes and balls."""
+        shown = self.proven[number] > 0.5
+        if self.likely[number].any():
+            shown = shown | (self.possible[number] > 0)
+        return np.argwhere(shown)
 
     @property
     def near(self) -> Bool[np.ndarray, "i j k"]:
@@ -108,7 +115,7 @@ def constraints_of(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Const
             number = labels.number(name)
             likely[number], reached = _lay_shapes(shaped, grid)
             possible[number] = np.minimum(possible[number], reached)
-    _close(proven, possible)
+    draw_conclusions(proven, possible)
     drawn_whole = any(isinstance(h, Strokes) and h.complete for h in hints)
     return Constraints(proven, possible, likely, grid, drawn_whole)
 
@@ -205,7 +212,7 @@ def _shape(
     return inner, away_mm - np.float32(radius), max(slack, _MARGIN * shape.diameter_mm)
 
 
-def _close(
+def draw_conclusions(
     proven: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
 ) -> None:
     """Draw the conclusions: one class proven rules the others out, and none left is background."""

@@ -38,12 +38,10 @@ def extents(soft: SoftLabel, constraints: Constraints, labels: LabelSet) -> dict
     winner = soft.largest_class()
     found = {}
     for number, name in enumerate(labels.names):
-        shown = constraints.proven[number] > 0.5
-        if constraints.likely[number].any():
-            shown = shown | (constraints.possible[number] > 0)
-        if number and shown.any():
+        shown = constraints.shown(number) if number else ()
+        if len(shown):
             filled = float((winner == number).sum()) * constraints.grid.voxel_mm3 / 1000
-            index = np.argwhere(shown).astype(np.float64)
+            index = np.asarray(shown, np.float64)
             found[name] = Extent(filled, _span_ml(index, constraints.grid.spacing_mm))
     return found
 
