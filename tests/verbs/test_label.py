@@ -32,6 +32,7 @@ def test_cases_teach_each_other_unless_told_not_to(
     teach: bool,
 ) -> None:
     found: list[int] = []
+    monkeypatch.setattr(propagation, "FEWEST_CASES", 1)
     monkeypatch.setattr(
         propagation, "fit_voxel_classifier", lambda cases, *_, **__: _note(found, cases)
     )

@@ -1,5 +1,6 @@
 """Arrays that know their place: images, masks and soft labels."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from voxhint.core.errors import GridMismatchError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 
+Floats = Float32[np.ndarray, "i j k"]
 Unit = Literal["HU", "SUV", "a.u."]
 
 
@@ -119,6 +121,14 @@ class SoftLabel:
     def plausibility(self) -> Float32[np.ndarray, "class i j k"]:
         """Return the greatest chance of each class: 1 - trust x (1 - probability)."""
         return np.asarray(1 - self.trust * (1 - self.probs), np.float32)
+
+    def by_class(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield probability and trust of one class after the other."""
+        yield from zip(self.probs, self.trust, strict=True)
+
+    def dense(self) -> "SoftLabel":
+        """Return itself; soft labels kept in another form return one of these."""
+        return self
 
     def largest_class(self) -> UInt8[np.ndarray, "i j k"]:
         """Return the most probable class of each voxel; background where nothing is trusted."""

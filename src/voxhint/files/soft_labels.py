@@ -1,11 +1,14 @@
 """Soft labels as files: a probability and a trust for each class."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from voxhint.core import LabelSet, SoftLabel
+from voxhint.core import Grid, LabelSet, SoftLabel
 from voxhint.core.labels import file_name
+from voxhint.core.volume import Floats
 from voxhint.files.images import read_probability, write_probability
 
 
@@ -18,11 +21,24 @@ def soft_label_paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
     ]
 
 
-def write_soft_label(folder: Path, case: str, soft: SoftLabel, labels: LabelSet) -> None:
+@runtime_checkable
+class ByClass(Protocol):
+    """A soft label that tells class after class."""
+
+    @property
+    def grid(self) -> Grid:
+        """Return where it lies."""
+
+    def by_class(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield probability and trust of each class."""
+
+
+def write_soft_label(folder: Path, case: str, soft: ByClass, labels: LabelSet) -> None:
     """Write probability and trust of each class, one file each."""
-    arrays = [values for pair in zip(soft.probs, soft.trust, strict=True) for values in pair]
-    for path, values in zip(soft_label_paths(folder, case, labels), arrays, strict=True):
-        write_probability(path, values, soft.grid)
+    paths = iter(soft_label_paths(folder, case, labels))
+    for pair in soft.by_class():
+        for values in pair:
+            write_probability(next(paths), values, soft.grid)
 
 
 def read_soft_label(folder: Path, case: str, labels: LabelSet) -> SoftLabel | None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from scipy import ndimage
 
 from voxhint.core import (
+    UNDRAWN,
     Box,
     Diameter,
     Grid,
@@ -54,6 +55,12 @@ class Constraints:
         """Return the voxels of which every class is decided, with nothing left to propagate."""
         return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
 
+    @property
+    def seeds(self) -> UInt8[np.ndarray, "i j k"]:
+        """Return the class that a mark shows at each voxel, `UNDRAWN` where none does."""
+        shown = self.proven > 0.5  # of one class at most
+        return np.where(shown.any(0), shown.argmax(0), UNDRAWN).astype(np.uint8)
+
     def shown(self, number: int) -> Int64[np.ndarray, "n 3"]:
         """Return the index of each voxel that hints of a class span: marks, boxes and balls."""
         shown = self.proven[number] > 0.5
@@ -64,8 +71,8 @@ class Constraints:
     @property
     def near(self) -> Bool[np.ndarray, "i j k"]:
         """Return the voxels near hints: what is typical of an image is measured there."""
-        shown = (self.proven.max(0) > 0.5) | (self.likely.max(0) > 0)
-        return np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
+        shown = np.asarray((self.proven.max(0) > 0.5) | (self.likely.max(0) > 0))
+        return around_hints(shown)
 
     def cropped(self, part: tuple[slice, slice, slice]) -> "Constraints":
         """Return the constraints of a box of voxels."""
@@ -165,9 +172,21 @@ def _rule_out_by_tag(
 def _prove_points(
     proven: Float32[np.ndarray, "class i j k"], grid: Grid, points: Points, labels: LabelSet
 ) -> None:
-    index = np.round(grid.to_index(points.positions_mm)).astype(int)
-    i, j, k = np.clip(index, 0, np.array(grid.shape) - 1).T
+    i, j, k = nearest_voxels(grid, points.positions_mm)
     np.maximum.at(proven[labels.number(points.label)], (i, j, k), points.confidence)
+
+
+def around_hints(shown: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+    """Return the voxels around those that hints show."""
+    return np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
+
+
+def nearest_voxels(
+    grid: Grid, positions_mm: Float64[np.ndarray, "n 3"]
+) -> Int64[np.ndarray, "3 n"]:
+    """Return the index of the voxel nearest to each place."""
+    index = np.round(grid.to_index(positions_mm)).astype(np.int64)
+    return np.asarray(np.clip(index, 0, np.array(grid.shape) - 1).T)
 
 
 def places_mm(grid: Grid) -> tuple[Float32[np.ndarray, "i j k"], ...]:

@@ -8,7 +8,9 @@ from jaxtyping import Float64, Int64
 from scipy.spatial import ConvexHull, QhullError
 
 from voxhint.core import LabelSet, SoftLabel
+from voxhint.propagate.compact import CompactSoftLabel
 from voxhint.propagate.constraints import Constraints
+from voxhint.propagate.sparse_constraints import SparseConstraints
 
 _RUNAWAY = 100.0  # volumes spanned by hints that a label fills when it has run away
 
@@ -24,7 +26,11 @@ class Extent:
     """Of the convex hull of its hints, voxel by voxel; of its box where it has one."""
 
 
-def extents(soft: SoftLabel, constraints: Constraints, labels: LabelSet) -> dict[str, Extent]:
+def extents(
+    soft: SoftLabel | CompactSoftLabel,
+    constraints: Constraints | SparseConstraints,
+    labels: LabelSet,
+) -> dict[str, Extent]:
     """Measure each label that hints show in a case.
 
     Args:

@@ -1,14 +1,17 @@
 """How well each voxel's intensity fits the seeds of each class."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from voxhint.core import Volume
 
-_BINS = 64
+BINS = 64
+"""Of intensities."""
+
 _BLUR_MM = 1.0
 _DOUBT = 5.0  # seeds' worth of "any intensity may occur"
 _MOST = 100  # seeds that count
@@ -35,27 +38,46 @@ def log_likelihood(
         background that nobody showed, 0 everywhere for another class without seeds.
     """
     total = np.zeros(seeds.shape, np.float32)
-    counts = seeds.sum((1, 2, 3))
-    fewest = int(counts[counts > 0].min()) if counts.any() else 0
     for image in images:
-        smooth = ndimage.gaussian_filter(image.voxels, _BLUR_MM / image.grid.spacing_mm)
-        known = smooth[near]
-        low, high = (float(v) for v in np.percentile(known if known.size else smooth, [1, 99]))
-        scaled = np.clip((smooth - low) / max(high - low, 1e-6), 0, 1)
-        bins = np.minimum((scaled * _BINS).astype(np.int64), _BINS - 1)
-        for number, places in enumerate(seeds):
-            if places.any():
-                total[number] += np.log(_density(scaled[places], _MOST))[bins]
-            elif number == 0 and near.any():  # claims no more than the least of what was shown
-                total[number] += np.log(_density(scaled[near], min(fewest, _MOST)))[bins]
+        table, bins = class_tables(image, seeds, near)
+        for number in np.flatnonzero(table.any(1)):
+            total[number] += table[number][bins]
     return total / np.float32(len(images))
+
+
+def class_tables(
+    image: Volume, seeds: Iterable[Any], near: Bool[np.ndarray, "i j k"]
+) -> tuple[Float32[np.ndarray, "class bin"], UInt8[np.ndarray, "i j k"]]:
+    """Return the log density of each bin of intensities for each class, and each voxel's bin.
+
+    Args:
+        image: One channel.
+        seeds: For each class its seeds, as a mask or as an index.
+        near: Voxels near the seeds, which set the range of intensities.
+    """
+    smooth = ndimage.gaussian_filter(image.voxels, _BLUR_MM / image.grid.spacing_mm)
+    known = smooth[near]
+    low, high = (float(v) for v in np.percentile(known if known.size else smooth, [1, 99]))
+    smooth -= low
+    smooth /= max(high - low, 1e-6)
+    scaled = np.clip(smooth, 0, 1, out=smooth)
+    shown = [scaled[places] for places in seeds]
+    counts = [one.size for one in shown if one.size]
+    table = np.zeros((len(shown), BINS), np.float32)
+    for number, values in enumerate(shown):
+        if values.size:
+            table[number] = np.log(_density(values, _MOST))
+        elif number == 0 and near.any():  # claims no more than the least of what was shown
+            table[number] = np.log(_density(scaled[near], min(*counts, _MOST) if counts else 0))
+    scaled *= BINS
+    return table, np.minimum(scaled, BINS - 1, out=scaled).astype(np.uint8)
 
 
 def _density(values: Float32[np.ndarray, " n"], most: int) -> Float32[np.ndarray, " bin"]:
     """Return a smoothed histogram over 0 to 1, bandwidth by Silverman's rule."""
-    share = np.histogram(values, bins=_BINS, range=(0, 1))[0] / values.size
+    share = np.histogram(values, bins=BINS, range=(0, 1))[0] / values.size
     width = max(0.05, 1.06 * float(values.std()) * min(values.size, 2 * most) ** -0.2)
-    smooth = ndimage.gaussian_filter1d(share, width * _BINS, mode="nearest")
+    smooth = ndimage.gaussian_filter1d(share, width * BINS, mode="nearest")
     count = min(values.size, most)
-    mixed = (count * smooth * _BINS + _DOUBT) / (count + _DOUBT)
+    mixed = (count * smooth * BINS + _DOUBT) / (count + _DOUBT)
     return mixed.astype(np.float32)

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int32
+from jaxtyping import Bool, Float, Float64, Int32, Int64
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from voxhint.core import Grid, LabelSet
+from voxhint.core import UNDRAWN, Grid, LabelSet
 from voxhint.propagate.constraints import Constraints
+from voxhint.propagate.sparse_constraints import SparseConstraints
 
 FEWEST_MARKS = 3
 """Marks that tell how far marks lie apart."""
@@ -42,7 +43,9 @@ class Marks:
     None where they surround none."""
 
 
-def measure_marks(constraints: Constraints, labels: LabelSet) -> dict[str, Marks]:
+def measure_marks(
+    constraints: Constraints | SparseConstraints, labels: LabelSet
+) -> dict[str, Marks]:
     """Measure the marks of each label of a case.
 
     Args:
@@ -52,23 +55,25 @@ def measure_marks(constraints: Constraints, labels: LabelSet) -> dict[str, Marks
     Returns:
         For each foreground label that clicks or strokes show.
     """
-    seeds = constraints.proven > 0.5
-    axis = slice_axis(np.asarray(seeds.any(0)), constraints.grid)
+    seeds, grid = constraints.seeds, constraints.grid
+    shown = seeds != UNDRAWN
+    axis = slice_axis(shown, grid)
+    index = np.argwhere(shown)
+    classes = seeds[shown]
     found = {}
     for number, name in enumerate(labels.names):
-        if number and seeds[number].any():
-            others = np.asarray(np.delete(seeds, number, 0).any(0))
-            found[name] = _marks(seeds[number], others, constraints.grid, axis)
+        if number and (classes == number).any():
+            found[name] = _marks(index[classes == number], index[classes != number], grid, axis)
     if constraints.drawn_whole:
-        gap = _slice_gap(seeds, constraints.grid, axis)
+        gap = _slice_gap(shown, grid, axis)
         found = {name: replace(marks, gap_mm=gap) for name, marks in found.items()}
     return found
 
 
-def _slice_gap(seeds: Bool[np.ndarray, "class i j k"], grid: Grid, axis: int) -> float:
+def _slice_gap(shown: Bool[np.ndarray, "i j k"], grid: Grid, axis: int) -> float:
     """Return the widest gap between drawn slices: what lies between them is bridged."""
-    across = tuple(number for number in range(4) if number != axis + 1)
-    drawn = np.flatnonzero(seeds.any(across))
+    across = tuple(number for number in range(3) if number != axis)
+    drawn = np.flatnonzero(shown.any(across))
     widest = int(np.diff(drawn).max()) if len(drawn) > 1 else 1
     return widest * float(grid.spacing_mm[axis])
 
@@ -139,13 +144,15 @@ def typical_gap(gaps: Float[np.ndarray, " mark"]) -> float:
 
 
 def _marks(
-    seeds: Bool[np.ndarray, "i j k"], others: Bool[np.ndarray, "i j k"], grid: Grid, axis: int
+    index: Int64[np.ndarray, "n 3"], other: Int64[np.ndarray, "m 3"], grid: Grid, axis: int
 ) -> Marks:
+    corner = index.min(0)  # the box around the marks is all that is looked at
+    index, other = index - corner, other - corner
+    seeds = np.zeros(index.max(0) + 1, np.bool_)
+    seeds[tuple(index.T)] = True
     parts = label_marks(seeds, grid, axis)
-    index = np.argwhere(seeds)
     owner = parts[tuple(index.T)]
     places = index * grid.spacing_mm
-    other = np.argwhere(others)
     flat = [a for a in range(3) if a != axis]
     count = int(parts.max())
     extents, apart = [], []

@@ -14,16 +14,16 @@ from voxhint.propagate.likelihood import log_likelihood
 from voxhint.propagate.pw4medseg import point_labels
 from voxhint.propagate.scale import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 
-_LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
-_EDGE_WEIGHT = 2.0  # how much longer a way gets over an edge
+LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
+EDGE_WEIGHT = 2.0  # how much longer a way gets over an edge
 _CROSS_CASE_TRUST = 0.5  # least trust, per lead, far from hints where other cases teach
 _SHAPE_TRUST = 0.7  # most trust in what follows from the shape of a box or a ball
 _PRIOR = 0.75  # weight of what the hints of other cases say
 _SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
-_FADE = 2.0  # caps after which trust has fallen to 0.6
+FADE = 2.0  # caps after which trust has fallen to 0.6
 _FAR = 0.3  # trust in background that no hint is near to
 _UNSHOWN = 0.1  # the same where the case shows no background at all
-_LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
+LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +107,7 @@ def propagate_hints(  # noqa: PLR0913 - each says another thing
             within,
         )
         probs[inner], trust[band] = _compete(scene)
-    trust[trust < _LEAST] = 0
+    trust[trust < LEAST] = 0
     untold = unseen & np.asarray(constraints.possible.any((1, 2, 3)))
     if prior is not None and prior.everywhere:
         untold[:] = False  # other cases tell of it
@@ -138,11 +138,12 @@ def _presumed(
     """Return probability and trust where no hint reaches: background, if any label was shown."""
     probs = np.zeros(constraints.proven.shape, np.float32)
     probs[0] = 1
-    trust = np.full(constraints.grid.shape, _presumed_trust(unseen), np.float32)
+    trust = np.full(constraints.grid.shape, presumed_trust(unseen), np.float32)
     return probs, trust
 
 
-def _presumed_trust(unseen: Bool[np.ndarray, " class"]) -> float:
+def presumed_trust(unseen: Bool[np.ndarray, " class"]) -> float:
+    """Return the trust in background that no hint is near to, given the classes never shown."""
     if unseen[1:].all():
         return 0.0
     return _UNSHOWN if unseen[0] else _FAR
@@ -195,7 +196,7 @@ def _compete(
     near = np.minimum(away.min(0), FAR_MM)
     margin = _margin(away, caps, constraints)
     if prior is None:
-        said = _LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
+        said = LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
     else:
         said = _PRIOR * prior.log_probs
     limit = np.float32(np.inf if prior is None else prior.distance_limit)
@@ -205,11 +206,11 @@ def _compete(
     scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -limit) + said[0]
     probs, lead = _softmax(scores, constraints.possible)
     winner = caps[probs.argmax(0)]
-    reach = np.where(np.isfinite(winner), winner, _usual(caps)).astype(np.float32)
+    reach = np.where(np.isfinite(winner), winner, usual_cap(caps)).astype(np.float32)
     least = 0.0 if prior is None else _CROSS_CASE_TRUST
-    trust = lead * np.maximum(np.exp(-0.5 * (near / (_FADE * reach)) ** 2), np.float32(least))
+    trust = lead * np.maximum(np.exp(-0.5 * (near / (FADE * reach)) ** 2), np.float32(least))
     if prior is None:
-        most = _presumed_trust(scene.unseen)
+        most = presumed_trust(scene.unseen)
         supposed = presumed & (probs[0] > 0.5)
         trust[supposed] = np.minimum(lead[supposed], most)
     if constraints.likely.any():
@@ -217,7 +218,8 @@ def _compete(
     return probs, trust.astype(np.float32)
 
 
-def _usual(caps: Float32[np.ndarray, " class"]) -> float:
+def usual_cap(caps: Float32[np.ndarray, " class"]) -> float:
+    """Return the cap that stands for background, which has none."""
     return float(np.median(caps[1:])) if len(caps) > 1 else 1.0
 
 
@@ -229,7 +231,7 @@ def _distances(
     Also returns the geodesic stretch of each class: how much longer ways between its marks are
     than straight lines, where its own tissue is rougher than what usually lies near hints.
     """
-    constraints, weight = scene.constraints, _EDGE_WEIGHT
+    constraints, weight = scene.constraints, EDGE_WEIGHT
     steep = edge_cost(scene.images, near)
     plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
     limit = scene.within * float(scene.caps[1:].max(initial=0)) * plain
@@ -245,15 +247,16 @@ def _distances(
         away[number] = way / np.float32(plain)
         if number:
             next_mm = way_to_next(way, owner, steep, constraints.grid, edge_weight=weight)
-            stretch[number] = _stretch(next_mm / plain, marks, constraints.grid)
+            stretch[number] = geodesic_stretch(next_mm / plain, marks, constraints.grid)
     if constraints.likely.any():
         away[0] *= np.float32(_SHAPED)
     return away, stretch
 
 
-def _stretch(
+def geodesic_stretch(
     ways: Float32[np.ndarray, " mark"], marks: Int32[np.ndarray, "i j k"], grid: Grid
 ) -> float:
+    """Return how much longer ways between marks of a class are than straight lines; 1 at least."""
     straight = gaps_mm(marks, grid)
     if len(straight) < FEWEST_MARKS:
         return 1.0

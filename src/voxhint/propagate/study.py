@@ -1,29 +1,35 @@
 """From the hints of a whole study to the soft labels of its cases."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, Hint, Soft, SoftLabel, Strokes, Tag
+from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
 from voxhint.prepare import common_grid, resample
+from voxhint.propagate.compact import CompactSoftLabel
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.scale import distance_caps, measure_marks
 from voxhint.propagate.soft_label import Prior, propagate_hints
+from voxhint.propagate.sparse_constraints import SparseConstraints, sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
+    FEWEST_CASES,
     VoxelClassifier,
     fit_voxel_classifier,
     voxel_samples,
 )
+from voxhint.propagate.whole_scan import propagate_over_scan
 
 _MEASURED = 200  # cases that decide the caps, and teach the others
 _DISTANCE_LIMIT = 2.0  # natural logarithm of odds
 _STEPS = 2000  # of the optimiser of the cross-case voxel classifier
 _ALONE = ("pw4medseg", "none")  # methods that look at each case alone
+_LARGE = 2**25  # values, a float for each voxel and class: more, and a case is a whole scan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +52,8 @@ class LabelledCase:
     """A case with what its hints say and what was made of it."""
 
     case: Case
-    constraints: Constraints
-    soft: SoftLabel
+    constraints: Constraints | SparseConstraints
+    soft: SoftLabel | CompactSoftLabel
 
 
 def aligned_case(study: Study, files: CaseFiles) -> Case:
@@ -91,7 +97,7 @@ def plan_propagation(
     """
     chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
     together = config.method not in _ALONE and config.cross_case
-    together = together and _may_teach(study, chosen)
+    together = together and len(chosen) >= FEWEST_CASES and _may_teach(study, chosen)
     if config.scale_mm is not None and not together:
         return PropagationPlan(dict.fromkeys(study.labels.names, config.scale_mm))
     rng = np.random.default_rng(machine.seed)
@@ -100,11 +106,12 @@ def plan_propagation(
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
             case = aligned_case(study, files)
-            constraints = constraints_of(case.grid, case.hints, study.labels)
-            marks.append(measure_marks(constraints, study.labels))
+            known = _constraints(case, study.labels)
+            marks.append(measure_marks(known, study.labels))
             grids.append(case.grid)
-            drawn |= constraints.drawn_whole
+            drawn |= known.drawn_whole
             if together:
+                constraints = constraints_of(case.grid, case.hints, study.labels)
                 one = voxel_samples(constraints, case.images, study.channels, study.labels, rng)
                 samples.append(one)
     classifier = fit_voxel_classifier(
@@ -122,6 +129,13 @@ def plan_propagation(
     )
     nearby = classifier is not None and (lone or drawn)
     return PropagationPlan(caps, classifier, _DISTANCE_LIMIT if nearby else np.inf)
+
+
+def _constraints(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
+    """Return what the hints of a case prove, without an array for each class of a large one."""
+    large = math.prod(case.grid.shape) * len(labels.names) > _LARGE
+    sparse = sparse_constraints_of(case.grid, case.hints, labels) if large else None
+    return sparse or constraints_of(case.grid, case.hints, labels)
 
 
 def _may_teach(study: Study, hinted: Sequence[CaseFiles]) -> bool:
@@ -146,13 +160,19 @@ def label_case(
         The soft label, and what it was made of.
     """
     case = aligned_case(study, files)
+    images = tuple(case.images.values())
+    if plan.classifier is None and config.method == "geodesic":
+        known = _constraints(case, study.labels)
+        if isinstance(known, SparseConstraints) and known.proven[1:].any():
+            compact = propagate_over_scan(known, images, study.labels, caps_mm=plan.caps_mm)
+            return LabelledCase(case, known, compact)
     constraints = constraints_of(case.grid, case.hints, study.labels)
     prior = None
     if plan.classifier is not None:
         prior = Prior(plan.classifier.log_probs(case.images, constraints), plan.distance_limit)
     soft = propagate_hints(
         constraints,
-        tuple(case.images.values()),
+        images,
         study.labels,
         caps_mm=plan.caps_mm,
         config=config,

@@ -28,7 +28,9 @@ _BATCH = 2048
 _RATE = 6e-3
 _DECAY = 1e-3
 _CHUNK = 1 << 17  # voxels answered at once
-_FEWEST = 8  # cases that can teach the others
+FEWEST_CASES = 8
+"""Cases that can teach the others."""
+
 _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
@@ -272,7 +274,7 @@ def fit_voxel_classifier(
         and one label by more than boxes and balls, or where it does not help cases held out.
     """
     cases = [case for case in samples if len(case.weights)]
-    if len(cases) < _FEWEST:
+    if len(cases) < FEWEST_CASES:
         return None
     shown = _shown(cases)
     if not shown[0] or shown.sum() < 2:

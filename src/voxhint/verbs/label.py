@@ -114,10 +114,12 @@ def label_cases(
         with about(f"case {files.name}"):
             if not _is_labelled(out, files.name, study.labels, found.lost):
                 known = label_case(study, files, plan, config)
-                located = _with_tags(finder, known)
-                if config.tags.counterfactuals:
-                    _write_without(out, files.name, located.without, study.channels)
-                soft = located.soft
+                soft = known.soft
+                if finder is not None:
+                    located = _with_tags(finder, known)
+                    soft = located.soft
+                    if config.tags.counterfactuals:
+                        _write_without(out, files.name, located.without, study.channels)
                 write_soft_label(out, files.name, soft, study.labels)  # last: then a case is done
                 sizes[files.name] = extents(soft, known.constraints, study.labels)
             else:
@@ -143,11 +145,10 @@ def label_cases(
     return out
 
 
-def _with_tags(finder: Finder | None, known: LabelledCase) -> Found:
+def _with_tags(finder: Finder, known: LabelledCase) -> Found:
     """Return the soft label of a case, with regions of labels that only tags name."""
-    if finder is None:
-        return Found(known.soft)
-    return finder.add_regions(known.soft, known.constraints, known.case)
+    constraints = constraints_of(known.case.grid, known.case.hints, finder.study.labels)
+    return finder.add_regions(known.soft.dense(), constraints, known.case)
 
 
 def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:

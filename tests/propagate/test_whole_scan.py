@@ -1,0 +1,93 @@
+"""Propagation over whole scans says what propagation over small ones says, in 8 bytes a voxel."""
+
+import numpy as np
+import pytest
+from tests.propagate.test_golden import hinted
+
+from voxhint.config import LabelConfig
+from voxhint.core import Box, Hint, SoftLabel, Tag
+from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
+from voxhint.propagate.compact import CompactSoftLabel
+from voxhint.propagate.sparse_constraints import SparseConstraints, sparse_constraints_of
+from voxhint.propagate.whole_scan import propagate_over_scan
+from voxhint.simulate.phantom import ORGANS
+
+CONFIG = LabelConfig()
+KINDS = ("points:12", "scribbles", "slices:3")
+
+
+def both(kind: str, *more: Hint) -> tuple[SoftLabel, CompactSoftLabel]:
+    case = hinted(kind)
+    hints = (*case.hints, *more)
+    images = list(case.images.values())
+    known = constraints_of(case.grid, hints, ORGANS)
+    caps = distance_caps([measure_marks(known, ORGANS)], [case.grid], ORGANS)
+    sparse = sparse_constraints_of(case.grid, hints, ORGANS)
+    assert sparse is not None
+    one = propagate_hints(known, images, ORGANS, caps_mm=caps, config=CONFIG)
+    return one, propagate_over_scan(sparse, images, ORGANS, caps_mm=caps)
+
+
+def sparse_of(*hints: Hint) -> SparseConstraints | None:
+    return sparse_constraints_of(hinted("points:12").grid, hints, ORGANS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_labels_come_out_as_with_an_array_for_each_class(kind: str) -> None:
+    exact, compact = both(kind)
+    one, two = exact.largest_class(), compact.largest_class()
+    assert np.array_equal(two, compact.dense().largest_class())
+    for number in range(len(ORGANS.names)):
+        same = (one == number) & (two == number)
+        assert 2 * same.sum() >= 0.99 * ((one == number).sum() + (two == number).sum())
+    dense = compact.dense()
+    assert np.abs(dense.belief - exact.belief).mean() < 0.02
+    assert np.abs(dense.plausibility - exact.plausibility).mean() < 0.03
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_marks_are_measured_alike(kind: str) -> None:
+    case = hinted(kind)
+    sparse = sparse_of(*case.hints)
+    assert sparse is not None
+    known = constraints_of(case.grid, case.hints, ORGANS)
+    assert measure_marks(sparse, ORGANS) == measure_marks(known, ORGANS)
+    for number in range(len(ORGANS.names)):
+        assert np.array_equal(sparse.shown(number), known.shown(number))
+
+
+def test_what_hints_prove_and_rule_out_stays() -> None:
+    exact, compact = both("points:12", Tag("spleen", "absent"))
+    dense = compact.dense()
+    proven = exact.belief >= 0.999
+    assert np.allclose(dense.belief[proven], exact.belief[proven], atol=1e-3)
+    ruled_out = exact.plausibility <= 0.001
+    assert np.allclose(dense.plausibility[ruled_out], 0, atol=1e-3)
+
+
+def test_a_label_that_nobody_showed_stays_unknown() -> None:
+    case = hinted("points:12")
+    hints = [hint for hint in case.hints if getattr(hint, "label", "") != "spleen"]
+    sparse = sparse_constraints_of(case.grid, hints, ORGANS)
+    assert sparse is not None
+    caps = dict.fromkeys(ORGANS.names, 20.0)
+    images = list(case.images.values())
+    soft = propagate_over_scan(sparse, images, ORGANS, caps_mm=caps).dense()
+    known = constraints_of(case.grid, hints, ORGANS)
+    exact = propagate_hints(known, images, ORGANS, caps_mm=caps, config=CONFIG)
+    assert np.array_equal(soft.belief[2] > 0, exact.belief[2] > 0)
+    assert np.abs(soft.plausibility - exact.plausibility).mean() < 0.02
+
+
+def test_boxes_and_ranges_of_slices_are_no_single_marks() -> None:
+    box = Box("liver", np.zeros(3), np.full(3, 20.0))
+    assert sparse_of(box) is None
+    assert sparse_of(Tag("liver", "absent", (0.0, 30.0))) is None
+    assert sparse_of(*(Tag(name, "absent") for name in ORGANS.foreground)) is None
+    assert sparse_of(Tag("liver", "absent")) is not None
+
+
+def test_a_compact_label_takes_eight_bytes_a_voxel() -> None:
+    _, compact = both("points:12")
+    arrays = (compact.first, compact.second, compact.first_prob, compact.second_prob, compact.trust)
+    assert sum(array.nbytes for array in arrays) == 8 * compact.first.size
