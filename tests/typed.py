@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from functools import wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
-from inspect import isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import CodeType, ModuleType
 from typing import Any, get_args, get_type_hints
 
@@ -64,6 +64,8 @@ def typed(function: Function) -> Function:
         if is_dataclass(function) and "__init__" in vars(function):
             setattr(function, "__init__", typed(vars(function)["__init__"]))  # noqa: B010
         return function
+    if iscoroutinefunction(function) or isasyncgenfunction(function):
+        return beartype(function)  # whoever calls it asks what it is
     checked: list[Function] = []
 
     @wraps(function)

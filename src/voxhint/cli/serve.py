@@ -16,13 +16,19 @@ class Serve:
     """Make hints and judge masks in the browser."""
 
     study: Existing
-    """The study folder; it is only read."""
+    """The study folder, or with --labels images alone: a file, a folder, or one of DICOM."""
 
     folder: Annotated[Path, Place("RUN")] | None = None
     """What `voxhint run` or `predict` wrote: its masks are shown, and hints correct them."""
 
     out: Path
     """Folder of the session: a study with the hints made here; made, or gone on with."""
+
+    labels: str | None = None
+    """Names of what is to be marked in images that are no study yet, such as liver,tumour."""
+
+    channel: str = "image"
+    """What those images are; CT shows windows for Hounsfield units."""
 
     host: str = "127.0.0.1"
     """Address to listen at; with another than this one, all of the network can ask."""
@@ -55,6 +61,8 @@ class Serve:
             host=self.host,
             port=self.port,
             undrawn=self.undrawn,
+            labels=[name.strip() for name in (self.labels or "").split(",") if name.strip()],
+            channel=self.channel,
             announce=announce,
         )
         yield f"{self.out}: what was made is kept; the same command goes on with it"

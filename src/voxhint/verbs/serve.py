@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ from voxhint.serve.journal import NAME as JOURNAL
 from voxhint.serve.journal import Journal
 from voxhint.serve.scene import Desk, Listed, Scene, mark_of
 from voxhint.verbs.session_folder import SessionFolder, begin
+from voxhint.verbs.session_images import FOLDER as IMAGES
+from voxhint.verbs.session_images import study_of_images
 
 _SURE = 0.9  # probability that a mask without probabilities is believed with
 _LISTED = 20  # problems that are told before the rest is counted
@@ -40,6 +42,8 @@ def serve(  # noqa: PLR0913 - a command and its flags
     host: str = "127.0.0.1",
     port: int = 0,
     undrawn: int | None = None,
+    labels: Sequence[str] = (),
+    channel: str = "image",
     announce: Callable[[str], None],
 ) -> None:
     """Serve a study until the process is told to end.
@@ -51,6 +55,8 @@ def serve(  # noqa: PLR0913 - a command and its flags
         host: Address to listen at; others than loopback are seen by the network.
         port: To listen at; 0 takes a free one.
         undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
+        labels: Names of what is to be marked, where `study` holds images alone.
+        channel: What those images are, such as CT.
         announce: Hears the link once it can be opened.
 
     Raises:
@@ -62,8 +68,10 @@ def serve(  # noqa: PLR0913 - a command and its flags
     if not is_built():
         msg = f"the page is not built; run {BUILD} in the checkout (it needs node and npm)"
         raise NotAvailableError(msg)
-    opened = open_for_review(study, undrawn=undrawn)
+    opened = None if labels else open_for_review(study, undrawn=undrawn)
     with locked(out, source=study):
+        if opened is None:
+            opened = open_for_review(study_of_images(study, labels, channel, out))
         session = open_session(opened, out, run=run)
         listening = _listen(host, port)
         port = listening.getsockname()[1]
@@ -143,7 +151,7 @@ def open_session(study: Study, out: Path, *, run: Path | None = None) -> Session
         return scene
 
     desk = Desk(
-        name=study.root.resolve().name,
+        name=(out if study.root.name == IMAGES else study.root).resolve().name,
         labels=study.labels,
         channels=study.channels,
         cases=tuple(_listed(study, name, hinted=name not in testing) for name in cases),
