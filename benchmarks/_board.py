@@ -15,7 +15,7 @@ from voxhint.measure.estimate import estimate
 SCORED = ("what scores a window", "AUC", "passes with the label", "passes without")
 COLUMNS = (
     "map|windows with, without|peak inside|raw|raw, oracle|refined|median"
-    "|refined minus {base}|raw mL|refined mL, gated|asks of flow, predictor|seconds|scan, h|peak MB"
+    "|refined minus {base}|raw mL|refined mL, gated|asks of flow, classifier|seconds|scan, h|MB"
 )
 
 

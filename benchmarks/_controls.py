@@ -1,4 +1,4 @@
-"""What needs no predictor, or no image: controls that every map is read against."""
+"""What needs no classifier, or no image: controls that every map is read against."""
 
 import dataclasses
 import functools
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _looks import gate_of, score
+from _looks import operating_point_of, score
 from _windows import Window
 
-from voxhint.classify.classifier import Presence
+from voxhint.classify.classifier import Classifier
 from voxhint.measure.detection import ranking
 
 BLOB_MM = 5.0  # standard deviation of the blob at a random place
@@ -51,14 +51,16 @@ def anywhere(seen: Window) -> np.ndarray:
     return np.exp(-squares / (2 * BLOB_MM**2)).astype(np.float32)
 
 
-def ranked(predictors: dict[str, Presence], windows: Sequence[Window]) -> dict[str, dict[str, Any]]:
-    """Return how well whole windows are told apart, by predictors and by plain statistics."""
+def ranked(
+    classifiers: dict[str, Classifier], windows: Sequence[Window]
+) -> dict[str, dict[str, Any]]:
+    """Return how well whole windows are told apart, by classifiers and by plain statistics."""
     truth = np.array([bool(w.truth.any()) for w in windows])
     subjects = [w.subject for w in windows]
     found: dict[str, tuple[np.ndarray, list[float | None]]] = {}
-    for name, presence in predictors.items():
-        scores = np.array([score(presence, w) for w in windows])
-        through = scores >= gate_of(presence)
+    for name, classifier in classifiers.items():
+        scores = np.array([score(classifier, w) for w in windows])
+        through = scores >= operating_point_of(classifier)
         found[name] = scores, [float(through[truth].mean()), float(through[~truth].mean())]
     for name, statistic in STATISTICS.items():
         found[name] = np.array([float(statistic(w.image)) for w in windows]), [None, None]

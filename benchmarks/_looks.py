@@ -12,12 +12,13 @@ import torch
 from _windows import Window, fit_study, tell
 
 from voxhint.classify import counterfactual, saliency
-from voxhint.classify.classifier import Presence, image_of, network_for
-from voxhint.classify.flows import FLOW
-from voxhint.classify.maps import Sight, eyes_of
-from voxhint.classify.null_calibration import Source
-from voxhint.classify.null_distribution import Null
-from voxhint.classify.training import fit_presence
+from voxhint.classify.calibrated_saliency import FusedSaliency
+from voxhint.classify.classifier import Classifier, classifier_network, image_of
+from voxhint.classify.label_flow import FLOW
+from voxhint.classify.null_distribution import NullDistribution
+from voxhint.classify.saliency_methods import SaliencyMap, saliency_methods
+from voxhint.classify.tags import TagJob
+from voxhint.classify.training import fit_classifier
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.config.tags import TagConfig
@@ -30,19 +31,21 @@ CONFIG = LabelConfig(
     tags=TagConfig(weights="none")
 )  # those that come with voxhint know the design tags
 DEFAULT = CONFIG.tags.method
-SHUFFLED_STEPS = 200  # of the predictor that learns shuffled tags: there is nothing to learn
+SHUFFLED_STEPS = 200  # of the classifier that learns shuffled tags: there is nothing to learn
 
 Map = Callable[[Window], np.ndarray]
 """Makes a map of evidence on the grid of a window."""
 
 
-def trained(study: Path, out: Path, machine: Machine, name: str = "fit") -> tuple[Presence, Study]:
-    """Return a predictor of the `fit` cases, trained where no earlier call has, and its study.
+def trained(
+    study: Path, out: Path, machine: Machine, name: str = "fit"
+) -> tuple[Classifier, Study]:
+    """Return a classifier of the `fit` cases, trained where no earlier call has, and its study.
 
     Args:
         study: Holds all cases.
         out: Where networks go.
-        machine: Seed of the first predictor.
+        machine: Seed of the first classifier.
         name: fit, shuffled (permuted tags), or other (the next seed).
     """
     shuffled = name == "shuffled"
@@ -52,8 +55,8 @@ def trained(study: Path, out: Path, machine: Machine, name: str = "fit") -> tupl
     if name == "other":
         machine = dataclasses.replace(machine, seed=machine.seed + 1)
     labels = opened.labels.foreground
-    presence = fit_presence(out / name, opened, labels, config=config, machine=machine, tell=tell)
-    return presence, opened
+    classifier = fit_classifier(out / name, TagJob(opened, labels, config, machine, tell))
+    return classifier, opened
 
 
 def take_flow(flow: Path | None, out: Path) -> None:
@@ -62,28 +65,34 @@ def take_flow(flow: Path | None, out: Path) -> None:
         shutil.copytree(flow, out / FLOW, dirs_exist_ok=True)
 
 
-def gate_of(presence: Presence) -> float:
+def operating_point_of(classifier: Classifier) -> float:
     """Return the score from which a window is believed to hold the label."""
-    return float(presence.facts[presence.labels[0]]["gate"])
+    return float(classifier.facts[classifier.labels[0]]["operating_point"])
 
 
-def score(presence: Presence, seen: Window) -> float:
-    """Return the predictor's logit of a window."""
-    return presence.scores(prepare_image(seen.case.images, presence.plan)[0])[presence.labels[0]]
+def score(classifier: Classifier, seen: Window) -> float:
+    """Return the classifier's logit of a window."""
+    return classifier.scores(prepare_image(seen.case.images, classifier.plan)[0])[
+        classifier.labels[0]
+    ]
 
 
-def unlearnt(presence: Presence, healthy: Sequence[Window]) -> Presence:
-    """Return the predictor with random weights, its gate set anew.
+def unlearnt(classifier: Classifier, healthy: Sequence[Window]) -> Classifier:
+    """Return the classifier with random weights, its gate set anew.
 
     Source:
         Adebayo et al. 2018, "Sanity Checks for Saliency Maps".
     """
     torch.manual_seed(1)
-    net = network_for(presence.plan, presence.labels, CONFIG.classifier.pooling, flat=False)
-    fresh = dataclasses.replace(presence, net=net.eval())
-    gate = np.quantile([score(fresh, w) for w in healthy], CONFIG.tags.specificity)
-    label = presence.labels[0]
-    return dataclasses.replace(fresh, facts={label: {**presence.facts[label], "gate": gate}})
+    net = classifier_network(
+        classifier.plan, classifier.labels, CONFIG.classifier.pooling, two_and_half_d=False
+    )
+    fresh = dataclasses.replace(classifier, net=net.eval())
+    point = np.quantile([score(fresh, w) for w in healthy], CONFIG.tags.specificity)
+    label = classifier.labels[0]
+    return dataclasses.replace(
+        fresh, facts={label: {**classifier.facts[label], "operating_point": point}}
+    )
 
 
 def knobs_of(name: str) -> dict[str, Any]:
@@ -97,22 +106,22 @@ def knobs_of(name: str) -> dict[str, Any]:
 class Looked:
     """The map of one method, or of several joined, and what each look costs."""
 
-    def __init__(self, source: Source, healthy: Sequence[Window]) -> None:
-        self.source = source
+    def __init__(self, saliency: FusedSaliency, healthy: Sequence[Window]) -> None:
+        self.saliency = saliency
         self.asks: list[tuple[int, int]] = []
-        if len(source.eyes) > 1:
-            nulls = [self._null(number, healthy) for number in range(len(source.eyes))]
-            self.source = dataclasses.replace(source, nulls=nulls)
+        if len(saliency.methods) > 1:
+            nulls = [self._null(number, healthy) for number in range(len(saliency.methods))]
+            self.saliency = dataclasses.replace(saliency, nulls=nulls)
 
     def __call__(self, seen: Window, *, calibrating: bool = False) -> np.ndarray:
         """Return the map of a window."""
-        return self.source.evidence(self.sights(seen, calibrating=calibrating))
+        return self.saliency.fuse(self.maps(seen, calibrating=calibrating))
 
     def calibrating(self, seen: Window) -> np.ndarray:
         """Return the map of a window whose label is known to be absent."""
         return self(seen, calibrating=True)
 
-    def sights(self, seen: Window, *, calibrating: bool = False) -> list[Sight]:
+    def maps(self, seen: Window, *, calibrating: bool = False) -> list[SaliencyMap]:
         """Return what each method sees, and note the images that networks were asked about."""
         shown = 0
 
@@ -120,31 +129,33 @@ class Looked:
             nonlocal shown
             shown += len(images[0])
 
-        hook = self.source.presence.net.body.register_forward_hook(count)
-        sights = self.source.sights(seen.case, seen.rng, calibrating=calibrating)
+        hook = self.saliency.classifier.net.body.register_forward_hook(count)
+        maps = self.saliency.maps(seen.case, seen.rng, calibrating=calibrating)
         hook.remove()
-        flow = sum(sight.flow_evaluations for sight in sights)
-        self.asks.append((flow, sum(sight.predictor_evaluations for sight in sights) or shown))
-        return sights
+        flow = sum(one.flow_evaluations for one in maps)
+        self.asks.append((flow, sum(one.classifier_evaluations for one in maps) or shown))
+        return maps
 
-    def _null(self, number: int, healthy: Sequence[Window]) -> Null:
-        alone = dataclasses.replace(self.source, eyes=self.source.eyes[number : number + 1])
-        maps = (alone.sights(w.case, w.rng, calibrating=True)[0].evidence for w in healthy)
-        return Null.of(maps, rng=np.random.default_rng(0))
+    def _null(self, number: int, healthy: Sequence[Window]) -> NullDistribution:
+        alone = dataclasses.replace(
+            self.saliency, methods=self.saliency.methods[number : number + 1]
+        )
+        maps = (alone.maps(w.case, w.rng, calibrating=True)[0].values for w in healthy)
+        return NullDistribution.of(maps, rng=np.random.default_rng(0))
 
 
 def looked(
-    presence: Presence,
+    classifier: Classifier,
     fitted: Study,
     out: Path,
     machine: Machine,
     name: str,
     healthy: Sequence[Window] = (),
 ) -> Looked:
-    """Return the map that a method makes of a predictor, and of a flow if it asks one.
+    """Return the map that a method makes of a classifier, and of a flow if it asks one.
 
     Args:
-        presence: The predictor.
+        classifier: The classifier.
         fitted: What a flow learns from, unless OUT/flow is there.
         out: Where networks go.
         machine: Device, threads, seed.
@@ -152,14 +163,16 @@ def looked(
         healthy: Tell what each of several methods shows by chance.
     """
     configs = [changed(CONFIG, knobs_of(one)) for one in name.split("/")]
-    eyes = [
-        eye
+    methods = [
+        method
         for config in configs
-        for eye in eyes_of(presence, fitted, out, config, machine, tell=tell)
+        for method in saliency_methods(
+            classifier, out, TagJob(fitted, classifier.labels, config, machine, tell)
+        )
     ]
-    return Looked(Source(presence, presence.labels[0], eyes), healthy)
+    return Looked(FusedSaliency(classifier, classifier.labels[0], methods), healthy)
 
 
-def intensity(presence: Presence, seen: Window) -> np.ndarray:
-    """Return how dense the tissue is: what needs no predictor."""
-    return presence.contrast(presence.labels[0]).of(image_of(seen.case, presence.plan))
+def intensity(classifier: Classifier, seen: Window) -> np.ndarray:
+    """Return how dense the tissue is: what needs no classifier."""
+    return classifier.contrast(classifier.labels[0]).of(image_of(seen.case, classifier.plan))

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from _looks import Looked, Map, gate_of, score
+from _looks import Looked, Map, operating_point_of, score
 from _windows import Window
 
-from voxhint.classify.calibration import null_threshold
-from voxhint.classify.classifier import Presence, image_of
-from voxhint.classify.refinement import Refinement, refine
-from voxhint.classify.threshold import NULL_QUANTILE
+from voxhint.classify.classifier import Classifier, image_of
+from voxhint.classify.refinement import refine
+from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
 from voxhint.measure.estimate import estimate
 from voxhint.measure.overlap import volume_ml
 
@@ -54,19 +53,13 @@ def summed(values: Sequence[float] | np.ndarray, windows: Sequence[Window]) -> d
     return dataclasses.asdict(found)
 
 
-def refined(
-    found: np.ndarray,
-    seen: Window,
-    presence: Presence,
-    refinement: Refinement = "half-maximum",
-) -> np.ndarray:
+def refined(found: np.ndarray, seen: Window, classifier: Classifier) -> np.ndarray:
     """Return the region that the library grows from a map."""
     return refine(
         found,
-        image_of(seen.case, presence.plan),
+        image_of(seen.case, classifier.plan),
         spacing_mm=seen.spacing_mm,
-        contrast=presence.contrast(presence.labels[0]),
-        method=refinement,
+        contrast=classifier.contrast(classifier.labels[0]),
     )
 
 
@@ -77,29 +70,26 @@ def volume(mask: np.ndarray, seen: Window) -> float:
 
 def measured(
     of: Map,
-    presence: Presence,
+    classifier: Classifier,
     windows: Sequence[Window],
     *,
     healthy: Sequence[Window] = (),
-    threshold: float | None = None,
-    refinement: Refinement = "half-maximum",
 ) -> dict[str, Any]:
     """Return a row: what one kind of map gives, raw and refined.
 
     Args:
         of: Makes the map.
-        presence: Its gate and its kinds of tissue.
+        classifier: Its operating point and its kinds of tissue.
         windows: Measured on.
-        healthy: Decide the threshold, unless it is given; without either there is none.
-        threshold: For the raw map.
-        refinement: Of the map.
+        healthy: Decide the threshold of the raw map; without them there is none.
     """
     shown = [w for w in windows if w.truth.any()]
     absent = [w for w in windows if not w.truth.any()]
-    if healthy and threshold is None:
+    threshold = None
+    if healthy:
         rng = np.random.default_rng(0)
         calibrating = of.calibrating if isinstance(of, Looked) else of
-        threshold = null_threshold(map(calibrating, healthy), NULL_QUANTILE, rng=rng)
+        threshold = null_quantile(map(calibrating, healthy), NULL_QUANTILE, rng=rng)
     peak_mb(anew=True)
     began = time.perf_counter()
     maps = [of(w) for w in shown]
@@ -109,7 +99,7 @@ def measured(
     cuts = np.quantile(np.concatenate([m.ravel() for m in maps]), 1 - SHARES)
     best = max(cuts, key=lambda cut: overlaps([m > cut for m in maps], shown).mean())
     pairs = list(zip(maps, shown, strict=True))
-    regions = overlaps([refined(m, w, presence, refinement) for m, w in pairs], shown)
+    regions = overlaps([refined(m, w, classifier) for m, w in pairs], shown)
     row = {
         "present": len(shown),
         "absent": len(absent),
@@ -133,7 +123,7 @@ def measured(
     for seen in absent:
         found = of(seen)
         raw_ml.append(volume(found > threshold, seen))
-        passed = score(presence, seen) >= gate_of(presence)
-        region = refined(found, seen, presence, refinement) if passed else np.zeros(1, bool)
+        passed = score(classifier, seen) >= operating_point_of(classifier)
+        region = refined(found, seen, classifier) if passed else np.zeros(1, bool)
         refined_ml.append(volume(region, seen))
     return {**row, "raw_ml": float(np.mean(raw_ml)), "refined_ml": float(np.mean(refined_ml))}

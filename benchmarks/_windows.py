@@ -49,7 +49,7 @@ def parser_of(doc: str | None, windows: int) -> argparse.ArgumentParser:
     parser.add_argument("out", type=Path)
     parser.add_argument("--windows", type=int, default=windows)
     parser.add_argument("--flow", type=Path, help="trained on the fit cases, to be copied to OUT")
-    parser.add_argument("--seed", type=int, default=0, help="of the predictors; another OUT each")
+    parser.add_argument("--seed", type=int, default=0, help="of the classifiers; another OUT each")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     return parser

@@ -23,8 +23,8 @@ import torch
 from _windows import fit_study
 from safetensors.torch import save_file
 
-from voxhint.classify.flows import LEVELS, Flow, fit_flow, flow_network
-from voxhint.classify.training import bags_of
+from voxhint.classify.label_flow import LEVELS, LabelFlow, fit_label_flow, flow_network
+from voxhint.classify.tags import TagJob, bags_of
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.files import open_study
@@ -36,7 +36,7 @@ from voxhint.prepare import prepare_image
 from voxhint.train.resume import load_state
 
 COLUMNS = ("run", "weights (M)", "step", "contrast", *(f"s = {s}" for s in LEVELS), "seen")
-Asked = tuple[list[np.ndarray], np.ndarray, list[str]]
+CounterfactualRequest = tuple[list[np.ndarray], np.ndarray, list[str]]
 """Prepared windows, whether they are tagged present, and whose they are."""
 
 
@@ -63,7 +63,7 @@ def config_of(words: Sequence[str]) -> LabelConfig:
     return changed(LabelConfig(), {"tags.weights": "none", **values})
 
 
-def design_windows(study: Path, flow: Flow) -> Asked:
+def design_windows(study: Path, flow: LabelFlow) -> CounterfactualRequest:
     """Return the windows set aside for design, prepared for a flow."""
     opened, _ = open_study(study)
     names = set(json.loads((study / "splits.json").read_text("utf-8"))["design"])
@@ -75,12 +75,12 @@ def design_windows(study: Path, flow: Flow) -> Asked:
     return images, np.array(present), [files.subject for files in cases]
 
 
-def row_of(flow: Flow, asked: Asked) -> dict[str, Any]:
+def row_of(flow: LabelFlow, asked: CounterfactualRequest) -> dict[str, Any]:
     """Return how well a flow tells the tags of windows."""
     images, present, subjects = asked
     (label,) = flow.labels
     each = np.stack([flow.contrasts(image, label) for image in images])
-    seen = np.array([flow.presence(image, label) for image in images])
+    seen = np.array([flow.label_logit(image, label) for image in images])
     scores = {"contrast": each.sum(1), "seen": seen}
     scores |= {f"s = {s}": each[:, n] for n, s in enumerate(LEVELS)}
     rng = np.random.default_rng
@@ -97,7 +97,7 @@ def add_rows(study: Path, out: Path, name: str, machine: Machine) -> list[dict[s
     done = {(row["run"], row["step"]) for row in rows}
     plan = read_plan(out / name / "plan.json")
     labels = plan.labels.foreground
-    flow = Flow(flow_network(plan, labels), plan, labels, open_fabric(machine))
+    flow = LabelFlow(flow_network(plan, labels), plan, labels, open_fabric(machine))
     flow.net.to(memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     asked = design_windows(study, flow)
     for path in sorted((out / name / "kept").glob("*.safetensors")):
@@ -138,7 +138,7 @@ def main() -> None:
     config, folder = config_of(args.knobs), args.out / args.name
     fit, _ = open_study(fit_study(args.study, args.out / "fit-study"))
     tell = listener(folder, args.every)
-    fit_flow(folder, fit, fit.labels.foreground, config=config, machine=machine, tell=tell)
+    fit_label_flow(folder, TagJob(fit, fit.labels.foreground, config, machine, tell))
     text = table(add_rows(args.study, args.out, args.name, machine))
     (args.out / "table.md").write_text(text, "utf-8")
     print(text)

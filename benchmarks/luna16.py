@@ -18,12 +18,12 @@ from typing import Any
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "luna16.toml"
 HEADS = ("what", "data", "mean Dice", "median of the mean surface distance (mm)", "scored")
 PUBLISHED = (
-    ("guided rectified flow, MedSAM predictor", "LUNA16", "42.05 %", "12.50", "not known"),
-    ("guided rectified flow, RadImageNet predictor", "LUNA16", "35.01 %", "44.42", "not known"),
+    ("guided rectified flow, MedSAM classifier", "LUNA16", "42.05 %", "12.50", "not known"),
+    ("guided rectified flow, RadImageNet classifier", "LUNA16", "35.01 %", "44.42", "not known"),
 )
 CAUTION = """\
 The first two rows are published (arXiv 2604.08313): LUNA16 with the pretrained flow MAISI-v2 and
-pretrained predictors, on windows and a split that are not known. The last row is this run, with
+pretrained classifiers, on windows and a split that are not known. The last row is this run, with
 other weights and its own windows and split. No row beats another. A nodule that a mask misses
 counts as Dice 0 and as a distance of its window's diagonal; how the published rows count it is not
 known.

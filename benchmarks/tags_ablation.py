@@ -3,10 +3,10 @@
 usage: tags_ablation.py STUDY OUT [--windows N] [--flow FOLDER] [--seed N] [--device D]
        [--threads N]
 
-STUDY, OUT and --flow are as for tags_to_masks.py, whose predictors are used where they are there.
+STUDY, OUT and --flow are as for tags_to_masks.py, whose classifiers are used where they are there.
 The first row is what is certain of guided rectified flow (arXiv:2604.08313), with a flow and a
-predictor of our own; each row below adds a step to the one above, or replaces what it names. Dice
-is over N `design` windows with the label, false volume over N without, whatever a predictor says
+classifier of our own; each row below adds a step to the one above, or replaces what it names. Dice
+is over N `design` windows with the label, false volume over N without, whatever a classifier says
 of them as a whole. No step has seen a mask. Rows of an earlier call are kept; the table is printed
 and written to OUT/ablation.md, every number to OUT/ablation-N.json.
 """
@@ -25,10 +25,9 @@ from _rows import overlaps, summed, volume
 from _windows import Window, design_windows, healthy_windows, parser_of
 from scipy import ndimage
 
-from voxhint.classify.calibration import null_threshold
 from voxhint.classify.candidates import candidates
-from voxhint.classify.classifier import Presence, image_of
-from voxhint.classify.threshold import NULL_QUANTILE
+from voxhint.classify.classifier import Classifier, image_of
+from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
 from voxhint.classify.verification import swap_test
 from voxhint.config import Machine
 from voxhint.files import open_study
@@ -46,7 +45,7 @@ STEPS = (
     ("+ inverted rather than noised, against a twin without guidance, steps scaled by belief",
      NEAR, "half"),
     ("+ above what healthy windows show", NEAR, "healthy"),
-    ("+ parts that a second predictor misses", NEAR, "verified"),
+    ("+ parts that a second classifier misses", NEAR, "verified"),
     ("+ borders from the image", NEAR, "refined"),
     ("+ three starts joined", STARTS, "refined"),
     ("label-flow in place of the guided flow", LABEL, "refined"),
@@ -59,15 +58,15 @@ STEPS = (
 class Bench:
     """What the rows share."""
 
-    presence: Presence
-    verifier: Presence
+    classifier: Classifier
+    verifier: Classifier
     windows: Sequence[Window]
     healthy: Sequence[Window]
     view: Callable[[str], Looked]
 
     def believed(self, parts: Sequence[np.ndarray], seen: Window) -> list[np.ndarray]:
-        """Return the regions that the second predictor misses, the most missed one first."""
-        label = self.presence.labels[0]
+        """Return the regions that the second classifier misses, the most missed one first."""
+        label = self.classifier.labels[0]
         image, working = prepare_image(seen.case.images, self.verifier.plan)
         carried = [onto(part.astype(np.float32), seen.case.grid, working) for part in parts]
         x, y, z = working.spacing_mm.tolist()
@@ -99,9 +98,9 @@ class Bench:
         return candidates(
             found,
             shown,
-            image_of(seen.case, self.presence.plan),
+            image_of(seen.case, self.classifier.plan),
             spacing_mm=seen.spacing_mm,
-            contrast=self.presence.contrast(self.presence.labels[0]),
+            contrast=self.classifier.contrast(self.classifier.labels[0]),
             method=CONFIG.tags.refine,
         )
 
@@ -109,7 +108,7 @@ class Bench:
 def maps_of(bench: Bench, name: str) -> dict[str, Any]:
     """Return a map of each window, the threshold of healthy ones, and the cost of a map."""
     of = bench.view(name)
-    threshold = null_threshold(
+    threshold = null_quantile(
         map(of.calibrating, bench.healthy), NULL_QUANTILE, rng=np.random.default_rng(0)
     )
     began = time.perf_counter()
@@ -144,7 +143,7 @@ def row_of(
 def text_of(rows: dict[str, Any]) -> str:
     """Return the table."""
     heads = ("step", "Dice", "touched", "mL outside", "mL in windows without",
-             "asks of flow, predictor", "seconds a map")  # fmt: skip
+             "asks of flow, classifier", "seconds a map")  # fmt: skip
     lines = []
     for name, row in rows.items():
         asks = ", ".join(number(ask, 0) for ask in row["asks"])
@@ -157,16 +156,16 @@ def main() -> None:
     """Make the table."""
     args = parser_of(__doc__, 12).parse_args()
     machine = Machine(device=args.device, threads=args.threads, seed=args.seed)
-    presence, fitted = trained(args.study, args.out, machine)
+    classifier, fitted = trained(args.study, args.out, machine)
     verifier, _ = trained(args.study, args.out, machine, "other")
     take_flow(args.flow, args.out)
     opened, _ = open_study(args.study)
     healthy = healthy_windows(fitted, args.windows)
 
     def view(name: str) -> Looked:
-        return looked(presence, fitted, args.out, machine, name, healthy)
+        return looked(classifier, fitted, args.out, machine, name, healthy)
 
-    bench = Bench(presence, verifier, design_windows(opened, args.windows), healthy, view)
+    bench = Bench(classifier, verifier, design_windows(opened, args.windows), healthy, view)
     made = functools.cache(functools.partial(maps_of, bench))
     kept = Kept.of(args.out / f"ablation-{args.windows}.json")
     for name, method, cut in STEPS:

@@ -4,11 +4,12 @@ usage: tags_sanity.py STUDY OUT [--methods NAME ...] [--windows N] [--flow FOLDE
        [--device D] [--threads N]
 
 STUDY, OUT and --flow are as for tags_to_masks.py. For N `design` windows with the label:
-- alike: Spearman's correlation, voxel by voxel, of a map with that of a predictor of another seed,
-  of one that learnt shuffled tags, and of random weights. Methods that ask no predictor have random
-  weights in their flow. A map of what was learnt stays with another seed and goes with the others.
-- transfer: what a predictor of another seed loses of its logit when the label is taken out, over
-  what the guiding predictor loses; both means over windows. The first asks whether an image was
+- alike: Spearman's correlation, voxel by voxel, of a map with that of a classifier of another seed,
+  of one that learnt shuffled tags, and of random weights. Methods that ask no classifier have
+  random weights in their flow. A map of what was learnt stays with another seed and goes with the
+  others.
+- transfer: what a classifier of another seed loses of its logit when the label is taken out, over
+  what the guiding classifier loses; both means over windows. The first asks whether an image was
   changed or a network fooled.
 - along z: mean squared difference between neighbouring slices per square millimetre, over that
   between neighbours in a slice; of the map, and of the change to the image. What has bands along z
@@ -29,10 +30,10 @@ from _looks import METHODS, Looked, looked, score, take_flow, trained, unlearnt
 from _windows import Window, design_windows, healthy_windows, parser_of
 from scipy import stats
 
-from voxhint.classify.classifier import Presence
+from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS as CHANGING
-from voxhint.classify.flows import flow_network
-from voxhint.classify.maps import Counterfactuals, without
+from voxhint.classify.label_flow import flow_network
+from voxhint.classify.saliency_methods import CounterfactualSaliency, counterfactual_images
 from voxhint.config import Machine
 from voxhint.files import open_study
 
@@ -63,30 +64,30 @@ def alike(maps: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> float:
 def with_random_flow(of: Looked) -> Looked:
     """Return a method whose flow has learnt nothing."""
     torch.manual_seed(1)
-    eyes = []
-    for eye in of.source.eyes:
-        if not isinstance(eye, Counterfactuals) or eye.flow is None:
+    methods = []
+    for method in of.saliency.methods:
+        if not isinstance(method, CounterfactualSaliency) or method.flow is None:
             sys.exit("a method that asks no flow has none to randomise")
-        net = flow_network(eye.flow.plan, eye.flow.labels).eval()
+        net = flow_network(method.flow.plan, method.flow.labels).eval()
         net.requires_grad_(requires_grad=False)
-        eyes.append(dataclasses.replace(eye, flow=dataclasses.replace(eye.flow, net=net)))
-    return Looked(dataclasses.replace(of.source, eyes=eyes), ())
+        methods.append(dataclasses.replace(method, flow=dataclasses.replace(method.flow, net=net)))
+    return Looked(dataclasses.replace(of.saliency, methods=methods), ())
 
 
 def row_of(
     name: str,
-    predictors: dict[str, Presence],
-    view: Callable[[Presence, str], Looked],
+    classifiers: dict[str, Classifier],
+    view: Callable[[Classifier, str], Looked],
     windows: Sequence[Window],
 ) -> dict[str, Any]:
     """Return what the checks say of a method."""
-    of = view(predictors["guiding"], name)
-    sights = [of.sights(seen, calibrating=True)[0] for seen in windows]
-    maps = [sight.evidence for sight in sights]
+    of = view(classifiers["guiding"], name)
+    sights = [of.maps(seen, calibrating=True)[0] for seen in windows]
+    maps = [sight.values for sight in sights]
     changing = CHANGING.get(name)
     others: dict[str, Looked] = {}
-    if changing is None or changing.needs_predictor:
-        others = {n: view(p, name) for n, p in predictors.items() if n != "guiding"}
+    if changing is None or changing.needs_classifier:
+        others = {n: view(p, name) for n, p in classifiers.items() if n != "guiding"}
     else:
         others = {"random weights": with_random_flow(of)}
     row: dict[str, Any] = {
@@ -96,10 +97,10 @@ def row_of(
     row["map along z"] = np.mean([along_z(m, w) for m, w in zip(maps, windows, strict=True)])
     if changing is not None:
         pairs = list(zip(windows, sights, strict=True))
-        after = [changed(seen, without(seen.case, [sight])) for seen, sight in pairs]
+        after = [changed(seen, counterfactual_images(seen.case, [sight])) for seen, sight in pairs]
         lost = {
             kind: np.mean(
-                [score(predictors[kind], w) - score(predictors[kind], a)
+                [score(classifiers[kind], w) - score(classifiers[kind], a)
                  for w, a in zip(windows, after, strict=True)]
             )
             for kind in ("guiding", "other seed")
@@ -128,21 +129,21 @@ def main() -> None:
     take_flow(args.flow, args.out)
     opened, _ = open_study(args.study)
     windows = [w for w in design_windows(opened, args.windows) if w.truth.any()]
-    predictors = {
+    classifiers = {
         "guiding": guiding,
         "other seed": trained(args.study, args.out, machine, "other")[0],
         "shuffled tags": trained(args.study, args.out, machine, "shuffled")[0],
         "random weights": unlearnt(guiding, healthy_windows(fitted, args.windows)),
     }
 
-    def view(presence: Presence, name: str) -> Looked:
-        return looked(presence, fitted, args.out, machine, name)
+    def view(classifier: Classifier, name: str) -> Looked:
+        return looked(classifier, fitted, args.out, machine, name)
 
     kept = Kept.of(args.out / f"sanity-{args.windows}.json")
     image = float(np.mean([along_z(w.image, w) for w in windows]))
     kept.add("the image itself", lambda: {"map along z": image})
     for name in args.methods:
-        kept.add(name, functools.partial(row_of, name, predictors, view, windows))
+        kept.add(name, functools.partial(row_of, name, classifiers, view, windows))
     lines = [
         [name, *(number(row.get(key), 2) for key in HEADS[1:])] for name, row in kept.rows.items()
     ]

@@ -1,11 +1,11 @@
-"""What labels from tags are worth on test windows, for the record, with several predictors.
+"""What labels from tags are worth on test windows, for the record, with several classifiers.
 
 usage: tags_test.py STUDY OUT --methods NAME ... [--seeds N ...] [--flow FOLDER] [--device D]
        [--threads N]
 
-For each seed a predictor learns the tags of all training windows in OUT/all-SEED. NAME is as for
+For each seed a classifier learns the tags of all training windows in OUT/all-SEED. NAME is as for
 tags_to_masks.py, and so is --flow. Each test window with the label gets the region that is grown
-from its map; each window without gets one only if it passes the predictor's gate. Nothing is chosen
+from its map; each window without gets one only above the operating point. Nothing is chosen
 here. Rows of an earlier call are kept; the table is printed and written to OUT/test.md, every
 number to OUT/test.json.
 """
@@ -20,12 +20,13 @@ from typing import Any
 
 import numpy as np
 from _board import Kept, number, spread, table
-from _looks import CONFIG, Looked, gate_of, looked, score, take_flow
+from _looks import CONFIG, Looked, looked, operating_point_of, score, take_flow
 from _rows import overlaps, refined, summed, volume
 from _windows import Window, healthy_windows, tell, window
 
-from voxhint.classify.classifier import Presence
-from voxhint.classify.training import fit_presence
+from voxhint.classify.classifier import Classifier
+from voxhint.classify.tags import TagJob
+from voxhint.classify.training import fit_classifier
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.measure.detection import ranking
@@ -35,14 +36,14 @@ HEALTHY = 150  # training windows tagged absent that tell what maps show by chan
 
 def row_of(of: Looked, windows: Sequence[Window]) -> dict[str, Any]:
     """Return Dice of each window with the label, and millilitres in each without."""
-    presence = of.source.presence
+    classifier = of.saliency.classifier
     dice, wrong = [], []
     for seen in windows:
         if seen.truth.any():
-            dice.append(float(overlaps([refined(of(seen), seen, presence)], [seen])[0]))
+            dice.append(float(overlaps([refined(of(seen), seen, classifier)], [seen])[0]))
         else:
-            passed = score(presence, seen) >= gate_of(presence)
-            wrong.append(volume(refined(of(seen), seen, presence), seen) if passed else 0.0)
+            passed = score(classifier, seen) >= operating_point_of(classifier)
+            wrong.append(volume(refined(of(seen), seen, classifier), seen) if passed else 0.0)
     return {"dice": dice, "ml": wrong}
 
 
@@ -53,9 +54,9 @@ def measured(
     return row_of(view(method), windows)
 
 
-def area(presence: Presence, windows: Sequence[Window]) -> dict[str, Any]:
-    """Return how well a predictor tells the windows apart."""
-    scores = np.array([score(presence, seen) for seen in windows])
+def area(classifier: Classifier, windows: Sequence[Window]) -> dict[str, Any]:
+    """Return how well a classifier tells the windows apart."""
+    scores = np.array([score(classifier, seen) for seen in windows])
     truth = np.array([bool(seen.truth.any()) for seen in windows])
     subjects = [seen.subject for seen in windows]
     found = ranking(scores, truth, subjects, rng=np.random.default_rng(0))
@@ -102,11 +103,11 @@ def main() -> None:
     for seed in args.seeds:
         machine = Machine(device=args.device, threads=args.threads, seed=seed)
         labels, folder = opened.labels.foreground, args.out / f"all-{seed}"
-        presence = fit_presence(folder, opened, labels, config=CONFIG, machine=machine, tell=tell)
+        classifier = fit_classifier(folder, TagJob(opened, labels, CONFIG, machine, tell))
         if str(seed) not in kept.areas:
-            kept.areas[str(seed)] = area(presence, windows)
+            kept.areas[str(seed)] = area(classifier, windows)
         views[seed] = functools.partial(
-            looked, presence, opened, args.out, machine, healthy=healthy
+            looked, classifier, opened, args.out, machine, healthy=healthy
         )
     for method, (seed, view) in itertools.product(args.methods, views.items()):
         kept.add(

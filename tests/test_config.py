@@ -63,7 +63,7 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
         ("label", "scale_mm = inf", "label.scale_mm"),
         ("label.pw4medseg", "sigma_mm = -1", "label.pw4medseg.sigma_mm"),
         ("label.tags", "trust = 1.1", "label.tags.trust"),
-        ("label.tags", 'fuse = ["cam", "magic"]', "label.tags.fuse.1"),
+        ("label.tags", 'fuse = ["grad-cam++", "magic"]', "label.tags.fuse.1"),
         ("label.tags", "regions = 0", "label.tags.regions"),
         ("label.tags", "largest_mm = 0", "label.tags.largest_mm"),
         ("label.tags", 'verify = "perhaps"', "label.tags.verify"),
@@ -241,8 +241,8 @@ def test_a_knob_that_is_gone_and_a_value_that_was_renamed_are_told(tmp_path: Pat
 
 
 def test_knobs_are_set_by_their_full_names() -> None:
-    recipe = changed_recipe(None, {"label.tags.method": "cam", "train.width": 8})
-    assert recipe.label.tags == TagConfig(method="cam")
+    recipe = changed_recipe(None, {"label.tags.method": "grad-cam++", "train.width": 8})
+    assert recipe.label.tags == TagConfig(method="grad-cam++")
     assert recipe.train == TrainConfig(width=8)
     with pytest.raises(BadRecipeError, match=r"did you mean train\.width\?"):
         changed_recipe(None, {"train.widht": 8})

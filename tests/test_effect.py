@@ -75,7 +75,7 @@ def test_every_knob_is_read_somewhere() -> None:
 
 
 def test_knobs_that_a_study_gives_no_effect_are_told() -> None:
-    tagged = changed(LabelConfig(), {"tags.method": "cam", "tags.specificity": 0.9})
+    tagged = changed(LabelConfig(), {"tags.method": "grad-cam++", "tags.specificity": 0.9})
     assert without_effect(tagged, tags=True) == ()
     assert without_effect(changed(LabelConfig(), {"tags.weights": "none"}), tags=False) == ()
     (told,) = without_effect(tagged, tags=False)

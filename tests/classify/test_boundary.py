@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voxhint.classify.boundary import firm
+from voxhint.classify.boundary import refine_boundaries
 from voxhint.classify.refinement import Contrast
 
 SPACING = (1.0, 1.0, 2.0)
@@ -35,7 +35,7 @@ def dice(one: np.ndarray, two: np.ndarray) -> float:
 
 
 def firmed(probs: np.ndarray, gain: float = 0.45) -> np.ndarray:
-    return firm(probs, 1, IMAGE, spacing_mm=SPACING, contrast=CONTRAST, gain=gain)
+    return refine_boundaries(probs, 1, IMAGE, spacing_mm=SPACING, contrast=CONTRAST, gain=gain)
 
 
 def test_a_faded_border_moves_to_the_edge_in_the_image() -> None:

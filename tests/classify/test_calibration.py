@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from voxhint.classify.calibration import calibrate, null_threshold
+from voxhint.classify.calibration import calibrate
+from voxhint.classify.threshold import null_quantile
 
 
 def test_the_threshold_is_exceeded_by_chance_as_often_as_asked() -> None:
     rng = np.random.default_rng(0)
     maps = [rng.normal(size=(20, 20, 20)).astype(np.float32) for _ in range(10)]
-    threshold = null_threshold(maps, 0.99, rng=rng)
+    threshold = null_quantile(maps, 0.99, rng=rng)
     fresh = np.random.default_rng(1).normal(size=80_000)
     assert (fresh > threshold).mean() == pytest.approx(0.01, rel=0.15)
 
@@ -18,7 +19,7 @@ def test_more_voxels_than_are_kept_give_the_same_threshold() -> None:
     rng = np.random.default_rng(0)
     maps = [rng.normal(size=(100, 100, 100)).astype(np.float32) for _ in range(6)]
     whole = float(np.quantile(np.concatenate([m.ravel() for m in maps]), 0.95))
-    assert null_threshold(maps, 0.95, rng=rng) == pytest.approx(whole, abs=0.01)
+    assert null_quantile(maps, 0.95, rng=rng) == pytest.approx(whole, abs=0.01)
 
 
 def test_calibrated_probabilities_come_true() -> None:

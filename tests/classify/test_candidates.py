@@ -4,7 +4,8 @@ import numpy as np
 from tests.classify.test_refinement import LUNG, SPACING, ball, blurred, dice, seen
 
 from voxhint.classify.candidates import candidates
-from voxhint.classify.refinement import Refinement, refine
+from voxhint.classify.refinement import refine
+from voxhint.config.tags import Refinement
 
 ONE, TWO = ball((9.0, 16.0, 11.0), 3.0), ball((25.0, 16.0, 11.0), 4.0)
 IMAGE = blurred(ONE | TWO)

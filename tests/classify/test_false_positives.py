@@ -1,18 +1,18 @@
-"""Regions of a large image pass the predictor's gate one by one; a window is one question."""
+"""Regions of a large image pass the classifier's gate one by one; a window is one question."""
 
 import numpy as np
 import pytest
 from jaxtyping import Float32
-from tests.classify.test_maps import LABEL, PLAN, presence
+from tests.classify.test_saliency_methods import LABEL, PLAN, classifier
 
-from voxhint.classify.classifier import Presence
-from voxhint.classify.false_positives import gate_regions
+from voxhint.classify.classifier import Classifier
+from voxhint.classify.false_positives import reduce_false_positives
 from voxhint.core import Grid, Volume
 
 MOVED = np.array([[0, -2.0, 0, 5], [1.0, 0, 0, 7], [0, 0, 1.5, -3], [0, 0, 0, 1]])
 
 
-def brightest(_: Presence, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
+def brightest(_: Classifier, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
     return {LABEL: float(image.max())}
 
 
@@ -27,23 +27,23 @@ def scene(shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, 
 
 
 @pytest.mark.parametrize("affine", [np.eye(4), MOVED])
-def test_a_region_stays_if_the_predictor_sees_the_label_around_it(
+def test_a_region_stays_if_the_classifier_sees_the_label_around_it(
     monkeypatch: pytest.MonkeyPatch, affine: np.ndarray
 ) -> None:
-    monkeypatch.setattr(Presence, "scores", brightest)
-    asked = presence()
-    asked.facts[LABEL]["gate"] = 0.0
+    monkeypatch.setattr(Classifier, "scores", brightest)
+    asked = classifier()
+    asked.facts[LABEL]["operating_point"] = 0.0
     probs, volume = scene((30, 28, 6), affine)
-    found = gate_regions(probs.copy(), PLAN.labels, {"CT": volume}, asked)
+    found = reduce_false_positives(probs.copy(), PLAN.labels, {"CT": volume}, asked)
     assert np.array_equal(found[:, :15], probs[:, :15])
     assert not found[1, 15:].any()
     assert np.allclose(found.sum(0), 1)
 
 
 def test_an_image_of_one_window_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Presence, "scores", brightest)
-    asked = presence()
-    asked.facts[LABEL]["gate"] = 1e9
+    monkeypatch.setattr(Classifier, "scores", brightest)
+    asked = classifier()
+    asked.facts[LABEL]["operating_point"] = 1e9
     probs, volume = scene((12, 12, 5), np.eye(4))
-    found = gate_regions(probs.copy(), PLAN.labels, {"CT": volume}, asked)
+    found = reduce_false_positives(probs.copy(), PLAN.labels, {"CT": volume}, asked)
     assert np.array_equal(found, probs)

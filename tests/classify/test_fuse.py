@@ -5,8 +5,8 @@ import pytest
 from jaxtyping import Float32
 from scipy import ndimage
 
-from voxhint.classify.fuse import fuse
-from voxhint.classify.null_distribution import Null
+from voxhint.classify.calibrated_saliency import fuse
+from voxhint.classify.null_distribution import NullDistribution
 
 Map = Float32[np.ndarray, "i j k"]
 
@@ -17,8 +17,8 @@ def healthy(seed: int) -> Map:
     )
 
 
-def null_of(values: Map) -> Null:
-    return Null.of([values], rng=np.random.default_rng(0))
+def null_of(values: Map) -> NullDistribution:
+    return NullDistribution.of([values], rng=np.random.default_rng(0))
 
 
 def fused(*maps: Map, nulls: tuple[Map, ...]) -> Map:

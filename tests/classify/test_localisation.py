@@ -9,9 +9,10 @@ import pytest
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from voxhint.classify.classifier import Presence, network_for
-from voxhint.classify.localisation import Finder
-from voxhint.classify.maps import eyes_of
+from voxhint.classify.classifier import Classifier, classifier_network
+from voxhint.classify.localisation import Localiser
+from voxhint.classify.saliency_methods import saliency_methods
+from voxhint.classify.tags import TagJob
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.tags import TagConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
@@ -24,6 +25,7 @@ from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.prepare import Plan
 from voxhint.prepare.plan import Intensity
+from voxhint.propagate import constraints_of
 from voxhint.propagate.study import PropagationPlan, label_case
 
 Map = Float32[np.ndarray, "i j k"]
@@ -41,7 +43,7 @@ PLAN = Plan(
     strides=((1, 1, 1),),
     kernels=((3, 3, 3),),
     features=(4,),
-    network="predictor",
+    network="classifier",
     intensity={"CT": Intensity(-10.0, 10.0, 0.0, 1.0)},
 )
 
@@ -55,19 +57,19 @@ LESION_MM, DECOY_MM, OTHER_MM = (9, 9, 14), (26, 26, 14), (26, 9, 14)
 LESION, DECOY, OTHER = (away_mm(*middle) <= 4 for middle in (LESION_MM, DECOY_MM, OTHER_MM))
 SEES = {
     "smooth-grad": {LESION_MM: 0.7, DECOY_MM: 1.0},
-    "cam": {LESION_MM: 0.7, OTHER_MM: 1.0},
+    "grad-cam++": {LESION_MM: 0.7, OTHER_MM: 1.0},
 }
 """How strongly each map shows each place: its own decoy more than the lesion."""
 
 
-def scores(_: Presence, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
+def scores(_: Classifier, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
     """Return the lesion's density as the logit, at full resolution or half of it."""
     step = GRID.shape[0] // image.shape[1]
     return {"nodule": 20 * float(image[0][LESION[::step, ::step]].mean())}
 
 
-def evidence(
-    _: Presence, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
+def saliency(
+    _: Classifier, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
 ) -> Map:
     """Return the map that is said above, in noise."""
     found = 0.2 * np.abs(ndimage.gaussian_filter(rng.normal(size=GRID.shape), 1.5))
@@ -79,23 +81,23 @@ def evidence(
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let predictors be what is said above."""
-    monkeypatch.setattr(Presence, "scores", scores)
-    monkeypatch.setattr(Presence, "evidence", evidence)
+    """Let classifiers be what is said above."""
+    monkeypatch.setattr(Classifier, "scores", scores)
+    monkeypatch.setattr(Classifier, "saliency", saliency)
 
 
-def predictor(spacing_mm: tuple[float, float, float] = PLAN.spacing_mm) -> Presence:
+def classifier(spacing_mm: tuple[float, float, float] = PLAN.spacing_mm) -> Classifier:
     plan = dataclasses.replace(PLAN, spacing_mm=spacing_mm)
     facts: dict[str, Any] = {"nodule": {"contrast": {"low": 0.0, "high": 1.0}}}
-    net = network_for(plan, ["nodule"], "lse", flat=False)
+    net = classifier_network(plan, ["nodule"], "lse", two_and_half_d=False)
     fabric = open_fabric(Machine(device="cpu", threads=1))
-    return Presence(net, plan, ("nodule",), facts, fabric, mirror=False)
+    return Classifier(net, plan, ("nodule",), facts, fabric, mirror=False)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Return a study of images alike, of which one is tagged to hold a lesion."""
-    folder = tmp_path_factory.mktemp("finder")
+    folder = tmp_path_factory.mktemp("localiser")
     names = ["shown", *(f"healthy{number}" for number in range(9))]
     described = {
         "channel_names": {"0": "CT"},
@@ -117,13 +119,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def found(study: Study, **knobs: Any) -> SoftLabel:
     config = LabelConfig(tags=TagConfig(**{"fuse": (), **knobs}))
-    verifier = predictor((2.0, 2.0, 2.0)) if config.tags.verify else None
-    eyes = eyes_of(predictor(), study, study.root, config, Machine(), tell=silent)
-    finder = Finder.of(predictor(), study, eyes, config, 0, silent, verifier)
+    verifier = classifier((2.0, 2.0, 2.0)) if config.tags.verify else None
+    methods = saliency_methods(
+        classifier(), study.root, TagJob(study, ("nodule",), config, Machine(), silent)
+    )
+    localiser = Localiser.fit(classifier(), study, methods, config, 0, silent, verifier)
     (files,) = (case for case in study.training if case.name == "shown")
     plan = PropagationPlan(dict.fromkeys(LABELS.names, 5.0))
     known = label_case(study, files, plan, config)
-    return finder.add_regions(known.soft, known.constraints, known.case).soft
+    constraints = constraints_of(known.case.grid, known.case.hints, LABELS)
+    return localiser.add_regions(known.soft.dense(), constraints, known.case).soft
 
 
 def believed(study: Study, **knobs: Any) -> tuple[bool, ...]:
@@ -141,7 +146,7 @@ def test_the_strongest_place_is_believed_where_nothing_else_is_asked(study: Stud
 def test_as_many_places_as_wanted_are_believed_if_they_are_seen(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.classify.threshold.NULL_QUANTILE", 1.0)
+    monkeypatch.setattr("voxhint.classify.calibrated_saliency.NULL_QUANTILE", 1.0)
     assert believed(study, regions=5) == (True, True, False)
 
 
@@ -151,8 +156,8 @@ def test_a_verifier_chooses_the_place_that_it_misses(study: Study) -> None:
 
 
 def test_maps_that_agree_only_on_the_lesion_find_it_together(study: Study) -> None:
-    assert believed(study, method="cam") == (False, False, True)
-    assert believed(study, fuse=("cam",)) == (True, False, False)
+    assert believed(study, method="grad-cam++") == (False, False, True)
+    assert believed(study, fuse=("grad-cam++",)) == (True, False, False)
 
 
 def test_where_no_place_is_of_a_size_that_is_wanted_nothing_is_claimed(study: Study) -> None:
@@ -162,6 +167,6 @@ def test_where_no_place_is_of_a_size_that_is_wanted_nothing_is_claimed(study: St
 
 
 def test_the_same_knobs_find_the_same(study: Study) -> None:
-    first, again = (found(study, verify=True, fuse=("cam",)) for _ in range(2))
+    first, again = (found(study, verify=True, fuse=("grad-cam++",)) for _ in range(2))
     assert np.array_equal(first.probs, again.probs)
     assert np.array_equal(first.trust, again.trust)

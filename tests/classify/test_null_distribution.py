@@ -5,8 +5,8 @@ import pytest
 from jaxtyping import Float32
 from scipy import ndimage, stats
 
-from voxhint.classify.null_distribution import Null
-from voxhint.classify.threshold import Look, quantile_of
+from voxhint.classify.null_distribution import NullDistribution
+from voxhint.classify.threshold import NULL_QUANTILE, QuantileThreshold, null_quantile
 
 Map = Float32[np.ndarray, "..."]
 
@@ -15,8 +15,8 @@ def noise(seed: int, *shape: int) -> Map:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
-def null_of(values: Map) -> Null:
-    return Null.of([values], rng=np.random.default_rng(0))
+def null_of(values: Map) -> NullDistribution:
+    return NullDistribution.of([values], rng=np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("bend", [lambda x: x, np.exp, lambda x: x**3], ids=["x", "exp", "cube"])
@@ -53,20 +53,21 @@ def test_a_few_healthy_voxels_are_counted_without_a_curve() -> None:
     assert np.allclose(p, [0.1, 0.2, 1.0])
 
 
-def blurred(seed: int, planted: float = 0.0) -> Look:
-    """Return a look at smooth noise, with a ball in it if wanted."""
+def blurred(seed: int, planted: float = 0.0) -> Map:
+    """Return smooth noise, with a ball in it if wanted."""
     image = ndimage.gaussian_filter(noise(seed, 20, 20, 10), 1.5) * 10
     apart = np.linalg.norm(np.indices(image.shape).T - (10, 10, 5), axis=-1).T
     image += planted * np.exp(-0.5 * (apart / 2) ** 2)
-    return Look(image.astype(np.float32), np.ones(image.shape, bool))
+    return np.asarray(image, np.float32)
 
 
 def test_what_does_not_count_is_not_seen_and_what_stands_out_is() -> None:
-    rule = quantile_of((blurred(seed) for seed in range(20)), rng=np.random.default_rng(0))
-    look = blurred(99, planted=20.0)
-    assert rule(look)[10, 10, 5]
-    half = look.counts.copy()
-    half[:, :11] = False
-    seen = rule(Look(look.evidence, half))
+    maps = (blurred(seed) for seed in range(20))
+    value = null_quantile(maps, NULL_QUANTILE, rng=np.random.default_rng(0))
+    threshold, found = QuantileThreshold(value), blurred(99, planted=20.0)
+    counts = np.ones(found.shape, bool)
+    assert threshold(found, counts)[10, 10, 5]
+    counts[:, :11] = False
+    seen = threshold(found, counts)
     assert seen.any()
     assert not seen[:, :11].any()

@@ -1,4 +1,4 @@
-"""A region is believed if a predictor misses it: planted lesions, a predictor in closed form."""
+"""A region is believed if a classifier misses it: planted lesions, a classifier in closed form."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def scan(*lesions: Region) -> Image:
 
 
 def sees(image: Image) -> float:
-    """Return the logit of a predictor that looks for dense balls of 3 mm, one being enough."""
+    """Return the logit of a classifier that looks for dense balls of 3 mm, one being enough."""
     local = ndimage.gaussian_filter(image[0], 3.0 / np.array(SPACING))
     return float(np.log(np.exp(20 * (local - 0.2)).sum()))
 
@@ -54,7 +54,7 @@ def test_the_most_missed_region_comes_first() -> None:
     assert verdict.effects[1] > verdict.effects[0] > 0
 
 
-def test_where_the_predictor_sees_nothing_no_region_is_kept() -> None:
+def test_where_the_classifier_sees_nothing_no_region_is_kept() -> None:
     assert tried(scan()[:, :, ::-1] * 0, LESION, OTHER) == ()
 
 
@@ -99,7 +99,7 @@ def test_nothing_and_everything_cannot_be_taken_away(region: Region) -> None:
     assert np.array_equal(without(image, region, spacing_mm=SPACING), image)
 
 
-def test_what_fools_one_predictor_alone_does_not_transfer() -> None:
+def test_what_fools_one_classifier_alone_does_not_transfer() -> None:
     image, gone = scan(LESION), without(scan(LESION), LESION, spacing_mm=SPACING)
     fooled = image.copy()
     fooled[0, 0, 0, 0] += 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.flow.analytic import AnalyticFlow, background, ball_at
 
-from voxhint.flow import invert, round_trip, solve
+from voxhint.flow import invert, solve
 from voxhint.flow.invert import S_MIN
 from voxhint.flow.path import renoise, white_noise
 from voxhint.flow.solve import Scheme
@@ -19,7 +19,8 @@ IMAGES = background(1, np.random.default_rng(2)) + ball_at((8, 7, 6), 1)
 
 @cache
 def missed(scheme: str, steps: int) -> float:
-    back = round_trip(FLOW, IMAGES, end=0.5, steps=steps, scheme=scheme).image
+    noisy = invert(FLOW, IMAGES, end=0.5, steps=steps, scheme=scheme)
+    back = solve(FLOW, noisy, start=0.5, end=S_MIN, steps=steps, scheme=scheme)
     return float((back - IMAGES).square().mean().sqrt())
 
 
@@ -37,7 +38,6 @@ def test_inversion_draws_no_noise_and_starts_at_the_smallest_level() -> None:
     noisy = invert(FLOW, IMAGES, end=0.5, steps=6, scheme="heun")
     by_hand = solve(FLOW, IMAGES, start=S_MIN, end=0.5, steps=6, scheme="heun")
     assert torch.equal(noisy, by_hand)
-    assert torch.equal(noisy, round_trip(FLOW, IMAGES, end=0.5, steps=6, scheme="heun").noisy)
 
 
 def test_an_inverted_background_is_as_spread_as_its_level() -> None:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tests.train.scenes import plan
 
-from voxhint.classify.classifier import FACTS, network_for, open_presence
+from voxhint.classify.classifier import CLASSIFIER_FILE, classifier_network, open_classifier
 from voxhint.config import Machine, PredictConfig
 from voxhint.core.errors import BadFileError
 from voxhint.files.hashing import file_hash
@@ -25,7 +25,7 @@ PLAN = replace(
 )
 LEARNT = {
     "contrast": {"low": 0.0, "high": 1.0},
-    "gate": 0.5,
+    "operating_point": 0.5,
     "auc": None,
     "calibration": {"slope": 1.0, "intercept": 0.0},
 }
@@ -41,14 +41,14 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def predictor(tmp_path: Path) -> Path:
-    folder = tmp_path / "predictor"
+def classifier(tmp_path: Path) -> Path:
+    folder = tmp_path / "classifier"
     folder.mkdir()
     (folder / "plan.json").write_text(json.dumps(PLAN.to_json()))
-    net = network_for(PLAN, ("ball",), "lse")
+    net = classifier_network(PLAN, ("ball",), "lse")
     (folder / "weights.safetensors").write_bytes(weights_bytes(net))
     told = {"labels": ["ball"], "mirror": True, "network": {"pooling": "lse"}}
-    (folder / FACTS).write_text(json.dumps({**told, "facts": {"ball": LEARNT}}))
+    (folder / CLASSIFIER_FILE).write_text(json.dumps({**told, "facts": {"ball": LEARNT}}))
     return folder
 
 
@@ -132,8 +132,8 @@ def test_a_temperature_divides_logits(model: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda values: values["facts"]["ball"].update(gate=float("nan")),
-        lambda values: values["facts"]["ball"].update(gate="high"),
+        lambda values: values["facts"]["ball"].update(operating_point=float("nan")),
+        lambda values: values["facts"]["ball"].update(operating_point="high"),
         lambda values: values["facts"]["ball"]["calibration"].update(slope=float("inf")),
         lambda values: values["facts"]["ball"].pop("contrast"),
         lambda values: values.update(labels=["ring"]),
@@ -141,13 +141,13 @@ def test_a_temperature_divides_logits(model: Path) -> None:
         lambda values: values.pop("mirror"),
     ],
 )
-def test_facts_of_a_predictor_that_cannot_be_are_refused(
-    predictor: Path, change: Callable[[Any], object]
+def test_facts_of_a_classifier_that_cannot_be_are_refused(
+    classifier: Path, change: Callable[[Any], object]
 ) -> None:
-    assert open_presence(predictor, FABRIC).facts == {"ball": LEARNT}
-    rewrite(predictor / FACTS, change)
-    with pytest.raises(BadFileError, match=r"presence\.json: damaged"):
-        open_presence(predictor, FABRIC)
+    assert open_classifier(classifier, FABRIC).facts == {"ball": LEARNT}
+    rewrite(classifier / CLASSIFIER_FILE, change)
+    with pytest.raises(BadFileError, match=r"classifier\.json: damaged"):
+        open_classifier(classifier, FABRIC)
 
 
 def record(folder: Path) -> None:
@@ -174,12 +174,12 @@ def cool(model: Path) -> None:
     (model / "calibration.json").unlink()
 
 
-def put_predictor(model: Path) -> None:
-    (model / "predictor").mkdir()
-    (model / "predictor" / "plan.json").write_text("{}")
+def put_classifier(model: Path) -> None:
+    (model / "classifier").mkdir()
+    (model / "classifier" / "plan.json").write_text("{}")
 
 
-@pytest.mark.parametrize("change", [widen, retrain, heat, cool, put_predictor])
+@pytest.mark.parametrize("change", [widen, retrain, heat, cool, put_classifier])
 def test_a_model_that_is_not_as_it_was_trained_is_refused(
     model: Path, change: Callable[[Path], None]
 ) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxhint.classify.flows import fit_flow
-from voxhint.classify.training import fit_presence
+from voxhint.classify.label_flow import fit_label_flow
+from voxhint.classify.tags import TagJob
+from voxhint.classify.training import fit_classifier
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.config.tags import ClassifierConfig, FlowConfig, TagConfig
@@ -79,16 +80,16 @@ def test_images_of_another_kind_are_not_known(
 
 
 def test_the_networks_go_by_the_names_of_the_study(study: Study, tmp_path: Path) -> None:
-    how = {"config": LabelConfig(), "machine": HERE, "tell": lambda *_: None}
     renamed = [
         replace(files, images={"chest CT": next(iter(files.images.values()))})
         for files in study.training
     ]
     called = replace(study, channels=("chest CT",), training=tuple(renamed))
-    presence = fit_presence(tmp_path / "p", called, ("lung_nodule",), **how)  # type: ignore[arg-type]
-    flow = fit_flow(tmp_path / "f", called, ("lung_nodule",), **how)  # type: ignore[arg-type]
+    job = TagJob(called, ("lung_nodule",), LabelConfig(), HERE, silent)
+    classifier = fit_classifier(tmp_path / "p", job)
+    flow = fit_label_flow(tmp_path / "f", job)
     images = called.load(renamed[0], hints=False).images
-    assert set(presence.scores(prepare_image(images, presence.plan)[0])) == {"lung_nodule"}
+    assert set(classifier.scores(prepare_image(images, classifier.plan)[0])) == {"lung_nodule"}
     assert np.isfinite(flow.contrast(prepare_image(images, flow.plan)[0], "lung_nodule"))
 
 
@@ -97,15 +98,15 @@ def test_labelling_takes_them_and_says_so(folder: Path, tmp_path: Path) -> None:
     out = label(
         folder,
         tmp_path / "labels",
-        config=LabelConfig(tags=TagConfig(method="cam")),
+        config=LabelConfig(tags=TagConfig(method="grad-cam++")),
         machine=HERE,
         tell=lambda what, done, total, note: told.append(f"{what}: {note}"),
     )
     (line,) = {line for line in told if "comes with voxhint" in line}
-    assert "predictor" in line
-    assert not any("train the predictor" in line for line in told)
-    made = json.loads((out / "made.json").read_text())["weights"]["predictor"]
-    weights = out / "nets" / "predictor" / "weights.safetensors"
+    assert "classifier" in line
+    assert not any("train the classifier" in line for line in told)
+    made = json.loads((out / "made.json").read_text())["weights"]["classifier"]
+    weights = out / "nets" / "classifier" / "weights.safetensors"
     assert made["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert made["licence"] == json.loads((CHEST / "card.json").read_text())["licence"]
     assert "CC-BY-3.0" in made["data"]
@@ -114,9 +115,9 @@ def test_labelling_takes_them_and_says_so(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "config", "taken"),
     [
-        ("predictor", LabelConfig(classifier=ClassifierConfig(steps=7)), False),
-        ("predictor", LabelConfig(classifier=ClassifierConfig(pooling="max")), False),
-        ("predictor", LabelConfig(flow=FlowConfig(steps=7)), True),
+        ("classifier", LabelConfig(classifier=ClassifierConfig(steps=7)), False),
+        ("classifier", LabelConfig(classifier=ClassifierConfig(pooling="max")), False),
+        ("classifier", LabelConfig(flow=FlowConfig(steps=7)), True),
         ("flow", LabelConfig(flow=FlowConfig(steps=8)), False),
         ("flow", LabelConfig(classifier=ClassifierConfig(steps=7)), True),
     ],
@@ -130,19 +131,19 @@ def test_a_knob_of_the_network_asks_for_another(
 
 def test_a_begun_training_is_not_replaced(study: Study, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
-    args = ("predictor", tmp_path, study, ("nodule",), LabelConfig(), (HERE, lambda *_: None))
+    args = ("classifier", tmp_path, study, ("nodule",), LabelConfig(), (HERE, lambda *_: None))
     assert not room.take_shipped(*args)  # type: ignore[arg-type]
 
 
 def test_whoever_wants_none_trains_on_the_study(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.classify.flows._WIDTH", 4)
+    monkeypatch.setattr("voxhint.classify.label_flow._WIDTH", 4)
     once = {"classifier.steps": 1, "flow.steps": 1, "tags.weights": "none"}
     config = changed(LabelConfig(), once)
-    how = {"config": config, "machine": HERE, "tell": lambda *_: None}
-    fit_presence(tmp_path / "p", study, ("nodule",), **how)  # type: ignore[arg-type]
-    fit_flow(tmp_path / "f", study, ("nodule",), **how)  # type: ignore[arg-type]
+    job = TagJob(study, ("nodule",), config, HERE, silent)
+    fit_classifier(tmp_path / "p", job)
+    fit_label_flow(tmp_path / "f", job)
     for part in ("p", "f"):
         assert (tmp_path / part / "history.csv").exists()
         assert not (tmp_path / part / "origin.json").exists()
@@ -162,23 +163,23 @@ def test_the_gate_of_what_is_taken_follows_the_specificity_that_was_asked_for(
     study: Study, tmp_path: Path
 ) -> None:
     """By the images of the study that are tagged absent; the usual gate is left as it came."""
-    gates: dict[float, float] = {}
-    how = {"machine": HERE, "tell": silent}
-    presence = fit_presence(tmp_path, study, ("nodule",), config=LabelConfig(), **how)  # type: ignore[arg-type]
+    points: dict[float, float] = {}
+    job = TagJob(study, ("nodule",), LabelConfig(), HERE, silent)
+    classifier = fit_classifier(tmp_path, job)
     for asked in (0.0, 0.5, 1.0):
         folder = tmp_path / str(asked)
         config = LabelConfig(tags=TagConfig(specificity=asked))
         for _ in range(2):  # the second time nothing is left to do
-            presence = fit_presence(folder, study, ("nodule",), config=config, **how)  # type: ignore[arg-type]
-        gates[asked] = presence.facts["nodule"]["gate"]
+            classifier = fit_classifier(folder, replace(job, config=config))
+        points[asked] = classifier.facts["nodule"]["operating_point"]
         assert (folder / "origin.json").exists()
     absent = [
-        presence.scores(prepare_image(study.load(f, hints=False).images, presence.plan)[0])
+        classifier.scores(prepare_image(study.load(f, hints=False).images, classifier.plan)[0])
         for f in study.training
         if any(hint.state == "absent" for hint in study.hints[f.name])  # type: ignore[union-attr]
     ]
     scores = [score["nodule"] for score in absent]
-    assert gates[0.0] == pytest.approx(min(scores), abs=1e-2)  # images are kept as float16
-    assert gates[1.0] == pytest.approx(max(scores), abs=1e-2)
-    told = json.loads((CHEST / "predictor" / "presence.json").read_text())
-    assert gates[0.5] == told["facts"]["nodule"]["gate"]
+    assert points[0.0] == pytest.approx(min(scores), abs=1e-2)  # images are kept as float16
+    assert points[1.0] == pytest.approx(max(scores), abs=1e-2)
+    told = json.loads((CHEST / "classifier" / "classifier.json").read_text())
+    assert points[0.5] == told["facts"]["nodule"]["operating_point"]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from voxhint.flow import Velocity
 from voxhint.nets import FlowUNet
-from voxhint.nets.flow_unet import ABSENT, PRESENT, UNKNOWN, Answer
+from voxhint.nets.flow_unet import ABSENT, PRESENT, UNKNOWN, FlowOutput
 
 STRIDES = ((1, 1, 1), (2, 2, 1), (2, 2, 2))
 KERNELS = ((3, 3, 1), (3, 3, 3), (3, 3, 3))
@@ -31,7 +31,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def said(one: FlowUNet, z: Tensor, s: Tensor, told: Tensor) -> Tensor:
     """Return the velocity alone."""
-    answer: Answer = one(z, s, told)
+    answer: FlowOutput = one(z, s, told)
     return answer.velocity
 
 
@@ -122,6 +122,6 @@ def test_told_its_tags_it_is_a_velocity() -> None:
 
 def test_presence_is_told_without_hearing_the_tags() -> None:
     one, z, s = net(), noise(1, 1, 8, 8, 4), torch.tensor([0.4])
-    first, second = (one(z, s, tags(*states)).presence for states in ((0, 1), (1, 2)))
+    first, second = (one(z, s, tags(*states)).label_logits for states in ((0, 1), (1, 2)))
     assert torch.equal(first, second)
-    assert not torch.allclose(first, one(z + 1, s, tags(0, 1)).presence, atol=1e-4)
+    assert not torch.allclose(first, one(z + 1, s, tags(0, 1)).label_logits, atol=1e-4)

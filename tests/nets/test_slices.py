@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.classify.predictors import noise_image
+from tests.classify.networks import noise_image
 from torch import Tensor, nn
 
-from voxhint.classify.saliency import METHODS, Settings, attribute
-from voxhint.classify.saliency_request import Predictor
-from voxhint.nets.predictor import PlacePredictor
-from voxhint.nets.pretrained import slice_predictor
+from voxhint.classify.saliency import METHODS, Network, Settings, saliency_map
+from voxhint.nets.classifier import ClassifierNet
+from voxhint.nets.pretrained import slice_classifier
 from voxhint.nets.slices import Slices
 
 
@@ -108,43 +107,43 @@ def test_a_network_that_tells_nothing_of_itself_is_no_backbone() -> None:
         Slices(nn.Linear(1, 1), patch=(8, 8, 5), window=(0.0, 1.0), tune=True)
 
 
-def predictor() -> PlacePredictor:
+def classifier() -> ClassifierNet:
     torch.manual_seed(0)
-    return slice_predictor(
+    return slice_classifier(
         Picker(),
         labels=("a", "b"),
         patch=(9, 9, 5),
         window=(-2.0, 2.0),
         pooling="lse",
-        tune=False,
+        fine_tune=False,
     ).eval()
 
 
-def test_it_is_a_predictor_as_labelling_asks_for() -> None:
-    net = predictor()
-    assert isinstance(net, Predictor)
-    evidence = net.evidence(net.features(image(9, 8, 5)))
+def test_it_is_a_classifier_as_labelling_asks_for() -> None:
+    net = classifier()
+    assert isinstance(net, Network)
+    evidence = net.score_map(net.features(image(9, 8, 5)))
     assert evidence.shape == (1, 2, 5, 4, 5)
     torch.testing.assert_close(net(image(9, 8, 5)), net.pool(evidence))
 
 
 def test_only_slices_of_the_bag_count() -> None:
-    net, shown = predictor(), image(9, 8, 5)
+    net, shown = classifier(), image(9, 8, 5)
     inside = torch.zeros(1, 2, 9, 8, 5)
     inside[..., 1:3] = 1
-    evidence = net.evidence(net.features(shown))
+    evidence = net.score_map(net.features(shown))
     torch.testing.assert_close(net(shown, inside), net.pool(evidence[..., 1:3]))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_map_of_evidence_can_be_asked_for(method: str) -> None:
-    found = attribute(
+def test_every_saliency_map_can_be_asked_for(method: str) -> None:
+    found = saliency_map(
         method,
-        predictor(),
+        classifier(),
         noise_image((9, 8, 5)),
         1,
         rng=np.random.default_rng(0),
-        settings=Settings(steps=2, samples=2, box_mm=4.0, reference_mm=2.0),
+        settings=Settings(samples=2),
     )
     assert found.shape == (9, 8, 5)
     assert np.isfinite(found).all()

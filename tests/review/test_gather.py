@@ -73,7 +73,7 @@ def make_run(run: Path, study: Study) -> None:
     )
     (run / "scores.json").write_text(table.to_json())
     (run / "made.json").write_text(json.dumps({"verb": "run", "study": str(study.root)}))
-    told = {"predictor": {"liver": {"auc": dataclasses.asdict(RANKED)}}}
+    told = {"classifier": {"liver": {"auc": dataclasses.asdict(RANKED)}}}
     (run / "labels" / "made.json").write_text(json.dumps(told))
     (run / "model" / "plan.json").write_text('{"network": "dynunet"}')
     (run / "model" / "history.csv").write_text("step,loss\n0,1\n1,0.5\n")
@@ -85,7 +85,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_whole_run_gives_pictures_scores_plan_history_and_predictor(run: Path) -> None:
+def test_a_whole_run_gives_pictures_scores_plan_history_and_classifier(run: Path) -> None:
     facts = gather(run, each=1)
     assert facts.problems == ()
     assert [one.case for one in facts.test_pictures] == ["u", "t", "s"]
@@ -98,7 +98,7 @@ def test_a_whole_run_gives_pictures_scores_plan_history_and_predictor(run: Path)
     assert ("scores.json", "every score of every case") in facts.files
     assert facts.scores is not None
     assert facts.plan == {"network": "dynunet"}
-    assert facts.predictor == {"liver": TagRanking(RANKED)}
+    assert facts.classifier == {"liver": TagRanking(RANKED)}
     assert len(facts.history) == 2
     assert facts.counts == {"training images": 2, "test images": 3}
     assert "data:image/webp" in write_report(facts)
@@ -131,7 +131,7 @@ def test_the_least_sure_mask_and_the_strongest_finding_are_shown_and_say_so(run:
         path = run / "masks" / f"{name}__uncertainty.nii.gz"
         write_probability(path, np.full(GRID.shape, value, np.float32), GRID)
     table = "case,label,probability\ns,liver,0.1\nt,liver,\nu,liver,0.875\n"
-    (run / "masks" / "presence.csv").write_text(table)
+    (run / "masks" / "classification.csv").write_text(table)
     unsure, strong = gather(run, each=1).test_pictures
     assert (unsure.case, strong.case) == ("t", "u")
     assert unsure.reason == "among the least sure: 100% of the region in doubt"

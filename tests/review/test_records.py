@@ -10,9 +10,9 @@ from voxhint.core.errors import BadFileError
 from voxhint.measure.detection import Ranking
 from voxhint.review.facts import TagRanking
 from voxhint.review.records import (
+    read_classifier,
     read_history,
     read_object,
-    read_predictor,
     read_scores,
     read_weights,
 )
@@ -46,27 +46,27 @@ def test_what_labels_tell_of_their_predictor_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "made.json"
     ranked = Ranking(auc=0.9, low=None, high=None, positives=3, negatives=4, subjects=1)
     told = {"nodule": {"auc": dataclasses.asdict(ranked), "held_out": True}, "scar": {"auc": None}}
-    weights = {"predictor": {"name": "chest", "licence": "CC-BY-3.0"}}
-    path.write_text(json.dumps({"verb": "label", "predictor": told, "weights": weights}))
-    assert read_predictor(path) == {
+    weights = {"classifier": {"name": "chest", "licence": "CC-BY-3.0"}}
+    path.write_text(json.dumps({"verb": "label", "classifier": told, "weights": weights}))
+    assert read_classifier(path) == {
         "nodule": TagRanking(ranked, held_out=True),
         "scar": TagRanking(None),
     }
     assert read_weights(path) == weights
     path.write_text('{"verb": "label"}')
-    assert not read_predictor(path)
+    assert not read_classifier(path)
     assert not read_weights(path)
 
 
 @pytest.mark.parametrize("told", [[1], {"a": 1}, {"a": {}}, {"a": {"auc": 0.9}}, None])
 def test_strange_facts_of_a_predictor_are_refused(tmp_path: Path, told: object) -> None:
     path = tmp_path / "made.json"
-    path.write_text(json.dumps({"predictor": told}))
+    path.write_text(json.dumps({"classifier": told}))
     with pytest.raises(BadFileError, match="label the study again"):
-        read_predictor(path)
+        read_classifier(path)
 
 
-@pytest.mark.parametrize("told", [[1], {"predictor": 1}, {"predictor": {"name": 3}}, None])
+@pytest.mark.parametrize("told", [[1], {"classifier": 1}, {"classifier": {"name": 3}}, None])
 def test_strange_facts_of_weights_are_refused(tmp_path: Path, told: object) -> None:
     path = tmp_path / "made.json"
     path.write_text(json.dumps({"weights": told}))

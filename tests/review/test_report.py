@@ -156,8 +156,8 @@ def ranked_of(ranked: Ranking) -> dict[str, TagRanking]:
 def test_numbers_of_weights_from_elsewhere_are_not_given_as_of_this_study() -> None:
     ranked = Ranking(auc=0.966, low=0.9, high=0.99, positives=29, negatives=66, subjects=22)
     card = {"name": "chest 1", "licence": "CC-BY-3.0", "data": "LIDC", "attribution": "Armato 2015"}
-    ours = RunFacts(name="x", predictor=ranked_of(ranked))
-    theirs = dataclasses.replace(ours, weights={"predictor": {**card, "measured": "95 windows"}})
+    ours = RunFacts(name="x", classifier=ranked_of(ranked))
+    theirs = dataclasses.replace(ours, weights={"classifier": {**card, "measured": "95 windows"}})
     told = re.sub(r"\s+", " ", Reader(write_report(theirs)).text)
     for words in (
         "95 windows; not this study", "come with the weights", "knows no image of this study",
@@ -174,7 +174,7 @@ def test_numbers_of_weights_from_elsewhere_are_not_given_as_of_this_study() -> N
 def test_the_page_tells_how_well_tags_are_told_and_that_masks_are_gated() -> None:
     ranked = Ranking(auc=0.91234, low=0.8, high=0.95, positives=12, negatives=34, subjects=20)
     made = {"config": {"label": {"tags": {"specificity": 0.85}}}}
-    tagged = RunFacts(name="x", made=made, predictor=ranked_of(ranked))
+    tagged = RunFacts(name="x", made=made, classifier=ranked_of(ranked))
     page = Reader(write_report(tagged))
     told = re.sub(r"\s+", " ", page.text)
     for words in ("0.912", "0.800 to 0.950", "12", "34", "20", "scar", "at least as high as 85 %"):

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from voxhint.classify.classifier import open_presence
+from voxhint.classify.classifier import open_classifier
 from voxhint.cli import main
 from voxhint.config import LabelConfig
 from voxhint.files.images import read_volume
@@ -94,21 +94,23 @@ def labels(study: Path) -> Path:
 
 def test_masks_follow_and_the_licence_of_the_weights_is_kept(labels: Path) -> None:
     assert len(list(labels.glob("*__nodule.nii.gz"))) == 4
-    facts = json.loads((labels / "nets" / "predictor" / "presence.json").read_text())
+    facts = json.loads((labels / "nets" / "classifier" / "classifier.json").read_text())
     assert facts["weights"]["licence"].startswith("Apache-2.0")
     assert facts["network"]["kind"] == "medsam-tinyvit"
     assert json.loads((labels / "made.json").read_text())["weights"] == {"public": facts["weights"]}
 
 
 def test_the_predictor_is_whole_without_the_public_file(study: Path, labels: Path) -> None:
-    presence = open_presence(labels / "nets" / "predictor", Fabric(accelerator="cpu", devices=1))
-    image = read_volume(next((study / "imagesTs").iterdir()), channel=presence.plan.channels[0])
-    prepared, _ = prepare_image({presence.plan.channels[0]: image}, presence.plan)
-    assert np.isfinite(presence.scores(prepared)["nodule"])
-    found = presence.evidence_of(prepared, "nodule", LabelConfig(), np.random.default_rng(0))
+    classifier = open_classifier(
+        labels / "nets" / "classifier", Fabric(accelerator="cpu", devices=1)
+    )
+    image = read_volume(next((study / "imagesTs").iterdir()), channel=classifier.plan.channels[0])
+    prepared, _ = prepare_image({classifier.plan.channels[0]: image}, classifier.plan)
+    assert np.isfinite(classifier.scores(prepared)["nodule"])
+    found = classifier.saliency_of(prepared, "nodule", LabelConfig(), np.random.default_rng(0))
     assert found.shape == prepared.shape[1:]
     state = torch.load(study.parent / "lite_medsam.pth", weights_only=True)
-    learnt = presence.net.state_dict()["body.backbone.body.0.weight"]
+    learnt = classifier.net.state_dict()["body.backbone.body.0.weight"]
     assert not torch.equal(learnt, state["image_encoder.body.0.weight"])
 
 
@@ -117,8 +119,8 @@ def test_a_kept_backbone_is_saved_as_it_came(study: Path, tmp_path: Path) -> Non
         study, tmp_path / "kept", *on_backbone(study, "--set=label.classifier.freeze_backbone=true")
     )
     assert code == 0, errors
-    folder = tmp_path / "kept" / "nets" / "predictor"
-    net = open_presence(folder, Fabric(accelerator="cpu", devices=1)).net
+    folder = tmp_path / "kept" / "nets" / "classifier"
+    net = open_classifier(folder, Fabric(accelerator="cpu", devices=1)).net
     state = torch.load(study.parent / "lite_medsam.pth", weights_only=True)
     for name, value in state.items():
         saved = net.state_dict()[name.replace("image_encoder.", "body.backbone.")]

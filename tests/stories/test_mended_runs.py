@@ -156,9 +156,9 @@ def test_a_net_that_lost_a_file_is_trained_again(tmp_path: Path) -> None:
     )
     how = Machine(threads=1, device="cpu")
     out = label(study, tmp_path / "labels", config=quick, machine=how)
-    net = out / "nets" / "predictor"
+    net = out / "nets" / "classifier"
     before = {path.name: path.read_bytes() for path in net.iterdir()}
-    for name in ("weights.safetensors", "presence.json", "plan.json"):
+    for name in ("weights.safetensors", "classifier.json", "plan.json"):
         (net / name).unlink()
         label(study, out, config=quick, machine=how)
         assert (net / name).read_bytes() == before[name], name

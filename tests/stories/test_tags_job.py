@@ -19,7 +19,7 @@ SMALL = (
     "--set", "label.classifier.steps=4", "--steps", "3", "--width", "4", "--patch-voxels", "8000",
     "--threads", "1", "--set", "label.tags.weights=none",
 )  # fmt: skip
-PREDICTOR = ("plan.json", "weights.safetensors", "presence.json")
+CLASSIFIER = ("plan.json", "weights.safetensors", "classifier.json")
 
 
 def states(study: Path) -> dict[str, str]:
@@ -93,18 +93,18 @@ def test_an_image_tagged_present_is_labelled_somewhere_and_not_everywhere(
 
 
 def test_the_predictor_is_kept_with_the_labels_and_with_the_model(run_folder: Path) -> None:
-    for name in PREDICTOR:
+    for name in CLASSIFIER:
         first, second = (
-            run_folder / folder / "predictor" / name for folder in ("labels/nets", "model")
+            run_folder / folder / "classifier" / name for folder in ("labels/nets", "model")
         )
         assert first.read_bytes() == second.read_bytes()
-    facts = json.loads((run_folder / "model/predictor/presence.json").read_text())["facts"]
+    facts = json.loads((run_folder / "model/classifier/classifier.json").read_text())["facts"]
     assert facts["nodule"]["auc"]["positives"] > 0
     assert "tagged absent" in (run_folder / "report.html").read_text()
 
 
 def test_masks_are_empty_where_the_predictor_says_absent(study: Path, run_folder: Path) -> None:
-    with (run_folder / "masks" / "presence.csv").open() as file:
+    with (run_folder / "masks" / "classification.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == sorted(
         path.name.removesuffix("_0000.nii.gz") for path in (study / "imagesTs").iterdir()
@@ -155,7 +155,7 @@ def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path)
     assert code == 0, errors
     for case, half in halves.items():
         assert not read_ids(tmp_path / "run" / "masksTr" / f"{case}.nii.gz")[0][..., half:].any()
-    facts = json.loads((tmp_path / "run/model/predictor/presence.json").read_text())["facts"]
+    facts = json.loads((tmp_path / "run/model/classifier/classifier.json").read_text())["facts"]
     assert facts["nodule"]["auc"] is None  # no image is tagged as a whole
 
 
@@ -172,10 +172,10 @@ def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
         "1",
     )
     code, _, errors = run(study, tmp_path / "run", *maps, *choice)
-    if "no hint shows where" not in errors:  # a predictor of four steps may convince nobody
+    if "no hint shows where" not in errors:  # a classifier of four steps may convince nobody
         assert code == 0, errors
     nets = tmp_path / "run" / "labels" / "nets"
     first, second = (
-        (nets / name / PREDICTOR[1]).read_bytes() for name in ("predictor", "verifier")
+        (nets / name / CLASSIFIER[1]).read_bytes() for name in ("classifier", "verifier")
     )
     assert first != second

@@ -24,7 +24,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def surprise(weights: object) -> float:
+def validation_loss(weights: object) -> float:
     net = small_net()
     net.load_state_dict(dict(weights))  # type: ignore[call-overload]
     (batch,) = fixed_batches(balls(1, first=10), scenes.PATCH, 2)
@@ -42,7 +42,7 @@ def test_a_bright_ball_is_learnt_in_a_few_steps(tmp_path: Path) -> None:
     result = learn(settings(tmp_path, steps=80))
     losses = [row["loss"] for row in result.history]
     assert losses[-1] < 0.4 * losses[0]
-    assert surprise(result.weights) < 0.4 * surprise(small_net().state_dict())
+    assert validation_loss(result.weights) < 0.4 * validation_loss(small_net().state_dict())
 
 
 def test_the_history_goes_up_to_the_last_step(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_one_seed_gives_one_result_and_another_seed_another(tmp_path: Path) -> N
 def test_the_weights_are_those_the_held_out_case_likes_best(tmp_path: Path) -> None:
     result = learn(settings(tmp_path, steps=30))
     best = min(row["held_out"] for row in result.history)
-    assert surprise(result.weights) == pytest.approx(best, rel=1e-4)
+    assert validation_loss(result.weights) == pytest.approx(best, rel=1e-4)
 
 
 def test_without_held_out_cases_the_last_average_is_taken(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_timed_step_has_its_whole_loss_and_a_teacher() -> None:
     class Slow:
         told = 0
 
-        def attend(self, step: int, teacher: Teacher, /) -> None:
+        def before_step(self, step: int, teacher: Teacher, /) -> None:
             self.told, self.teacher = step, teacher
 
         def loss(self, model: nn.Module, rng: object, device: torch.device, /) -> Tensor:
@@ -174,7 +174,7 @@ def test_a_timed_step_has_its_whole_loss_and_a_teacher() -> None:
             loss: Tensor = model(image).mean()
             return loss
 
-        def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+        def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
             raise NotImplementedError
 
     slow = Slow()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from voxhint.config import LabelConfig
 from voxhint.config.tags import ClassifierConfig
 from voxhint.nets import FlowUNet
-from voxhint.nets.flow_unet import UNKNOWN, Answer
+from voxhint.nets.flow_unet import UNKNOWN, FlowOutput
 from voxhint.train import Bag, FlowTask, Progress, Result, Settings, TaggedImage, train
 from voxhint.train.tasks.flow import drawn_times
 
@@ -56,7 +56,7 @@ def learn(
             learning_rate=1e-2,
             seed=0,
             state=folder / "s",
-            keep=0.9,
+            ema_decay=0.9,
         ),
         progress=progress or (lambda *_: None),
     )
@@ -95,7 +95,7 @@ def test_told_the_state_of_two_kinds_of_images_the_flow_leads_to_the_right_one(
 
 def test_what_is_seen_without_being_told_is_the_tag(learnt: FlowUNet) -> None:
     images = torch.from_numpy(np.stack([x.image for x in TWO]))
-    seen = learnt(images, torch.full((2,), 0.05), torch.full((2, 1), UNKNOWN)).presence
+    seen = learnt(images, torch.full((2,), 0.05), torch.full((2, 1), UNKNOWN)).label_logits
     assert float(seen[0]) < 0 < float(seen[1])
 
 
@@ -119,16 +119,16 @@ class Perfect(nn.Module):
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         self, z: Tensor, s: Tensor, tags: Tensor
-    ) -> Answer:
+    ) -> FlowOutput:
         self.heard.append(tags)
-        return Answer((0.5 - z) / s[:, None, None, None, None], torch.zeros(len(z), 1))
+        return FlowOutput((0.5 - z) / s[:, None, None, None, None], torch.zeros(len(z), 1))
 
 
 def test_who_knows_the_image_is_not_surprised() -> None:
     task = FlowTask.of(TWO, [flat(0.5, 0.0, shape) for shape in (SIZE, (3, 9, 1))], PLAN, STEADY)
-    assert task.surprise(Perfect(), CPU) == pytest.approx(0, abs=1e-8)
-    assert FlowTask.of(TWO, TWO, PLAN, STEADY).surprise(Perfect(), CPU) > 0.1  # type: ignore[operator]
-    assert FlowTask.of(TWO, [], PLAN, STEADY).surprise(Perfect(), CPU) is None
+    assert task.validation_loss(Perfect(), CPU) == pytest.approx(0, abs=1e-8)
+    assert FlowTask.of(TWO, TWO, PLAN, STEADY).validation_loss(Perfect(), CPU) > 0.1  # type: ignore[operator]
+    assert FlowTask.of(TWO, [], PLAN, STEADY).validation_loss(Perfect(), CPU) is None
 
 
 def test_tags_are_told_as_they_are_or_kept_back() -> None:
@@ -154,16 +154,16 @@ def test_voxels_beyond_the_image_do_not_count() -> None:
     class Blind(nn.Module):
         def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
             self, z: Tensor, s: Tensor, tags: Tensor
-        ) -> Answer:
-            return Answer(torch.zeros_like(z), torch.zeros(len(z), 1))
+        ) -> FlowOutput:
+            return FlowOutput(torch.zeros_like(z), torch.zeros(len(z), 1))
 
     thin = [flat(0.0, state, (4, 4, 1)) for state in (0.0, 1.0)]
     task = FlowTask.of(thin, thin, PLAN, STEADY)
-    surprise = task.surprise(Blind(), CPU)
-    assert surprise is not None
+    validation_loss = task.validation_loss(Blind(), CPU)
+    assert validation_loss is not None
     noise = [np.random.default_rng(n).standard_normal((1, 1, 4, 4, 2), np.float32) for n in (0, 1)]
     inside = [float((e[..., 1:] ** 2).mean()) for e in noise]
-    assert surprise == pytest.approx(np.mean(inside), rel=1e-5)
+    assert validation_loss == pytest.approx(np.mean(inside), rel=1e-5)
 
 
 def test_noise_levels_lie_around_one_half() -> None:

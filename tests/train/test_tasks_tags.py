@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from voxhint.nets import Predictor
+from voxhint.nets import ClassifierNet, short_classifier
 from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
 
 PATCH = (12, 12, 4)
@@ -24,9 +24,9 @@ def tagged(seed: int, *, present: bool, slices: int = 4) -> TaggedImage:
     return TaggedImage(image, (Bag((float(present),)),), (0.0, 0.0, 2.0, 10.0))
 
 
-def small_net() -> Predictor:
+def small_net() -> ClassifierNet:
     torch.manual_seed(0)
-    return Predictor(channels=1, labels=1, stride=(2, 2, 1), kernel=(3, 3, 3), width=4)
+    return short_classifier(channels=1, labels=1, stride=(2, 2, 1), kernel=(3, 3, 3), width=4)
 
 
 def a_task(images: list[TaggedImage], held_out: list[TaggedImage] | None = None) -> TagTask:
@@ -75,9 +75,9 @@ def test_unknown_states_say_nothing() -> None:
     task = a_task(known)
     net = small_net().eval().requires_grad_(requires_grad=False)
     blind = [TaggedImage(i.image, (Bag((math.nan,)),), i.rise_mm) for i in known]
-    assert a_task(known, blind).surprise(net, CPU) is None
-    surprise = a_task(known, [*known, *blind]).surprise(net, CPU)
-    assert surprise == a_task(known, known).surprise(net, CPU)
+    assert a_task(known, blind).validation_loss(net, CPU) is None
+    validation_loss = a_task(known, [*known, *blind]).validation_loss(net, CPU)
+    assert validation_loss == a_task(known, known).validation_loss(net, CPU)
     assert torch.isfinite(task.loss(net, np.random.default_rng(0), CPU))
 
 

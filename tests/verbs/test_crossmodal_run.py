@@ -14,7 +14,7 @@ from voxhint.files.images import read_ids
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import open_model
-from voxhint.models.planning import trunk_wishes, with_network
+from voxhint.models.planning import trunk_options, with_network
 from voxhint.nets.crossmodal import CrossModal
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.predict import predict
@@ -125,7 +125,7 @@ def test_auto_is_a_network_for_each_channel_where_one_may_be_missing(
     config = TrainConfig(pseudo_modalities=views)
     opened = replace(open_study(study)[0], optional_channels=optional)
     assert with_network(config, opened) == replace(config, network=meant)  # type: ignore[arg-type]
-    assert trunk_wishes(config, CPU, opened).network == meant
+    assert trunk_options(config, CPU, opened).network == meant
     chosen = replace(config, network="segresnet")
     assert with_network(chosen, opened).network == "segresnet"
 

@@ -26,17 +26,17 @@ def told_of(study: Path, label: LabelConfig | None = None) -> str:
     return "\n".join(forecast(study, recipe, Machine(threads=1)))
 
 
-def test_a_study_of_tags_alone_is_told_that_a_predictor_comes_first(tagged: Path) -> None:
+def test_a_study_of_tags_alone_is_told_that_a_classifier_comes_first(tagged: Path) -> None:
     before = sorted(tagged.parent.rglob("*"))
     told = told_of(tagged, changed(LabelConfig(), {"classifier.steps": 7}))
     assert "4 cases to learn from, 2 to predict" in told
-    assert "a predictor of nodule is trained before labelling, 7 steps" in told
+    assert "a classifier of nodule is trained before labelling, 7 steps" in told
     assert sorted(tagged.parent.rglob("*")) == before
 
 
 def test_a_label_that_voxhint_knows_is_told_to_need_no_training(tagged: Path) -> None:
     told = told_of(tagged)
-    assert "the predictor of nodule comes with voxhint" in told
+    assert "the classifier of nodule comes with voxhint" in told
     assert "is trained before labelling" not in told
 
 
@@ -49,10 +49,10 @@ def test_a_flow_is_told_of_where_a_map_asks_one(tagged: Path) -> None:
     assert "flow" not in told_of(tagged)
 
 
-def test_without_tags_there_is_no_word_of_a_predictor(tmp_path: Path) -> None:
+def test_without_tags_there_is_no_word_of_a_classifier(tmp_path: Path) -> None:
     told = told_of(make_study(tmp_path / "study"))
     assert "3 steps" in told
-    assert "predictor" not in told
+    assert "classifier" not in told
 
 
 def test_check_counts_the_tags_and_finds_nothing_wrong_with_tags_alone(tagged: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a predictor of tags starts from: a fresh network of ours, or public weights."""
+"""What a classifier of tags starts from: a fresh network of ours, or public weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ _TUNING_RATE = 1e-4  # more of it and a backbone forgets what it was taught
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Start:
-    """The network before its first step."""
+class FirstWeights:
+    """The network before its first step: fresh, or on public weights."""
 
     network: Mapping[str, Any]
-    """What `network_for` needs to build it again."""
+    """What `classifier_network` needs to build it again."""
 
     learning_rate: float
     backbone: nn.Module | None = None
@@ -30,15 +30,15 @@ class Start:
     """Name, licence, data, source and hash of public weights."""
 
 
-def start_of(study: Study, config: ClassifierConfig) -> Start:
-    """Open what a predictor starts from, before anything costly is done.
+def first_weights(study: Study, config: ClassifierConfig) -> FirstWeights:
+    """Open what a classifier starts from, before anything costly is done.
 
     Args:
         study: What it will learn from.
-        config: Knobs of the predictor.
+        config: Knobs of the classifier.
 
     Returns:
-        The start.
+        The first weights.
 
     Raises:
         BadRecipeError: The knobs contradict each other, or the study has too many channels.
@@ -48,15 +48,17 @@ def start_of(study: Study, config: ClassifierConfig) -> Start:
         if config.backbone_weights is not None:
             msg = "backbone_weights needs backbone: name the network that the weights belong to"
             raise BadRecipeError(msg)
-        return Start({"pooling": config.pooling, "flat": config.dimensions == "2.5d"}, _RATE)
+        return FirstWeights(
+            {"pooling": config.pooling, "two_and_half_d": config.dimensions == "2.5d"}, _RATE
+        )
     if len(study.channels) > 1:
         msg = f"{name} looks at one channel, the study has {len(study.channels)}; use the own one"
         raise BadRecipeError(msg)
     path = find_weights(name, config.backbone_weights)
     kind, backbone = read_backbone(name, path)
     known = KNOWN[name]
-    return Start(
-        {"pooling": config.pooling, "kind": kind, "tune": not config.freeze_backbone},
+    return FirstWeights(
+        {"pooling": config.pooling, "backbone_kind": kind, "fine_tune": not config.freeze_backbone},
         _RATE if config.freeze_backbone else _TUNING_RATE,
         backbone,
         {

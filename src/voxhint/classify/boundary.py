@@ -1,4 +1,4 @@
-"""Two witnesses of a border: the network's probability, and the image itself."""
+"""Boundary refinement of predicted probabilities by the image itself."""
 
 import numpy as np
 from jaxtyping import Float32
@@ -6,12 +6,12 @@ from scipy import ndimage
 
 from voxhint.classify.refinement import Contrast, refine
 
-_SEEN = 0.1  # probability from which a place is looked at
+_LIKELY = 0.1  # probability from which a place is looked at
 _PLACES = 20  # of one label and case, the likeliest first
 _SMOOTH_MM = 1.0  # before the strongest voxel of a place is taken
 
 
-def firm(
+def refine_boundaries(
     probs: Float32[np.ndarray, "class i j k"],
     number: int,
     image: Float32[np.ndarray, "i j k"],
@@ -40,17 +40,17 @@ def firm(
         Probabilities, summing to 1; the same ones if nothing is seen.
     """
     chance = probs[number]
-    places, count = ndimage.label(chance > _SEEN, np.ones((3, 3, 3)))
+    places, count = ndimage.label(chance > _LIKELY, np.ones((3, 3, 3)))
     if gain == 0 or count == 0:
         return probs
     smooth = ndimage.gaussian_filter(chance, _SMOOTH_MM / np.array(spacing_mm))
     peaks = np.asarray(ndimage.maximum(smooth, places, range(1, count + 1)))
     region = np.zeros(chance.shape, bool)
     for place in 1 + np.argsort(-peaks, kind="stable")[:_PLACES]:
-        evidence = np.where(places == place, smooth, 0)
-        region |= refine(evidence, image, spacing_mm=spacing_mm, contrast=contrast)
+        likely = np.where(places == place, smooth, 0)
+        region |= refine(likely, image, spacing_mm=spacing_mm, contrast=contrast)
     raised = np.where(region, np.minimum(chance + gain, 1), chance)
     others = (1 - raised) / np.maximum(1 - chance, 1e-6)
-    firmed = probs * others
-    firmed[number] = raised
-    return np.asarray(firmed, np.float32)
+    refined = probs * others
+    refined[number] = raised
+    return np.asarray(refined, np.float32)

@@ -1,4 +1,4 @@
-"""Image-level predictors, asked whether an image holds a label, and where they see it."""
+"""The image-level classifier: whether an image holds a label, and what in it speaks for that."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import nn
 
 from voxhint.classify.calibration import Calibration
 from voxhint.classify.refinement import Contrast
-from voxhint.classify.saliency import METHODS, attribute
+from voxhint.classify.saliency import METHODS, saliency_map
 from voxhint.classify.saliency import Settings as MapSettings
 from voxhint.config import LabelConfig
 from voxhint.config.ranges import finding
@@ -27,25 +27,29 @@ from voxhint.files.names import plain
 from voxhint.files.tables import read_table, table_text
 from voxhint.measure.detection import Ranking
 from voxhint.models.folder import read_plan
-from voxhint.nets import Predictor, load_weights
-from voxhint.nets.predictor import PlacePredictor
-from voxhint.nets.pretrained import KINDS, slice_predictor
+from voxhint.nets import ClassifierNet, load_weights, short_classifier
+from voxhint.nets.pretrained import KINDS, slice_classifier
 from voxhint.prepare import Plan, back_from, normalised, prepare_image
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-PREDICTOR = "predictor"
-FACTS = "presence.json"
-ALLOWED, RULED_OUT = "allowed", "ruled out"
-"""What `presence.csv` says of a label: masks may hold it, or never do."""
+CLASSIFIER = "classifier"
+"""Folder of the classifier, beside labels and in a model."""
 
-_TOLD = ("case", "label", "probability", "threshold", "in_mask")
-PREDICTOR_FILES = ("plan.json", "weights.safetensors", FACTS)
+CLASSIFIER_FILE = "classifier.json"
+CLASSIFICATION = "classification.csv"
+"""Beside masks: what the classifier says of each image."""
+
+ALLOWED, RULED_OUT = "allowed", "ruled out"
+"""What `classification.csv` says of a label: masks may hold it, or never do."""
+
+_COLUMNS = ("case", "label", "probability", "threshold", "in_mask")
+CLASSIFIER_FILES = ("plan.json", "weights.safetensors", CLASSIFIER_FILE)
 _ALIKE = 1.5  # times the finest spacing: coarser axes are not made coarser still
 _FLIPS = ((), (2,), (3,), (4,), (2, 3), (2, 4), (3, 4), (2, 3, 4))
 _SMOOTH_MM = 2.0  # gradients at single voxels are noise
-_ALONE = "smooth-grad"  # the predictor's own map where another method makes the evidence
+_ALONE = "smooth-grad"  # the classifier's own map where another method makes the saliency
 _NOISY = 8  # copies for SmoothGrad
 _DEVIATIONS = 3.0  # that a channel without a unit is shown up to
 
@@ -62,26 +66,26 @@ class _Curve(BaseModel):
 
 class _Learnt(BaseModel):
     contrast: _Tissue
-    gate: FiniteFloat
+    operating_point: FiniteFloat
     auc: Ranking | None
     calibration: _Curve | None
 
 
 _LEARNT = TypeAdapter(dict[str, _Learnt])
-"""What `presence.json` says of each label."""
+"""What `classifier.json` says of each label."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Presence:
-    """A trained predictor and what its scores mean."""
+class Classifier:
+    """A trained image-level classifier and what its scores mean."""
 
-    net: PlacePredictor
+    net: ClassifierNet
     plan: Plan
     labels: tuple[str, ...]
     """Labels with a logit, in order; a subset of the study's."""
 
     facts: Mapping[str, Any]
-    """For each label calibration, gate, auc and contrast; see `presence.json`."""
+    """For each label calibration, operating point, auc and contrast; see `classifier.json`."""
 
     fabric: "Fabric"
     mirror: bool
@@ -96,8 +100,8 @@ class Presence:
             logits = self.net(torch.cat([batch.flip(axes) for axes in flips])).mean(0)
         return dict(zip(self.labels, logits.tolist(), strict=True))
 
-    def told(self) -> dict[str, Any]:
-        """Return how well each label's presence is predicted, for `made.json` and the report."""
+    def describe(self) -> dict[str, Any]:
+        """Return how well each label's classifier is predicted, for `made.json` and the report."""
         return {
             name: {key: self.facts[name].get(key) for key in ("auc", "held_out")}
             for name in self.labels
@@ -107,110 +111,124 @@ class Presence:
         """Return the kinds of tissue, in the order that suits a label."""
         return Contrast(**self.facts[label]["contrast"])
 
-    def evidence(
+    def saliency(
         self, case: Case, label: str, config: LabelConfig, rng: np.random.Generator
     ) -> Float32[np.ndarray, "i j k"]:
-        """Return the map of evidence for a label on the grid of a case's first channel."""
+        """Return the saliency of a label on the grid of a case's first channel."""
         prepared, working = prepare_image(case.images, self.plan)
-        found = self.evidence_of(prepared, label, config, rng)
-        return back_from(found, working, case.grid)
+        values = self.saliency_of(prepared, label, config, rng)
+        return back_from(values, working, case.grid)
 
-    def evidence_of(
+    def saliency_of(
         self,
         prepared: Float32[np.ndarray, "channel i j k"],
         label: str,
         config: LabelConfig,
         rng: np.random.Generator,
     ) -> Float32[np.ndarray, "i j k"]:
-        """Return the map of evidence for a label of a prepared image, by the predictor alone."""
+        """Return the saliency of a label in a prepared image, by the classifier alone."""
         settings = MapSettings(
             spacing_mm=self.plan.spacing_mm, smooth_mm=_SMOOTH_MM, samples=_NOISY, batch=_NOISY
         )
         image = torch.from_numpy(prepared).to(self.fabric.device)
         number = self.labels.index(label)
         method = config.tags.method if config.tags.method in METHODS else _ALONE
-        return attribute(method, self.net, image, number, rng=rng, settings=settings)
+        return saliency_map(method, self.net, image, number, rng=rng, settings=settings)
 
 
 def image_of(case: Case, plan: Plan) -> Float32[np.ndarray, "i j k"]:
-    """Return the first channel on its own grid, scaled as the predictor saw it."""
+    """Return the first channel on its own grid, scaled as the classifier saw it."""
     channel, volume = next(iter(case.images.items()))
     return normalised(volume.voxels, channel, plan)
 
 
-def open_presence(folder: Path, fabric: "Fabric") -> Presence:
-    """Open a trained predictor.
+def open_classifier(folder: Path, fabric: "Fabric") -> Classifier:
+    """Open a trained classifier.
 
     Args:
-        folder: What `fit_presence` wrote.
+        folder: What `fit_classifier` wrote.
         fabric: Device and precision.
 
     Returns:
-        The predictor, in evaluation mode.
+        The classifier, in evaluation mode.
 
     Raises:
         BadFileError: Something is missing or damaged.
     """
     plan = read_plan(folder / "plan.json")
-    told = read_object(folder / FACTS)
+    told = read_object(folder / CLASSIFIER_FILE)
     try:
         labels = tuple(told["labels"])
-        net = network_for(plan, labels, **told["network"])
+        net = classifier_network(plan, labels, **told["network"])
         facts = {name: told["facts"][name] for name in labels}
         _LEARNT.validate_python(facts)
         mirror, weights = bool(told["mirror"]), told.get("weights")
     except (ValueError, KeyError, TypeError, RuntimeError, BadRecipeError) as error:
         why = finding(error) if isinstance(error, ValidationError) else type(error).__name__
-        msg = f"{folder / FACTS}: damaged ({why}); label the study again"
+        msg = f"{folder / CLASSIFIER_FILE}: damaged ({why}); label the study again"
         raise BadFileError(msg) from None
     load_weights(net, folder / "weights.safetensors")
     net.to(fabric.device).eval()
-    return Presence(net, plan, labels, facts, fabric, mirror, weights)
+    return Classifier(net, plan, labels, facts, fabric, mirror, weights)
 
 
-def network_for(  # noqa: PLR0913  # what a saved predictor keeps, and a backbone with weights
+def require_names_of_today(folder: Path) -> None:
+    """Refuse a folder in which an earlier version called the classifier otherwise.
+
+    Args:
+        folder: Of a model, or of the networks beside labels.
+
+    Raises:
+        BadFileError: It is one.
+    """
+    if (folder / "predictor").is_dir():
+        msg = f"{folder / 'predictor'}: of an earlier voxhint, which called a classifier so; "
+        raise BadFileError(msg + "label and train again, into a new folder")
+
+
+def classifier_network(  # noqa: PLR0913  # what a saved classifier keeps, and a backbone with weights
     plan: Plan,
     labels: Sequence[str],
     pooling: str,
     *,
-    flat: bool = False,
-    kind: str | None = None,
-    tune: bool = False,
+    two_and_half_d: bool = False,
+    backbone_kind: str | None = None,
+    fine_tune: bool = False,
     backbone: nn.Module | None = None,
-) -> PlacePredictor:
-    """Return the predictor of a plan with fresh weights.
+) -> ClassifierNet:
+    """Return the classifier of a plan with fresh weights.
 
     Args:
         plan: Decides the network's strides and kernels.
         labels: Each gets a logit.
         pooling: How the scores of places become one.
-        flat: See slice by slice.
-        kind: Of the public backbone; None is the network of our own.
-        tune: Let the backbone learn too.
+        two_and_half_d: See slice by slice.
+        backbone_kind: Of the public backbone; None is the network of our own.
+        fine_tune: Let the backbone learn too.
         backbone: The backbone with its weights; a fresh one if None.
 
     Returns:
-        The predictor.
+        The classifier.
     """
-    if kind is not None:
-        return slice_predictor(
-            KINDS[kind]() if backbone is None else backbone,
+    if backbone_kind is not None:
+        return slice_classifier(
+            KINDS[backbone_kind]() if backbone is None else backbone,
             labels=labels,
             patch=plan.patch,
             window=_window(plan),
             pooling=pooling,
-            tune=tune,
+            fine_tune=fine_tune,
         )
     fine = np.array(plan.spacing_mm) < _ALIKE * min(plan.spacing_mm)
     i, j, k = (2 if axis else 1 for axis in fine.tolist())
-    return Predictor(
+    return short_classifier(
         channels=len(plan.channels),
         labels=len(labels),
         stride=(i, j, k),
         kernel=plan.kernels[0],
         width=plan.features[0],
         pooling=pooling,
-        flat=flat,
+        two_and_half_d=two_and_half_d,
     )
 
 
@@ -223,21 +241,21 @@ def _window(plan: Plan) -> tuple[float, float]:
     return (fixed.low - fixed.mean) / scale, (fixed.high - fixed.mean) / scale
 
 
-def ask_presence(
-    presence: Presence, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
+def classify_images(
+    classifier: Classifier, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
 ) -> Mapping[str, Mapping[str, float]]:
     """Ask once what each image holds, and write the answers down.
 
     Args:
-        presence: The predictor.
+        classifier: The classifier.
         cases: Paths of the images by case and channel.
         table: Where the answers go, read again if it is there: case, label, probability, its
-            threshold that follows from the gate, and whether masks may hold the label. Without a
-            calibration there are no probabilities, and the gate alone decides.
+            threshold at the operating point, and whether masks may hold the label. Without a
+            calibration there are no probabilities, and the operating point alone decides.
         tell: Hears of progress.
 
     Returns:
-        For each case the chance of each label: 0 where the predictor does not see it, and 1 where
+        For each case the chance of each label: 0 where the classifier does not see it, and 1 where
         it does but nothing calibrates it.
     """
     if not table.exists():
@@ -246,34 +264,40 @@ def ask_presence(
             tell("ask what images hold", number, len(cases), case)
             with about(f"case {case}"):
                 volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-                scores = presence.scores(prepare_image(volumes, presence.plan)[0])
+                scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
             for name, score in scores.items():
-                answer = dict(zip(_TOLD[2:], _answer(presence.facts[name], score), strict=True))
+                answer = dict(
+                    zip(_COLUMNS[2:], _answer(classifier.facts[name], score), strict=True)
+                )
                 rows.append({"case": case, "label": name, **answer})
-        write_text(table, table_text(rows, _TOLD))
+        write_text(table, table_text(rows, _COLUMNS))
     chances: dict[str, dict[str, float]] = {case: {} for case in cases}
     own = {plain(case): case for case in cases}  # as tables are read
-    for row in read_table(table, table.name, needed=_TOLD, known=()).rows:
+    for row in read_table(table, table.name, needed=_COLUMNS, known=()).rows:
         known = float(row.text("probability") or 1)
         allowed = row.text("in_mask") == ALLOWED
         chances[own[row.text("case")]][row.text("label")] = known if allowed else 0.0
     return chances
 
 
-def chances_of(presence: Presence, volumes: Mapping[str, Volume]) -> dict[str, float]:
-    """Return the chance of each label in one image, as `ask_presence` does for many."""
-    scores = presence.scores(prepare_image(volumes, presence.plan)[0])
+def chances_of(classifier: Classifier, volumes: Mapping[str, Volume]) -> dict[str, float]:
+    """Return the chance of each label in one image, as `classify_images` does for many."""
+    scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
     chances = {}
     for name, score in scores.items():
-        probability, _, decision = _answer(presence.facts[name], score)
+        probability, _, decision = _answer(classifier.facts[name], score)
         chances[name] = float(probability or 1) if decision == ALLOWED else 0.0
     return chances
 
 
 def _answer(facts: Mapping[str, Any], score: float) -> tuple[str, str, str]:
     """Return probability, threshold and decision for the score of one label."""
-    decision = ALLOWED if score >= facts["gate"] else RULED_OUT
+    decision = ALLOWED if score >= facts["operating_point"] else RULED_OUT
     if facts["calibration"] is None:
         return "", "", decision
     curve = Calibration(**facts["calibration"])
-    return f"{curve.probability(score):.4f}", f"{curve.probability(facts['gate']):.4f}", decision
+    return (
+        f"{curve.probability(score):.4f}",
+        f"{curve.probability(facts['operating_point']):.4f}",
+        decision,
+    )

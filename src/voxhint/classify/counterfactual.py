@@ -1,6 +1,6 @@
-"""Images as they would be without a label: maps of evidence that a person can look at.
+"""Counterfactuals: images as they would be without a label, which a person can look at.
 
-Each method needs a flow, an image-level predictor or both, none of them trained with masks.
+Each method needs a flow, an image-level classifier or both, none of them trained with masks.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from voxhint.classify import conditional_maps, guided_maps
+from voxhint.classify import conditional_flow, guided_flow
 from voxhint.classify.counterfactual_request import (
-    Answer,
-    Asked,
     Counted,
     Counterfactual,
-    Flows,
+    CounterfactualRequest,
+    CounterfactualResult,
+    LabelVelocities,
     Logit,
     Settings,
     blurred,
@@ -25,7 +25,7 @@ from voxhint.classify.counterfactual_request import (
 from voxhint.core.errors import BadRecipeError
 from voxhint.flow.path import Field
 
-__all__ = ["METHODS", "Counterfactual", "Flows", "Logit", "Settings", "without_label"]
+__all__ = ["METHODS", "Counterfactual", "LabelVelocities", "Logit", "Settings", "remove_label"]
 
 _LOST = "prepared intensity that went away"
 
@@ -34,53 +34,44 @@ _LOST = "prepared intensity that went away"
 class Method:
     """One way to take a label out of an image."""
 
-    ask: Callable[[Asked], Answer]
+    compute: Callable[[CounterfactualRequest], CounterfactualResult]
     unit: str
     """What a value of the map means."""
 
     preset: Settings
     needs_flow: bool = True
-    needs_predictor: bool = False
+    needs_classifier: bool = False
 
 
 METHODS: Mapping[str, Method] = {
     "guided-flow": Method(
-        guided_maps.guided_flow,
+        guided_flow.guided_flow,
         "prepared intensity that changed",
-        guided_maps.FAITHFUL,
-        needs_predictor=True,
+        guided_flow.FAITHFUL,
+        needs_classifier=True,
     ),
     "guided-flow-paired": Method(
-        guided_maps.guided_flow, _LOST, guided_maps.PAIRED, needs_predictor=True
+        guided_flow.guided_flow, _LOST, guided_flow.PAIRED, needs_classifier=True
     ),
-    "label-flow": Method(conditional_maps.label_flow, _LOST, conditional_maps.LABEL_FLOW),
-    "edit-flow": Method(conditional_maps.edit_flow, _LOST, conditional_maps.EDIT_FLOW),
-    "flow-contrast": Method(
-        conditional_maps.flow_contrast,
-        "squared prepared intensity that the label explains",
-        conditional_maps.FLOW_CONTRAST,
-    ),
-    "inpaint": Method(conditional_maps.inpaint, _LOST, conditional_maps.INPAINT),
+    "label-flow": Method(conditional_flow.label_flow, _LOST, conditional_flow.LABEL_FLOW),
+    "edit-flow": Method(conditional_flow.edit_flow, _LOST, conditional_flow.EDIT_FLOW),
     "pixel-counterfactual": Method(
-        guided_maps.pixel_counterfactual,
+        guided_flow.pixel_counterfactual,
         _LOST,
-        guided_maps.PIXEL,
+        guided_flow.PIXEL,
         needs_flow=False,
-        needs_predictor=True,
-    ),
-    "reconstruction-error": Method(
-        guided_maps.reconstruction_error, "prepared intensity that changed", guided_maps.UNGUIDED
+        needs_classifier=True,
     ),
 }
 """The methods by name."""
 
 
-def without_label(
+def remove_label(
     method: str,
     image: Float[Tensor, "channel i j k"],
     *,
     rng: np.random.Generator,
-    flow: Flows | None = None,
+    flow: LabelVelocities | None = None,
     logit: Logit | None = None,
     settings: Settings | None = None,
 ) -> Counterfactual:
@@ -91,11 +82,11 @@ def without_label(
 
     Args:
         method: A name of `METHODS`.
-        image: A prepared image or window, on the device of flow and predictor.
+        image: A prepared image or window, on the device of flow and classifier.
         rng: Draws all noise.
         flow: Velocities with, without and regardless of the label.
-        logit: The predictor's log-odds that the label is present; if given, and the settings have a
-            gate, an image that is less likely to hold the label is left as it is.
+        logit: The classifier's log-odds that the label is present; if given, and the settings have
+            a gate, an image that is less likely to hold the label is left as it is.
         settings: How far to go; the method's own if None.
 
     Returns:
@@ -112,7 +103,7 @@ def without_label(
         name
         for name, needed, given in (
             ("a flow", chosen.needs_flow, flow),
-            ("a predictor", chosen.needs_predictor, logit),
+            ("a classifier", chosen.needs_classifier, logit),
         )
         if needed and given is None
     ]
@@ -121,21 +112,23 @@ def without_label(
         raise BadRecipeError(msg)
     settings = settings or chosen.preset
     asks = [Counted(v) for v in _velocities(flow)]
-    predictor = Counted(logit or _nothing)
-    asked = Asked(image[None].detach(), Flows(*asks), predictor, rng, settings)
+    classifier = Counted(logit or _nothing)
+    request = CounterfactualRequest(
+        image[None].detach(), LabelVelocities(*asks), classifier, rng, settings
+    )
     with torch.no_grad():
         gate = settings.guidance.gate
-        closed = logit is not None and gate is not None and _present(asked) < gate
-        answer = _unchanged(asked) if closed else chosen.ask(asked)
+        closed = logit is not None and gate is not None and _present(request) < gate
+        result = _unchanged(request) if closed else chosen.compute(request)
     return Counterfactual(
-        evidence=blurred(answer.evidence, settings),
-        image_without=answer.image_without[0].float().cpu().numpy(),
+        difference=blurred(result.difference, settings),
+        image=result.image[0].float().cpu().numpy(),
         flow_evaluations=sum(ask.images for ask in asks),
-        predictor_evaluations=predictor.images,
+        classifier_evaluations=classifier.images,
     )
 
 
-def _velocities(flow: Flows | None) -> tuple[Callable[..., Tensor], ...]:
+def _velocities(flow: LabelVelocities | None) -> tuple[Callable[..., Tensor], ...]:
     return (_nothing,) * 3 if flow is None else (flow.present, flow.absent, flow.unknown)
 
 
@@ -143,16 +136,16 @@ def _nothing(images: Field, *_: Tensor) -> Tensor:
     """Refuse to answer.
 
     Raises:
-        ValueError: Always: a method asked for what it says it does not need.
+        ValueError: Always: a method request for what it says it does not need.
     """
     msg = f"nothing here to ask about images of shape {tuple(images.shape)}"
     raise ValueError(msg)
 
 
-def _present(asked: Asked) -> float:
+def _present(request: CounterfactualRequest) -> float:
     """Return the probability that the image holds the label."""
-    return float(asked.logit(asked.image).sigmoid())
+    return float(request.logit(request.image).sigmoid())
 
 
-def _unchanged(asked: Asked) -> Answer:
-    return Answer(torch.zeros_like(asked.image[0, 0]), asked.image)
+def _unchanged(request: CounterfactualRequest) -> CounterfactualResult:
+    return CounterfactualResult(torch.zeros_like(request.image[0, 0]), request.image)

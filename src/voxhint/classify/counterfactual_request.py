@@ -1,4 +1,4 @@
-"""What an image without its label is asked for, and what the answer holds."""
+"""What an image without its label is request for, and what the answer holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Reference = Literal["original", "paired"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Flows:
+class LabelVelocities:
     """One flow, told of a label in three ways."""
 
     present: Velocity
@@ -53,7 +53,7 @@ class Settings:
     """A name of `voxhint.flow.solve.Scheme`, for inversion and for ways without guidance."""
 
     guidance: Guidance = field(default_factory=Guidance)
-    """How hard and how often the predictor pulls; its gate also stops."""
+    """How hard and how often the classifier pulls; its gate also stops."""
 
     weight: float = 1.0
     """How far beyond "present" the way back leads: 1 is "absent", more exaggerates."""
@@ -67,9 +67,6 @@ class Settings:
     reference: Reference = "paired"
     """What the changed image is compared with: the original, or its twin made without a change."""
 
-    block_mm: float = 14.0
-    """Edge of the blocks that inpainting fills in."""
-
     smooth_mm: float = 0.0
     """Standard deviation of a last blur of the map."""
 
@@ -79,29 +76,26 @@ class Settings:
     bright: bool = True
     """Whether the label is brighter than its surround in the first channel."""
 
-    batch: int = 8
-    """Noisy images that go through the flow at a time, where a method has several at once."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counterfactual:
     """An image as it would be without a label, and what went away."""
 
-    evidence: Float32[np.ndarray, "i j k"]
+    difference: Float32[np.ndarray, "i j k"]
     """In the unit of the method, larger where more speaks for the label."""
 
-    image_without: Float32[np.ndarray, "channel i j k"]
+    image: Float32[np.ndarray, "channel i j k"]
     """In the units of the image."""
 
     flow_evaluations: int
-    """Images that the flow was asked about."""
+    """Images that the flow was request about."""
 
-    predictor_evaluations: int
-    """Images that the predictor was asked about."""
+    classifier_evaluations: int
+    """Images that the classifier was request about."""
 
 
 class Counted:
-    """Something asked about a batch of images, with a count of the images."""
+    """Something request about a batch of images, with a count of the images."""
 
     def __init__(self, ask: Callable[..., Tensor]) -> None:
         self._ask = ask
@@ -114,13 +108,13 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class CounterfactualRequest:
     """What would this image be without the label?"""
 
     image: Field
     """One image: shape (1, channel, i, j, k)."""
 
-    flow: Flows
+    flow: LabelVelocities
     logit: Logit
     rng: np.random.Generator
     settings: Settings
@@ -147,18 +141,20 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """What a method found."""
+class CounterfactualResult:
+    """The image without its label, and what went away."""
 
-    evidence: Float[Tensor, "i j k"]
-    image_without: Field
+    difference: Float[Tensor, "i j k"]
+    image: Field
 
 
-def changed(asked: Asked, before: Field, after: Field) -> Answer:
-    """Return an answer from an image before and after its change.
+def difference_between(
+    request: CounterfactualRequest, before: Field, after: Field
+) -> CounterfactualResult:
+    """Return the result of an image before and after its change.
 
     Args:
-        asked: The question.
+        request: The request.
         before: The original, or its twin made without a change.
         after: Made with it.
 
@@ -166,13 +162,13 @@ def changed(asked: Asked, before: Field, after: Field) -> Answer:
         The map of the difference; and the original with the difference applied to it, so that what
         both have of errors stays out.
     """
-    return Answer(asked.difference(before, after), asked.image + (after - before))
+    return CounterfactualResult(request.difference(before, after), request.image + (after - before))
 
 
-def blurred(evidence: Tensor, settings: Settings) -> Float32[np.ndarray, "i j k"]:
+def blurred(values: Tensor, settings: Settings) -> Float32[np.ndarray, "i j k"]:
     """Return a map as an array after its last blur."""
     width = settings.smooth_mm / np.array(settings.spacing_mm)
-    return np.asarray(ndimage.gaussian_filter(evidence.float().cpu().numpy(), width), np.float32)
+    return np.asarray(ndimage.gaussian_filter(values.float().cpu().numpy(), width), np.float32)
 
 
 def mean(fields: list[Field]) -> Field:

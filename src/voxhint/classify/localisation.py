@@ -1,21 +1,28 @@
-"""Regions of labels that only tags name: evidence of the predictor, refined, and verified."""
+"""Regions of labels that only tags name: localised by saliency, refined, and verified."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
+from voxhint.classify.calibrated_saliency import CalibratedSaliency, FusedSaliency, within
 from voxhint.classify.candidates import candidates
-from voxhint.classify.classifier import Presence, image_of
-from voxhint.classify.maps import Eye, Sight, without
-from voxhint.classify.null_calibration import Source, Witness, within
+from voxhint.classify.classifier import CLASSIFIER, Classifier, image_of
 from voxhint.classify.regions import Region, with_regions
-from voxhint.classify.training import needs_place
+from voxhint.classify.saliency_methods import (
+    SaliencyMap,
+    SaliencyMethod,
+    counterfactual_images,
+    saliency_methods,
+)
+from voxhint.classify.tags import TagJob, labels_to_localise, needs_localisation
+from voxhint.classify.training import fit_classifier
 from voxhint.classify.verification import swap_test
-from voxhint.config import LabelConfig
+from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Grid, SoftLabel, Tag, Volume
 from voxhint.core.progress import Tell
 from voxhint.core.study import Study
@@ -23,98 +30,103 @@ from voxhint.prepare import prepare_image
 from voxhint.prepare.steps import onto
 from voxhint.propagate import Constraints
 
+VERIFIER = "verifier"
+"""Folder of the second classifier, beside the first."""
+
 _SPARE = 3  # places more than wanted that are tried where a verifier chooses
 
 Mask = Bool[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What hints and evidence imply for a case."""
+class Localisation:
+    """What hints and saliency imply for a case."""
 
     soft: SoftLabel
-    without: Mapping[str, Volume] = field(default_factory=dict)
+    counterfactual: Mapping[str, Volume] = field(default_factory=dict)
     """The channels as they would be without what tags name, if the first map can tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finder:
-    """Finds the regions of labels that a case is tagged to hold and of which nothing else tells."""
+class Localiser:
+    """Finds the regions of labels that a case is tagged to hold and that no other hint shows."""
 
-    presence: Presence
+    classifier: Classifier
     study: Study
     config: LabelConfig
     seed: int
-    witnesses: Mapping[str, Witness]
-    verifier: Presence | None = None
-    """Another predictor of the same tags, which a region must convince."""
+    saliency: Mapping[str, CalibratedSaliency]
+    """Of each label."""
+
+    verifier: Classifier | None = None
+    """Another classifier of the same tags, which a region must convince."""
 
     @staticmethod
-    def of(  # noqa: PLR0913  # all that a search rests on
-        presence: Presence,
+    def fit(  # noqa: PLR0913  # all that a search rests on
+        classifier: Classifier,
         study: Study,
-        eyes: Sequence[Eye],
+        methods: Sequence[SaliencyMethod],
         config: LabelConfig,
         seed: int,
         tell: Tell,
-        verifier: Presence | None = None,
-    ) -> "Finder":
-        """Return a finder that has looked at the training images tagged absent."""
-        witnesses = {}
-        for number, label in enumerate(presence.labels):
-            tell("look at healthy images", number, len(presence.labels), label)
-            source = Source(presence, label, eyes)
-            witnesses[label] = Witness.of(source, study, [seed, number])
-        return Finder(presence, study, config, seed, witnesses, verifier)
+        verifier: Classifier | None = None,
+    ) -> "Localiser":
+        """Return a localiser, its saliency calibrated on training images tagged absent."""
+        saliency = {}
+        for number, label in enumerate(classifier.labels):
+            tell("calibrate on images tagged absent", number, len(classifier.labels), label)
+            fused = FusedSaliency(classifier, label, methods)
+            saliency[label] = CalibratedSaliency.fit(fused, study, [seed, number])
+        return Localiser(classifier, study, config, seed, saliency, verifier)
 
-    def told(self) -> list[dict[str, Any]]:
+    def describe(self) -> list[dict[str, Any]]:
         """Return what each map is, for `made.json`."""
-        witness = next(iter(self.witnesses.values()))
-        return [eye.told() for eye in witness.source.eyes]
+        calibrated = next(iter(self.saliency.values()))
+        return [method.describe() for method in calibrated.saliency.methods]
 
-    def add_regions(self, soft: SoftLabel, evidence: Constraints, case: Case) -> Found:
+    def add_regions(self, soft: SoftLabel, constraints: Constraints, case: Case) -> Localisation:
         """Return the soft label of a case with the regions of its tags laid over it."""
-        sights = {
-            label: self._sights(case, label)
-            for label in self.presence.labels
-            if needs_place(self.study, case.name, label)
+        maps = {
+            label: self._maps(case, label)
+            for label in self.classifier.labels
+            if needs_localisation(self.study, case.name, label)
         }
         regions = {}
-        for label, seen in sights.items():
-            region = self._region(evidence, case, label, seen)
+        for label, each in maps.items():
+            region = self._region(constraints, case, label, each)
             if region is not None:
                 regions[self.study.labels.number(label)] = region
         if regions:
-            soft = with_regions(soft, evidence, regions, trust=self.config.tags.trust)
-        return Found(soft, without(case, [seen[0] for seen in sights.values()]))
+            soft = with_regions(soft, constraints, regions, trust=self.config.tags.trust)
+        return Localisation(soft, counterfactual_images(case, [one[0] for one in maps.values()]))
 
-    def _sights(self, case: Case, label: str) -> list[Sight]:
-        number = self.presence.labels.index(label)
+    def _maps(self, case: Case, label: str) -> list[SaliencyMap]:
+        number = self.classifier.labels.index(label)
         rng = np.random.default_rng([self.seed, number, *case.name.encode()])
-        return self.witnesses[label].source.sights(case, rng)
+        return self.saliency[label].saliency.maps(case, rng)
 
     def _region(
-        self, evidence: Constraints, case: Case, label: str, sights: Sequence[Sight]
+        self, constraints: Constraints, case: Case, label: str, maps: Sequence[SaliencyMap]
     ) -> Region | None:
         """Return where a label lies, None if no place can be believed.
 
         Each range of slices that is tagged present has regions of its own.
         """
-        witness = self.witnesses[label]
-        found = witness.source.evidence(sights)
-        allowed = evidence.possible[self.study.labels.number(label)] > 0
-        found = np.where(allowed, found, min(0.0, float(found.min())))
-        seen = witness.rule(witness.source.look(case, found, allowed))
+        calibrated = self.saliency[label]
+        fused = calibrated.saliency.fuse(maps)
+        allowed = constraints.possible[self.study.labels.number(label)] > 0
+        fused = np.where(allowed, fused, min(0.0, float(fused.min())))
+        above = calibrated.threshold(calibrated.saliency.weighed(case, fused), allowed)
         most = self.config.tags.regions + (0 if self.verifier is None else _SPARE)
         tried = []
         for heights in _present_ranges(case, label):
             here = within(case.grid, heights)
             grown = candidates(
-                np.where(here, found, 0).astype(np.float32),
-                seen & here,
-                image_of(case, self.presence.plan),
+                np.where(here, fused, 0).astype(np.float32),
+                above & here,
+                image_of(case, self.classifier.plan),
                 spacing_mm=_spacing(case.grid),
-                contrast=self.presence.contrast(label),
+                contrast=self.classifier.contrast(label),
                 method=self.config.tags.refine,
             )
             fitting = (region for region in grown if self._fits(region & allowed, case.grid))
@@ -122,7 +134,7 @@ class Finder:
         if self.verifier is not None:
             tried = _verified(tried, case, label, self.verifier)
         believed = [region for part in tried for region in part[: self.config.tags.regions]]
-        return Region(np.logical_or.reduce(believed), seen) if believed else None
+        return Region(np.logical_or.reduce(believed), above) if believed else None
 
     def _fits(self, region: Mask, grid: Grid) -> bool:
         """Return whether a region is as large as a label may be."""
@@ -132,8 +144,37 @@ class Finder:
         return volume > 0 and self.config.tags.smallest_mm <= diameter <= largest
 
 
+def fit_localiser(
+    study: Study, nets: Path, *, config: LabelConfig, machine: Machine, tell: Tell
+) -> Localiser | None:
+    """Train what localises the labels that tags alone name, going on where a call stopped.
+
+    Args:
+        study: With tags.
+        nets: Folder of the networks, one folder each.
+        config: Knobs of the classifier and of regions.
+        machine: Device, threads, seed.
+        tell: Hears of progress.
+
+    Returns:
+        The localiser; None if no label is known by tags alone.
+    """
+    labels = labels_to_localise(study)
+    if not labels:
+        return None
+    job = TagJob(study, labels, config, machine, tell)
+    classifier = fit_classifier(nets / CLASSIFIER, job)
+    verifier = None
+    if config.tags.verify:  # one of its own: what comes with voxhint would agree with itself
+        alone = replace(config, tags=replace(config.tags, weights="none"))
+        other = replace(job, config=alone, machine=replace(machine, seed=machine.seed + 1))
+        verifier = fit_classifier(nets / VERIFIER, other)
+    methods = saliency_methods(classifier, nets, job)
+    return Localiser.fit(classifier, study, methods, config, machine.seed, tell, verifier)
+
+
 def _verified(
-    tried: Sequence[Sequence[Mask]], case: Case, label: str, verifier: Presence
+    tried: Sequence[Sequence[Mask]], case: Case, label: str, verifier: Classifier
 ) -> list[list[Mask]]:
     """Return the regions that the verifier misses, for each range, the most missed one first."""
     image, working = prepare_image(case.images, verifier.plan)

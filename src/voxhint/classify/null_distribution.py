@@ -1,4 +1,4 @@
-"""How rare evidence is where a label is absent: p-values."""
+"""How rare saliency is where a label is absent: p-values."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LEAST = 1e-300  # p-values below are told as this, so that logarithms stay fini
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class ParetoTail:
     """A generalised Pareto curve over the largest values of a null."""
 
     start: float
@@ -27,7 +27,7 @@ class Tail:
     scale: float
 
     @staticmethod
-    def over(values: Float[np.ndarray, " value"]) -> "Tail | None":
+    def over(values: Float[np.ndarray, " value"]) -> "ParetoTail | None":
         """Return the curve over sorted values; None if too few lie above its start.
 
         Source:
@@ -45,9 +45,9 @@ class Tail:
         shape = 2 - mean / (mean - 2 * weighted)
         share = above.size / values.size
         if shape <= 0:
-            return Tail(start, share, 0.0, mean)
+            return ParetoTail(start, share, 0.0, mean)
         shape = min(shape, _HEAVIEST)
-        return Tail(start, share, shape, mean * (1 - shape))
+        return ParetoTail(start, share, shape, mean * (1 - shape))
 
     def beyond(self, values: Float[np.ndarray, " value"]) -> Float64[np.ndarray, " value"]:
         """Return the share of the null that lies above values beyond the start."""
@@ -58,16 +58,16 @@ class Tail:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Null:
+class NullDistribution:
     """What a map shows in images tagged absent."""
 
     values: Float32[np.ndarray, " _"]
     """Sorted."""
 
-    tail: Tail | None
+    tail: ParetoTail | None
 
     @staticmethod
-    def of(maps: Iterable[Map], *, rng: np.random.Generator) -> "Null":
+    def of(maps: Iterable[Map], *, rng: np.random.Generator) -> "NullDistribution":
         """Return the null of maps.
 
         Args:
@@ -86,7 +86,7 @@ class Null:
                 kept = [rng.choice(np.concatenate(kept), _KEPT, replace=False)]
                 size = _KEPT
         values = np.sort(np.concatenate(kept))
-        return Null(values, Tail.over(values))
+        return NullDistribution(values, ParetoTail.over(values))
 
     def p_values(self, values: Map) -> Float64[np.ndarray, "..."]:
         """Return how often a healthy voxel shows as much or more.

@@ -1,17 +1,14 @@
-"""From where a label was seen to where it ends: one refinement for every map of evidence."""
+"""From where a label was seen to where it ends: one refinement for every saliency map."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import edt
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
-from skimage.segmentation import morphological_chan_vese, random_walker
 
 Map = Float32[np.ndarray, "i j k"]
 Region = Bool[np.ndarray, "i j k"]
-Refinement = Literal["half-maximum", "random-walker", "active-contour", "none"]
 
 _TOP = 0.7  # of the peak of a weighted map: the core of what was seen
 _NOISE_MM = 0.35  # of smoothing before levels are compared
@@ -26,8 +23,6 @@ _FAINT = 0.06  # of the contrast of the study: less tells no border
 _NECK = 0.6  # of the inscribed radius: thinner necks are vessels that touch
 _STRETCH, _SLACK_MM = 2.5, 2.0  # how far from its middle a lesion may stretch, in radii and more
 _RIM_MM = 0.5
-_BETA = 130.0  # of the random walker, for intensities scaled to the contrast
-_ROUNDS = 15  # of the active contour
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,69 +48,55 @@ class Contrast:
         return np.asarray((image - self.low) / self.span, np.float32)
 
 
-def weigh(evidence: Map, density: Map) -> Map:
-    """Return evidence where there is something to see: weighed by how dense the tissue is.
+def weigh(saliency: Map, density: Map) -> Map:
+    """Return saliency where there is something to see: weighed by how dense the tissue is.
 
-    Gradients of a predictor spread over the surround of what it sees. There is no lesion where
+    Gradients of a classifier spread over the surround of what it sees. There is no lesion where
     there is nothing but surround.
     """
-    return np.asarray(np.maximum(evidence, 0) * np.clip((density - 0.06) / 0.66, 0, 1), np.float32)
+    return np.asarray(np.maximum(saliency, 0) * np.clip((density - 0.06) / 0.66, 0, 1), np.float32)
 
 
 def refine(
-    evidence: Map,
+    saliency: Map,
     image: Map,
     *,
     spacing_mm: tuple[float, float, float],
     contrast: Contrast,
-    method: Refinement = "half-maximum",
 ) -> Region:
-    """Return the region of a label around the strongest evidence for it.
+    """Return the region of a label around the strongest saliency for it.
 
-    The core is the peak of the evidence weighed by density. Bulk tissue (walls, organs: whatever
+    The core is the peak of the saliency weighed by density. Bulk tissue (walls, organs: whatever
     a ball of 8 mm fits into, unless the core is that large itself) is set aside. The region then
     grows from the core down to the level between core and surround, and is cut at necks.
 
     Args:
-        evidence: Larger where the label was seen.
+        saliency: Larger where the label was seen.
         image: Prepared values of one channel on the same grid.
         spacing_mm: Of both.
         contrast: The kinds of tissue of the study.
-        method: half-maximum as said; random-walker and active-contour start from its region and
-            settle the border by the image.
 
     Returns:
         The region; empty only if nothing speaks for the label anywhere.
 
     Source:
-        Half maximum: the usual definition of a blurred object's edge. Grady 2006, "Random walks
-        for image segmentation". Chan and Vese 2001, with the morphological steps of
-        Marquez-Neila et al. 2014.
+        Half maximum: the usual definition of a blurred object's edge.
     """
     density = contrast.of(image)
-    part = _field(_place(weigh(evidence, density)), spacing_mm)
-    region = np.zeros(evidence.shape, bool)
-    region[part] = _refined(evidence[part], density[part], spacing_mm, method)
+    part = _field(_place(weigh(saliency, density)), spacing_mm)
+    region = np.zeros(saliency.shape, bool)
+    region[part] = _refined(saliency[part], density[part], spacing_mm)
     return region
 
 
-def _refined(
-    evidence: Map, density: Map, spacing_mm: tuple[float, float, float], method: Refinement
-) -> Region:
-    """Return the region in the field of view around the strongest evidence."""
+def _refined(saliency: Map, density: Map, spacing_mm: tuple[float, float, float]) -> Region:
+    """Return the region in the field of view around the strongest saliency."""
     density = ndimage.gaussian_filter(density, _NOISE_MM / np.array(spacing_mm))
-    weighed = weigh(evidence, density)
+    weighed = weigh(saliency, density)
     if weighed.max() <= 0:
-        return np.zeros(evidence.shape, bool)
+        return np.zeros(saliency.shape, bool)
     core, bulk = _core(weighed, density, spacing_mm)
-    region = _grown(core, bulk, density, spacing_mm)
-    match method:
-        case "random-walker":
-            return _walked(region, bulk, density, spacing_mm)
-        case "active-contour":
-            return _contoured(region, bulk, density, spacing_mm)
-        case _:
-            return region
+    return _grown(core, bulk, density, spacing_mm)
 
 
 def _field(
@@ -161,47 +142,6 @@ def _grown(
     marker &= _from(middle, depth.shape, spacing_mm) <= _STRETCH * radius + _SLACK_MM
     near = _distance(~marker, spacing_mm) <= _NECK * radius + _RIM_MM
     return np.asarray(ndimage.binary_fill_holes(_piece(candidate & near, middle)), bool)
-
-
-def _walked(
-    region: Region, bulk: Region, density: Map, spacing_mm: tuple[float, float, float]
-) -> Region:
-    part = _around(region, spacing_mm)
-    inner, depth = region[part], _distance(region[part], spacing_mm)
-    seeds = np.zeros(inner.shape, np.int32)
-    seeds[_distance(~inner, spacing_mm) > 2.0] = 2
-    seeds[bulk[part] & ~inner] = 2
-    seeds[depth >= 0.5 * depth.max()] = 1
-    if not (seeds == 2).any():
-        return region
-    found = random_walker(
-        np.clip(density[part], -0.2, 1.2),
-        seeds,
-        beta=_BETA,
-        mode="cg_j",
-        tol=1e-5,
-        prob_tol=0.1,
-        spacing=spacing_mm,
-    )
-    walked = np.zeros_like(region)
-    walked[part] = found == 1
-    return walked
-
-
-def _contoured(
-    region: Region, bulk: Region, density: Map, spacing_mm: tuple[float, float, float]
-) -> Region:
-    part = _around(region, spacing_mm)
-    inner = region[part]
-    if min(inner.shape) < 2:
-        return region
-    found = morphological_chan_vese(  # type: ignore[no-untyped-call]
-        np.clip(density[part], -0.2, 1.2), _ROUNDS, init_level_set=inner, smoothing=1
-    ).astype(bool)
-    found &= (_distance(~inner, spacing_mm) <= 2.0) & ~bulk[part]
-    contoured = np.zeros_like(region)
-    contoured[part] = found
-    return contoured if found.any() else region
 
 
 def _distance(region: Region, spacing_mm: tuple[float, float, float]) -> Map:
@@ -254,10 +194,3 @@ def _from(
     ]
     apart = squares[0][:, None, None] + squares[1][:, None] + squares[2]
     return np.asarray(np.sqrt(apart), np.float32)
-
-
-def _around(region: Region, spacing_mm: tuple[float, float, float]) -> tuple[slice, ...]:
-    """Return the box around a region, 6 mm wider."""
-    (box,) = ndimage.find_objects(region.astype(np.int8))
-    wider = [int(np.ceil(6.0 / s)) for s in spacing_mm]
-    return tuple(slice(max(0, b.start - w), b.stop + w) for b, w in zip(box, wider, strict=True))

@@ -12,7 +12,7 @@ from voxhint.propagate.constraints import Constraints
 
 _OUTER_MM, _OUTER = 1.0, 0.4  # just outside the border: how far, and the share of trust left
 _INNER_MM, _INNER = 1.0, 0.6  # just inside
-_ELSEWHERE = 0.25  # where more evidence lies that the region does not explain
+_ELSEWHERE = 0.25  # where more saliency lies that the region does not explain
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,8 +20,8 @@ class Region:
     """Where a label was found in a case that is tagged to hold it."""
 
     inside: Bool[np.ndarray, "i j k"]
-    seen: Bool[np.ndarray, "i j k"]
-    """Where evidence lies above what healthy images show."""
+    above: Bool[np.ndarray, "i j k"]
+    """Where saliency lies above what healthy images show."""
 
 
 def with_regions(
@@ -58,13 +58,13 @@ def with_regions(
 def _sureness(
     region: Region, spacing_mm: Float32[np.ndarray, "3"] | np.ndarray
 ) -> Float32[np.ndarray, "i j k"]:
-    """Return the share of trust at each voxel: less at borders and at evidence left unexplained."""
+    """Return the share of trust at each voxel: less at borders and at saliency left unexplained."""
     inside = np.ascontiguousarray(region.inside)
     step = tuple(float(s) for s in spacing_mm)
     outer = edt.edt(np.ascontiguousarray(~inside), anisotropy=step)
     inner = edt.edt(inside, anisotropy=step)
     sure = np.ones(inside.shape, np.float32)
-    sure[region.seen & ~inside] = _ELSEWHERE
+    sure[region.above & ~inside] = _ELSEWHERE
     sure[~inside & (outer <= _OUTER_MM)] = _OUTER
     sure[inside & (inner <= _INNER_MM)] = _INNER
     return sure

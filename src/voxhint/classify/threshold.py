@@ -1,12 +1,10 @@
-"""Where a map shows more than images tagged absent do: a rule, learnt from such images."""
+"""The threshold of a map: what images tagged absent exceed by chance only."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
-
-from voxhint.classify.calibration import null_threshold
 
 NULL_QUANTILE = 0.995
 """Share of voxels of images tagged absent that lie below the threshold of a map."""
@@ -14,40 +12,39 @@ NULL_QUANTILE = 0.995
 Map = Float32[np.ndarray, "i j k"]
 Region = Bool[np.ndarray, "i j k"]
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """What a map shows of an image."""
-
-    evidence: Map
-    counts: Region
-    """The voxels that are spoken of."""
-
-    @property
-    def values(self) -> Float32[np.ndarray, " voxel"]:
-        """Return the evidence of the voxels that count."""
-        return np.asarray(self.evidence[self.counts])
+_KEPT = 2_000_000  # values that decide a quantile
 
 
 @dataclass(frozen=True, slots=True)
-class Quantile:
+class QuantileThreshold:
     """A fixed share of healthy voxels exceeds the threshold."""
 
-    threshold: float
+    value: float
 
-    def __call__(self, look: Look, /) -> Region:
-        """Return the voxels above the threshold."""
-        return np.asarray(look.counts & (look.evidence > self.threshold))
+    def __call__(self, values: Map, counts: Region, /) -> Region:
+        """Return the voxels above the threshold, among those that count."""
+        return np.asarray(counts & (values > self.value))
 
 
-def quantile_of(looks: Iterator[Look], *, rng: np.random.Generator) -> Quantile:
-    """Learn from images tagged absent which evidence is more than chance.
+def null_quantile(
+    maps: Iterable[Float32[np.ndarray, "..."]], quantile: float, *, rng: np.random.Generator
+) -> float:
+    """Return what a map exceeds by chance only: a quantile over images tagged absent.
 
     Args:
-        looks: Looks at the images.
-        rng: Chooses voxels where there are too many.
+        maps: Maps of training images tagged absent, at least one.
+        quantile: Such as 0.995: the share of healthy voxels below the threshold.
+        rng: Chooses the voxels that are looked at where there are too many.
 
     Returns:
-        The rule.
+        The threshold, in the unit of the map.
     """
-    return Quantile(null_threshold((look.values for look in looks), NULL_QUANTILE, rng=rng))
+    kept: list[np.ndarray] = []
+    size = 0
+    for values in maps:
+        kept.append(values.ravel())
+        size += kept[-1].size
+        if size > 2 * _KEPT:
+            kept = [rng.choice(np.concatenate(kept), _KEPT, replace=False)]
+            size = _KEPT
+    return float(np.quantile(np.concatenate(kept), quantile))

@@ -1,4 +1,4 @@
-"""Whether regions are what a predictor saw: it must miss them when they are taken away."""
+"""Whether regions are what a classifier saw: it must miss them when they are taken away."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import numpy as np
 from voxhint.prepare.inpaint import Image, Region, without
 
 Score = Callable[[Image], float]
-"""A predictor's logit of a label in a prepared image."""
+"""A classifier's logit of a label in a prepared image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a predictor makes of candidates."""
+    """What a classifier makes of candidates."""
 
     whole: float
     """Logit lost when all of them are taken away."""
@@ -34,15 +34,15 @@ def swap_test(
     share: float = 0.3,
     instead: Image | None = None,
 ) -> Verdict:
-    """Try each region alone: how much does the predictor see with it that it does not see without?
+    """Try each region alone: how much does the classifier see with it that it does not see without?
 
     All other regions are taken away first. A soft maximum over places barely misses one of two
     lesions, but it misses the last one.
 
     Args:
-        image: As the predictor sees it.
+        image: As the classifier sees it.
         regions: Candidates on its grid.
-        score: Best of a predictor that did not lead to the regions.
+        score: Best of a classifier that did not lead to the regions.
         spacing_mm: Of the image.
         share: Of the logit lost without all regions, which a believed one gives alone.
         instead: The image without the label; surroundings are grown inwards if there is none.
@@ -64,15 +64,15 @@ def swap_test(
 
 
 def transfer_ratio(image: Image, changed: Image, *, guiding: Score, held_out: Score) -> float:
-    """Return how much of what one predictor loses by a change is lost to another one too.
+    """Return how much of what one classifier loses by a change is lost to another one too.
 
-    A change that fools the guiding predictor alone has a ratio near 0; one that takes away what
+    A change that fools the guiding classifier alone has a ratio near 0; one that takes away what
     the tag is about has a ratio near 1.
 
     Args:
         image: Prepared values.
         changed: The same, with the label taken away.
-        guiding: The predictor that led to the change.
+        guiding: The classifier that led to the change.
         held_out: One with other weights, taught the same tags.
 
     Returns:

@@ -12,7 +12,7 @@ from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError
 
 _GUIDED = ("guided-flow", "guided-flow-paired")
-_BY_FLOW = (*_GUIDED, "label-flow", "edit-flow", "flow-contrast", "inpaint", "reconstruction-error")
+_BY_FLOW = (*_GUIDED, "label-flow", "edit-flow")
 _OF_TAGS = ("tags.", "classifier.", "flow.", "guided_flow.")
 
 

@@ -7,27 +7,15 @@ from voxhint.config.ranges import Count, Knobs, Positive, Share, Weight
 from voxhint.core.errors import BadRecipeError
 
 TagMethod = Literal[
-    "cam",
-    "grad-cam",
     "grad-cam++",
-    "layer-cam",
-    "hires-cam",
-    "score-cam",
-    "gradient",
     "smooth-grad",
-    "input-x-gradient",
-    "integrated-gradients",
-    "occlusion",
     "guided-flow",
     "guided-flow-paired",
     "label-flow",
     "edit-flow",
-    "flow-contrast",
-    "inpaint",
     "pixel-counterfactual",
-    "reconstruction-error",
 ]
-Refinement = Literal["half-maximum", "random-walker", "active-contour", "none"]
+Refinement = Literal["half-maximum", "none"]
 Pooling = Literal["lse", "max", "mean", "attention"]
 BackboneName = Literal["own", "medsam-tinyvit", "radimagenet-resnet50"]
 

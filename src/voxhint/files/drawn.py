@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import ndimage
 
+from voxhint.core.box import bounding_box
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import UNDRAWN, LabelSet, counts_of, told_ids
@@ -132,8 +133,7 @@ def form_of(classes: Ids) -> Form:
     drawn = classes > 0
     if not drawn.any():
         return "solid"
-    within = ndimage.find_objects(drawn.astype(np.uint8))[0]
-    wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in within)
+    wide = bounding_box(drawn, (1, 1, 1))
     inner = drawn[wide].copy()
     for axis, count in enumerate(classes.shape):
         if count >= _INSIDE:

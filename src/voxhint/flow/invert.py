@@ -1,20 +1,10 @@
-"""From an image to the noise that gives it, and back."""
-
-from dataclasses import dataclass
+"""From an image to the noise that gives it."""
 
 from voxhint.flow.path import Field, Velocity
 from voxhint.flow.solve import solve
 
 S_MIN = 0.02
 """Where an image counts to lie on the path: below, a velocity has nothing to tell noise by."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RoundTrip:
-    """An image carried towards noise, and carried back."""
-
-    noisy: Field
-    image: Field
 
 
 def invert(
@@ -43,30 +33,3 @@ def invert(
         dz/ds = -v from data to noise; Song et al. 2021, "DDIM", arXiv:2010.02502, section 4.3.
     """
     return solve(velocity, image, start=s_min, end=end, steps=steps, scheme=scheme)
-
-
-def round_trip(
-    velocity: Velocity,
-    image: Field,
-    *,
-    end: float,
-    steps: int,
-    scheme: str = "fireflow",
-    s_min: float = S_MIN,
-) -> RoundTrip:
-    """Carry an image towards noise and back; how far it misses itself is the solver's error.
-
-    Args:
-        velocity: The flow, for the label that the image has.
-        image: Shape (batch, channel, i, j, k); counts as a point at `s_min`.
-        end: Noise level to turn at.
-        steps: Evenly spaced steps each way.
-        scheme: A name of `Scheme`.
-        s_min: Noise level of the image.
-
-    Returns:
-        The points at level `end`, and what comes back.
-    """
-    noisy = invert(velocity, image, end=end, steps=steps, scheme=scheme, s_min=s_min)
-    back = solve(velocity, noisy, start=end, end=s_min, steps=steps, scheme=scheme)
-    return RoundTrip(noisy, back)

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,19 +13,28 @@ from jaxtyping import Float
 from torch import Tensor
 
 from voxhint.core.errors import BadRecipeError
-from voxhint.flow.guide import C_MAX, Energy
 from voxhint.flow.path import Field, Times, Velocity, over_voxels, renoise, white_noise
 from voxhint.flow.solve import evaluate, require_falling, widened
 
 Schedule = Literal["constant", "noise", "image", "ratio"]
-"""Strength of a step at noise level s: 1, s, 1 - s, or s / (1 - s) up to `C_MAX`."""
+"""Strength of a step at noise level s: 1, s, 1 - s, or s / (1 - s) up to 4."""
+
+_MOST = 4.0  # of s / (1 - s), which has no bound near noise
 
 _SCHEDULES: Mapping[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
     "noise": lambda s: s,
     "image": lambda s: 1 - s,
-    "ratio": lambda s: min(s / max(1 - s, 1e-9), C_MAX),
+    "ratio": lambda s: min(s / max(1 - s, 1e-9), _MOST),
 }
+
+
+@runtime_checkable
+class Energy(Protocol):
+    """-log of the probability that a field is as wanted; 0 where it surely is."""
+
+    def __call__(self, z: Field, s: Times, /) -> Float[Tensor, " batch"]:
+        """Return the energy of each sample at its noise level, differentiable in z."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ KNOWN: Mapping[str, Weights] = {
         ),
         Weights(
             name="medsam-tinyvit",
-            use="predictor of tags: label.classifier.backbone = medsam-tinyvit",
+            use="classifier of tags: label.classifier.backbone = medsam-tinyvit",
             licence="Apache-2.0, the licence of its repository",
             data="public images with masks of many kinds, distilled from MedSAM",
             source="github.com/bowang-lab/MedSAM, branch LiteMedSAM: link in its README",
@@ -73,7 +73,7 @@ KNOWN: Mapping[str, Weights] = {
         ),
         Weights(
             name="radimagenet-resnet50",
-            use="predictor of tags: label.classifier.backbone = radimagenet-resnet50",
+            use="classifier of tags: label.classifier.backbone = radimagenet-resnet50",
             licence="none told: research use only until its authors have cleared yours",
             data="RadImageNet: 1.35 million CT, MR and ultrasound pictures, 165 classes",
             source="github.com/BMEII-AI/RadImageNet: link in its README",

@@ -1,8 +1,6 @@
 """Model folders: what a trained model consists of, and how it is opened."""
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,6 @@ from torch import nn
 from voxhint.config import PredictConfig
 from voxhint.config.ranges import finding
 from voxhint.core.errors import BadFileError, BadRecipeError
-from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
 from voxhint.nets import ProbabilisticTransformer, build_trunk, load_weights
 from voxhint.predict import Segmenter
@@ -30,6 +27,9 @@ if TYPE_CHECKING:
 CALIBRATION = "calibration.json"
 OWN_NETWORK = "network"
 """Input of a training whose network was made by a function of somebody else."""
+
+NetworkFactory = Callable[[Plan], nn.Module]
+"""Makes the network of a plan, with fresh weights."""
 
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 
@@ -114,9 +114,7 @@ def network_of(plan: Plan) -> nn.Module:
     )
 
 
-def open_model(
-    folder: Path, fabric: "Fabric", *, network: Callable[[Plan], nn.Module] | None = None
-) -> Model:
+def open_model(folder: Path, fabric: "Fabric", *, network: NetworkFactory | None = None) -> Model:
     """Open a model folder for prediction.
 
     Args:
@@ -147,7 +145,7 @@ def open_model(
     return Model(plan, net, path, fabric, () if known else (told,))
 
 
-def _network(folder: Path, plan: Plan, network: Callable[[Plan], nn.Module] | None) -> nn.Module:
+def _network(folder: Path, plan: Plan, network: NetworkFactory | None) -> nn.Module:
     """Return the network of a model folder with fresh weights.
 
     Raises:
@@ -168,7 +166,7 @@ def _require_as_trained(folder: Path) -> None:
     """
     read = (PLAN, WEIGHTS, CALIBRATION)
     for name, why in odd_files(folder):
-        if name in read or name.startswith("predictor/"):
+        if name in read or name.startswith("classifier/"):
             msg = f"{folder / name}: {why}; copy the model again, or train it again"
             raise BadFileError(msg)
 
@@ -223,13 +221,3 @@ def _read_temperature(path: Path) -> Temperature:
     except ValidationError as error:
         msg = f"{path}: damaged ({finding(error)}); train the model again"
         raise BadFileError(msg) from None
-
-
-def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write how a training went as a table."""
-    names = ["step", "loss", "held_out", "learning_rate", "seconds"]
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, table.getvalue())

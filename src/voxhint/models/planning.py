@@ -43,7 +43,7 @@ def measure_images(
     return prints
 
 
-def trunk_wishes(
+def trunk_options(
     config: TrainConfig,
     machine: Machine,
     study: Study,
@@ -71,8 +71,8 @@ def with_network(config: TrainConfig, study: Study) -> TrainConfig:
     """Return the knobs with the network named that `auto` stands for in a study."""
     if config.network != "auto":
         return config
-    parted = bool(study.optional_channels) or len(config.pseudo_modalities) > 1
-    return replace(config, network="crossmodal" if parted else "dynunet")
+    branched = bool(study.optional_channels) or len(config.pseudo_modalities) > 1
+    return replace(config, network="crossmodal" if branched else "dynunet")
 
 
 def require_views_of(study: Study, config: TrainConfig) -> None:

@@ -22,7 +22,7 @@ from voxhint.files.units import unit_of
 from voxhint.models.folder import read_plan
 from voxhint.models.planning import measure_images
 
-Part = Literal["predictor", "flow"]
+Part = Literal["classifier", "flow"]
 
 ORIGIN = "origin.json"
 """Beside networks that were not trained on the study: what they are, and under which licence."""
@@ -53,7 +53,7 @@ class ShippedWeights:
     """Whom to name, as the licence of the data asks."""
 
     measured: str
-    """What the figures of the predictor rest on."""
+    """What the figures of the classifier rest on."""
 
     sha256: Mapping[str, str]
     """Of each file, by its name in the folder."""
@@ -88,7 +88,7 @@ class ShippedWeights:
         write_json(folder / "plan.json", named.to_json())
         with replacing(folder / "weights.safetensors") as partial:
             shutil.copyfile(weights, partial)
-        facts = "presence.json" if part == "predictor" else "flow.json"
+        facts = "classifier.json" if part == "classifier" else "flow.json"
         learnt = json.loads((source / facts).read_text("utf-8"))
         write_json(folder / facts, _called(learnt, label))
 
@@ -155,7 +155,7 @@ def _plain(label: str) -> str:
 
 def _suits(weights: ShippedWeights, study: Study, seed: int, tell: Tell) -> bool:
     """Return whether the images of a study are like those the networks were trained on."""
-    spacing = np.array(read_plan(weights.folder / "predictor" / "plan.json").spacing_mm)
+    spacing = np.array(read_plan(weights.folder / "classifier" / "plan.json").spacing_mm)
     prints = measure_images(study, study.training, seed, tell, most=_LOOKS)
     fine = [bool((p.spacing_mm <= _MOST_SPACING * spacing).all()) for p in prints]
     small = [
@@ -165,7 +165,7 @@ def _suits(weights: ShippedWeights, study: Study, seed: int, tell: Tell) -> bool
     return bool(np.mean(fine) > 0.5 and all(small) and np.mean(dark) > 0.5)
 
 
-def shipped_wanted(part: Part, config: LabelConfig) -> bool:
+def allows_shipped(part: Part, config: LabelConfig) -> bool:
     """Return whether the knobs leave room for a network that comes with voxhint.
 
     Args:
@@ -173,7 +173,7 @@ def shipped_wanted(part: Part, config: LabelConfig) -> bool:
         config: A knob of the network's own that is not at its default asks for another one.
     """
     usual = LabelConfig()
-    if part == "predictor":
+    if part == "classifier":
         alike = config.classifier == usual.classifier
     else:
         alike = config.flow == usual.flow and config.classifier.flips == usual.classifier.flips
@@ -203,7 +203,7 @@ def take_shipped(
     """
     machine, tell = how
     begun = (folder / "plan.json").exists() and not (folder / ORIGIN).exists()  # a training
-    if begun or not shipped_wanted(part, config):
+    if begun or not allows_shipped(part, config):
         return False
     found = shipped(study, labels, seed=machine.seed, tell=tell)
     if found is None:

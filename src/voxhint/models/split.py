@@ -10,7 +10,7 @@ from voxhint.core.study import CaseFiles
 T = TypeVar("T")
 
 
-def parted(
+def split_by_subject(
     files: Sequence[CaseFiles], examples: Sequence[T], share: float, seed: int
 ) -> tuple[list[T], list[T]]:
     """Part examples by subject at random.

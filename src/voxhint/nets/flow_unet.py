@@ -21,13 +21,13 @@ _WAVES = 32  # that tell the noise level
 _DETAIL = 0.3  # standard deviation of what noise hides first: the fine detail of an image
 
 
-class Answer(NamedTuple):
+class FlowOutput(NamedTuple):
     """What the network says of points between images and noise."""
 
     velocity: Float[Tensor, "batch channel i j k"]
     """The mean of image minus noise, given the tags."""
 
-    presence: Float[Tensor, "batch label"]
+    label_logits: Float[Tensor, "batch label"]
     """Logit of each label, from the points alone: the tags are not heard."""
 
 
@@ -102,7 +102,7 @@ class FlowUNet(nn.Module):
         z: Float[Tensor, "batch channel i j k"],
         s: Float[Tensor, " batch"],
         tags: Int64[Tensor, "batch label"],
-    ) -> Answer:
+    ) -> FlowOutput:
         """Return the velocity, image minus noise, and the labels seen.
 
         Args:
@@ -120,7 +120,7 @@ class FlowUNet(nn.Module):
         answer = answer[..., : size[0], : size[1], : size[2]]
         velocity = ((1 - level) * _DETAIL**2 - level) / spread * z + answer.to(z.dtype)
         seen = [_pooled(score(x)) for score, x in zip(self.score, kept, strict=True)]
-        return Answer(velocity, torch.stack(seen).mean(0))
+        return FlowOutput(velocity, torch.stack(seen).mean(0))
 
     def _time(self, s: Float[Tensor, " batch"]) -> Float[Tensor, "batch known"]:
         """Return what the noise level of each sample says."""
@@ -189,7 +189,7 @@ def _normal(x: Float[Tensor, "batch feature i j k"]) -> Float[Tensor, "batch fea
 
 
 def _pooled(scores: Float[Tensor, "batch label i j k"]) -> Float[Tensor, "batch label"]:
-    """Return the log-sum-exp of the places of each label, as image-level predictors pool them."""
+    """Return the log-sum-exp of the places of each label, as image-level classifiers pool them."""
     places = scores.float().flatten(2)
     return (torch.logsumexp(_SHARP * places, 2) - math.log(places.shape[2])) / _SHARP
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from voxhint.nets.checkpoints import fill, read_checkpoint
-from voxhint.nets.predictor import PlacePredictor
+from voxhint.nets.classifier import ClassifierNet
 from voxhint.nets.resnet50 import ResNet50, layout_of
 from voxhint.nets.slices import Slices
 from voxhint.nets.tiny_vit import TinyVit
@@ -17,7 +17,7 @@ KINDS: Mapping[str, Callable[[], nn.Module]] = {
     "radimagenet-resnet50": partial(ResNet50, "keras"),
     "radimagenet-resnet50-torch": partial(ResNet50, "torch"),
 }
-"""Backbones with fresh weights, by the name that a saved predictor keeps."""
+"""Backbones with fresh weights, by the name that a saved classifier keeps."""
 
 _ENCODER = "image_encoder."
 
@@ -46,15 +46,15 @@ def read_backbone(name: str, path: Path) -> tuple[str, nn.Module]:
     return kind, backbone
 
 
-def slice_predictor(
+def slice_classifier(
     backbone: nn.Module,
     *,
     labels: Sequence[str],
     patch: tuple[int, int, int],
     window: tuple[float, float],
     pooling: str,
-    tune: bool,
-) -> PlacePredictor:
+    fine_tune: bool,
+) -> ClassifierNet:
     """Put fresh heads on a backbone that looks at an image slice by slice.
 
     Args:
@@ -63,12 +63,12 @@ def slice_predictor(
         patch: Voxels of a usual image.
         window: Values of the prepared image that become the ends of the backbone's range.
         pooling: How the scores of places become one.
-        tune: Let the backbone learn too.
+        fine_tune: Let the backbone learn too.
 
     Returns:
-        The predictor.
+        The classifier.
     """
-    body = Slices(backbone, patch=patch, window=window, tune=tune)
-    return PlacePredictor(
+    body = Slices(backbone, patch=patch, window=window, tune=fine_tune)
+    return ClassifierNet(
         body, features=body.features, labels=len(labels), strides=body.strides, pooling=pooling
     )

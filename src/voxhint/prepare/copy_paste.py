@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from voxhint.core.box import bounding_box
 from voxhint.prepare.inpaint import Image, Region, without
 
 _FIELD_MM = 8.0  # around a lesion: what its surroundings are grown from
@@ -59,7 +60,7 @@ def lifted(
     added = here - bare
     if not added.any():
         return None
-    box = _box(added.any(0) | inside)
+    box = bounding_box(added.any(0) | inside)
     cut = [
         (own.start + one.start == 0, own.stop + one.start == n)
         for own, one, n in zip(box, part, region.shape, strict=True)
@@ -95,7 +96,7 @@ def varied(
     gain = np.float32(np.exp(rng.normal(0, _GAIN)))
     added = gain * np.stack([moved(channel) for channel in residual.added])
     inside = moved(residual.inside.astype(np.float32)) >= 0.5
-    box = _box(added.any(0) | inside)
+    box = bounding_box(added.any(0) | inside)
     return Residual(added[:, *box], inside[box], residual.surround, cut)
 
 
@@ -171,13 +172,5 @@ def _around(
     """Return a box with room around a region; None if the region is empty."""
     if not region.any():
         return None
-    room = [int(np.ceil(_FIELD_MM / s)) for s in spacing_mm]
-    i, j, k = (
-        slice(max(0, b.start - r), b.stop + r) for b, r in zip(_box(region), room, strict=True)
-    )
-    return i, j, k
-
-
-def _box(region: Region) -> tuple[slice, slice, slice]:
-    ((i, j, k),) = ndimage.find_objects(region.astype(np.int8))
-    return i, j, k
+    i, j, k = (int(np.ceil(_FIELD_MM / s)) for s in spacing_mm)
+    return bounding_box(region, (i, j, k))

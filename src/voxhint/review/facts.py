@@ -64,7 +64,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class TagRanking:
-    """How well a predictor tells which images hold a label."""
+    """How well a classifier tells which images hold a label."""
 
     auc: Ranking | None
     """None if only ranges of slices are tagged."""
@@ -100,7 +100,7 @@ class RunFacts:
     history: tuple[Mapping[str, float | None], ...] = ()
     """Rows of `model/history.csv`."""
 
-    predictor: Mapping[str, TagRanking] = field(default_factory=dict)
+    classifier: Mapping[str, TagRanking] = field(default_factory=dict)
     """For each label found from tags, how well its presence is told."""
 
     weights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

@@ -21,10 +21,10 @@ from voxhint.review.facts import Picture, RunFacts
 from voxhint.review.notes import tell_hints, tell_sureness
 from voxhint.review.pictures import draw_case
 from voxhint.review.records import (
+    read_classifier,
     read_findings,
     read_history,
     read_object,
-    read_predictor,
     read_scores,
     read_volumes,
     read_weights,
@@ -43,7 +43,7 @@ _FILES = (
     ("model", "the network, its plan and its training"),
     ("scores.json", "every score of every case"),
     ("made.json", "every setting, version and file hash of this run"),
-    ("masks/presence.csv", "what each test image holds, as tags taught it"),
+    ("masks/classification.csv", "what each test image holds, as tags taught it"),
     ("model/plan.json", "the plan of the network"),
     ("model/history.csv", "the training, step by step"),
 )
@@ -88,7 +88,7 @@ def gather(run_folder: Path, *, each: int = 2) -> RunFacts:
         made=made,
         plan=_read(run_folder / "model" / "plan.json", read_object, problems),
         history=_read(run_folder / "model" / "history.csv", read_history, problems) or (),
-        predictor=_read(run_folder / "labels" / "made.json", read_predictor, problems) or {},
+        classifier=_read(run_folder / "labels" / "made.json", read_classifier, problems) or {},
         volumes=_read(run_folder / "labels" / "made.json", read_volumes, problems) or {},
         weights=_read(run_folder / "labels" / "made.json", read_weights, problems) or {},
         scores=scores,
@@ -147,7 +147,7 @@ def _shown_tests(
     looked_at = [one.case for one in choose_evenly(masked, count=affordable(masks, masked))]
     read = ((case, _attempt(partial(mask_doubt, masks, case), [])) for case in looked_at)
     doubts = {case: doubt for case, doubt in read if doubt is not None}
-    found = _read(masks / "presence.csv", read_findings, []) or {}
+    found = _read(masks / "classification.csv", read_findings, []) or {}
     chosen = merge(
         choose_scored([] if scores is None else scores.cases, each=each),
         choose_highest(doubts, words="among the least sure: {} of the region in doubt", count=each),

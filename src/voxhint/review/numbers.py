@@ -87,17 +87,19 @@ def tell_comparison(comparison: Comparison) -> tuple[Table, list[str]]:
     return Table(caption, head, rows), notes
 
 
-def tell_predictor(
-    predictor: Mapping[str, TagRanking], specificity: float | None, origin: Mapping[str, str] | None
+def tell_classifier(
+    classifier: Mapping[str, TagRanking],
+    specificity: float | None,
+    origin: Mapping[str, str] | None,
 ) -> tuple[Table, str]:
-    """Return how well a predictor tells which images hold a label, and what follows for masks.
+    """Return how well a classifier tells which images hold a label, and what follows for masks.
 
     Args:
-        predictor: By label.
+        classifier: By label.
         specificity: Share of the training images tagged absent that it is to call absent.
-        origin: What the predictor is, if it was not trained on this study.
+        origin: What the classifier is, if it was not trained on this study.
     """
-    rows = [_ranking_row(label, told, origin) for label, told in predictor.items()]
+    rows = [_ranking_row(label, told, origin) for label, told in classifier.items()]
     head = ["label", "AUC", "with the label", "without", "subjects", "measured on"]
     caption = (
         "How often an image with the label scores higher than one without it: 1 is always, 0.5 "

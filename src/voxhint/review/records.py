@@ -1,4 +1,4 @@
-"""The small files of a run: JSON objects, tables of training and scores, facts of a predictor."""
+"""The small files of a run: JSON objects, tables of training and scores, facts of a classifier."""
 
 import csv
 import json
@@ -57,22 +57,24 @@ def read_scores(path: Path) -> ScoreTable:
     return ScoreTable.from_json(_text(path))
 
 
-def read_predictor(path: Path) -> Mapping[str, TagRanking]:
-    """Read how well a predictor of tags tells which images hold a label.
+def read_classifier(path: Path) -> Mapping[str, TagRanking]:
+    """Read how well a classifier of tags tells which images hold a label.
 
     Args:
         path: The `made.json` of soft labels.
 
     Returns:
-        By label; empty without a predictor.
+        By label; empty without a classifier.
 
     Raises:
-        BadFileError: It cannot be read, or its facts are none of a predictor.
+        BadFileError: It cannot be read, or its facts are none of a classifier.
     """
     try:
-        return _PREDICTOR.validate_python(read_object(path).get("predictor", {}))
+        return _CLASSIFIER.validate_python(read_object(path).get("classifier", {}))
     except ValidationError as error:
-        msg = f"{path.name}: tells nothing of a predictor that could be read; label the study again"
+        msg = (
+            f"{path.name}: tells nothing of a classifier that could be read; label the study again"
+        )
         raise BadFileError(msg) from error
 
 
@@ -131,7 +133,7 @@ def read_volumes(path: Path) -> Mapping[str, LabelVolume]:
         raise BadFileError(msg) from error
 
 
-_PREDICTOR = TypeAdapter(dict[str, TagRanking])
+_CLASSIFIER = TypeAdapter(dict[str, TagRanking])
 _VOLUMES = TypeAdapter(dict[str, LabelVolume])
 _WEIGHTS = TypeAdapter(dict[str, dict[str, str]])
 

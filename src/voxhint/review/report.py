@@ -12,8 +12,8 @@ from voxhint.review.numbers import (
     EMPTY_IN_SHORT,
     tell_absent,
     tell_cases,
+    tell_classifier,
     tell_comparison,
-    tell_predictor,
     tell_scores,
     tell_spread,
     tell_volumes,
@@ -64,7 +64,7 @@ def write_report(run: RunFacts) -> str:
         policy=None if scores is None else (EMPTY_IN_SHORT, scores.policy),
         compared=None if scores is None or not scores.compare else tell_comparison(scores.compare),
         volumes=tell_volumes(run.volumes),
-        predictor=_predictor(run),
+        classifier=_classifier(run),
         weights=tell_weights(run.weights),
         curve=draw_learning(run.history),
         plan=Table("The plan the network follows.", ["setting", "value"], flatten(run.plan or {})),
@@ -136,13 +136,13 @@ def _tell_result(run: RunFacts) -> str:
     )
 
 
-def _predictor(run: RunFacts) -> tuple[Table, str] | None:
+def _classifier(run: RunFacts) -> tuple[Table, str] | None:
     label = _mapping(_mapping(run.made, "config"), "label")
     told = _mapping(label, "tags").get("specificity")
     specificity = told if isinstance(told, float) else None
-    if not run.predictor:
+    if not run.classifier:
         return None
-    return tell_predictor(run.predictor, specificity, run.weights.get("predictor"))
+    return tell_classifier(run.classifier, specificity, run.weights.get("classifier"))
 
 
 def _lists(run: RunFacts) -> list[tuple[str, list[str]]]:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from scipy import ndimage
 
+from voxhint.core.box import bounding_box
 from voxhint.prepare.copy_paste import Residual, lifted, paste, places, varied
 from voxhint.train.batches import Batch, Example
 
@@ -56,7 +57,7 @@ class Grafts:
         rng: np.random.Generator,
     ) -> None:
         """Paste a lesion into a patch, in place, if there is one that fits."""
-        (box,) = ndimage.find_objects(inside.astype(np.int8))
+        box = bounding_box(inside)
         image, belief, plausible = (part[:, *box] for part in patch)
         free = [
             label

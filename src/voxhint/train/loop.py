@@ -22,7 +22,7 @@ _CLIP = 5.0  # gradient norm
 _LOOK = 10  # steps between the first looks at held-out hints; later ones are a tenth of all apart
 _SAVE_SECONDS = 10.0
 _YOUNG = 1000  # steps before which no training is told to stop
-_WORTH = 0.01  # share by which twice the steps must lower the score on held-out hints
+_WORTH = 0.01  # share by which twice the steps must lower the validation loss
 
 
 @runtime_checkable
@@ -40,8 +40,8 @@ class Task(Protocol):
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the loss of a batch drawn with `rng`, with its graph."""
 
-    def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
-        """Return how much held-out hints surprise a network, None if none are held out."""
+    def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
+        """Return the loss of held-out hints, in nats; None if none are held out."""
 
 
 Teacher = Callable[..., Any]
@@ -50,10 +50,10 @@ is told goes to the network, which may then answer otherwise."""
 
 
 @runtime_checkable
-class Taught(Protocol):
-    """A task that asks how far training is, or what the averaged network says."""
+class StepHook(Protocol):
+    """A task that wants to know, before each step, how far training is and what the EMA says."""
 
-    def attend(self, step: int, teacher: Teacher, /) -> None:
+    def before_step(self, step: int, teacher: Teacher, /) -> None:
         """Take note, before each step, of the steps done and of the teacher of now."""
 
 
@@ -71,7 +71,7 @@ class Settings:
     state: Path
     """Checkpoint to go on from, if it is there."""
 
-    keep: float = 0.99
+    ema_decay: float = 0.99
     """Share of the averaged weights that one step leaves as it is."""
 
     open_ended: bool = False
@@ -87,7 +87,7 @@ class Result:
     """What training gives."""
 
     weights: Mapping[str, Tensor]
-    """The averaged weights that the held-out hints surprise least."""
+    """The averaged weights of the least validation loss."""
 
     history: Sequence[Mapping[str, float]]
     """Rows of step, loss, held_out, learning_rate and seconds."""
@@ -126,11 +126,11 @@ def train(
         rate = _rate(run.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        if isinstance(task, Taught):
-            task.attend(run.step, _teacher(net, run.averaged, fabric))
+        if isinstance(task, StepHook):
+            task.before_step(run.step, _teacher(net, run.averaged, fabric))
         rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
         run.add(_descend(fabric, model, optimizer, task.loss(model, rng, fabric.device)))
-        _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.keep)
+        _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
         run.step += 1
         run.seconds = time.monotonic() - began
         if run.step in (next_look(run.step - 1), settings.steps):
@@ -170,7 +170,7 @@ def next_look(step: int) -> int:
 
 
 def settled(history: Sequence[Mapping[str, float]]) -> bool:
-    """Return whether the second half of a training made held-out hints hardly less surprising."""
+    """Return whether the second half of a training hardly lowered the validation loss."""
     if not history or history[-1]["step"] < _YOUNG or "held_out" not in history[-1]:
         return False
     half = history[-1]["step"] / 2
@@ -218,12 +218,12 @@ def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: "Fabric") -
 def _score(
     net: nn.Module, averaged: Mapping[str, Tensor], task: Task, fabric: "Fabric"
 ) -> float | None:
-    """Return how much the held-out hints surprise the averaged weights, in nats."""
+    """Return the validation loss of the averaged weights, in nats."""
     current = {name: value.clone() for name, value in net.state_dict().items()}
     net.load_state_dict(averaged)
     net.eval()
     with torch.no_grad(), fabric.autocast():
-        score = task.surprise(net, fabric.device)
+        score = task.validation_loss(net, fabric.device)
     net.train()
     net.load_state_dict(current)
     return score

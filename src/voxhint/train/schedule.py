@@ -10,7 +10,7 @@ from torch import nn
 
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
-from voxhint.train.loop import Task, Taught
+from voxhint.train.loop import StepHook, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -36,8 +36,8 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
         with torch.no_grad():
             return model(*told, **named)
 
-    if isinstance(task, Taught):
-        task.attend(_LATE, teacher)
+    if isinstance(task, StepHook):
+        task.before_step(_LATE, teacher)
     rng = np.random.default_rng(0)
     seconds = []
     for _ in range(3):
@@ -49,7 +49,7 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     return 1.05 * min(seconds[1:])
 
 
-def invented(plan: Plan) -> Example:
+def synthetic_example(plan: Plan) -> Example:
     """Return a case of noise as large as a patch, in which everything is known."""
     rng = np.random.default_rng(0)
     count = len(plan.labels.names)

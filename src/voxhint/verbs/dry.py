@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voxhint.classify.maps import asks_flow
-from voxhint.classify.training import sought
+from voxhint.classify.saliency_methods import needs_flow
+from voxhint.classify.tags import labels_to_localise
 from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
@@ -16,13 +16,13 @@ from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import network_of
 from voxhint.models.memory import training_bytes
-from voxhint.models.planning import measure_images, trunk_wishes, with_network
-from voxhint.models.shipped import Part, shipped, shipped_wanted
+from voxhint.models.planning import measure_images, trunk_options, with_network
+from voxhint.models.shipped import Part, allows_shipped, shipped
+from voxhint.models.voxels import task_of
 from voxhint.prepare import make_plan
 from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.train import VoxelTask, step_seconds
-from voxhint.train.schedule import invented
-from voxhint.verbs.train import task_of
+from voxhint.train.schedule import synthetic_example
 
 _LOOKED_AT = 10  # cases
 
@@ -47,12 +47,12 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
         opened.channels,
         opened.labels,
-        wishes=trunk_wishes(recipe.train, machine, opened),
+        wishes=trunk_options(recipe.train, machine, opened),
         optional_channels=opened.optional_channels,
     )
     torch.manual_seed(machine.seed)
     net = network_of(plan)
-    task = VoxelTask.of([invented(plan)], [], plan, recipe.train)
+    task = VoxelTask.of([synthetic_example(plan)], [], plan, recipe.train)
     seconds = step_seconds(fabric, net, task_of(task))
     limit = recipe.train.time
     steps = int(0.9 * seconds_of(limit) / seconds) if limit else recipe.train.steps or 0
@@ -74,15 +74,15 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
 
 def _of_tags(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
     """Yield what the networks need that find what tags alone name."""
-    labels = sought(study)
-    parts: tuple[Part, ...] = ("predictor", "flow") if asks_flow(config) else ("predictor",)
+    labels = labels_to_localise(study)
+    parts: tuple[Part, ...] = ("classifier", "flow") if needs_flow(config) else ("classifier",)
     for part in parts if labels else ():
-        known = shipped(study, labels, seed=machine.seed) if shipped_wanted(part, config) else None
+        known = shipped(study, labels, seed=machine.seed) if allows_shipped(part, config) else None
         if known is not None:
             yield f"tags: the {part} of {labels[0]} comes with voxhint ({known.name})"
             continue
-        steps = config.classifier.steps if part == "predictor" else config.flow.steps
-        twice = ", and one to verify" if part == "predictor" and config.tags.verify else ""
+        steps = config.classifier.steps if part == "classifier" else config.flow.steps
+        twice = ", and one to verify" if part == "classifier" and config.tags.verify else ""
         yield (
             f"tags: a {part} of {', '.join(labels)}{twice} is trained before labelling, "
             f"{steps} steps; the times above leave it out"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from voxhint.classify.classifier import CLASSIFIER
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import MADE, write_text
 from voxhint.files.description import NAME, read_object
@@ -43,7 +44,7 @@ def write_model(job: Job) -> Exported:
     require_made_here(job.run, "model")
     card = card_of(job.run, job.name)
     files = {name: (folder / name).read_bytes() for name in _PARTS if (folder / name).is_file()}
-    for path in files_below(folder / "predictor") if (folder / "predictor").is_dir() else ():
+    for path in files_below(folder / CLASSIFIER) if (folder / CLASSIFIER).is_dir() else ():
         files[path.relative_to(folder).as_posix()] = path.read_bytes()
     page = card_text(card)
     files |= {CARD: json.dumps(card, indent=1, ensure_ascii=False).encode(), _PAGE: page.encode()}

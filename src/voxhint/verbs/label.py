@@ -6,11 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from voxhint.classify.classifier import FACTS, PREDICTOR, Presence
-from voxhint.classify.flows import FLOW_FACTS
-from voxhint.classify.localisation import Finder, Found
-from voxhint.classify.maps import eyes_of, require_method
-from voxhint.classify.training import fit_presence, sought
+from voxhint.classify.classifier import CLASSIFIER_FILE
+from voxhint.classify.label_flow import FLOW_FILE
+from voxhint.classify.localisation import Localisation, Localiser, fit_localiser
+from voxhint.classify.saliency_methods import require_counterfactual
 from voxhint.config import LabelConfig, Machine, without_effect
 from voxhint.core import LabelSet, Volume
 from voxhint.core.errors import about
@@ -29,7 +28,6 @@ from voxhint.runs import Manifest, complete, is_started, locked, start, study_in
 from voxhint.runs.notes import keep_problems
 
 NETS = "nets"
-VERIFIER = "verifier"
 COUNTERFACTUALS = "counterfactuals"
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
@@ -49,7 +47,7 @@ def label(
     Returns:
         The output folder.
     """
-    require_method(config)
+    require_counterfactual(config)
     opened, problems = study_for(study, out, machine)
     opened.learning_cases()
     with locked(out, source=study):
@@ -105,8 +103,8 @@ def label_cases(
     problems = keep_problems(out, problems)
     hinted = study.hinted
     plan = plan_propagation(study, hinted, config=config, machine=machine, tell=tell)
-    finder = _finder(study, out / NETS, config, machine, tell)
-    idle = without_effect(config, tags=finder is not None)
+    localiser = fit_localiser(study, out / NETS, config=config, machine=machine, tell=tell)
+    idle = without_effect(config, tags=localiser is not None)
     tell_found(tell, (*found.warnings, *idle))
     sizes: dict[str, dict[str, Extent]] = {}
     for number, files in enumerate(hinted):
@@ -115,18 +113,18 @@ def label_cases(
             if not _is_labelled(out, files.name, study.labels, found.lost):
                 known = label_case(study, files, plan, config)
                 soft = known.soft
-                if finder is not None:
-                    located = _with_tags(finder, known)
+                if localiser is not None:
+                    located = _with_tags(localiser, known)
                     soft = located.soft
                     if config.tags.counterfactuals:
-                        _write_without(out, files.name, located.without, study.channels)
+                        _write_without(out, files.name, located.counterfactual, study.channels)
                 write_soft_label(out, files.name, soft, study.labels)  # last: then a case is done
                 sizes[files.name] = extents(soft, known.constraints, study.labels)
             else:
                 sizes[files.name] = _extents(study, files, out)
     tell("label", len(hinted), len(hinted), "")
     facts = {
-        **({} if finder is None else _of_predictor(finder, out / NETS)),
+        **({} if localiser is None else _of_classifier(localiser, out / NETS)),
         **({} if plan.classifier is None else {"across_cases": plan.classifier.facts()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
         "reach_mm": {name: round(value, 3) for name, value in plan.caps_mm.items()},
@@ -145,10 +143,10 @@ def label_cases(
     return out
 
 
-def _with_tags(finder: Finder, known: LabelledCase) -> Found:
+def _with_tags(localiser: Localiser, known: LabelledCase) -> Localisation:
     """Return the soft label of a case, with regions of labels that only tags name."""
-    constraints = constraints_of(known.case.grid, known.case.hints, finder.study.labels)
-    return finder.add_regions(known.soft.dense(), constraints, known.case)
+    constraints = constraints_of(known.case.grid, known.case.hints, localiser.study.labels)
+    return localiser.add_regions(known.soft.dense(), constraints, known.case)
 
 
 def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
@@ -164,7 +162,7 @@ def _drop_broken(nets: Path, lost: Sequence[str]) -> None:
     """Remove trained networks of which a file is lost, so that they are trained again."""
     for folder in nets.glob("*/"):
         broken = any(name.startswith(f"{NETS}/{folder.name}/") for name in lost)
-        if broken and any((folder / name).exists() for name in (FACTS, FLOW_FACTS)):
+        if broken and any((folder / name).exists() for name in (CLASSIFIER_FILE, FLOW_FILE)):
             shutil.rmtree(folder)
 
 
@@ -176,12 +174,15 @@ def _is_labelled(out: Path, case: str, labels: LabelSet, lost: Sequence[str]) ->
     )
 
 
-def _of_predictor(finder: Finder, nets: Path) -> dict[str, object]:
-    """Return how good the predictor is, whose terms its weights come with, and what it shows."""
-    presence = finder.presence
-    public = {} if presence.weights is None else {"public": presence.weights}
-    weights = {**origins(nets), **public}
-    return {"predictor": presence.told(), "evidence": finder.told(), "weights": weights}
+def _of_classifier(localiser: Localiser, nets: Path) -> dict[str, object]:
+    """Return how good the classifier is, whose terms its weights come with, and its maps."""
+    classifier = localiser.classifier
+    public = {} if classifier.weights is None else {"public": classifier.weights}
+    return {
+        "classifier": classifier.describe(),
+        "saliency": localiser.describe(),
+        "weights": {**origins(nets), **public},
+    }
 
 
 def label_inputs(study: Study, config: LabelConfig) -> dict[str, str]:
@@ -194,26 +195,6 @@ def label_inputs(study: Study, config: LabelConfig) -> dict[str, str]:
 def drawn_as(study: Study) -> dict[str, str]:
     """Return which value means "not drawn", as an input beside the files, where it was said."""
     return {} if study.undrawn is None else {"undrawn": str(study.undrawn)}
-
-
-def _finder(
-    study: Study, folder: Path, config: LabelConfig, machine: Machine, tell: Tell
-) -> Finder | None:
-    """Return what finds the labels that tags alone name, trained now; None if there are none."""
-    labels = sought(study)
-    if not labels:
-        return None
-
-    def taught(name: str, config: LabelConfig, machine: Machine) -> Presence:
-        return fit_presence(folder / name, study, labels, config=config, machine=machine, tell=tell)
-
-    presence = taught(PREDICTOR, config, machine)
-    verifier = None
-    if config.tags.verify:  # one of its own: what comes with voxhint would agree with itself
-        alone = dataclasses.replace(config, tags=dataclasses.replace(config.tags, weights="none"))
-        verifier = taught(VERIFIER, alone, dataclasses.replace(machine, seed=machine.seed + 1))
-    eyes = eyes_of(presence, study, folder, config, machine, tell=tell)
-    return Finder.of(presence, study, eyes, config, machine.seed, tell, verifier)
 
 
 def _write_without(

@@ -10,9 +10,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from voxhint.classify.boundary import firm
-from voxhint.classify.classifier import PREDICTOR, Presence, ask_presence, chances_of, open_presence
-from voxhint.classify.false_positives import gate_regions
+from voxhint.classify.boundary import refine_boundaries
+from voxhint.classify.classifier import (
+    CLASSIFICATION,
+    CLASSIFIER,
+    Classifier,
+    chances_of,
+    classify_images,
+    open_classifier,
+    require_names_of_today,
+)
+from voxhint.classify.false_positives import reduce_false_positives
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.errors import about
@@ -169,15 +177,15 @@ def predict_cases(
     began = time.monotonic()
     maker = MaskMaker.of(model, config, machine.seed)
     general = [*_missing(model.plan, work.cases)]
-    if maker.presence is None:
+    if maker.classifier is None:
         general += unused(
             config, "no label of this model was taught by tags", "boundary_refinement"
         )
     for warning in general:
         tell("look at images", 1, 1, warning)
     chances: Mapping[str, Mapping[str, float]] = {}
-    if work.facts is None and maker.presence is not None:  # hinted images have their own tags
-        chances = ask_presence(maker.presence, work.cases, out / "presence.csv", tell)
+    if work.facts is None and maker.classifier is not None:  # hinted images have their own tags
+        chances = classify_images(maker.classifier, work.cases, out / CLASSIFICATION, tell)
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not all(path.exists() for path in _paths(out, case, maker)):
@@ -207,7 +215,7 @@ class MaskMaker:
     """A trained network, and what tags taught of the labels that nothing else shows."""
 
     model: Model
-    presence: Presence | None
+    classifier: Classifier | None
     config: PredictConfig
     seed: int
     progress: Callable[[int], None] | None = None
@@ -216,9 +224,10 @@ class MaskMaker:
     @staticmethod
     def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
         """Return the maker of a model folder."""
-        predictor = model.weights.parent / PREDICTOR
-        presence = open_presence(predictor, model.fabric) if predictor.exists() else None
-        return MaskMaker(model, presence, config, seed)
+        require_names_of_today(model.weights.parent)
+        folder = model.weights.parent / CLASSIFIER
+        classifier = open_classifier(folder, model.fabric) if folder.exists() else None
+        return MaskMaker(model, classifier, config, seed)
 
     def probabilities(
         self, volumes: Mapping[str, Volume], chances: Mapping[str, float]
@@ -227,7 +236,7 @@ class MaskMaker:
 
         Args:
             volumes: The image by channel.
-            chances: Of labels that tags taught, what the predictor gives them; 0 rules one out.
+            chances: Of labels that tags taught, what the classifier gives them; 0 rules one out.
 
         Returns:
             The probabilities and their grid.
@@ -238,7 +247,7 @@ class MaskMaker:
         if set(ruled_out) >= set(plan.labels.foreground):  # nothing is left to look for
             return _background(len(plan.labels.names), grid), grid
         prepared, working = prepare_image(volumes, plan)
-        mirrored = self.presence is not None and self.presence.mirror
+        mirrored = self.classifier is not None and self.classifier.mirror
         flips = _FLIPS if (mirrored if self.config.tta is None else self.config.tta) else ((),)
         total = np.zeros((len(plan.labels.names), *prepared.shape[1:]), np.float32)
         segment = segmenter_of(self.model, self.config, self.seed)
@@ -254,37 +263,39 @@ class MaskMaker:
                 )
             total += np.flip(tiled, axes) / len(flips)
         probs = restore(total, working, grid)
-        if self.presence is not None:
-            probs = self._firmed(probs, next(iter(volumes.items())), chances, self.presence)
+        if self.classifier is not None:
+            probs = self._with_refined_boundaries(
+                probs, next(iter(volumes.items())), chances, self.classifier
+            )
             if chances:  # where a person tagged the image, that is obeyed
-                probs = gate_regions(probs, plan.labels, volumes, self.presence)
+                probs = reduce_false_positives(probs, plan.labels, volumes, self.classifier)
         for label in ruled_out:
             number = plan.labels.number(label)
             probs[0] += probs[number]
             probs[number] = 0
         return probs, grid
 
-    def _firmed(
+    def _with_refined_boundaries(
         self,
         probs: Float32[np.ndarray, "class i j k"],
         shown: tuple[str, Volume],
         chances: Mapping[str, float],
-        presence: Presence,
+        classifier: Classifier,
     ) -> Float32[np.ndarray, "class i j k"]:
         """Return probabilities in which borders of labels that tags taught follow the image.
 
-        The image has its full say where the predictor thinks the label as likely as not, or more.
+        The image has its full say where the classifier thinks the label as likely as not, or more.
         """
         channel, volume = shown
-        image = normalised(volume.voxels, channel, presence.plan)
+        image = normalised(volume.voxels, channel, classifier.plan)
         i, j, k = (float(s) for s in volume.grid.spacing_mm)
-        for label in presence.labels:
-            probs = firm(
+        for label in classifier.labels:
+            probs = refine_boundaries(
                 probs,
                 self.model.plan.labels.number(label),
                 image,
                 spacing_mm=(i, j, k),
-                contrast=presence.contrast(label),
+                contrast=classifier.contrast(label),
                 gain=self.config.boundary_refinement * min(1.0, 2 * chances.get(label, 1.0)),
             )
         return probs
@@ -305,7 +316,7 @@ def _background(classes: int, grid: Grid) -> Float32[np.ndarray, "class i j k"]:
 
 def image_chances(maker: MaskMaker, volumes: Mapping[str, Volume]) -> Mapping[str, float]:
     """Return the chance of each label that tags taught, 0 where the classifier rules it out."""
-    return {} if maker.presence is None else chances_of(maker.presence, volumes)
+    return {} if maker.classifier is None else chances_of(maker.classifier, volumes)
 
 
 def _paths(out: Path, case: str, maker: MaskMaker) -> list[Path]:

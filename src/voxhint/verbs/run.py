@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxhint.classify.maps import require_method
+from voxhint.classify.saliency_methods import require_counterfactual
 from voxhint.config import Machine, Recipe, bytes_of, unused
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
@@ -149,7 +149,7 @@ def _require_possible(recipe: Recipe, machine: Machine) -> None:
         BadRecipeError: The parts of the recipe contradict each other.
     """
     open_fabric(machine)
-    require_method(recipe.label)
+    require_counterfactual(recipe.label)
     train = recipe.train
     if machine.max_ram is not None:
         patch_voxels_within(bytes_of(machine.max_ram), train)

@@ -30,14 +30,14 @@ class BranchTask:
     _step: int = field(default=0, init=False)
     """Steps done, told anew before each step."""
 
-    def attend(self, step: int, teacher: Teacher, /) -> None:
+    def before_step(self, step: int, teacher: Teacher, /) -> None:
         """Take note of how far training is."""
         del teacher
         self._step = step
 
-    def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+    def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
-        return self.voxels.surprise(net, device)
+        return self.voxels.validation_loss(net, device)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the loss of the joint branch, those of the others, and what lies between them."""

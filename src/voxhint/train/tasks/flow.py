@@ -13,7 +13,7 @@ from torch.nn import functional
 from voxhint.config import LabelConfig
 from voxhint.flow import interpolate
 from voxhint.prepare import Draw, Plan, cut
-from voxhint.train.tasks.tags import Bag, Places, TaggedImage, places_of
+from voxhint.train.tasks.tags import Places, TaggedImage, draw_bag, draw_patch, places_of
 
 _UNKNOWN = 2  # a tag nobody gave, as the network hears of it
 _FORGET = 0.15  # share of the tags kept from the network, which so learns the flow without them
@@ -46,40 +46,26 @@ class FlowTask:
         """Return the mean squared error of the velocity over the voxels of a varied batch."""
         images, counts, states = [], [], []
         for turn in range(self.plan.batch):
-            sides = self.places[int(rng.choice(list(self.places)))]
-            bags = sides[turn % 2 == 0]
-            number, bag = bags[int(rng.integers(len(bags)))]
-            patch, inside, share = self._draw(self.fit[number], bag, rng)
-            images.append(patch)
-            counts.append(inside)
-            states.append([_told(state, share, rng) for state in bag.states])
+            number, bag = draw_bag(self.places, rng, present=turn % 2 == 0)
+            drawn = draw_patch(
+                self.fit[number],
+                bag,
+                self.plan.patch,
+                rng,
+                mirror=self.config.classifier.flips,
+                colour=_COLOUR,
+            )
+            images.append(drawn.image)
+            counts.append(drawn.in_image)
+            states.append([_told(state, drawn.share, rng) for state in bag.states])
         s = drawn_times(len(images), rng)
         noise = rng.standard_normal(np.shape(images), np.float32)
         batch = _Batch.of((images, noise, s, counts), states, device)
         answer = model(batch.z, batch.s, batch.states)
-        unseen = batch.unseen(answer.presence)
+        unseen = batch.unseen(answer.label_logits)
         return batch.error(answer.velocity).mean() + _SEEN * unseen
 
-    def _draw(
-        self, example: TaggedImage, bag: Bag, rng: np.random.Generator
-    ) -> tuple[Float32[np.ndarray, "channel i j k"], Float32[np.ndarray, "1 i j k"], float]:
-        """Return a patch that meets the bag, varied, where the image is, the bag's share in it."""
-        inside = example.inside(bag)
-        found = np.flatnonzero(inside[0])
-        middle = np.unravel_index(found[rng.integers(found.size)], inside.shape[1:])
-        draw = Draw.around(middle, inside.shape[1:], self.plan.patch)
-        share = float(cut(inside, draw, self.plan.patch, fill=0.0).sum() / inside.sum())
-        image = cut(example.image, draw, self.plan.patch).astype(np.float32)
-        there = cut(np.ones_like(inside), draw, self.plan.patch, fill=0.0)
-        if self.config.classifier.flips:
-            axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
-            image, there = np.flip(image, axes), np.flip(there, axes)
-            if self.plan.patch[0] == self.plan.patch[1] and rng.random() < 0.5:
-                image, there = image.swapaxes(1, 2), there.swapaxes(1, 2)
-        gain, lift = np.exp(rng.normal(0, _COLOUR)), rng.normal(0, _COLOUR)
-        return image * np.float32(gain) + np.float32(lift), there, share
-
-    def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+    def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean squared error of the velocity of images held out, at fixed noise."""
         errors = []
         for number, example in enumerate(self.held_out):
@@ -143,10 +129,10 @@ class _Batch:
         error: Tensor = (answer.float() - self.velocity) ** 2 * self.counts
         return error.mean((1, 2, 3, 4)) / self.counts.mean((1, 2, 3, 4))
 
-    def unseen(self, presence: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
+    def unseen(self, logits: Float[Tensor, "batch label"]) -> Float[Tensor, ""]:
         """Return the binary cross-entropy of the labels seen without being told."""
         known = self.states < _UNKNOWN
         if not known.any():
-            return presence.new_zeros(())
-        wanted = self.states[known].to(presence)
-        return functional.binary_cross_entropy_with_logits(presence[known], wanted)
+            return logits.new_zeros(())
+        wanted = self.states[known].to(logits)
+        return functional.binary_cross_entropy_with_logits(logits[known], wanted)

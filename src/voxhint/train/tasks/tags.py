@@ -1,4 +1,4 @@
-"""Learning which labels an image holds from image-level tags: the task of the predictor."""
+"""Learning which labels an image holds from image-level tags: the task of the classifier."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,12 +80,12 @@ class TagTask:
         """Return binary cross-entropy over the known tags of a varied batch."""
         images, insides, states = [], [], []
         for turn in range(self.batch):
-            sides = self.places[int(rng.choice(list(self.places)))]
-            bags = sides[turn % 2 == 0]
-            number, bag = bags[int(rng.integers(len(bags)))]
-            patch, counts = self._draw(self.fit[number], bag, rng)
-            images.append(patch)
-            insides.append(counts)
+            number, bag = draw_bag(self.places, rng, present=turn % 2 == 0)
+            drawn = draw_patch(
+                self.fit[number], bag, self.patch, rng, mirror=self.mirror, colour=_COLOUR
+            )
+            images.append(drawn.image)
+            insides.append(drawn.in_bag)
             states.append(bag.states)
         image = torch.from_numpy(np.stack(images)).to(device)
         inside = torch.from_numpy(np.stack(insides)).to(device)
@@ -93,26 +93,7 @@ class TagTask:
         inside = inside.expand(-1, wanted.shape[1], -1, -1, -1)
         return _entropy(model(image, inside), wanted * (1 - 2 * _SMOOTH) + _SMOOTH)
 
-    def _draw(
-        self, example: TaggedImage, bag: Bag, rng: np.random.Generator
-    ) -> tuple[Float32[np.ndarray, "channel i j k"], Float32[np.ndarray, "1 i j k"]]:
-        """Return a patch that meets the bag, varied, and where the bag is in it."""
-        inside = example.inside(bag)
-        found = np.flatnonzero(inside[0])
-        middle = np.unravel_index(found[rng.integers(found.size)], inside.shape[1:])
-        draw = Draw.around(middle, inside.shape[1:], self.patch)
-        image = cut(example.image, draw, self.patch).astype(np.float32)
-        inside = cut(inside, draw, self.patch, fill=0.0)
-        if self.mirror:
-            axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
-            image, inside = np.flip(image, axes), np.flip(inside, axes)
-            if self.patch[0] == self.patch[1] and rng.random() < 0.5:
-                image, inside = image.swapaxes(1, 2), inside.swapaxes(1, 2)
-        gain, lift = np.exp(rng.normal(0, _COLOUR)), rng.normal(0, _COLOUR)
-        image = image * np.float32(gain) + np.float32(lift)
-        return np.ascontiguousarray(image), np.ascontiguousarray(inside)
-
-    def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+    def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean binary cross-entropy of the held-out bags, in nats."""
         losses = []
         for example in self.held_out:
@@ -124,6 +105,78 @@ class TagTask:
                 if not wanted.isnan().all():
                     losses.append(float(_entropy(net(image, inside), wanted)))
         return float(np.mean(losses)) if losses else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagPatch:
+    """A patch that meets a bag, varied."""
+
+    image: Float32[np.ndarray, "channel i j k"]
+    in_bag: Float32[np.ndarray, "1 i j k"]
+    """1 where the patch is in the bag."""
+
+    in_image: Float32[np.ndarray, "1 i j k"]
+    """1 in the image, 0 where the patch reaches beyond it."""
+
+    share: float
+    """Of the bag that lies in the patch."""
+
+
+def draw_bag(places: Places, rng: np.random.Generator, *, present: bool) -> tuple[int, Bag]:
+    """Draw a bag of one state, all labels alike often.
+
+    Args:
+        places: The bags of each label and state.
+        rng: Source of chance.
+        present: The state.
+
+    Returns:
+        The number of its image, and the bag.
+    """
+    bags = places[int(rng.choice(list(places)))][present]
+    return bags[int(rng.integers(len(bags)))]
+
+
+def draw_patch(  # what is cut, where, and how it is varied
+    example: TaggedImage,
+    bag: Bag,
+    patch: Triple,
+    rng: np.random.Generator,
+    *,
+    mirror: bool,
+    colour: float,
+) -> BagPatch:
+    """Draw a patch that meets a bag.
+
+    Args:
+        example: The image.
+        bag: Of the image.
+        patch: Voxels.
+        rng: Source of chance.
+        mirror: Whether to flip along axes, and to swap two of equal length.
+        colour: Standard deviation of changes of contrast and brightness.
+
+    Returns:
+        The patch.
+    """
+    inside = example.inside(bag)
+    found = np.flatnonzero(inside[0])
+    middle = np.unravel_index(found[rng.integers(found.size)], inside.shape[1:])
+    draw = Draw.around(middle, inside.shape[1:], patch)
+    image = cut(example.image, draw, patch).astype(np.float32)
+    in_bag = cut(inside, draw, patch, fill=0.0)
+    in_image = cut(np.ones_like(inside), draw, patch, fill=0.0)
+    share = float(in_bag.sum() / inside.sum())
+    parts = [image, in_bag, in_image]
+    if mirror:
+        axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
+        parts = [np.flip(part, axes) for part in parts]
+        if patch[0] == patch[1] and rng.random() < 0.5:
+            parts = [part.swapaxes(1, 2) for part in parts]
+    gain, lift = np.exp(rng.normal(0, colour)), rng.normal(0, colour)
+    parts[0] = parts[0] * np.float32(gain) + np.float32(lift)
+    image, in_bag, in_image = (np.ascontiguousarray(part) for part in parts)
+    return BagPatch(image, in_bag, in_image, share)
 
 
 def places_of(images: Sequence[TaggedImage]) -> Places:

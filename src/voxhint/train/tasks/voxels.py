@@ -85,7 +85,7 @@ class VoxelTask:
         crf = gated_crf(q, batch.image, spacing_mm=spacing_mm, gate=gate)
         return loss + self.config.crf_weight * crf
 
-    def surprise(self, net: nn.Module, device: torch.device, /) -> float | None:
+    def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
         losses = [_surprise(net, batch.to(device)) for batch in self.checks]
         return float(np.mean(losses)) if losses else None

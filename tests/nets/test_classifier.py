@@ -1,4 +1,4 @@
-"""The predictor scores places and pools them."""
+"""The classifier scores places and pools them."""
 
 from typing import get_args
 
@@ -6,24 +6,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from voxhint.classify.saliency import Predictor as Asked
+from voxhint.classify.saliency import Network as Asked
 from voxhint.core.errors import BadRecipeError
-from voxhint.nets import Predictor
-from voxhint.nets.predictor import Pooling
+from voxhint.nets import short_classifier
+from voxhint.nets.classifier import ClassifierNet, Pooling
 
 POOLINGS = get_args(Pooling)
 
 
-def net(pooling: str = "lse", *, flat: bool = False) -> Predictor:
+def net(pooling: str = "lse", *, two_and_half_d: bool = False) -> ClassifierNet:
     torch.manual_seed(0)
-    return Predictor(
+    return short_classifier(
         channels=1,
         labels=2,
         stride=(2, 2, 1),
         kernel=(3, 3, 3),
         width=4,
         pooling=pooling,
-        flat=flat,
+        two_and_half_d=two_and_half_d,
     ).eval()
 
 
@@ -34,7 +34,7 @@ def image(seed: int = 0, *shape: int) -> Tensor:
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_logit_for_each_label_is_the_pool_of_the_evidence(pooling: str) -> None:
     one = net(pooling)
-    evidence = one.evidence(one.features(image()))
+    evidence = one.score_map(one.features(image()))
     assert evidence.shape == (1, 2, 6, 7, 6)
     torch.testing.assert_close(one(image()), one.pool(evidence))
     assert isinstance(one, Asked)
@@ -50,7 +50,7 @@ def test_places_outside_the_bag_do_not_count(pooling: str) -> None:
     one = net(pooling)
     inside = torch.zeros(1, 2, 12, 14, 6)
     inside[..., :4] = 1
-    evidence = one.evidence(one.features(image()))
+    evidence = one.score_map(one.features(image()))
     torch.testing.assert_close(one(image(), inside), one.pool(evidence[..., :4]))
 
 
@@ -78,10 +78,10 @@ def test_images_of_a_batch_do_not_mix() -> None:
     torch.testing.assert_close(both[:1], one(image(1)))
 
 
-def test_the_flat_predictor_sees_only_the_neighbouring_slices() -> None:
-    one = net(flat=True)
+def test_the_2_5d_classifier_sees_only_the_neighbouring_slices() -> None:
+    one = net(two_and_half_d=True)
     changed = image()
     changed[..., 0] += 5.0
-    before, after = (one.evidence(one.features(x)) for x in (image(), changed))
+    before, after = (one.score_map(one.features(x)) for x in (image(), changed))
     torch.testing.assert_close(before[..., 2:], after[..., 2:])
     assert not torch.allclose(before[..., 0], after[..., 0])

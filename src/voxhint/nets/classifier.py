@@ -1,4 +1,4 @@
-"""An image-level predictor: which labels does this image hold, and which places say so?"""
+"""An image-level classifier: which labels does this image hold, and which places say so?"""
 
 from typing import Literal, get_args
 
@@ -17,7 +17,7 @@ _ASIDE = -1e4  # logit of a place that does not count
 _QUERY = 16  # features that attention looks at
 
 
-class PlacePredictor(nn.Module):
+class ClassifierNet(nn.Module):
     """Scores every place of a body's feature maps, and pools the places.
 
     Source:
@@ -59,7 +59,7 @@ class PlacePredictor(nn.Module):
         found: Tensor = self.body(image)
         return found
 
-    def evidence(
+    def score_map(
         self, features: Float[Tensor, "batch feature a b c"]
     ) -> Float[Tensor, "batch label a b c"]:
         """Return a logit of each label for each place."""
@@ -71,24 +71,24 @@ class PlacePredictor(nn.Module):
 
     def pool(
         self,
-        evidence: Float[Tensor, "batch label a b c"],
+        scores: Float[Tensor, "batch label a b c"],
         counts: Float[Tensor, "batch label a b c"] | None = None,
     ) -> Float[Tensor, "batch label"]:
         """Return one logit for each image and label.
 
         Args:
-            evidence: Logits of places.
+            scores: Logits of places.
             counts: 1 where a place belongs to the bag, 0 where not; None counts all.
         """
-        scores = evidence.flatten(2)
-        inside = torch.ones_like(scores) if counts is None else counts.flatten(2)
+        flat = scores.flatten(2)
+        inside = torch.ones_like(flat) if counts is None else counts.flatten(2)
         places = inside.sum(2).clamp(min=1)
         if self.pooling in ("mean", "attention"):
-            return (scores * inside).sum(2) / places
-        scores = torch.where(inside > 0, scores, _ASIDE)
+            return (flat * inside).sum(2) / places
+        flat = torch.where(inside > 0, flat, _ASIDE)
         if self.pooling == "max":
-            return scores.amax(2)
-        return (torch.logsumexp(_SHARP * scores, 2) - places.log()) / _SHARP
+            return flat.amax(2)
+        return (torch.logsumexp(_SHARP * flat, 2) - places.log()) / _SHARP
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         self,
@@ -101,53 +101,51 @@ class PlacePredictor(nn.Module):
             image: Prepared images.
             inside: 1 where a voxel belongs to the bag of a label; None counts all.
         """
-        evidence = self.evidence(self.features(image))
+        scores = self.score_map(self.features(image))
         if inside is None:
-            return self.pool(evidence)
-        return self.pool(evidence, functional.max_pool3d(inside, self.strides, ceil_mode=True))
+            return self.pool(scores)
+        return self.pool(scores, functional.max_pool3d(inside, self.strides, ceil_mode=True))
 
 
-class Predictor(PlacePredictor):
-    """Scores every place by what lies a centimetre or so around it.
+def short_classifier(  # noqa: PLR0913  # a network is its numbers
+    *,
+    channels: int,
+    labels: int,
+    stride: Triple,
+    kernel: Triple,
+    width: int,
+    pooling: str = "lse",
+    two_and_half_d: bool = False,
+) -> ClassifierNet:
+    """Build a network that scores every place by what lies a centimetre or so around it.
 
     A short network on purpose: a place that sees far learns the training windows by heart, and its
     score no longer says where. Batch normalisation, because a small bright thing must stay bright
     beside images without one; each image scaled by itself would look like any other.
+
+    Args:
+        channels: Input channels.
+        labels: Foreground labels, each with its own logit.
+        stride: Voxels from one place to the next.
+        kernel: Of every convolution.
+        width: Features after the first convolution; the later ones have twice as many.
+        pooling: How the scores of places become one: lse, max, mean or attention.
+        two_and_half_d: See slice by slice after a first look at the neighbouring slices.
+
+    Returns:
+        The network with fresh weights from torch's generator.
     """
-
-    def __init__(  # noqa: PLR0913  # a network is its numbers
-        self,
-        *,
-        channels: int,
-        labels: int,
-        stride: Triple,
-        kernel: Triple,
-        width: int,
-        pooling: str = "lse",
-        flat: bool = False,
-    ) -> None:
-        """Build the network with fresh weights from torch's generator.
-
-        Args:
-            channels: Input channels.
-            labels: Foreground labels, each with its own logit.
-            stride: Voxels from one place to the next.
-            kernel: Of every convolution.
-            width: Features after the first convolution; the later ones have twice as many.
-            pooling: How the scores of places become one: lse, max, mean or attention.
-            flat: See slice by slice after a first look at the neighbouring slices (2.5D).
-        """
-        inner = (*kernel[:2], 1) if flat else kernel
-        first = (*kernel[:2], 3) if flat else kernel
-        strides = (*stride[:2], 1) if flat else stride
-        body = nn.Sequential(
-            _conv(channels, width, first, strides),
-            _conv(width, width, inner),
-            _conv(width, 2 * width, (1, 1, 1)),
-            _conv(2 * width, 2 * width, inner),
-            _conv(2 * width, 2 * width, inner),
-        )
-        super().__init__(body, features=2 * width, labels=labels, strides=strides, pooling=pooling)
+    inner = (*kernel[:2], 1) if two_and_half_d else kernel
+    first = (*kernel[:2], 3) if two_and_half_d else kernel
+    strides = (*stride[:2], 1) if two_and_half_d else stride
+    body = nn.Sequential(
+        _conv(channels, width, first, strides),
+        _conv(width, width, inner),
+        _conv(width, 2 * width, (1, 1, 1)),
+        _conv(2 * width, 2 * width, inner),
+        _conv(2 * width, 2 * width, inner),
+    )
+    return ClassifierNet(body, features=2 * width, labels=labels, strides=strides, pooling=pooling)
 
 
 def _conv(inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Sequential:

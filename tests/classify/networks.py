@@ -1,4 +1,4 @@
-"""Image-level predictors so small that their maps can be told beforehand."""
+"""Image-level classifiers so small that their maps can be told beforehand."""
 
 from collections.abc import Sequence
 from itertools import chain, pairwise
@@ -47,14 +47,14 @@ class Tiny(nn.Module):
         found: Tensor = self.body(image)
         return found
 
-    def evidence(
+    def score_map(
         self, features: Float[Tensor, "batch feature a b c"]
     ) -> Float[Tensor, "batch label a b c"]:
         found: Tensor = self.head(features)
         return found
 
-    def pool(self, evidence: Float[Tensor, "batch label a b c"]) -> Float[Tensor, "batch label"]:
-        places = evidence.flatten(2)
+    def pool(self, scores: Float[Tensor, "batch label a b c"]) -> Float[Tensor, "batch label"]:
+        places = scores.flatten(2)
         match self.kind:
             case "mean":
                 return places.mean(2)
@@ -66,7 +66,7 @@ class Tiny(nn.Module):
     def forward(  # type: ignore[explicit-override]
         self, image: Float[Tensor, "batch channel i j k"]
     ) -> Float[Tensor, "batch label"]:
-        return self.pool(self.evidence(self.features(image)))
+        return self.pool(self.score_map(self.features(image)))
 
 
 @torch.no_grad()

@@ -10,12 +10,17 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from voxhint.classify.classifier import Presence
+from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS
-from voxhint.classify.flows import Flow, State, flow_network
-from voxhint.classify.guidance import fading, logit_of, strongest_windows
-from voxhint.classify.maps import Counterfactuals, require_method, without
+from voxhint.classify.guidance import logit_of
+from voxhint.classify.label_flow import LabelFlow, State, flow_network
 from voxhint.classify.saliency import METHODS as MAPS
+from voxhint.classify.saliency_methods import (
+    CounterfactualSaliency,
+    counterfactual_images,
+    require_counterfactual,
+)
+from voxhint.classify.windows import fading, strongest_windows
 from voxhint.config import LabelConfig
 from voxhint.config.ranges import changed
 from voxhint.config.tags import TagMethod
@@ -23,7 +28,7 @@ from voxhint.core import Case, Grid, LabelSet, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.flow import Velocity
 from voxhint.flow.invert import S_MIN
-from voxhint.nets import Predictor
+from voxhint.nets import short_classifier
 from voxhint.prepare import Plan, prepare_image
 from voxhint.prepare.plan import Intensity
 
@@ -47,7 +52,7 @@ LABEL = "nodule"
 CPU = Fabric(accelerator="cpu", devices=1)
 
 
-class Darker(Flow):
+class Darker(LabelFlow):
     """Told "absent", every voxel is darker by 0.5."""
 
     def velocity(self, label: str, state: State) -> Velocity:  # type: ignore[explicit-override]
@@ -59,19 +64,19 @@ class Darker(Flow):
         return velocity
 
 
-def presence(plan: Plan = PLAN) -> Presence:
+def classifier(plan: Plan = PLAN) -> Classifier:
     torch.manual_seed(0)
-    net = Predictor(channels=1, labels=1, stride=(1, 1, 1), kernel=(3, 3, 3), width=4).eval()
+    net = short_classifier(channels=1, labels=1, stride=(1, 1, 1), kernel=(3, 3, 3), width=4).eval()
     contrast = {"low": -1.0, "high": 2.0}
     facts = {LABEL: {"calibration": {"slope": 2.0, "intercept": 0.3}, "contrast": contrast}}
-    return Presence(net, plan, (LABEL,), facts, CPU, mirror=False)
+    return Classifier(net, plan, (LABEL,), facts, CPU, mirror=False)
 
 
-def look_with(method: TagMethod = "label-flow", **knobs: object) -> Counterfactuals:
+def look_with(method: TagMethod = "label-flow", **knobs: object) -> CounterfactualSaliency:
     guided = {f"guided_flow.{name}": value for name, value in knobs.items()}
     config = changed(LabelConfig(), {"tags.method": method, **guided})
     flow = Darker(flow_network(PLAN, (LABEL,)), PLAN, (LABEL,), CPU)
-    return Counterfactuals(presence(), flow, config)
+    return CounterfactualSaliency(classifier(), flow, config)
 
 
 def case(shape: tuple[int, int, int], affine: np.ndarray | None = None) -> Case:
@@ -91,13 +96,13 @@ def test_every_method_can_be_chosen() -> None:
 def test_what_went_away_is_told_in_the_units_and_on_the_grid_of_the_scan() -> None:
     flipped = np.diag([-1.0, 1.0, -1.0, 1.0])
     one = case((9, 8, 6), flipped)
-    found = look_with().look(one, LABEL, rng())
+    found = look_with().compute(one, LABEL, rng())
     own = METHODS["label-flow"].preset
     lost = 0.5 * own.weight * (own.start - S_MIN)
-    assert found.looked.all()
-    np.testing.assert_allclose(found.evidence, lost, rtol=1e-4)
+    assert found.covered.all()
+    np.testing.assert_allclose(found.values, lost, rtol=1e-4)
     np.testing.assert_allclose(found.change["CT"], -lost * HU.std, rtol=1e-4)
-    changed = without(one, [found, found])["CT"]
+    changed = counterfactual_images(one, [found, found])["CT"]
     assert changed.grid.same(one.grid)
     expected = one.images["CT"].voxels - 2 * lost * HU.std
     np.testing.assert_allclose(changed.voxels, expected, rtol=1e-4)
@@ -106,15 +111,15 @@ def test_what_went_away_is_told_in_the_units_and_on_the_grid_of_the_scan() -> No
 def test_a_large_image_is_looked_at_where_the_predictor_is_strongest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("voxhint.classify.maps._WINDOWS", 2)
+    monkeypatch.setattr("voxhint.classify.saliency_methods._WINDOWS", 2)
     one = case((40, 30, 20))
     look = look_with()
-    found = look.look(one, LABEL, rng())
-    assert 0 < found.looked.mean() < 2.1 * np.prod(PLAN.patch) / found.looked.size
-    assert not found.evidence[~found.looked].any()
-    assert not found.change["CT"][~found.looked].any()
-    seen = look.presence.evidence(one, LABEL, look.config, rng())
-    assert found.looked.ravel()[seen.argmax()]
+    found = look.compute(one, LABEL, rng())
+    assert 0 < found.covered.mean() < 2.1 * np.prod(PLAN.patch) / found.covered.size
+    assert not found.values[~found.covered].any()
+    assert not found.change["CT"][~found.covered].any()
+    seen = look.classifier.saliency(one, LABEL, look.config, rng())
+    assert found.covered.ravel()[seen.argmax()]
 
 
 def test_windows_hold_the_strongest_places_and_never_one_twice() -> None:
@@ -141,7 +146,7 @@ def test_a_window_fades_towards_faces_that_are_not_the_image_s_own() -> None:
 def test_the_predictor_hears_the_same_whatever_the_plan_of_the_flow() -> None:
     one = case((12, 10, 8))
     other = replace(PLAN, intensity={"CT": replace(HU, mean=-650.0, std=333.0)})
-    said = presence()
+    said = classifier()
     scores = []
     for plan in (PLAN, other):
         image = torch.from_numpy(prepare_image(one.images, plan)[0])[None]
@@ -152,7 +157,7 @@ def test_the_predictor_hears_the_same_whatever_the_plan_of_the_flow() -> None:
 
 
 def test_the_score_of_an_image_is_the_mean_over_its_flips() -> None:
-    said = replace(presence(), mirror=True)
+    said = replace(classifier(), mirror=True)
     image = np.random.default_rng(0).normal(size=(1, 8, 7, 5)).astype(np.float32)
     turned = [
         np.flip(image, tuple(axis for axis in (1, 2, 3) if number >> axis & 1))
@@ -165,7 +170,7 @@ def test_the_score_of_an_image_is_the_mean_over_its_flips() -> None:
 @pytest.mark.parametrize("spacing", [(0.5, 0.5, 2.0), (2.0, 1.0, 1.0)])
 def test_the_predictor_sees_images_at_its_own_spacing(spacing: tuple[float, float, float]) -> None:
     seen = []
-    said = presence(replace(PLAN, spacing_mm=spacing))
+    said = classifier(replace(PLAN, spacing_mm=spacing))
     said.net.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[2:]))
     image = torch.full((1, 1, 8, 8, 4), 0.7, requires_grad=True)
     logit_of(said, LABEL, PLAN)(image).sum().backward()  # type: ignore[no-untyped-call]
@@ -183,14 +188,14 @@ def test_knobs_change_the_method_s_own_settings_and_nothing_else() -> None:
     assert (given.start, given.steps) == (0.35, own.steps)
     assert (given.guidance.first, given.guidance.mu) == (2, own.guidance.mu)
     assert given.guidance.gate == 0.2
-    assert json.loads(json.dumps(told.told()))["settings"]["start"] == 0.35
+    assert json.loads(json.dumps(told.describe()))["settings"]["start"] == 0.35
 
 
 def test_a_dark_label_is_looked_for_in_what_got_brighter() -> None:
     look = look_with()
-    look.presence.facts[LABEL]["contrast"] = {"low": 2.0, "high": -1.0}
+    look.classifier.facts[LABEL]["contrast"] = {"low": 2.0, "high": -1.0}
     assert not look.settings(LABEL).bright
-    assert not look.look(case((9, 8, 6)), LABEL, rng()).evidence.any()
+    assert not look.compute(case((9, 8, 6)), LABEL, rng()).values.any()
 
 
 def test_calibration_looks_behind_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,13 +205,13 @@ def test_calibration_looks_behind_the_gate(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(METHODS, "label-flow", gated)
     look = look_with()
     one = case((9, 8, 6))
-    assert not look.look(one, LABEL, rng()).evidence.any()
-    assert look.look(one, LABEL, rng(), calibrating=True).evidence.any()
+    assert not look.compute(one, LABEL, rng()).values.any()
+    assert look.compute(one, LABEL, rng(), calibrating=True).values.any()
 
 
-def test_images_without_a_label_are_not_promised_of_a_map_of_the_predictor() -> None:
+def test_images_without_a_label_are_not_promised_of_a_map_of_the_classifier() -> None:
     wanted = changed(LabelConfig(), {"tags.counterfactuals": True, "tags.method": "edit-flow"})
-    require_method(wanted)
-    with pytest.raises(BadRecipeError, match="'cam' changes no image") as told:
-        require_method(changed(wanted, {"tags.method": "cam"}))
+    require_counterfactual(wanted)
+    with pytest.raises(BadRecipeError, match="'grad-cam\\+\\+' changes no image") as told:
+        require_counterfactual(changed(wanted, {"tags.method": "grad-cam++"}))
     assert "\n" not in str(told.value)

@@ -1,6 +1,5 @@
 """Training a label-conditional flow on the tagged images of a study, and asking it."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,36 +11,34 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional
 
-from voxhint.classify.training import prepared_images, tag_plan
-from voxhint.config import LabelConfig, Machine
+from voxhint.classify.tags import TagJob
+from voxhint.classify.training import tag_plan, tagged_cases, tagged_image, take_shipped_for
 from voxhint.core.errors import BadFileError
-from voxhint.core.progress import Tell
-from voxhint.core.study import Study
-from voxhint.files.atomic import replacing, write_json
+from voxhint.core.study import CaseFiles
+from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
 from voxhint.flow import Velocity, interpolate
 from voxhint.models.device import open_fabric
-from voxhint.models.folder import read_plan, write_history
-from voxhint.models.shipped import take_shipped
-from voxhint.models.split import parted
-from voxhint.nets import FlowUNet, load_weights, weights_bytes
+from voxhint.models.fit import STATE, fit, forget_progress
+from voxhint.models.folder import read_plan
+from voxhint.nets import FlowUNet, load_weights
 from voxhint.nets.flow_unet import UNKNOWN
 from voxhint.prepare import Plan, Wishes
-from voxhint.train import FlowTask, Settings, train
+from voxhint.train import FlowTask, Settings, TaggedImage, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 FLOW: Literal["flow"] = "flow"
-FLOW_FACTS = "flow.json"
-FLOW_FILES = ("plan.json", "weights.safetensors", FLOW_FACTS)
+FLOW_FILE = "flow.json"
+FLOW_FILES = ("plan.json", "weights.safetensors", FLOW_FILE)
 State = Literal["absent", "present", "unknown"]
 
 _BATCH = 8
 _WIDTH = 32  # feature maps at the first level
 _INPUT_VOXELS = 8_000  # of an image at most; larger ones are made coarser
 _RATE = 2e-3
-_KEEP = 0.999  # of the averaged weights in a step
+_EMA_DECAY = 0.999  # of the averaged weights in a step
 _HELD_OUT = 0.1  # share of the subjects whose images choose the checkpoint
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Noise levels at which a flow is asked what it makes of a label."""
@@ -52,7 +49,7 @@ _DEEPEST = 2  # times the first width: blocks see enough from there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Flow:
+class LabelFlow:
     """A trained flow between images and noise that hears of tags."""
 
     net: FlowUNet
@@ -91,7 +88,7 @@ class Flow:
                 z, s = z.detach().clone().requires_grad_(), s.detach().clone()
                 with self.fabric.autocast():
                     answer = self.net(z, s, told.expand(len(z), -1))
-                likely = functional.logsigmoid(sign * answer.presence[:, number].float()).sum()
+                likely = functional.logsigmoid(sign * answer.label_logits[:, number].float()).sum()
                 (uphill,) = torch.autograd.grad(likely, z)
                 share = (s / (1 - s).clamp(min=_LEAST))[:, None, None, None, None]
                 velocity: Tensor = answer.velocity.detach().to(z) + share * uphill
@@ -139,7 +136,7 @@ class Flow:
         worse: Tensor = (absent - present) * ((1 - s) / s).clamp(max=1)
         return np.asarray(worse.cpu().numpy(), np.float32)
 
-    def presence(
+    def label_logit(
         self, image: Float32[np.ndarray, "channel i j k"], label: str, *, level: float = 0.1
     ) -> float:
         """Return the logit of a label that the network sees itself through a little noise.
@@ -154,81 +151,77 @@ class Flow:
         s = torch.full((1,), level, device=clean.device)
         tags = torch.full((1, len(self.labels)), UNKNOWN, device=clean.device)
         with torch.inference_mode():
-            seen = self.net(interpolate(clean, noise.to(clean), s).z, s, tags).presence
+            seen = self.net(interpolate(clean, noise.to(clean), s).z, s, tags).label_logits
         return float(seen[0, self.labels.index(label)])
 
 
-def fit_flow(
-    folder: Path,
-    study: Study,
-    labels: tuple[str, ...],
-    *,
-    config: LabelConfig,
-    machine: Machine,
-    tell: Tell,
-) -> Flow:
-    """Train the flow of a study, going on where an earlier call stopped.
-
-    One that comes with voxhint is taken instead, where there is one and the knobs allow it.
+def fit_label_flow(folder: Path, job: TagJob) -> LabelFlow:
+    """Train the flow of a study, or take one that comes with voxhint, as `fit_classifier` does.
 
     Args:
         folder: Where plan.json, weights.safetensors and flow.json go.
-        study: With tags of both states.
-        labels: Those it is to hear of.
-        config: Knobs of the flow.
-        machine: Device, threads, seed.
-        tell: Hears of progress.
+        job: What to learn.
 
     Returns:
         The flow.
     """
-    fabric = open_fabric(machine)
-    made = (folder / FLOW_FACTS).exists()
-    if made or take_shipped(FLOW, folder, study, labels, config, (machine, tell)):
-        return open_flow(folder, fabric)
-    wishes = Wishes(
-        network=FLOW,
-        width=_WIDTH,
-        patch_voxels=_INPUT_VOXELS,
-        batch=_BATCH,
-        whole=True,
-    )
-    plan = tag_plan(folder, study, labels, wishes, (machine, tell))
-    files, images = prepared_images(folder / ".prepared", study, plan, tell)
-    fit, held_out = parted(files, images, _HELD_OUT, machine.seed)
-    torch.manual_seed(machine.seed)
-    net = flow_network(plan, labels)
-    task = FlowTask.of(fit, held_out, plan, config)
-    state = folder / ".state.ckpt"
-    settings = Settings(
-        steps=config.flow.steps,
-        learning_rate=_RATE,
-        seed=machine.seed,
-        state=state,
-        keep=_KEEP,
-    )
-    result = train(
-        fabric,
-        net,
-        task,
-        settings=settings,
-        progress=lambda done, total, note: tell("train the flow", done, total, note),
-    )
-    net.load_state_dict(result.weights)
-    with replacing(folder / "weights.safetensors") as partial:
-        partial.write_bytes(weights_bytes(net))
-    write_history(folder / "history.csv", result.history)
-    write_json(folder / FLOW_FACTS, {"labels": labels})
-    state.unlink(missing_ok=True)
-    shutil.rmtree(folder / ".prepared", ignore_errors=True)
-    return open_flow(folder, fabric)
+    fabric = open_fabric(job.machine)
+    if not (folder / FLOW_FILE).exists() and not take_shipped_for(FLOW, folder, job):
+        fit(FlowLearning(job), folder, fabric=fabric, seed=job.machine.seed, tell=job.tell)
+        write_json(folder / FLOW_FILE, {"labels": job.labels})
+        forget_progress(folder)
+    return open_label_flow(folder, fabric)
 
 
-def open_flow(folder: Path, fabric: "Fabric") -> Flow:
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowLearning:
+    """Learning how tagged images flow from noise."""
+
+    job: TagJob
+    prepare_step = "prepare for the flow"
+    train_step = "train the flow"
+    held_out = _HELD_OUT
+
+    def make_plan(self) -> Plan:
+        """Return the plan of a network that sees whole images."""
+        options = Wishes(
+            network=FLOW, width=_WIDTH, patch_voxels=_INPUT_VOXELS, batch=_BATCH, whole=True
+        )
+        return tag_plan(self.job, options)
+
+    def files(self, plan: Plan) -> Sequence[CaseFiles]:
+        """Return the cases of which tags say anything."""
+        return tagged_cases(self.job.study, plan.labels.foreground)
+
+    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> TaggedImage:
+        """Return a case with its bags."""
+        return tagged_image(folder, self.job.study, files, plan)
+
+    def network(self, plan: Plan) -> FlowUNet:
+        """Return a fresh flow network."""
+        return flow_network(plan, self.job.labels)
+
+    def task(self, fit: Sequence[TaggedImage], held_out: Sequence[TaggedImage], plan: Plan) -> Task:
+        """Return the task of the flow."""
+        return FlowTask.of(fit, held_out, plan, self.job.config)
+
+    def loop(self, folder: Path, fabric: "Fabric", net: FlowUNet, task: Task) -> Settings:
+        """Return a fixed number of steps with a slow average of the weights."""
+        del fabric, net, task
+        return Settings(
+            steps=self.job.config.flow.steps,
+            learning_rate=_RATE,
+            seed=self.job.machine.seed,
+            state=folder / STATE,
+            ema_decay=_EMA_DECAY,
+        )
+
+
+def open_label_flow(folder: Path, fabric: "Fabric") -> LabelFlow:
     """Open a trained flow.
 
     Args:
-        folder: What `fit_flow` wrote.
+        folder: What `fit_label_flow` wrote.
         fabric: Device and precision.
 
     Returns:
@@ -238,16 +231,16 @@ def open_flow(folder: Path, fabric: "Fabric") -> Flow:
         BadFileError: Something is missing or damaged.
     """
     plan = read_plan(folder / "plan.json")
-    told = read_object(folder / FLOW_FACTS).get("labels")
+    told = read_object(folder / FLOW_FILE).get("labels")
     labels = tuple(told) if isinstance(told, list) else ()
     if not labels or not {*labels} <= {*plan.labels.foreground}:
-        msg = f"{folder / FLOW_FACTS}: damaged (labels {told}); label the study again"
+        msg = f"{folder / FLOW_FILE}: damaged (labels {told}); label the study again"
         raise BadFileError(msg)
     net = flow_network(plan, labels)
     load_weights(net, folder / "weights.safetensors")
     net.to(device=fabric.device, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
     net.requires_grad_(requires_grad=False)
-    return Flow(net, plan, labels, fabric)
+    return LabelFlow(net, plan, labels, fabric)
 
 
 def flow_network(plan: Plan, labels: Sequence[str]) -> FlowUNet:

@@ -9,7 +9,14 @@ import torch
 from lightning_fabric import Fabric
 from tests.train.scenes import plan
 
-from voxhint.classify.flows import LEVELS, Flow, fit_flow, flow_network, open_flow
+from voxhint.classify.label_flow import (
+    LEVELS,
+    LabelFlow,
+    fit_label_flow,
+    flow_network,
+    open_label_flow,
+)
+from voxhint.classify.tags import TagJob
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.tags import FlowConfig, TagConfig
 from voxhint.core.errors import BadFileError
@@ -22,7 +29,7 @@ FABRIC = Fabric(accelerator="cpu", devices=1)
 LABELS = ("ball", "ring")
 
 
-def a_flow() -> Flow:
+def a_flow() -> LabelFlow:
     """Return a flow whose weights are nowhere 0."""
     torch.manual_seed(0)
     net = flow_network(plan(), LABELS)
@@ -30,7 +37,7 @@ def a_flow() -> Flow:
         for weight in net.parameters():
             weight.add_(0.3 * torch.randn_like(weight))
     net.eval().requires_grad_(requires_grad=False)
-    return Flow(net, plan(), LABELS, FABRIC)
+    return LabelFlow(net, plan(), LABELS, FABRIC)
 
 
 def points() -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,7 +62,7 @@ def test_every_state_of_every_label_has_a_velocity_of_its_own() -> None:
 
 def test_the_states_weighed_by_what_is_seen_are_the_velocity_of_which_nothing_is_known() -> None:
     flow, (z, s) = a_flow(), points()
-    seen = flow.net(z, s, torch.full((3, 2), UNKNOWN)).presence[:, 1].sigmoid()
+    seen = flow.net(z, s, torch.full((3, 2), UNKNOWN)).label_logits[:, 1].sigmoid()
     chance = seen[:, None, None, None, None]
     absent, present, unknown = (
         flow.velocity("ring", state)(z, s) for state in ("absent", "present", "unknown")
@@ -68,7 +75,7 @@ def test_going_towards_present_makes_it_likelier() -> None:
     told = torch.full((3, 2), UNKNOWN)
     uphill = flow.velocity("ball", "present")(z, s) - flow.velocity("ball", "absent")(z, s)
     step = 1e-3 * uphill / uphill.flatten(1).norm(dim=1)[:, None, None, None, None]
-    before, after = (flow.net(x, s, told).presence[:, 0] for x in (z, z + step))
+    before, after = (flow.net(x, s, told).label_logits[:, 0] for x in (z, z + step))
     assert (after > before).all()
 
 
@@ -96,26 +103,28 @@ def test_the_contrast_is_the_sum_over_levels_and_the_same_each_time() -> None:
     each = flow.contrasts(image, "ball")
     assert each.shape == (len(LEVELS),)
     assert flow.contrast(image, "ball") == pytest.approx(float(each.sum()))
-    assert np.isfinite(flow.presence(image, "ring"))
+    assert np.isfinite(flow.label_logit(image, "ring"))
 
 
 def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.classify.flows._WIDTH", 4)
-    monkeypatch.setattr("voxhint.classify.flows._INPUT_VOXELS", 2000)
+    monkeypatch.setattr("voxhint.classify.label_flow._WIDTH", 4)
+    monkeypatch.setattr("voxhint.classify.label_flow._INPUT_VOXELS", 2000)
     write_phantom_study(tmp_path / "study", kind="lung", cases=4, test_cases=0)
     study = open_study(tmp_path / "study")[0]
     config = LabelConfig(tags=TagConfig(weights="none"), flow=FlowConfig(steps=2))
     told: list[str] = []
     flows = [
-        fit_flow(
+        fit_label_flow(
             tmp_path / "flow",
-            study,
-            ("nodule",),
-            config=config,
-            machine=Machine(threads=1, device="cpu"),
-            tell=lambda what, done, total, note: told.append(what),
+            TagJob(
+                study,
+                ("nodule",),
+                config,
+                Machine(threads=1, device="cpu"),
+                lambda what, done, total, note: told.append(what),
+            ),
         )
         for _ in range(2)
     ]
@@ -125,4 +134,4 @@ def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(
     assert torch.equal(first, second)
     (tmp_path / "flow" / "flow.json").write_text("{}")
     with pytest.raises(BadFileError, match="damaged"):
-        open_flow(tmp_path / "flow", FABRIC)
+        open_label_flow(tmp_path / "flow", FABRIC)

@@ -1,4 +1,4 @@
-"""Where a label is looked for: in maps of a predictor, or in what goes away without the label."""
+"""Saliency of a label: by a classifier alone, or by what goes away without the label."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 
-from voxhint.classify.classifier import Presence
-from voxhint.classify.counterfactual import METHODS, Counterfactual, Settings, without_label
-from voxhint.classify.false_positives import ROOM
-from voxhint.classify.flows import FLOW, Flow, fit_flow
-from voxhint.classify.guidance import Window, fading, flows_of, logit_of, strongest_windows
-from voxhint.config import LabelConfig, Machine, require_effect
+from voxhint.classify.classifier import Classifier
+from voxhint.classify.counterfactual import METHODS, Counterfactual, Settings, remove_label
+from voxhint.classify.guidance import logit_of, velocities_of
+from voxhint.classify.label_flow import FLOW, LabelFlow, fit_label_flow
+from voxhint.classify.tags import TagJob
+from voxhint.classify.windows import Window, fading, is_one_window, strongest_windows
+from voxhint.config import LabelConfig, require_effect
 from voxhint.config.ranges import changed
 from voxhint.config.tags import GuidedFlowConfig, TagMethod
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
-from voxhint.core.progress import Tell
-from voxhint.core.study import Study
 from voxhint.prepare import Plan, back_from, prepare_image
 from voxhint.prepare.steps import onto, scale_of
 
@@ -34,80 +33,82 @@ _GUIDED = ("guided-flow", "guided-flow-paired")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """What was seen of a label in a case, on the grid of its first channel."""
+class SaliencyMap:
+    """What speaks for a label in a case, on the grid of its first channel."""
 
-    evidence: Float32[np.ndarray, "i j k"]
-    looked: Bool[np.ndarray, "i j k"]
-    """Where there was a look at all; elsewhere the evidence is 0."""
+    values: Float32[np.ndarray, "i j k"]
+    """Larger where more speaks for the label."""
+
+    covered: Bool[np.ndarray, "i j k"]
+    """Where the method looked at all; elsewhere values are 0."""
 
     change: Mapping[str, Float32[np.ndarray, "..."]] = field(default_factory=dict)
     """For each channel what to add to its voxels to take the label out, if the method can tell."""
 
     flow_evaluations: int = 0
-    predictor_evaluations: int = 0
+    classifier_evaluations: int = 0
 
 
 @runtime_checkable
-class Eye(Protocol):
-    """A way to look for labels."""
+class SaliencyMethod(Protocol):
+    """A way to map what speaks for labels."""
 
     @property
-    def healthy(self) -> int:
-        """Images tagged absent that decide what evidence shows by chance, at most."""
+    def null_images(self) -> int:
+        """Images tagged absent that decide what maps show by chance, at most."""
 
-    def look(
+    def compute(
         self, case: Case, label: str, rng: np.random.Generator, *, calibrating: bool = False
-    ) -> Sight:
-        """Return what is seen of a label; when calibrating, even where it is surely not."""
+    ) -> SaliencyMap:
+        """Return the map of a label; when calibrating, even where it is surely not."""
 
-    def told(self) -> dict[str, Any]:
-        """Return what the look consists of, for `made.json`."""
+    def describe(self) -> dict[str, Any]:
+        """Return method and settings, for `made.json`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attributions:
-    """Maps of the predictor alone."""
+class ClassifierSaliency:
+    """Maps of the classifier alone."""
 
-    presence: Presence
+    classifier: Classifier
     config: LabelConfig
-    healthy = 150
+    null_images = 150
 
-    def look(
+    def compute(
         self, case: Case, label: str, rng: np.random.Generator, *, calibrating: bool = False
-    ) -> Sight:
-        """Return the map of a predictor, the same when calibrating."""
+    ) -> SaliencyMap:
+        """Return the map of a classifier, the same when calibrating."""
         del calibrating
-        found = self.presence.evidence(case, label, self.config, rng)
-        return Sight(found, np.ones(found.shape, bool))
+        values = self.classifier.saliency(case, label, self.config, rng)
+        return SaliencyMap(values, np.ones(values.shape, bool))
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return the name of the map."""
         return {"method": self.config.tags.method}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counterfactuals:
+class CounterfactualSaliency:
     """What goes away as an image is changed into one without the label."""
 
-    presence: Presence
-    flow: Flow | None
+    classifier: Classifier
+    flow: LabelFlow | None
     config: LabelConfig
-    healthy = 40  # each is worth many evaluations of the flow
+    null_images = 40  # each is worth many evaluations of the flow
 
     @property
     def plan(self) -> Plan:
         """Return the plan by which images are prepared."""
-        return self.presence.plan if self.flow is None else self.flow.plan
+        return self.classifier.plan if self.flow is None else self.flow.plan
 
-    def look(
+    def compute(
         self, case: Case, label: str, rng: np.random.Generator, *, calibrating: bool = False
-    ) -> Sight:
+    ) -> SaliencyMap:
         """Return what goes away with a label.
 
         Each image is looked at as it is and turned over: a network that was taught with flips is
         still a little lopsided, and puts what goes away to one side. An image much larger than the
-        flow's patches is looked at in windows of their size around the predictor's strongest
+        flow's patches is looked at in windows of their size around the classifier's strongest
         places.
         """
         prepared, working = prepare_image(case.images, self.plan)
@@ -115,7 +116,7 @@ class Counterfactuals:
         if calibrating and settings.guidance.gate is not None:  # steps stay scaled by belief
             open_ = dataclasses.replace(settings.guidance, gate=0.0)
             settings = dataclasses.replace(settings, guidance=open_)
-        evidence, weight = np.zeros(working.shape, np.float32), np.zeros(working.shape, np.float32)
+        values, weight = np.zeros(working.shape, np.float32), np.zeros(working.shape, np.float32)
         change, asks = np.zeros_like(prepared), np.zeros(2, int)
         flips = _FLIPS if self._mirrors() else _FLIPS[:1]
         for window in self._windows(case, label, working, rng):
@@ -123,32 +124,32 @@ class Counterfactuals:
             share = fading(window, working.shape)
             weight[window] += share
             for flip in flips:
-                found = self._without(np.flip(part, flip), label, settings, rng)
-                less = np.flip(found.image_without, flip) - part
-                evidence[window] += share / len(flips) * np.flip(found.evidence, _voxels(flip))
+                one = self._remove(np.flip(part, flip), label, settings, rng)
+                less = np.flip(one.image, flip) - part
+                values[window] += share / len(flips) * np.flip(one.difference, _voxels(flip))
                 change[(slice(None), *window)] += share / len(flips) * less
-                asks += (found.flow_evaluations, found.predictor_evaluations)
+                asks += (one.flow_evaluations, one.classifier_evaluations)
         shared = np.maximum(weight, 1)
-        return Sight(
-            back_from(evidence / shared, working, case.grid),
+        return SaliencyMap(
+            back_from(values / shared, working, case.grid),
             back_from((weight > 0).astype(np.float32), working, case.grid) > 0,
             dict(self._changes(case, change / shared, working)),
             *asks.tolist(),
         )
 
-    def _without(
+    def _remove(
         self,
         image: Float32[np.ndarray, "channel i j k"],
         label: str,
         settings: Settings,
         rng: np.random.Generator,
     ) -> Counterfactual:
-        return without_label(
+        return remove_label(
             self.config.tags.method,
-            torch.from_numpy(np.ascontiguousarray(image)).to(self.presence.fabric.device),
+            torch.from_numpy(np.ascontiguousarray(image)).to(self.classifier.fabric.device),
             rng=rng,
-            flow=None if self.flow is None else flows_of(self.flow, label),
-            logit=logit_of(self.presence, label, self.plan),
+            flow=None if self.flow is None else velocities_of(self.flow, label),
+            logit=logit_of(self.classifier, label, self.plan),
             settings=settings,
         )
 
@@ -156,9 +157,9 @@ class Counterfactuals:
         """Return whether a flipped image is as good."""
         return self.config.classifier.flips
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return the method and every setting of it that holds for all labels."""
-        settings = dataclasses.asdict(self.settings(self.presence.labels[0]))
+        settings = dataclasses.asdict(self.settings(self.classifier.labels[0]))
         settings.pop("bright")
         unit = METHODS[self.config.tags.method].unit
         return {"method": self.config.tags.method, "unit": unit, "settings": settings}
@@ -171,17 +172,17 @@ class Counterfactuals:
         return dataclasses.replace(
             preset,
             spacing_mm=self.plan.spacing_mm,
-            bright=self.presence.contrast(label).span > 0,
+            bright=self.classifier.contrast(label).span > 0,
         )
 
     def _windows(
         self, case: Case, label: str, working: Grid, rng: np.random.Generator
     ) -> Iterator[Window]:
-        if self.flow is None or np.prod(working.shape) <= ROOM * np.prod(self.plan.patch):
+        if self.flow is None or is_one_window(working.shape, self.plan.patch):
             i, j, k = (slice(0, n) for n in working.shape)
             yield i, j, k
             return
-        seen = self.presence.evidence(case, label, self.config, rng)
+        seen = self.classifier.saliency(case, label, self.config, rng)
         strength = onto(seen, case.grid, working)
         yield from strongest_windows(strength, self.plan.patch, _WINDOWS)
 
@@ -212,11 +213,11 @@ def _given(**knobs: Any) -> dict[str, Any]:  # noqa: ANN401
     return {name: value for name, value in knobs.items() if value is not None}
 
 
-def require_method(config: LabelConfig) -> None:
+def require_counterfactual(config: LabelConfig) -> None:
     """Refuse to promise images that a method does not make, and knobs that change nothing.
 
     Raises:
-        BadRecipeError: Counterfactuals are wanted of a map of the predictor alone, or a knob of
+        BadRecipeError: Counterfactuals are wanted of a map of the classifier alone, or a knob of
             another choice than the one made is set.
     """
     require_effect(config)
@@ -228,34 +229,22 @@ def require_method(config: LabelConfig) -> None:
         raise BadRecipeError(msg)
 
 
-def eyes_of(
-    presence: Presence,
-    study: Study,
-    nets: Path,
-    config: LabelConfig,
-    machine: Machine,
-    *,
-    tell: Tell,
-) -> tuple[Eye, ...]:
-    """Return what looks for labels by each map wanted, with a flow trained now if one is needed.
+def saliency_methods(classifier: Classifier, nets: Path, job: TagJob) -> tuple[SaliencyMethod, ...]:
+    """Return the method of each map wanted, with a flow trained now if one is needed.
 
     Args:
-        presence: The predictor.
-        study: To learn from.
+        classifier: The classifier.
         nets: Folder of the networks; the flow goes to its own folder inside.
-        config: Names the maps.
-        machine: Device, threads, seed.
-        tell: Hears of progress.
+        job: What the classifier learnt; its knobs name the maps.
     """
-    flow = None
-    if asks_flow(config):
-        flow = fit_flow(
-            nets / FLOW, study, presence.labels, config=config, machine=machine, tell=tell
-        )
-    return tuple(_eye(presence, flow, _with_map(config, method)) for method in _methods(config))
+    flow = fit_label_flow(nets / FLOW, job) if needs_flow(job.config) else None
+    return tuple(
+        _method(classifier, flow, changed(job.config, {"tags.method": method}))
+        for method in _methods(job.config)
+    )
 
 
-def asks_flow(config: LabelConfig) -> bool:
+def needs_flow(config: LabelConfig) -> bool:
     """Return whether a map that is wanted asks a flow."""
     return any(name in METHODS and METHODS[name].needs_flow for name in _methods(config))
 
@@ -265,22 +254,18 @@ def _methods(config: LabelConfig) -> tuple[TagMethod, ...]:
     return (config.tags.method, *fused)
 
 
-def _with_map(config: LabelConfig, method: TagMethod) -> LabelConfig:
-    return changed(config, {"tags.method": method})
-
-
-def _eye(presence: Presence, flow: Flow | None, config: LabelConfig) -> Eye:
+def _method(classifier: Classifier, flow: LabelFlow | None, config: LabelConfig) -> SaliencyMethod:
     if config.tags.method not in METHODS:
-        return Attributions(presence, config)
+        return ClassifierSaliency(classifier, config)
     needed = METHODS[config.tags.method].needs_flow
-    return Counterfactuals(presence, flow if needed else None, config)
+    return CounterfactualSaliency(classifier, flow if needed else None, config)
 
 
-def without(case: Case, sights: Sequence[Sight]) -> dict[str, Volume]:
-    """Return the channels of a case with the changes of all sights applied."""
+def counterfactual_images(case: Case, maps: Sequence[SaliencyMap]) -> dict[str, Volume]:
+    """Return the channels of a case with the changes of all maps applied."""
     images = {}
     for channel, volume in case.images.items():
-        changes = [sight.change[channel] for sight in sights if channel in sight.change]
+        changes = [one.change[channel] for one in maps if channel in one.change]
         if changes:
             images[channel] = Volume(volume.voxels + sum(changes), volume.grid, volume.unit)
     return images

@@ -1,0 +1,177 @@
+"""Learning to segment: from soft labels or dense masks of a study to the network of a plan."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import nn
+
+from voxhint.config import Machine, TrainConfig, seconds_of
+from voxhint.core import Case, SoftLabel
+from voxhint.core.errors import BadStudyError, about
+from voxhint.core.progress import Tell
+from voxhint.core.study import CaseFiles, Study
+from voxhint.files.atomic import write_json
+from voxhint.files.description import read_object
+from voxhint.models.fit import STATE, stored
+from voxhint.models.folder import NetworkFactory, network_of
+from voxhint.models.planning import measure_images, trunk_options
+from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
+from voxhint.prepare.plan import span_of, stacked_along
+from voxhint.train import Example, Settings, Task, VoxelTask, step_seconds
+from voxhint.train.resume import load_state
+from voxhint.train.tasks.cross_modal import BranchTask
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_DECIDED = "steps.json"  # the steps that a budget came to
+_SPANNED = 12  # cases that tell how far labels reach
+_BELIEVED = 0.5  # belief in a label from which a voxel counts
+_SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VoxelLearning:
+    """Learning the classes of voxels."""
+
+    study: Study
+    cases: Sequence[CaseFiles]
+    label_of: Callable[[Case], SoftLabel]
+    """The soft label of a case, or its dense mask as one."""
+
+    config: TrainConfig
+    machine: Machine
+    tell: Tell
+    began: float
+    """When the training was asked for, of the monotonic clock: a time budget counts from then."""
+
+    make_network: NetworkFactory | None = None
+    """Makes the network, if it is none of voxhint's."""
+
+    prepare_step = "prepare"
+    train_step = "train"
+
+    @property
+    def held_out(self) -> float:
+        """Return the share of the subjects that choose the checkpoint."""
+        return self.config.held_out
+
+    def make_plan(self) -> Plan:
+        """Return a plan that suits images and labels."""
+        prints = measure_images(self.study, self.cases, self.machine.seed, self.tell)
+        span_mm = self._span_mm(stacked_along(prints))
+        return make_plan(
+            prints,
+            self.study.channels,
+            self.study.labels,
+            wishes=trunk_options(self.config, self.machine, self.study, span_mm),
+            optional_channels=self.study.optional_channels,
+        )
+
+    def files(self, plan: Plan) -> Sequence[CaseFiles]:
+        """Return the cases."""
+        del plan
+        return self.cases
+
+    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> Example:
+        """Return a case ready for training."""
+
+        def make() -> tuple[np.ndarray, np.ndarray]:
+            case = self._load(files)
+            image, grid = prepare_image(case.images, plan)
+            claims = claims_on(grid, self.label_of(case))
+            return image.astype(np.float16), claims.astype(np.float16)
+
+        paths = (folder / f"{files.name}.{part}.npy" for part in ("image", "claims"))
+        image, claims = stored(paths, make)
+        return Example.of(files.name, image, claims)
+
+    def network(self, plan: Plan) -> nn.Module:
+        """Return the network of the plan."""
+        return (self.make_network or network_of)(plan)
+
+    def task(self, fit: Sequence[Example], held_out: Sequence[Example], plan: Plan) -> Task:
+        """Return the task of voxels, as the network wants it.
+
+        Raises:
+            BadStudyError: All hints are tags of one state.
+        """
+        if not any(np.any(example.claims[0, 1:] > 0) for example in (*fit, *held_out)):
+            msg = (
+                "no hint shows where a label is, and tags alone need cases tagged present and "
+                "cases tagged absent; add the missing kind, or points, boxes, scribbles or slices"
+            )
+            raise BadStudyError(msg)
+        return task_of(VoxelTask.of(fit, held_out, plan, self.config))
+
+    def loop(self, folder: Path, fabric: "Fabric", net: nn.Module, task: Task) -> Settings:
+        """Return the steps of the config, or what its time budget comes to."""
+        return Settings(
+            steps=self._steps(folder, fabric, net, task),
+            learning_rate=self.config.learning_rate,
+            seed=self.machine.seed,
+            state=folder / STATE,
+            open_ended=True,
+            until_settled=self.config.time is not None,
+        )
+
+    def _load(self, files: CaseFiles) -> Case:
+        dense = self.config.supervision == "dense"
+        return self.study.load(files, hints=False, dense=dense)
+
+    def _span_mm(self, stacked: int | None) -> tuple[float, float, float] | None:
+        """Return how far the labels of a case reach, the median of some; None for no label."""
+        spans = []
+        for one in self.cases[:: -(-len(self.cases) // _SPANNED)]:
+            with about(f"case {one.name}"):
+                soft = self.label_of(self._load(one))
+            turn = soft.grid.turn_to_ras(stacked)
+            believed = turn.apply(soft.belief[1:].max(0) > _BELIEVED)
+            spans.append(span_of(believed, soft.grid.turned(turn).spacing_mm))
+        known = [span for span in spans if span is not None]
+        if not known:
+            return None
+        i, j, k = np.median(known, axis=0).tolist()
+        return i, j, k
+
+    def _steps(self, folder: Path, fabric: "Fabric", net: nn.Module, task: Task) -> int:
+        """Return the number of steps; one that follows from a time budget is decided only once.
+
+        A training that goes on is timed by the steps it has done.
+        """
+        if self.config.time is None:
+            return self.config.steps or 0
+        path = folder / _DECIDED
+        told: Mapping[str, Any] = read_object(path) if path.exists() else {}
+        if told.get("budget") != self.config.time:
+            state = load_state(folder / STATE)
+            left = seconds_of(self.config.time) - (time.monotonic() - self.began)
+            if state is None or not state["step"]:
+                steps = max(1, int(_SPARE * left / step_seconds(fabric, net, task)))
+            else:
+                each = state["seconds"] / state["step"]
+                steps = state["step"] + int(max(0.0, left - state["seconds"]) / each)
+            told = {"budget": self.config.time, "steps": steps}
+            write_json(path, told)
+        return int(told["steps"])
+
+
+def task_of(voxels: VoxelTask) -> Task:
+    """Return the task of voxels as the network of its plan wants it."""
+    return BranchTask(voxels) if voxels.plan.network == "crossmodal" else voxels
+
+
+def voxels_of(task: Task) -> VoxelTask:
+    """Return the task of voxels within a task of `task_of`.
+
+    Raises:
+        TypeError: It is another task.
+    """
+    voxels = task.voxels if isinstance(task, BranchTask) else task
+    if not isinstance(voxels, VoxelTask):
+        raise TypeError(type(task).__name__)
+    return voxels
