@@ -17,6 +17,7 @@ from tests.luna16 import make_luna16
 from tests.stories.commands import tree
 
 from voxhint.runs.lock import held
+from voxhint.verbs.demo import SHOWS
 
 WRITING = (
     "label", "train", "predict", "measure", "report", "resume", "go on", "export", "simulate",
@@ -65,7 +66,7 @@ def words_of(root: Path, name: str) -> tuple[list[str], Path]:
         "report": root / "run" / ".lock",
         "resume": root / "run" / ".lock",
         "go on": root / "part" / ".lock",
-        "demo": out / "tags" / ".study.lock",
+        "demo": out / SHOWS[0].name / ".study.lock",
     }
     words = [str(word) for word in more[name]] if name in more else commands(root)[name][0]
     return words, inside.get(name, root / ".out.lock")
