@@ -31,7 +31,7 @@ HEADS = "| slices | labels | hints | CPU s | s of wall clock | peak GiB | output
 
 
 def lengthened(image: Volume, slices: int) -> Volume:
-    """Return an image of so many slices: its own, to and fro."""
+    """Return an image of so many slices: its own, there and back."""
     own = image.voxels.shape[2]
     there = np.arange(slices) % (2 * own)
     order = np.where(there < own, there, 2 * own - 1 - there)

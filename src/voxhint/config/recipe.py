@@ -16,7 +16,7 @@ from voxhint.config.listing import listed
 from voxhint.config.ranges import Count, Knobs, Positive, Share, finding
 from voxhint.config.renamed import VALUES, moved
 from voxhint.config.training import TrainConfig
-from voxhint.core.errors import BadRecipeError
+from voxhint.core.errors import BadRecipeError, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ def _require_known(name: str, value: object) -> None:
     if msg is None:
         near = get_close_matches(name, known, 1)
         ask = f"did you mean {near[0]}?" if near else "see `voxhint help knobs`"
-        msg = f"{name}: there is no such knob; {ask}"
+        msg = f"{printable(name)}: there is no such knob; {ask}"
     raise BadRecipeError(msg)
 
 

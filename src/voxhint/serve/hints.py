@@ -203,22 +203,22 @@ class CaseHints:
         if paint is None or not self.drawn:
             return ()
         canvas, flat = self.drawn[paint.layer], _flat(self.drawn[paint.layer])
-        befores = []
+        old = []
         if paint.plane is not None:
             axis, index = paint.plane
             plane = np.zeros(canvas.shape, np.bool_, order="F")
             plane[(slice(None),) * axis + (index,)] = True
             voxels = np.flatnonzero(_flat(plane) & (flat == UNDRAWN))
-            befores.append(_Before(paint.layer, voxels, flat[voxels].copy()))
+            old.append(_Before(paint.layer, voxels, flat[voxels].copy()))
             flat[voxels] = 0
         voxels = voxels_of(paint.runs)
-        befores.append(_Before(paint.layer, voxels, flat[voxels].copy()))
+        old.append(_Before(paint.layer, voxels, flat[voxels].copy()))
         flat[voxels] = UNDRAWN if paint.label is None else self.labels.number(paint.label)
-        return tuple(befores)
+        return tuple(old)
 
-    def box_of(self, befores: Sequence[_Before]) -> Box3 | None:
+    def box_of(self, old: Sequence[_Before]) -> Box3 | None:
         """Return the box of the voxels that were painted."""
-        voxels = [before.voxels for before in befores if before.voxels.size]
+        voxels = [before.voxels for before in old if before.voxels.size]
         if not voxels:
             return None
         shape = next(iter(self.drawn.values())).shape
