@@ -25,7 +25,7 @@ NETWORK = "--set=label.classifier.backbone"
 FILE = "--set=label.classifier.backbone_weights"
 SMALL = (
     *("--set", "label.classifier.steps=2", "--set", "label.classifier.input_voxels=600"),
-    *("--set", "label.tags.method=cam", "--threads", "1"),
+    *("--set", "label.tags.method=grad-cam++", "--threads", "1"),
 )
 
 
@@ -96,7 +96,7 @@ def test_masks_follow_and_the_licence_of_the_weights_is_kept(labels: Path) -> No
     assert len(list(labels.glob("*__nodule.nii.gz"))) == 4
     facts = json.loads((labels / "nets" / "classifier" / "classifier.json").read_text())
     assert facts["weights"]["licence"].startswith("Apache-2.0")
-    assert facts["network"]["kind"] == "medsam-tinyvit"
+    assert facts["network"]["backbone_kind"] == "medsam-tinyvit"
     assert json.loads((labels / "made.json").read_text())["weights"] == {"public": facts["weights"]}
 
 

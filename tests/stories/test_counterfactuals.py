@@ -85,7 +85,7 @@ def test_a_case_tagged_present_is_also_written_without_what_its_tag_names(
 def test_the_record_tells_the_method_its_settings_and_what_healthy_images_show(
     labels: Path,
 ) -> None:
-    (told,) = json.loads((labels / "made.json").read_text())["evidence"]
+    (told,) = json.loads((labels / "made.json").read_text())["saliency"]
     assert told["method"] == "label-flow"
     assert told["settings"]["steps"] == 1
     assert told["settings"]["scheme"] == "euler"
@@ -111,9 +111,10 @@ def test_a_lost_image_is_made_again_with_its_case(study: Path, labels: Path) -> 
     assert images(labels) == before
 
 
-def test_a_map_of_the_predictor_promises_no_images(study: Path, tmp_path: Path) -> None:
-    code, errors = label(study, tmp_path / "out", "--set", "label.tags.method=cam", *WITHOUT[2:])
+def test_a_map_of_the_classifier_promises_no_images(study: Path, tmp_path: Path) -> None:
+    words = ("--set", "label.tags.method=grad-cam++", "--set", "label.flow.steps=6000")
+    code, errors = label(study, tmp_path / "out", *words, *WITHOUT[2:])
     assert code == 1
     (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
-    assert "'cam' changes no image" in line
+    assert "'grad-cam++' changes no image" in line
     assert not (tmp_path / "out").exists()

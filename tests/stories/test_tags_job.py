@@ -162,7 +162,7 @@ def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path)
 def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
     study = tmp_path / "study"
     write_phantom_study(study, kind="lung", cases=4, test_cases=1)
-    maps = ("--set", 'label.tags.fuse=["cam", "grad-cam++"]', "--set", "label.tags.verify=true")
+    maps = ("--set", 'label.tags.fuse=["grad-cam++"]', "--set", "label.tags.verify=true")
     choice = (
         "--set",
         "label.tags.regions=2",
