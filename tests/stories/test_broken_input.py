@@ -215,15 +215,19 @@ WORDS: dict[str, tuple[Spoil, str, tuple[str, ...]]] = {
     "no such knob": (
         _recipe(b"[train]\nstep = 4"),
         "run STUDY --out OUT --config TOML",
-        ("recipe.toml", "train.step", "--help"),
+        ("recipe.toml", "train.step", "did you mean"),
     ),
     "out of range": (
         _recipe(b"[train]\nsteps = 0"),
         "run STUDY --out OUT --config TOML",
-        ("recipe.toml", "train.steps", "--help"),
+        ("recipe.toml", "train.steps", "greater than"),
     ),
     "no recipe": (both(), "run STUDY --out OUT --config TOML", ("recipe.toml", "mend")),
-    "no model": (both(), "predict OUT STUDY/imagesTs --out OUT", ("holds no trained model",)),
+    "no model": (
+        both(),
+        "predict OUT STUDY/imagesTs --out OUT",
+        ("is not there", "check the path"),
+    ),
     "no labels": (both(), "train STUDY --labels OUT --out OUT", ("no complete result", "make it")),
     "broken subjects": (
         text("cases.csv", "case\nc0"),

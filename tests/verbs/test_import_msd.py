@@ -251,5 +251,5 @@ def test_one_command_makes_the_study(tmp_path: Path, capsys: pytest.CaptureFixtu
         main(["import", "msd", str(source), "--out", str(out)])
     assert end.value.code == 0
     assert (
-        "3 training cases (1 for design), 1 test cases, scribbles for 2" in capsys.readouterr().out
+        "3 training cases (1 for design), 1 test case, scribbles for 2" in capsys.readouterr().out
     )

@@ -293,7 +293,9 @@ def read_words(name: str, kind: type[Any], words: Sequence[str]) -> Any:  # noqa
         SystemExit: The words are no such command.
     """
     parser = parser_of(name, kind)
-    given = vars(parser.parse_args(list(words)))
+    read = vars(parser.parse_args(list(words)))
+    given: dict[str, Any] = {}
+    given |= {k: tuple(v) if isinstance(v, list) and k != "set" else v for k, v in read.items()}
     config, settings = given.pop("config", None), given.pop("set", [])
     knobs = {key: given.pop(key) for key in list(given) if "." in key}
     machine = {k.removeprefix("machine."): v for k, v in knobs.items() if k.startswith("machine.")}

@@ -27,6 +27,7 @@ V = TypeVar("V")
 K = TypeVar("K", bound="Knobs")
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+ADVICE = "; see `voxhint help knobs`"
 _MOST = 40  # characters of a value that are told
 
 
@@ -50,7 +51,7 @@ class Knobs:
         try:
             known = _model(type(self)).model_validate(values)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise BadRecipeError(finding(error)) from None
+            raise BadRecipeError(finding(error) + ADVICE) from None
         for name in values:
             object.__setattr__(self, name, getattr(known, name))
         self.require_sense()
@@ -90,7 +91,7 @@ def in_range(kind: Any, value: V, name: str) -> V:  # noqa: ANN401
     try:
         TypeAdapter(kind, config=_STRICT).validate_python(value)
     except ValidationError as error:
-        raise BadRecipeError(finding(error, name)) from None
+        raise BadRecipeError(finding(error, name) + ADVICE) from None
     return value
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from voxhint.config.labelling import LabelConfig
 from voxhint.config.listing import listed
-from voxhint.config.ranges import Count, Knobs, Positive, Share, finding
+from voxhint.config.ranges import ADVICE, Count, Knobs, Positive, Share, finding
 from voxhint.config.renamed import VALUES, moved
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError, printable
@@ -124,7 +124,7 @@ def _checked(table: Mapping[str, Any], where: str) -> Recipe:
             _require_known(name, value)
         return TypeAdapter(Recipe).validate_python(table)
     except ValidationError as error:
-        msg = f"{where}{finding(error)}"
+        msg = f"{where}{finding(error)}{ADVICE}"
     except BadRecipeError as error:
         msg = f"{where}{error}"
     raise BadRecipeError(msg)
