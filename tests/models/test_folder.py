@@ -113,7 +113,7 @@ def test_weights_of_another_network_are_refused(model: Path) -> None:
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), "hot", None])
 def test_a_temperature_that_cannot_be_is_refused(model: Path, value: object) -> None:
-    told = {"temperature": value, "surprise_before": 1.0, "surprise_after": 0.9, "facts": 9}
+    told = {"temperature": value, "loss_before": 1.0, "loss_after": 0.9, "facts": 9}
     (model / "calibration.json").write_text(json.dumps(told))
     with pytest.raises(BadFileError, match=r"calibration\.json: damaged \(temperature"):
         segmenter_of(open_model(model, FABRIC), PredictConfig(), 0)
@@ -122,7 +122,7 @@ def test_a_temperature_that_cannot_be_is_refused(model: Path, value: object) -> 
 def test_a_temperature_divides_logits(model: Path) -> None:
     image = torch.randn((1, 1, *PLAN.patch))
     plain = segmenter_of(open_model(model, FABRIC), PredictConfig(), 0)
-    told = {"temperature": 2.0, "surprise_before": 1.0, "surprise_after": 0.9, "facts": 9}
+    told = {"temperature": 2.0, "loss_before": 1.0, "loss_after": 0.9, "facts": 9}
     (model / "calibration.json").write_text(json.dumps(told))
     halved = segmenter_of(open_model(model, FABRIC), PredictConfig(), 0)
     with torch.inference_mode():
@@ -183,7 +183,7 @@ def put_classifier(model: Path) -> None:
 def test_a_model_that_is_not_as_it_was_trained_is_refused(
     model: Path, change: Callable[[Path], None]
 ) -> None:
-    told = {"temperature": 2.0, "surprise_before": 1.0, "surprise_after": 0.9, "facts": 9}
+    told = {"temperature": 2.0, "loss_before": 1.0, "loss_after": 0.9, "facts": 9}
     (model / "calibration.json").write_text(json.dumps(told))
     record(model)
     assert open_model(model, FABRIC).warnings == ()

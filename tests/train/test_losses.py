@@ -65,10 +65,10 @@ def test_absence_of_a_class_gives_the_log_of_the_chance_of_all_others(absent: in
     logits = logits_of()
     belief, plausible = torch.zeros_like(logits), torch.ones_like(logits)
     plausible[:, absent] = 0.0
-    surprise = -torch.log1p(-logits.softmax(1)[:, absent]).sum()
+    loss = -torch.log1p(-logits.softmax(1)[:, absent]).sum()
     known = logits[:, 0].numel() / 3  # one of three classes is ruled out everywhere
     torch.testing.assert_close(
-        partial_cross_entropy(logits, belief, plausible), surprise / known, rtol=1e-3, atol=1e-4
+        partial_cross_entropy(logits, belief, plausible), loss / known, rtol=1e-3, atol=1e-4
     )
 
 
@@ -92,7 +92,7 @@ def test_nothing_known_gives_exactly_nothing_and_no_gradient() -> None:
     assert not gradient.any()
 
 
-def test_a_surer_network_is_less_surprised_by_what_is_right() -> None:
+def test_a_surer_network_has_less_loss_at_what_is_right() -> None:
     known = one_hot(labels_of())
     losses = [float(partial_cross_entropy(s * known, known, known)) for s in (0.0, 1.0, 4.0, 16.0)]
     assert losses == sorted(losses, reverse=True)
@@ -119,8 +119,8 @@ def test_gradients_are_those_of_the_function(dice_weight: float) -> None:
 def test_hint_loss_is_the_weighted_sum_of_both() -> None:
     logits, (belief, plausible) = logits_of(), some_claims()
     whole = hint_loss(logits, belief, plausible, dice_weight=0.5)
-    surprise = partial_cross_entropy(logits, belief, plausible)
-    torch.testing.assert_close(whole, surprise + 0.5 * trusted_dice(logits, belief))
+    loss = partial_cross_entropy(logits, belief, plausible)
+    torch.testing.assert_close(whole, loss + 0.5 * trusted_dice(logits, belief))
 
 
 def test_the_dice_loss_of_a_perfect_answer_is_zero_and_of_a_wrong_one_is_one() -> None:

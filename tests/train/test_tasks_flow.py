@@ -124,7 +124,7 @@ class Perfect(nn.Module):
         return FlowOutput((0.5 - z) / s[:, None, None, None, None], torch.zeros(len(z), 1))
 
 
-def test_who_knows_the_image_is_not_surprised() -> None:
+def test_who_knows_the_image_has_no_loss() -> None:
     task = FlowTask.of(TWO, [flat(0.5, 0.0, shape) for shape in (SIZE, (3, 9, 1))], PLAN, STEADY)
     assert task.validation_loss(Perfect(), CPU) == pytest.approx(0, abs=1e-8)
     assert FlowTask.of(TWO, TWO, PLAN, STEADY).validation_loss(Perfect(), CPU) > 0.1  # type: ignore[operator]

@@ -45,7 +45,7 @@ def test_it_undoes_a_factor_of_the_logits(factor: float) -> None:
     logits, known = drawn(0)
     found = fitted(factor * logits, known, known)
     assert found.temperature == pytest.approx(factor, rel=0.05)
-    assert found.surprise_after <= found.surprise_before
+    assert found.loss_after <= found.loss_before
     assert found.facts == SIDE**3
 
 

@@ -81,7 +81,7 @@ def test_a_temperature_moves_probabilities_towards_what_held_out_cases_say(
     path = model / "calibration.json"
     told = json.loads(path.read_text())
     assert 0 < told["temperature"] <= 10
-    assert told["surprise_after"] <= told["surprise_before"]
+    assert told["loss_after"] <= told["loss_before"]
     before = probability(model, study, tmp_path / "before", PredictConfig(calibrated=False))
     path.write_text(json.dumps({**told, "temperature": 10.0, "facts": 9}))
     proven = probability(model, study, tmp_path / "proven", PredictConfig())

@@ -59,7 +59,7 @@ def consistency(teacher: Classes, learner: Classes, inside: Inside, *, sure: flo
     """
     known = teacher.detach().log_softmax(1)
     p = known.exp()
-    surprise = (p * (known - learner.log_softmax(1))).sum(1, keepdim=True)
+    divergence = (p * (known - learner.log_softmax(1))).sum(1, keepdim=True)
     doubt = -(p * known).sum(1, keepdim=True)
     weight = inside * (p.amax(1, keepdim=True) >= sure) * (-doubt).exp()
-    return (weight * surprise).sum() / inside.sum().clamp(min=1)
+    return (weight * divergence).sum() / inside.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""What training minimises: surprise at what is known, and Dice where it is known."""
+"""What training minimises: cross-entropy where something is known, and Dice where it is known."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -33,8 +33,8 @@ def partial_cross_entropy(logits: Classes, belief: Classes, plausible: Classes) 
     left = (1 - belief.sum(1)).clamp(min=0)
     # both sums are one number where every class is possible, so their difference is exactly 0
     still = (logits + plausible.clamp(min=1e-6).log()).logsumexp(1) - logits.logsumexp(1)
-    surprise = -(belief * logq).sum(1) - left * still
-    return surprise.sum() / known_mass(belief, plausible).sum().clamp(min=1.0)
+    loss = -(belief * logq).sum(1) - left * still
+    return loss.sum() / known_mass(belief, plausible).sum().clamp(min=1.0)
 
 
 def known_mass(belief: Classes, plausible: Classes) -> Float[Tensor, "batch i j k"]:

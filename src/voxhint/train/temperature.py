@@ -26,10 +26,10 @@ class Temperature:
     temperature: Positive
     """Above 1 for a network that is too sure."""
 
-    surprise_before: float
+    loss_before: float
     """Mean cross-entropy of the held-out hints as the network is, in nats."""
 
-    surprise_after: float
+    loss_after: float
 
     facts: int
     """Voxels that hints prove and that decided; 0 where what spreads from hints had to."""
@@ -42,7 +42,7 @@ def fit_temperature(
     *,
     spacing_mm: tuple[float, float, float],
 ) -> Temperature | None:
-    """Find the temperature at which held-out hints surprise a network least.
+    """Find the temperature at which held-out hints have the least loss.
 
     Only voxels that hints prove decide, if there are some of every class: what spreads from hints
     errs as the network does, so it finds the network right. People click where they like; each
@@ -66,24 +66,24 @@ def fit_temperature(
 
     with torch.no_grad():
         logits = [net(batch.image.to(device)).float().cpu() for batch in batches]
-    facts, surprise = _surprise(logits, batches, spacing_mm)
+    facts, loss = _held_out_loss(logits, batches, spacing_mm)
     found = minimize_scalar(
-        lambda log: surprise(math.exp(log)),
+        lambda log: loss(math.exp(log)),
         bounds=(-_WIDEST, _WIDEST),
         method="bounded",
         options={"xatol": _CLOSE},
     )
-    warmth = math.exp(float(found.x))
-    before, after = surprise(1.0), surprise(warmth)
+    temperature = math.exp(float(found.x))
+    before, after = loss(1.0), loss(temperature)
     if after >= before:
         return Temperature(1.0, before, before, facts)
-    return Temperature(warmth, before, after, facts)
+    return Temperature(temperature, before, after, facts)
 
 
-def _surprise(
+def _held_out_loss(
     logits: Sequence[Tensor], batches: Sequence[Batch], spacing_mm: tuple[float, float, float]
 ) -> tuple[int, Callable[[float], float]]:
-    """Return the number of facts, and the surprise at each temperature."""
+    """Return the number of facts, and the loss at each temperature."""
     sure = [batch.belief.amax(1) > _PROVEN for batch in batches]
     classes = torch.cat([b.belief.argmax(1)[at] for b, at in zip(batches, sure, strict=True)])
     believed = torch.stack([batch.belief.amax((0, 2, 3, 4)) for batch in batches]).amax(0) > 0
@@ -94,15 +94,15 @@ def _surprise(
             [torch.from_numpy(voxels_nearest(p.numpy(), spacing_mm)) for at in sure for p in at]
         )
 
-        def of_facts(warmth: float) -> float:
-            losses = functional.cross_entropy(told / warmth, classes, reduction="none")
+        def of_facts(temperature: float) -> float:
+            losses = functional.cross_entropy(told / temperature, classes, reduction="none")
             return float((weights * losses).sum() / weights.sum())
 
         return len(classes), of_facts
 
-    def of_all(warmth: float) -> float:
+    def of_all(temperature: float) -> float:
         losses = [
-            partial_cross_entropy(one / warmth, batch.belief, batch.plausible)
+            partial_cross_entropy(one / temperature, batch.belief, batch.plausible)
             for one, batch in zip(logits, batches, strict=True)
         ]
         return float(torch.stack(losses).mean())

@@ -87,7 +87,7 @@ class VoxelTask:
 
     def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
-        losses = [_surprise(net, batch.to(device)) for batch in self.checks]
+        losses = [_held_out_loss(net, batch.to(device)) for batch in self.checks]
         return float(np.mean(losses)) if losses else None
 
     def _varied(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -111,6 +111,6 @@ class VoxelTask:
         return Batch(image, belief, plausible, inside)
 
 
-def _surprise(net: nn.Module, batch: Batch) -> float:
+def _held_out_loss(net: nn.Module, batch: Batch) -> float:
     logits = net(batch.image.contiguous(memory_format=torch.channels_last_3d)).float()
     return float(partial_cross_entropy(logits, batch.belief, batch.plausible))
