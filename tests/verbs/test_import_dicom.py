@@ -2,12 +2,15 @@
 
 import csv
 import gzip
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from tests.files.series import MARK, STRAIGHT, TURNED, Series
 from tests.files.test_dicom_series import LOCALISER, REFUSED
@@ -87,7 +90,7 @@ def test_the_study_is_sound_but_for_its_hints(imported: tuple[Path, ImportSummar
     assert spec["channel_names"] == {"0": "CT"}
     assert spec["labels"] == {"background": 0, "lesion": 1}
     assert {path.name for path in (place / "out").iterdir()} == {
-        *("imagesTr", "hints", "dataset.json", "cases.csv", "series.csv", "made.json")
+        *("imagesTr", "hints", "dataset.json", "cases.csv", "series.csv", "slices.csv", "made.json")
     }
 
 
@@ -294,3 +297,43 @@ def test_an_import_is_only_replaced_when_told(tmp_path: Path) -> None:
         import_dicom(folder, out)
     import_dicom(folder, out, overwrite=True)
     assert everything(out) == before
+
+
+def test_zips_are_folders_however_deep_and_a_torn_one_has_a_line(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    Series(uid="1").write(tmp_path / "a" / "x")
+    Series(uid="2").write(source / "plain")
+    inner = Path(shutil.make_archive(str(tmp_path / "b" / "inner"), "zip", tmp_path / "a"))
+    shutil.make_archive(str(source / "deep" / "outer"), "zip", inner.parent)
+    (source / "torn.ZIP").write_bytes(b"PK\x03\x04 no more")
+    made = import_dicom(source, tmp_path / "out")
+    assert made.cases == 2
+    told = "1 zip files are passed over: is damaged and cannot be unpacked"
+    assert [line for line in made.warnings if "zip" in line] == [made.warnings[0]]
+    assert made.warnings[0].startswith(told)
+    alone = import_dicom(inner, tmp_path / "alone", request=ImportRequest(keep_identifiers=True))
+    assert alone.cases == 1
+    assert rows(tmp_path / "alone" / "series.csv")[0]["folder"] == "inner.zip/x"
+    assert not list((tmp_path / "alone").glob(".*"))
+    (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no more")
+    with pytest.raises(BadFileError, match="is damaged"):
+        import_dicom(tmp_path / "bad.zip", tmp_path / "other")
+
+
+def test_slices_can_be_joined_to_their_files_again_without_their_uids(tmp_path: Path) -> None:
+    """Also on a grid that was made even: k says where a slice lies on it."""
+    tilted = Series(uid="2.1", aside=0.3, heights=(0, 2.5, 5, 10, 12.5, 15))
+    tilted.write(tmp_path / "in")
+    import_dicom(tmp_path / "in", tmp_path / "out")
+    told = {row["sop_instance_sha256"]: row for row in rows(tmp_path / "out" / "slices.csv")}
+    assert list(next(iter(told.values()))) == ["case", "k", "sop_instance_sha256", "frame"]
+    heights = {}
+    for path in (tmp_path / "in").iterdir():
+        data = pydicom.dcmread(path)
+        row = told[hashlib.sha256(data.SOPInstanceUID.encode()).hexdigest()]
+        heights[float(row["k"])] = float(data.ImagePositionPatient[2])
+    assert [height - 40 for _, height in sorted(heights.items())] == [0, 2.5, 5, 10, 12.5, 15]
+    assert sorted(heights) == [0, 1, 2, 4, 5, 6]
+    request = ImportRequest(keep_identifiers=True)
+    import_dicom(tmp_path / "in", tmp_path / "named", request=request)
+    assert rows(tmp_path / "named" / "slices.csv")[0]["sop_instance_uid"] == "2.1.1"

@@ -17,7 +17,7 @@ class ImportDicom:
     """Sort the DICOM export of a hospital into the cases of a new study, without names."""
 
     folder: Existing
-    """The export: any folders, any file names."""
+    """The export: a folder, a zip, or zips in folders, whatever the names."""
 
     out: Path
     """The study to make."""
@@ -29,7 +29,7 @@ class ImportDicom:
     """CT, MR, PT, ...: needed where the export holds several."""
 
     keep_identifiers: bool = False
-    """Write patient IDs, series numbers and folders into series.csv."""
+    """Write patient IDs, UIDs, series numbers and folders into series.csv and slices.csv."""
 
     overwrite: bool = False
     """Replace an earlier import."""

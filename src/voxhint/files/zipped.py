@@ -41,6 +41,11 @@ def unpack(path: Path, folder: Path) -> None:
         raise BadFileError(msg) from None
 
 
+def is_zip(path: Path) -> bool:
+    """Return whether a file is called a zip."""
+    return path.is_file() and path.suffix.lower() == ".zip"
+
+
 def pack(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a zip whole or not at all.
 

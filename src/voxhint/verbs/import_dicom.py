@@ -1,5 +1,7 @@
 """`voxhint import dicom`: a DICOM export becomes a study, without what names its patients."""
 
+import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,17 +13,22 @@ from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import read_description
-from voxhint.files.dicom.scan import Identity, Scan, identity_of, scan_export
+from voxhint.files.dicom.files import is_dicom
+from voxhint.files.dicom.scan import Identity, Scan, identity_of, scan_export, unpack_zips
 from voxhint.files.dicom.sort import Pile
-from voxhint.files.dicom.stack import build_stack, read_stack
+from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.values import odd_slices
 from voxhint.files.formats.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
 from voxhint.files.units import odd_header
+from voxhint.files.zipped import is_zip
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.simulate import made_by
 
 _NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"
+_UNPACKED = ".unpacked"
+"""What zips hold, while it is read: on the disk of the study, and removed with it."""
+
 _OTHER = (
     "modality OT (other) does not tell the unit; name the channel CT in dataset.json if values are "
     "Hounsfield"
@@ -41,7 +48,7 @@ class ImportRequest:
     """Which to take where there are several: CT, MR, PT, ..."""
 
     keep_identifiers: bool = False
-    """Whether series.csv tells the patient's id, the series' number and its folder."""
+    """Whether series.csv and slices.csv tell the patient's id, UIDs, numbers and folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class _Book:
     """What was written so far."""
 
     rows: list[dict[str, str]] = field(default_factory=list)
+    slices: list[dict[str, str]] = field(default_factory=list)
     subjects: dict[tuple[str, str], str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
@@ -80,7 +88,8 @@ def import_dicom(
     """Sort a DICOM export into the cases of a new study.
 
     Args:
-        source: A folder of DICOM files, in whatever folders and under whatever names.
+        source: A folder of DICOM files, in whatever folders and under whatever names, or zips of
+            such; or one zip.
         out: The study to make.
         request: What to make of it.
         overwrite: Whether an earlier import may be replaced.
@@ -94,25 +103,29 @@ def import_dicom(
         OutputError: The study would lie in the export, or over it.
     """
     request = request or ImportRequest()
-    if not source.is_dir():
-        msg = f"{source}: is no folder; give the folder of a DICOM export"
+    if not source.is_dir() and not is_zip(source) and not is_dicom(source):
+        msg = f"{source}: is no folder, no zip and no DICOM; give the folder of a DICOM export"
         raise BadFileError(msg)
     _require_apart(source.resolve(), out.resolve())
     with atomic_folder(out, verb="import dicom", overwrite=overwrite) as folder:
         _describe(folder, request.labels, "CT", 0)  # a bad label is told before the long scan
-        scan = scan_export(source, lambda done, total: tell("reading headers", done, total, ""))
-        book = _Book(lines=list(scan.aside))
+        (unpacked := folder / _UNPACKED).mkdir()
+        flaws = unpack_zips(source, unpacked)
+        roots = [unpacked] if is_zip(source) else [source, unpacked]
+        scan = scan_export(roots, lambda done, total: tell("reading headers", done, total, ""))
+        book = _Book(lines=[*flaws, *scan.aside])
         modality = _modality(scan, request.modality)
         chosen = list(_chosen(scan, modality, book))
         for number, pile in enumerate(chosen, 1):
             tell("importing", number, len(chosen), "")
-            _add(folder, pile, identity_of(pile, source), book, keep=request.keep_identifiers)
+            _add(folder, pile, identity_of(pile, roots), book, keep=request.keep_identifiers)
         if modality == "OT":
             book.lines.append(_OTHER)
         if len(book.rows) > 1 and len(book.subjects) == 1:
             book.lines.append(_ONE_SUBJECT)
         if not book.rows:
             raise BadFileError("\n".join([*book.lines, _NOTHING]))
+        shutil.rmtree(unpacked)
         _describe(folder, request.labels, modality, len(book.rows))
         _write_tables(folder, book)
         settings: dict[str, object] = {"labels": request.labels, "modality": modality}
@@ -192,6 +205,7 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
         book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
         return
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
+    book.slices += _slices(case, stack, keep=keep)
     plane = pile.planes[0]
     unit = odd_header(plane.modality, plane.traits["RescaleType"], plane.modality)
     odd = [*pile.warnings, *stack.warnings, *odd_slices(voxels), *unit]
@@ -214,6 +228,20 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
             **(asdict(who) if keep else {}),
         }
     )
+
+
+def _slices(case: str, stack: Stack, *, keep: bool) -> Iterator[dict[str, str]]:
+    """Yield which slice of an image is of which file, told by a digest of its SOP instance UID."""
+    heights = range(len(stack.planes)) if stack.resampled is None else stack.resampled[:, 2]
+    for plane, height in zip(stack.planes, heights, strict=True):
+        digest = hashlib.sha256(plane.instance.encode()).hexdigest()
+        yield {
+            "case": case,
+            "k": f"{height:g}",
+            "sop_instance_sha256": digest if plane.instance else "",
+            "frame": str(plane.frame + 1),
+            **({"sop_instance_uid": plane.instance} if keep else {}),
+        }
 
 
 def _describe(folder: Path, labels: Sequence[str], modality: str, cases: int) -> None:
@@ -239,7 +267,8 @@ def _describe(folder: Path, labels: Sequence[str], modality: str, cases: int) ->
 
 
 def _write_tables(folder: Path, book: _Book) -> None:
-    """Write cases.csv, series.csv, and the folder that waits for hints."""
+    """Write cases.csv, series.csv, slices.csv, and the folder that waits for hints."""
     write_text(folder / "series.csv", table_text(book.rows, list(book.rows[0])))
     write_text(folder / "cases.csv", table_text(book.rows, ["case", "subject"]))
+    write_text(folder / "slices.csv", table_text(book.slices, list(book.slices[0])))
     (folder / "hints").mkdir()

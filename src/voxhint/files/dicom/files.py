@@ -1,7 +1,7 @@
 """Which files below a folder may be DICOM: told by how they begin, whatever they are called."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +40,12 @@ def files_below(root: Path) -> tuple[list[Path], list[OSError]]:
     """Return all files below a folder, through links, each folder once; hidden ones are left out.
 
     Args:
-        root: Where to begin.
+        root: Where to begin; a file is itself.
 
     Returns:
         The files, sorted, and the folders that may not be opened.
     """
-    paths: list[Path] = []
+    paths: list[Path] = [root] if root.is_file() else []
     shut: list[OSError] = []
     seen: set[str] = set()
     for folder, below, names in os.walk(root, onerror=shut.append, followlinks=True):
@@ -101,23 +101,24 @@ def read_member(path: Path, name: str) -> Member:
 
 
 def read_members(
-    root: Path,
+    roots: Sequence[Path],
     call: Callable[[int, Path], str],
     hear: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> tuple[list[Member], list[OSError]]:
-    """Read the headers of every file below a folder.
+    """Read the headers of every file below some folders.
 
     Args:
-        root: Where to begin.
+        roots: Where to begin.
         call: Returns what messages call a file, from its number and path.
         hear: Is told how many files of how many are read.
 
     Returns:
         What became of each file, and the folders that may not be opened.
     """
-    paths, shut = files_below(root)
+    found = [files_below(root) for root in roots]
+    paths = [path for below, _ in found for path in below]
     told = []
     for number, path in enumerate(paths, 1):
         hear(number, len(paths))
         told.append(read_member(path, call(number, path)))
-    return told, shut
+    return told, [error for _, shut in found for error in shut]

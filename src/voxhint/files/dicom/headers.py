@@ -61,7 +61,10 @@ _GROUPS = {
 
 _VALUES = ("RescaleSlope", "RescaleIntercept", "PhotometricInterpretation", "ModalityLUTSequence")
 _FRAMES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_OBJECT = ("SOPClassUID", "Modality", "SeriesInstanceUID", "FrameOfReferenceUID", "NumberOfFrames")
+_OBJECT = (
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    "NumberOfFrames",
+)
 _WHO = ("PatientID", "PatientName", "PatientBirthDate")
 """Decoded to tell patients apart, and kept as a digest alone."""
 
@@ -98,6 +101,9 @@ class Plane:
     """A digest of who it is."""
 
     series: str
+    instance: str
+    """The SOP instance UID of its file; with the frame's number, that of the slice."""
+
     modality: str
     kind: str
     """The name of its SOP class."""
@@ -318,6 +324,7 @@ def _plane(file: _File, said: Mapping[str, Any]) -> Plane:
         frame=file.frame,
         patient=file.patient,
         series=str(said.get("SeriesInstanceUID") or file.path.parent),
+        instance=str(said.get("SOPInstanceUID") or ""),
         modality=file.modality,
         kind=file.kind,
         size=(int(said["Columns"]), int(said["Rows"])),

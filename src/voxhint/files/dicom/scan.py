@@ -2,19 +2,22 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from voxhint.files.dicom.files import Member, read_members
+from voxhint.core.errors import BadFileError
+from voxhint.files.dicom.files import Member, files_below, read_members
 from voxhint.files.dicom.headers import quiet, read_tags
 from voxhint.files.dicom.sort import Pile, sort_planes
 from voxhint.files.problems import reading
+from voxhint.files.zipped import is_zip, unpack
 
 _THINNEST = 3  # a localiser that does not say so has one or two slices
 _LOCALISER = re.compile(
     "(?<![a-z])(loc|locali[sz]er|scout|survey|surview|topogram)(?![a-z])", re.IGNORECASE
 )
+_DEEPEST = 3  # zips in zips
 _WHO = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
 
 
@@ -28,7 +31,7 @@ class Identity:
     series_number: str
     series_description: str
     folder: str
-    """Below the export."""
+    """Below the export; of a zip, as if it were a folder."""
 
     @property
     def subject(self) -> tuple[str, str]:
@@ -52,18 +55,52 @@ class Scan:
     """A line for each kind of file that was passed over."""
 
 
-def scan_export(root: Path, hear: Callable[[int, int], None]) -> Scan:
-    """Read the headers of every file below a folder, and sort its slices into stacks.
+def unpack_zips(root: Path, folder: Path) -> tuple[str, ...]:
+    """Unpack a zip, or all that lie below a folder, and those in them.
 
     Args:
         root: Of the export.
+        folder: Where to; each zip becomes a folder of its name there.
+
+    Returns:
+        A line for each reason why some cannot be unpacked.
+
+    Raises:
+        BadFileError: The export is a zip itself, and cannot be.
+    """
+    if is_zip(root):
+        unpack(root, folder / root.name)
+    flaws: Counter[str] = Counter()
+    below = root.parent if root.is_file() else root
+    done: set[Path] = {root}
+    for _ in range(_DEEPEST):
+        zips = [path for place in (root, folder) for path in files_below(place)[0] if is_zip(path)]
+        for path in set(zips) - done:
+            inner = path.is_relative_to(folder)
+            place = path.with_name(f"{path.name}_") if inner else folder / path.relative_to(below)
+            place.mkdir(parents=True)
+            try:
+                unpack(path, place)
+            except BadFileError as error:
+                flaws[str(error).removeprefix(f"{path.name}: ")] += 1
+        done |= set(zips)
+    return tuple(f"{count} zip files are passed over: {why}" for why, count in flaws.items())
+
+
+def scan_export(roots: Sequence[Path], hear: Callable[[int, int], None]) -> Scan:
+    """Read the headers of every file below some folders, and sort its slices into stacks.
+
+    Args:
+        roots: Of the export; zips in them are passed over in silence.
         hear: Is told how many files of how many are read.
 
     Returns:
         The stacks, and what was passed over.
     """
-    members, shut = read_members(root, lambda number, _path: f"file {number}", hear)
-    aside = Counter(why for member in members if (why := _passed_over(member)))
+    members, shut = read_members(roots, lambda number, _path: f"file {number}", hear)
+    aside = Counter(
+        why for member in members if not is_zip(member.path) and (why := _passed_over(member))
+    )
     told = [f"{count} files are passed over: {why}" for why, count in sorted(aside.items())]
     told += [f"{len(shut)} folders may not be opened; allow reading them"] if shut else []
     planes = [plane for member in members for plane in member.planes]
@@ -86,12 +123,12 @@ def _thick_enough(pile: Pile) -> Pile:
     return replace(pile, flaw=few)
 
 
-def identity_of(pile: Pile, root: Path) -> Identity:
+def identity_of(pile: Pile, roots: Sequence[Path]) -> Identity:
     """Return whose series a pile is, from its first file.
 
     Args:
         pile: Slices of one series.
-        root: Of the export.
+        roots: Of the export.
 
     Returns:
         What names it.
@@ -100,5 +137,6 @@ def identity_of(pile: Pile, root: Path) -> Identity:
     with reading(Path(pile.planes[0].name)), quiet():
         said = read_tags(first, _WHO)
         patient, study, series, number, text = (str(said.get(tag) or "").strip() for tag in _WHO)
-        folder = first.parent.relative_to(root).as_posix()
+        root = next(root for root in roots if first.is_relative_to(root))
+        folder = first.parent.relative_to(root).as_posix() if root.is_dir() else "."
         return Identity(patient, study, series, number, text, folder)

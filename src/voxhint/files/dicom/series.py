@@ -108,7 +108,7 @@ def _stack(folder: Path) -> Stack:
     Raises:
         BadFileError: There is none, or several.
     """
-    members, shut = read_members(folder, lambda _, path: path.relative_to(folder).as_posix())
+    members, shut = read_members([folder], lambda _, path: path.relative_to(folder).as_posix())
     if shut:
         msg = f"{len(shut)} folders in it may not be opened; allow reading them"
         raise BadFileError(msg)

@@ -152,7 +152,7 @@ def open_export(folder: Path, hear: Callable[[int, int], None] = lambda _d, _a: 
         msg = f"{folder}: is no folder; name the folder of the DICOM series"
         raise BadFileError(msg)
     stacks, flaws = [], []
-    for pile in scan_export(folder, hear).piles:
+    for pile in scan_export([folder], hear).piles:
         try:
             if not pile.flaw:
                 stacks.append(build_stack(pile.planes))
