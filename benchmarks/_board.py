@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from voxhint.measure.estimate import estimate
+from voxhint.measure.confidence_intervals import estimate
 
 SCORED = ("what scores a window", "AUC", "passes with the label", "passes without")
 COLUMNS = (

@@ -10,7 +10,7 @@ from _looks import operating_point_of, score
 from _windows import Window
 
 from voxhint.classify.classifier import Classifier
-from voxhint.measure.detection import ranking
+from voxhint.measure.roc import ranking
 
 BLOB_MM = 5.0  # standard deviation of the blob at a random place
 FLAT = 0.01  # weight of millimetres along z in a cylinder: the middle slice is its peak

@@ -14,7 +14,7 @@ from _windows import Window
 from voxhint.classify.classifier import Classifier, image_of
 from voxhint.classify.refinement import refine
 from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
-from voxhint.measure.estimate import estimate
+from voxhint.measure.confidence_intervals import estimate
 from voxhint.measure.overlap import volume_ml
 
 SHARES = np.geomspace(0.5, 0.0005, 60)  # of all voxels, above the thresholds the oracle tries

@@ -25,7 +25,7 @@ def measure(form: str, tokens: int, batch: int) -> dict[str, float]:
     import torch
     from torch import Generator, Tensor
 
-    from voxhint.nets.attention import ProbabilisticAttention
+    from voxhint.nets.probabilistic_attention import ProbabilisticAttention
 
     def ours(parts: list[Tensor], chance: Generator) -> tuple[Tensor, Tensor]:
         return layer.attend(*parts, sample=True, chance=chance)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from voxhint.config import LabelConfig
 from voxhint.core import Grid, LabelSet, Points, Volume
 from voxhint.core.study import CaseFiles, Study
-from voxhint.propagate.live import LiveMask
+from voxhint.propagate.interactive import LiveMask
 from voxhint.propagate.study import aligned_case
 from voxhint.verbs.serve import open_for_review
 

@@ -28,7 +28,7 @@ from voxhint.classify.tags import TagJob, bags_of
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.files import open_study
-from voxhint.measure.detection import ranking
+from voxhint.measure.roc import ranking
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import read_plan
 from voxhint.nets import load_weights

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from voxhint.files import read_ids, survey
 from voxhint.files.images import read_volume
-from voxhint.measure.estimate import estimate
+from voxhint.measure.confidence_intervals import estimate
 from voxhint.measure.overlap import volume_ml
 
 DENSE_HU = -300.0  # between ground glass and soft tissue

@@ -18,7 +18,7 @@ import time
 import numpy as np
 
 from voxhint.core import Grid
-from voxhint.propagate.bells import bells_mm
+from voxhint.propagate.pw4medseg import point_density
 
 REACH_MM = 10.0
 
@@ -38,10 +38,10 @@ def main() -> None:
     grid = Grid((size, size, size), np.eye(4))
     places = np.random.default_rng(0).uniform(0, size - 1, (count, 3))
     ours = []
-    found = bells_mm(places, grid, reach_mm=REACH_MM)
+    found = point_density(places, grid, sigma_mm=REACH_MM)
     for _ in range(3):
         began = time.process_time()
-        bells_mm(places, grid, reach_mm=REACH_MM)
+        point_density(places, grid, sigma_mm=REACH_MM)
         ours.append(time.process_time() - began)
     began = time.process_time()
     wanted = direct(places, size)

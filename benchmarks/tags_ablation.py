@@ -27,12 +27,12 @@ from scipy import ndimage
 
 from voxhint.classify.candidates import candidates
 from voxhint.classify.classifier import Classifier, image_of
+from voxhint.classify.occlusion_check import swap_test
 from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
-from voxhint.classify.verification import swap_test
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.prepare import prepare_image
-from voxhint.prepare.steps import onto
+from voxhint.prepare.preprocess import onto
 
 PLACES = 4  # candidates that are tried in a window
 NEAR = "guided-flow-paired:gate=0.1"

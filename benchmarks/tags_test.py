@@ -29,7 +29,7 @@ from voxhint.classify.tags import TagJob
 from voxhint.classify.training import fit_classifier
 from voxhint.config import Machine
 from voxhint.files import open_study
-from voxhint.measure.detection import ranking
+from voxhint.measure.roc import ranking
 
 HEALTHY = 150  # training windows tagged absent that tell what maps show by chance
 

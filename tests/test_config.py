@@ -26,11 +26,11 @@ from voxhint.config.renamed import GONE, RENAMED
 from voxhint.config.tags import TagConfig
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadRecipeError
+from voxhint.verbs.calibration import measure_trust
 from voxhint.verbs.check import check
 from voxhint.verbs.import_luna16 import Luna16Request
 from voxhint.verbs.measure import Truth, measure
 from voxhint.verbs.simulate import HintWriter
-from voxhint.verbs.trust import measure_trust
 
 
 def recipe_of(folder: Path, text: str) -> Recipe:

@@ -16,10 +16,10 @@ from voxhint.config import (
     unused,
     without_effect,
 )
-from voxhint.config.effect import _BY_FLOW
 from voxhint.config.listing import listed
 from voxhint.config.ranges import changed
 from voxhint.config.recipe import read_recipe
+from voxhint.config.without_effect import _BY_FLOW
 from voxhint.core.errors import BadRecipeError
 
 Knobs = dict[str, object]

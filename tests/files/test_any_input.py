@@ -22,11 +22,11 @@ from voxhint.core.errors import VoxhintError
 from voxhint.files import read_ids, read_probability, read_volume, survey
 from voxhint.files.description import read_description
 from voxhint.files.formats.markups import read_markups
-from voxhint.files.hints import TABLES, columns_of, read_hint_table
+from voxhint.files.hint_tables import TABLES, columns_of, read_hint_table
 from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.tables import read_table
 from voxhint.models.folder import read_plan
-from voxhint.review.records import read_history, read_object, read_scores
+from voxhint.review.run_files import read_history, read_object, read_scores
 from voxhint.runs import read_made
 
 T = TypeVar("T")

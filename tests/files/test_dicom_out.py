@@ -19,7 +19,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.codes import segments_of
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Kind, Origin, write_seg
-from voxhint.files.dicom.source import Source, open_export, open_source, told_resampled
+from voxhint.files.dicom.source_series import Source, open_export, open_source, told_resampled
 from voxhint.files.images import read_volume, write_image
 
 SERIES = Series(common={"FrameOfReferenceUID": "1.2.9", "PatientSex": "F"})

@@ -10,7 +10,7 @@ from tests.phantoms import LABELS
 
 from voxhint.core.hints import Box, Diameter, Points
 from voxhint.files.formats.markups import case_of, read_markups
-from voxhint.files.hints import Reading
+from voxhint.files.hint_tables import Reading
 
 
 def read(tmp_path: Path, name: str, *markups: dict[str, Any]) -> Reading:

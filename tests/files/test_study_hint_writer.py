@@ -17,7 +17,7 @@ from voxhint.core import (
 )
 from voxhint.core.errors import BadHintError
 from voxhint.core.study import VoxelFile, VoxelKind
-from voxhint.files.hints import gather, read_hint_table
+from voxhint.files.hint_tables import gather, read_hint_table
 from voxhint.files.study.drawn_hints import read_voxel_hint
 from voxhint.files.study.hint_writer import write_hints
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from voxhint.core import LabelSet, Points
-from voxhint.files.hints import Reading, read_hint_table
+from voxhint.files.hint_tables import Reading, read_hint_table
 from voxhint.files.tables import quoted, read_table, table_text, without_quote
 
 LABELS = LabelSet(("background", "ball"), (0, 3))

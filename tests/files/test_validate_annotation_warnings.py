@@ -4,7 +4,7 @@ import numpy as np
 
 from voxhint.core import Grid
 from voxhint.core.hints import Points
-from voxhint.files.hints import Placed
+from voxhint.files.hint_tables import Placed
 from voxhint.files.validate.annotation_warnings import double_clicks, forgotten
 
 GRID = Grid((10, 10, 10), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -8,7 +8,7 @@ from tests.phantoms import slanted_grid
 
 from voxhint.core import Grid
 from voxhint.core.hints import Box, Diameter, Hint, Points, Tag
-from voxhint.files.hints import Placed
+from voxhint.files.hint_tables import Placed
 from voxhint.files.validate.hints import (
     box_corners_mm,
     contradictions,

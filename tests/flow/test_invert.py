@@ -10,8 +10,8 @@ from tests.flow.analytic import AnalyticFlow, background, ball_at
 
 from voxhint.flow import invert, solve
 from voxhint.flow.invert import S_MIN
-from voxhint.flow.path import renoise, white_noise
 from voxhint.flow.solve import Scheme
+from voxhint.flow.straight_path import renoise, white_noise
 
 FLOW = AnalyticFlow()
 IMAGES = background(1, np.random.default_rng(2)) + ball_at((8, 7, 6), 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jaxtyping import Float32
 from scipy import ndimage
-from tests.classify.test_verification import LESION, SHAPE, SPACING, ball, scan
+from tests.classify.test_occlusion_check import LESION, SHAPE, SPACING, ball, scan
 
 from voxhint.prepare.copy_paste import Residual, lifted, paste, places, varied
 

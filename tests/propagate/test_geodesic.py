@@ -11,8 +11,8 @@ from tests.propagate.grids import places, plain_grid, turned_image
 
 from voxhint.core import Grid, Turn, Volume
 from voxhint.propagate import geodesic_mm
-from voxhint.propagate.bells import bells_mm
 from voxhint.propagate.geodesic import edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.pw4medseg import point_density
 
 GRID = plain_grid((14, 12, 9), (1.0, 1.5, 2.5))
 
@@ -143,7 +143,7 @@ def test_bells_at_points_are_the_direct_sum_wherever_the_points_lie(reach_mm: fl
     points = np.random.default_rng(0).uniform(-3, 20, (30, 3))
     away = places(GRID)[:, None] - points.T[:, :, None, None, None]
     total = np.exp(-0.5 * (away**2).sum(0) / reach_mm**2).sum(0)
-    assert np.abs(bells_mm(points, GRID, reach_mm=reach_mm) - total).max() < 1e-5
+    assert np.abs(point_density(points, GRID, sigma_mm=reach_mm) - total).max() < 1e-5
 
 
 def test_a_way_that_winds_is_as_short_as_dijkstra_finds_it() -> None:

@@ -12,14 +12,14 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.study import Study
 from voxhint.files import read_ids, write_ids, write_image, write_probability
 from voxhint.files.validate.study import open_study
-from voxhint.measure.detection import Ranking
+from voxhint.measure.roc import Ranking
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import tabulate
+from voxhint.review.captions import tell_hints
 from voxhint.review.doubt import affordable
-from voxhint.review.facts import TagRanking
 from voxhint.review.gather import gather
-from voxhint.review.notes import tell_hints
 from voxhint.review.report import write_report
+from voxhint.review.report_data import TagRanking
 
 GRID = Grid((12, 14, 8), np.diag([1.0, 1.0, 2.0, 1.0]))
 RANKED = Ranking(auc=0.9, low=0.7, high=1.0, positives=3, negatives=4, subjects=5)

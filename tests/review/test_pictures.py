@@ -11,9 +11,9 @@ from tests.review.scenes import NAMES, scene, turned_affine
 
 from voxhint.core import Grid, Volume
 from voxhint.core.colours import COLOURS, colour_of
+from voxhint.review.picture_content import Scene
 from voxhint.review.pictures import draw_case, grey_range
 from voxhint.review.plane import View
-from voxhint.review.scene import Scene
 
 
 def seen(webp: bytes) -> Float[np.ndarray, "up across rgb"]:

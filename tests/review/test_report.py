@@ -8,10 +8,10 @@ import numpy as np
 from tests.measure.rows import row, rows
 
 from voxhint.measure.compare import compare
-from voxhint.measure.detection import Ranking
+from voxhint.measure.roc import Ranking
 from voxhint.measure.table import ScoreTable, tabulate
-from voxhint.review.facts import Panel, Picture, RunFacts, Slices, TagRanking
 from voxhint.review.report import RESEARCH_ONLY, write_report
+from voxhint.review.report_data import Panel, Picture, RunFacts, Slices, TagRanking
 
 _VOID = {"meta", "img", "br", "input"}
 

@@ -11,7 +11,7 @@ import pytest
 from voxhint.core.errors import OutputError
 from voxhint.files.atomic import MADE, write_json
 from voxhint.runs import atomic_folder, read_made
-from voxhint.runs.verify import differences
+from voxhint.runs.files_unchanged import differences
 
 
 def make(out: Path, text: str = "one", *, verb: str = "simulate", overwrite: bool = False) -> Path:

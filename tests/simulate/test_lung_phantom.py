@@ -9,10 +9,10 @@ from scipy.stats import mannwhitneyu
 
 from voxhint.core import Case
 from voxhint.core.errors import BadRecipeError
-from voxhint.simulate.canvas import ALL, Canvas
 from voxhint.simulate.lung import Tube
 from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
 from voxhint.simulate.nodule import TEXTURES, Texture
+from voxhint.simulate.partial_volume import ALL, Canvas
 
 COARSE = ((34, 34, 5), (0.95, 0.95, 2.4))
 WIDE = ((40, 40, 10), (0.95, 0.95, 2.3))  # holds the largest nodule whole

@@ -13,7 +13,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.images import read_grid, write_ids, write_probability
 from voxhint.runs import study_inputs
 from voxhint.verbs.export import export
-from voxhint.verbs.exported import DicomOptions
+from voxhint.verbs.export_source import DicomOptions
 from voxhint.verbs.import_dicom import ImportRequest, import_dicom
 
 UID = "1.2.826.4711"

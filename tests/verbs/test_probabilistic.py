@@ -14,10 +14,10 @@ from tests.phantoms import make_study
 from voxhint.config import Machine, MeasureConfig, PredictConfig, TrainConfig
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files.images import read_probability
+from voxhint.verbs.calibration import measure_trust
 from voxhint.verbs.measure import measure, summary_lines
 from voxhint.verbs.predict import predict
 from voxhint.verbs.train import train_model
-from voxhint.verbs.trust import measure_trust
 
 MACHINE = Machine(device="cpu", threads=1)
 TINY = TrainConfig(

@@ -13,7 +13,7 @@ from voxhint.core.errors import (
     OutputError,
 )
 from voxhint.files.description import read_description
-from voxhint.files.hints import gather, read_hint_table
+from voxhint.files.hint_tables import gather, read_hint_table
 from voxhint.files.images import read_ids, read_volume, write_ids
 from voxhint.files.study.layout import read_layout
 from voxhint.files.validate.study import open_study

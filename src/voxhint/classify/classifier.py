@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from torch import nn
 
-from voxhint.classify.calibration import Calibration
+from voxhint.classify.platt_scaling import Calibration
 from voxhint.classify.refinement import Contrast
 from voxhint.classify.saliency import METHODS, saliency_map
 from voxhint.classify.saliency import Settings as MapSettings
@@ -25,7 +25,7 @@ from voxhint.files.description import read_object
 from voxhint.files.images import read_volume
 from voxhint.files.names import plain
 from voxhint.files.tables import read_table, table_text
-from voxhint.measure.detection import Ranking
+from voxhint.measure.roc import Ranking
 from voxhint.models.folder import read_plan
 from voxhint.nets import ClassifierNet, load_weights, short_classifier
 from voxhint.nets.pretrained import KINDS, slice_classifier

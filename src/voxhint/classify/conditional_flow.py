@@ -8,7 +8,7 @@ from voxhint.classify.counterfactual_request import (
 )
 from voxhint.flow import Velocity, edit, invert, levels, solve
 from voxhint.flow.invert import S_MIN
-from voxhint.flow.path import Field, Times
+from voxhint.flow.straight_path import Field, Times
 
 
 def beyond(request: CounterfactualRequest) -> Velocity:

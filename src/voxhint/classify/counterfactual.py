@@ -23,7 +23,7 @@ from voxhint.classify.counterfactual_request import (
     blurred,
 )
 from voxhint.core.errors import BadRecipeError
-from voxhint.flow.path import Field
+from voxhint.flow.straight_path import Field
 
 __all__ = ["METHODS", "Counterfactual", "LabelVelocities", "Logit", "Settings", "remove_label"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from voxhint.flow import Guidance, Velocity
-from voxhint.flow.path import Field, Times
+from voxhint.flow.straight_path import Field, Times
 
 Logit = Callable[[Field], Float[Tensor, " batch"]]
 """Tells how surely each image holds the label; differentiable in the images."""

@@ -7,7 +7,7 @@ from jaxtyping import Float32
 from scipy import ndimage
 
 from voxhint.classify.classifier import Classifier
-from voxhint.classify.windows import is_one_window
+from voxhint.classify.sliding_windows import is_one_window
 from voxhint.core import LabelSet, Volume
 from voxhint.core.box import window_around
 from voxhint.prepare import prepare_image

@@ -13,7 +13,7 @@ from voxhint.classify.counterfactual_request import (
 )
 from voxhint.flow import Guidance, interpolate, invert, levels, steer, twin_paths
 from voxhint.flow.invert import S_MIN
-from voxhint.flow.path import Field, Times, white_noise
+from voxhint.flow.straight_path import Field, Times, white_noise
 
 
 def noisy(request: CounterfactualRequest) -> Field:

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from voxhint.classify.calibrated_saliency import CalibratedSaliency, FusedSaliency, within
 from voxhint.classify.candidates import candidates
 from voxhint.classify.classifier import CLASSIFIER, Classifier, image_of
+from voxhint.classify.occlusion_check import swap_test
 from voxhint.classify.regions import Region, with_regions
 from voxhint.classify.saliency_methods import (
     SaliencyMap,
@@ -21,13 +22,12 @@ from voxhint.classify.saliency_methods import (
 )
 from voxhint.classify.tags import TagJob, labels_to_localise, needs_localisation
 from voxhint.classify.training import fit_classifier
-from voxhint.classify.verification import swap_test
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Grid, SoftLabel, Tag, Volume
 from voxhint.core.progress import Tell
 from voxhint.core.study import Study
 from voxhint.prepare import prepare_image
-from voxhint.prepare.steps import onto
+from voxhint.prepare.preprocess import onto
 from voxhint.propagate import Constraints
 
 VERIFIER = "verifier"

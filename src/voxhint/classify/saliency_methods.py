@@ -12,17 +12,17 @@ from jaxtyping import Bool, Float32
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS, Counterfactual, Settings, remove_label
-from voxhint.classify.guidance import logit_of, velocities_of
+from voxhint.classify.counterfactual_networks import logit_of, velocities_of
 from voxhint.classify.label_flow import FLOW, LabelFlow, fit_label_flow
+from voxhint.classify.sliding_windows import Window, fading, is_one_window, strongest_windows
 from voxhint.classify.tags import TagJob
-from voxhint.classify.windows import Window, fading, is_one_window, strongest_windows
 from voxhint.config import LabelConfig, require_effect
 from voxhint.config.ranges import changed
 from voxhint.config.tags import GuidedFlowConfig, TagMethod
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.prepare import Plan, back_from, prepare_image
-from voxhint.prepare.steps import onto, scale_of
+from voxhint.prepare.preprocess import onto, scale_of
 
 _FLIPS = ((), (1, 2, 3))
 _WINDOWS = 4  # of the flow's patch that are looked at in a large image

@@ -10,13 +10,13 @@ import numpy as np
 from skimage.filters import threshold_otsu
 
 from voxhint.classify.backbone import FirstWeights, first_weights
-from voxhint.classify.calibration import calibrate
 from voxhint.classify.classifier import (
     CLASSIFIER_FILE,
     Classifier,
     classifier_network,
     open_classifier,
 )
+from voxhint.classify.platt_scaling import calibrate
 from voxhint.classify.refinement import Contrast
 from voxhint.classify.tags import TagJob, bags_of
 from voxhint.config import LabelConfig
@@ -24,7 +24,7 @@ from voxhint.core import LabelSet
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
-from voxhint.measure.detection import ranking
+from voxhint.measure.roc import ranking
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import STATE, fit, forget_progress, prepare_cases, stored
 from voxhint.models.planning import measure_images

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from voxhint.cli.exchange import Export, Import, Register
+from voxhint.cli.import_export import Export, Import, Register
 from voxhint.cli.machines import ImageMachine, LabelMachine
 from voxhint.cli.options import Existing
 from voxhint.cli.results import Measure, Report
@@ -150,7 +150,7 @@ class Label:
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
         if self.machine.dry_run:
-            from voxhint.verbs.dry import forecast
+            from voxhint.verbs.dry_run import forecast
 
             yield from forecast(self.study, Recipe(label=self.label), self.machine)
             return
@@ -182,7 +182,7 @@ class Train:
             BadStudyError: There is nothing to learn from.
         """
         if self.machine.dry_run:
-            from voxhint.verbs.dry import forecast
+            from voxhint.verbs.dry_run import forecast
 
             yield from forecast(self.study, Recipe(train=self.train), self.machine)
             return
@@ -266,7 +266,7 @@ class Run:
         parts = {part.name: getattr(self, part.name) for part in dataclasses.fields(Recipe)}
         recipe = Recipe(**parts)
         if self.machine.dry_run:
-            from voxhint.verbs.dry import forecast
+            from voxhint.verbs.dry_run import forecast
 
             yield from forecast(self.study, recipe, self.machine)
             return

@@ -7,10 +7,10 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from voxhint.core.errors import NotAvailableError, VoxhintError, printable
+from voxhint.core.words import did_you_mean
 
 OK, BAD_INPUT, MISUSE, NOT_HERE, OURS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
 
@@ -88,8 +88,7 @@ def _command(name: str, words: list[str], commands: dict[str, Any]) -> int:
 
 def _unknown(word: str, known: Iterable[str]) -> int:
     """Return the code of misuse, having told which command was perhaps meant."""
-    near = get_close_matches(word, known, 1)
-    ask = f"did you mean {near[0]}?" if near else f"use {', '.join(known)}"
+    ask = did_you_mean(word, known, f"use {', '.join(known)}")
     print(f"error: no command '{printable(word)}'; {ask}", file=sys.stderr)
     return MISUSE
 

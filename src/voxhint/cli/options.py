@@ -7,7 +7,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -18,6 +17,7 @@ from voxhint.config.ranges import Knobs
 from voxhint.config.recipe import changed_recipe
 from voxhint.config.renamed import RENAMED, moved
 from voxhint.core.errors import BadStudyError, printable
+from voxhint.core.words import did_you_mean
 
 ON_HELP = frozenset(
     {
@@ -94,8 +94,8 @@ def _meant(message: str, parser: argparse.ArgumentParser) -> str:
     inner = [k.name for k in listed(Recipe) if k.name.endswith(f".{name}")]
     if inner and "--set" in parser._option_string_actions:
         return f"{told}; say --set {inner[0]}=VALUE"
-    near = get_close_matches(word, list(flags_of(parser)), 1)
-    return f"{told}; did you mean {near[0]}?" if near else told
+    ask = did_you_mean(word, flags_of(parser), "")
+    return f"{told}; {ask}" if ask else told
 
 
 def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:

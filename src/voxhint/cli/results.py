@@ -63,7 +63,7 @@ class Measure:
             tell=tell,
         )
         if self.probabilities is not None:
-            from voxhint.verbs.trust import measure_trust
+            from voxhint.verbs.calibration import measure_trust
 
             trust = measure_trust(self.probabilities, truth, seed=self.seed, tell=tell)
             table = dataclasses.replace(table, trust=trust)

@@ -4,7 +4,6 @@ import copy
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +16,7 @@ from voxhint.config.ranges import ADVICE, Count, Knobs, Positive, Share, finding
 from voxhint.config.renamed import VALUES, moved
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError, printable
+from voxhint.core.words import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +153,7 @@ def _require_known(name: str, value: object) -> None:
         return
     msg = moved(name)
     if msg is None:
-        near = get_close_matches(name, known, 1)
-        ask = f"did you mean {near[0]}?" if near else "see `voxhint help knobs`"
+        ask = did_you_mean(name, known, "see `voxhint help knobs`")
         msg = f"{printable(name)}: there is no such knob; {ask}"
     raise BadRecipeError(msg)
 

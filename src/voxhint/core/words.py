@@ -1,4 +1,7 @@
-"""Words that agree with numbers."""
+"""Words of messages: nouns that agree with numbers, and what was perhaps meant."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 def counted(count: int, noun: str) -> str:
@@ -10,3 +13,15 @@ def counted(count: int, noun: str) -> str:
     """
     plural = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{count} {noun if count == 1 else plural}"
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
+    """Return a question for the known word most like a wrong one.
+
+    Args:
+        word: What was given.
+        known: What may be given.
+        otherwise: Returned if nothing is alike.
+    """
+    near = get_close_matches(word, list(known), 1)
+    return f"did you mean {near[0]}?" if near else otherwise

@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from voxhint.flow.path import Field, Velocity, interpolate, white_noise
 from voxhint.flow.solve import evaluate, require_falling, widened
+from voxhint.flow.straight_path import Field, Velocity, interpolate, white_noise
 
 
 @torch.no_grad()

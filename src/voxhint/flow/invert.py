@@ -1,7 +1,7 @@
 """From an image to the noise that gives it."""
 
-from voxhint.flow.path import Field, Velocity
 from voxhint.flow.solve import solve
+from voxhint.flow.straight_path import Field, Velocity
 
 S_MIN = 0.02
 """Where an image counts to lie on the path: below, a velocity has nothing to tell noise by."""

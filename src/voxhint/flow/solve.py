@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 
 from voxhint.core.errors import BadRecipeError
-from voxhint.flow.path import Field, Times, Velocity
+from voxhint.flow.straight_path import Field, Times, Velocity
 
 Scheme = Literal["euler", "heun", "midpoint", "fireflow"]
 """First order: euler. Second order: heun and midpoint, two evaluations a step; fireflow, one."""

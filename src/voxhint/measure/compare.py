@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from voxhint.core.errors import BadFileError
-from voxhint.measure.estimate import RESAMPLES, estimate
+from voxhint.measure.confidence_intervals import RESAMPLES, estimate
 from voxhint.measure.score import CaseScore
 
 _FEWEST_SUBJECTS = 6  # with five, even the clearest result has p = 0.0625

@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
+from voxhint.measure.calibration import TrustTable
 from voxhint.measure.compare import Comparison
-from voxhint.measure.estimate import RESAMPLES, Estimate, estimate
+from voxhint.measure.confidence_intervals import RESAMPLES, Estimate, estimate
 from voxhint.measure.score import CaseScore
-from voxhint.measure.trust import TrustTable
 
 _POLICY = (
     "A case whose truth has the label counts, whatever the mask holds: if the mask lacks the "

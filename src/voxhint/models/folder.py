@@ -18,7 +18,7 @@ from voxhint.predict import Segmenter
 from voxhint.prepare import Plan
 from voxhint.runs import MADE
 from voxhint.runs.manifest import read_manifest
-from voxhint.runs.provenance import odd_files
+from voxhint.runs.study_unchanged import odd_files
 from voxhint.train.temperature import Temperature
 
 if TYPE_CHECKING:

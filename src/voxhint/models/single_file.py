@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.zipped import read_packed, unpack
+from voxhint.files.zip_archives import read_packed, unpack
 
 SUFFIX = ".voxhint"
 CARD = "card.json"

@@ -2,8 +2,7 @@
 
 from voxhint.prepare.patches import Draw, cut, draw_patch
 from voxhint.prepare.plan import Fingerprint, Plan, Wishes, fingerprint, make_plan
-from voxhint.prepare.resample import resample
-from voxhint.prepare.steps import (
+from voxhint.prepare.preprocess import (
     back_from,
     claims_on,
     common_grid,
@@ -11,6 +10,7 @@ from voxhint.prepare.steps import (
     prepare_image,
     working_grid,
 )
+from voxhint.prepare.resample import resample
 
 __all__ = [
     "Draw",

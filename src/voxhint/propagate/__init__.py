@@ -1,8 +1,8 @@
 """What the hints imply: facts, spread in millimetres, and how far to trust them."""
 
 from voxhint.propagate.constraints import Constraints, constraints_of
+from voxhint.propagate.distance_caps import distance_caps, measure_marks
 from voxhint.propagate.geodesic import geodesic_mm
-from voxhint.propagate.scale import distance_caps, measure_marks
 from voxhint.propagate.soft_label import dense_label, facts_of, propagate_hints
 
 __all__ = [

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float32, Float64, Int32
 from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
 from voxhint.propagate.constraints import Constraints
+from voxhint.propagate.distance_caps import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 from voxhint.propagate.geodesic import FAR_MM, edge_cost, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import log_likelihood
 from voxhint.propagate.pw4medseg import point_labels
-from voxhint.propagate.scale import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 
 LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
 EDGE_WEIGHT = 2.0  # how much longer a way gets over an edge
@@ -86,9 +86,9 @@ def propagate_hints(  # noqa: PLR0913 - each says another thing
     if part is None or config.method == "none":
         return facts_of(constraints)
     if config.method == "pw4medseg":
-        bells = point_labels(constraints, bell_mm=config.pw4medseg.sigma_mm)
+        drawn = point_labels(constraints, sigma_mm=config.pw4medseg.sigma_mm)
         nobody = np.zeros(len(labels.names), np.bool_)
-        bounds = _with_facts(bells.probs, bells.trust[0], constraints, unseen=nobody)
+        bounds = _with_facts(drawn.probs, drawn.trust[0], constraints, unseen=nobody)
         return SoftLabel.of_bounds(*bounds, constraints.grid)
     caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
     shaped = np.asarray(constraints.likely.any((1, 2, 3)))  # boxes and balls are walls enough

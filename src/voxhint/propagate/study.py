@@ -14,7 +14,7 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.prepare import common_grid, resample
 from voxhint.propagate.compact import CompactSoftLabel
 from voxhint.propagate.constraints import Constraints, constraints_of
-from voxhint.propagate.scale import distance_caps, measure_marks
+from voxhint.propagate.distance_caps import distance_caps, measure_marks
 from voxhint.propagate.soft_label import Prior, propagate_hints
 from voxhint.propagate.sparse_constraints import SparseConstraints, sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (

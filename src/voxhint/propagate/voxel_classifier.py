@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from voxhint.core import LabelSet, Volume
 from voxhint.propagate.constraints import Constraints, places_mm
-from voxhint.propagate.scale import distance_caps, measure_marks
+from voxhint.propagate.distance_caps import distance_caps, measure_marks
 
 _BLURS_MM = (0.7, 1.5, 3.0, 6.0)
 _PLACE_MM = np.float32(100)

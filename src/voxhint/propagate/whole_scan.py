@@ -15,9 +15,9 @@ from voxhint.core import UNDRAWN, Grid, LabelSet, Volume
 from voxhint.propagate.compact import STEPS, CompactSoftLabel
 from voxhint.propagate.competition import Race, Rules, borders
 from voxhint.propagate.constraints import around_hints
+from voxhint.propagate.distance_caps import label_marks
 from voxhint.propagate.geodesic import edge_cost, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import BINS, class_tables
-from voxhint.propagate.scale import label_marks
 from voxhint.propagate.soft_label import (
     EDGE_WEIGHT,
     LIKELIHOOD,

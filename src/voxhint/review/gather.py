@@ -15,12 +15,13 @@ from voxhint.files.images import read_volume
 from voxhint.files.masks import read_mask
 from voxhint.files.validate.study import survey
 from voxhint.measure.table import ScoreTable
-from voxhint.review.choose import Choice, choose_evenly, choose_highest, choose_scored, merge
+from voxhint.review.captions import tell_hints, tell_sureness
+from voxhint.review.choose_cases import Choice, choose_evenly, choose_highest, choose_scored, merge
 from voxhint.review.doubt import affordable, mask_doubt, read_doubt, read_soft, soft_trust
-from voxhint.review.facts import Picture, RunFacts
-from voxhint.review.notes import tell_hints, tell_sureness
+from voxhint.review.picture_content import Scene
 from voxhint.review.pictures import draw_case
-from voxhint.review.records import (
+from voxhint.review.report_data import Picture, RunFacts
+from voxhint.review.run_files import (
     read_classifier,
     read_findings,
     read_history,
@@ -29,8 +30,7 @@ from voxhint.review.records import (
     read_volumes,
     read_weights,
 )
-from voxhint.review.scene import Scene
-from voxhint.runs.places import find_study
+from voxhint.runs.study_path import find_study
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from voxhint.core.colours import colour_of
 from voxhint.core.grid import Grid
 from voxhint.core.volume import Mask, SoftLabel, Volume
-from voxhint.review.facts import Panel, Slices
-from voxhint.review.marks import draw_hints, draw_outline, fill
+from voxhint.review.hint_markers import draw_hints, draw_outline, fill
+from voxhint.review.picture_content import Scene, choose_planes
 from voxhint.review.plane import Plane
-from voxhint.review.scene import Scene, choose_planes
+from voxhint.review.report_data import Panel, Slices
 
 Painter = Callable[[Axes, Plane], None]
 

@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from voxhint.review.curves import draw_learning, outlook
-from voxhint.review.facts import RunFacts
-from voxhint.review.numbers import (
+from voxhint.review.report_data import RunFacts
+from voxhint.review.score_tables import (
     EMPTY_IN_SHORT,
     tell_absent,
     tell_cases,

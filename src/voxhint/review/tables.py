@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from voxhint.measure.estimate import Estimate
+from voxhint.measure.confidence_intervals import Estimate
 
 NOTHING = "\u2013"
 """Stands where there is no value."""

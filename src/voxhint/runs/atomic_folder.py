@@ -11,9 +11,9 @@ from voxhint.core.errors import OutputError
 from voxhint.files.atomic import JOURNAL, MADE, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import HashMemory
+from voxhint.runs.files_unchanged import OUTPUTS, content_of, listed, recorded, require_replaceable
 from voxhint.runs.lock import held, unusable
 from voxhint.runs.manifest import STARTED, is_started
-from voxhint.runs.verify import OUTPUTS, content_of, listed, recorded, require_replaceable
 
 
 @contextmanager

@@ -10,6 +10,16 @@ from typing import Any
 from voxhint.core.errors import OutputError
 from voxhint.files.atomic import JOURNAL, MADE, is_partial, write_json
 from voxhint.files.hashing import HashMemory
+from voxhint.runs.files_unchanged import (
+    OUTPUTS,
+    content_of,
+    differences,
+    listed,
+    recorded,
+    require_replaceable,
+    some,
+)
+from voxhint.runs.kept_warnings import NOTES, kept
 from voxhint.runs.lock import LOCK, require_ours, unusable
 from voxhint.runs.manifest import (
     STARTED,
@@ -18,16 +28,6 @@ from voxhint.runs.manifest import (
     is_started,
     read_manifest,
     require_unchanged,
-)
-from voxhint.runs.notes import NOTES, kept
-from voxhint.runs.verify import (
-    OUTPUTS,
-    content_of,
-    differences,
-    listed,
-    recorded,
-    require_replaceable,
-    some,
 )
 
 CHANGED = "changed"

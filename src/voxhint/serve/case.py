@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from voxhint.core.errors import BadHintError
 from voxhint.serve.contract import Edit, Layer, Mark, NumberedMark, Patch, Row, State
-from voxhint.serve.hints import Box3, CaseHints
 from voxhint.serve.scene import Listed, Scene
+from voxhint.serve.undo_redo import Box3, CaseHints
 
 
 class UnknownError(BadHintError):

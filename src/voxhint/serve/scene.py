@@ -10,7 +10,7 @@ from jaxtyping import Float32, UInt8
 from voxhint.core import Box, Diameter, Grid, Hint, LabelSet, Points, Strokes, Tag, Volume
 from voxhint.core.labels import UNDRAWN
 from voxhint.serve.contract import BoxMark, DiameterMark, Layer, Mark, PointMark, Row, TagMark
-from voxhint.serve.hints import Box3, Drawn
+from voxhint.serve.undo_redo import Box3, Drawn
 
 
 @runtime_checkable

@@ -35,7 +35,6 @@ from voxhint.serve.contract import (
     Row,
     Verdict,
 )
-from voxhint.serve.hints import LAYERS, Box3, CaseHints
 from voxhint.serve.journal import Journal
 from voxhint.serve.scene import (
     Desk,
@@ -47,6 +46,7 @@ from voxhint.serve.scene import (
     shown_range,
     strokes_of,
 )
+from voxhint.serve.undo_redo import LAYERS, Box3, CaseHints
 
 _OPEN = 3  # cases kept in memory
 

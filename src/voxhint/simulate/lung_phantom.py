@@ -9,9 +9,9 @@ from scipy.ndimage import gaussian_filter
 from voxhint.core import Case, Grid, LabelSet, Mask, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.simulate.anatomy import Depths
-from voxhint.simulate.canvas import ALL, Canvas
 from voxhint.simulate.lung import Lung, Tube, Vector
 from voxhint.simulate.nodule import Nodule, Texture, draw_nodule
+from voxhint.simulate.partial_volume import ALL, Canvas
 
 NODULE = LabelSet(names=("background", "nodule"), ids=(0, 1))
 """What is labelled; vessels, airways and walls are background."""

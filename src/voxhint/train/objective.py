@@ -5,7 +5,7 @@ from torch import Tensor
 
 from voxhint.config import TrainConfig
 from voxhint.train.losses import hint_loss
-from voxhint.train.probability import confident_claims, pw4medseg_loss
+from voxhint.train.probability_losses import confident_claims, pw4medseg_loss
 
 Classes = Float[Tensor, "batch class i j k"]
 Scalar = Float[Tensor, ""]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.config.ranges import Positive
-from voxhint.core.facts import voxels_nearest
+from voxhint.core.voronoi import voxels_nearest
 from voxhint.train.batches import Batch
 from voxhint.train.losses import partial_cross_entropy
 

@@ -7,7 +7,7 @@ from voxhint.config.ranges import Weight, in_range
 from voxhint.core.study import Study
 from voxhint.files.images import read_volume
 from voxhint.files.problems import Problem
-from voxhint.files.register import offset
+from voxhint.files.registration import offset
 from voxhint.files.validate.study import survey
 
 _GAIN = 0.03  # nats: what registering channels that lie right gains by chance

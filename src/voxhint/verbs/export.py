@@ -13,7 +13,7 @@ from voxhint.verbs.export_hints import write_partial_masks
 from voxhint.verbs.export_model import write_model
 from voxhint.verbs.export_nnunet import write_nnunet
 from voxhint.verbs.export_nrrd import write_segmentations
-from voxhint.verbs.exported import DicomOptions, Exported, Job
+from voxhint.verbs.export_source import DicomOptions, Exported, Job
 
 _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
     "nnunet": write_nnunet,

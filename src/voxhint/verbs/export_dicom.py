@@ -12,10 +12,10 @@ from voxhint.core.labels import file_name
 from voxhint.files.codes import Segment, require_codes, segments_of
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
-from voxhint.files.dicom.source import Source, open_export, open_source, told_resampled
+from voxhint.files.dicom.source_series import Source, open_export, open_source, told_resampled
 from voxhint.files.images import read_probability, read_volume
 from voxhint.runs import read_made
-from voxhint.verbs.exported import (
+from voxhint.verbs.export_source import (
     EMPTY,
     ENDING,
     HINTED,

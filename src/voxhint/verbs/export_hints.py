@@ -14,9 +14,9 @@ from voxhint.files.description import IGNORE, NAME
 from voxhint.files.images import read_grid, write_ids
 from voxhint.files.validate.study import survey
 from voxhint.runs import read_made
-from voxhint.runs.provenance import study_of
+from voxhint.runs.study_unchanged import study_of
 from voxhint.verbs.export_nnunet import describe, write_images
-from voxhint.verbs.exported import ENDING, Exported, Job
+from voxhint.verbs.export_source import ENDING, Exported, Job
 
 _UNSAID = {"Tag": "tags", "Box": "boxes", "Diameter": "diameters", "Soft": "soft labels"}
 

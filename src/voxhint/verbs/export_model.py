@@ -10,14 +10,14 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import MADE, write_text
 from voxhint.files.description import NAME, read_object
 from voxhint.files.hashing import files_below
-from voxhint.files.zipped import pack
+from voxhint.files.zip_archives import pack
 from voxhint.models.folder import CALIBRATION, PLAN, WEIGHTS, plan_of
 from voxhint.models.single_file import CARD, SUFFIX, card_text
 from voxhint.prepare import Plan
 from voxhint.runs import read_made
-from voxhint.runs.places import find_study
-from voxhint.runs.provenance import require_made_here
-from voxhint.verbs.exported import Exported, Job
+from voxhint.runs.study_path import find_study
+from voxhint.runs.study_unchanged import require_made_here
+from voxhint.verbs.export_source import Exported, Job
 
 _PAGE = "CARD.md"
 _PARTS = (PLAN, WEIGHTS, CALIBRATION, MADE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.images import read_volume, write_image
-from voxhint.verbs.exported import ENDING, HINTED, Exported, Job, each, open_run, read_classes
+from voxhint.verbs.export_source import ENDING, HINTED, Exported, Job, each, open_run, read_classes
 
 
 def write_nnunet(job: Job) -> Exported:

@@ -2,7 +2,15 @@
 
 from voxhint.files.codes import segments_of
 from voxhint.files.formats.segments_out import write_segmentation
-from voxhint.verbs.exported import HINTED, PREDICTED, Exported, Job, each, open_run, read_classes
+from voxhint.verbs.export_source import (
+    HINTED,
+    PREDICTED,
+    Exported,
+    Job,
+    each,
+    open_run,
+    read_classes,
+)
 
 
 def write_segmentations(job: Job) -> Exported:

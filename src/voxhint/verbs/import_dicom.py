@@ -17,11 +17,11 @@ from voxhint.files.dicom.files import is_dicom
 from voxhint.files.dicom.scan import Identity, Scan, identity_of, scan_export, unpack_zips
 from voxhint.files.dicom.sort import Pile
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
-from voxhint.files.dicom.values import odd_slices
+from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.formats.nifti import narrowed, write_nifti
 from voxhint.files.tables import table_text
 from voxhint.files.units import odd_header
-from voxhint.files.zipped import is_zip
+from voxhint.files.zip_archives import is_zip
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.simulate import made_by
 

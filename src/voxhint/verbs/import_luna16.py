@@ -22,7 +22,7 @@ from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.tables import table_text
 from voxhint.files.validate.study import open_study
 from voxhint.runs import MADE, atomic_folder, require_apart
-from voxhint.simulate.windows import Window, choose_windows, lung_windows
+from voxhint.simulate.chest_windows import Window, choose_windows, lung_windows
 from voxhint.verbs.simulate import made_by
 
 _COLUMNS = ("case", "series", "subset", "state", "i", "j", "k", "shape")

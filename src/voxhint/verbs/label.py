@@ -22,10 +22,10 @@ from voxhint.files.soft_labels import read_soft_label, soft_label_paths, write_s
 from voxhint.files.validate.study import open_study
 from voxhint.models.shipped import origins
 from voxhint.propagate import constraints_of
-from voxhint.propagate.extent import Extent, extents, runaways, typical_volumes
 from voxhint.propagate.study import LabelledCase, aligned_case, label_case, plan_propagation
+from voxhint.propagate.volume_warning import Extent, extents, runaways, typical_volumes
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
-from voxhint.runs.notes import keep_problems
+from voxhint.runs.kept_warnings import keep_problems
 
 NETS = "nets"
 COUNTERFACTUALS = "counterfactuals"

@@ -14,13 +14,13 @@ from voxhint.core.labels import counts_of
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
+from voxhint.files.grid_match import place_of, require_place
 from voxhint.files.images import read_ids
 from voxhint.files.masks import read_mask
-from voxhint.files.places import place_of, require_place
 from voxhint.files.problems import Problem
 from voxhint.files.study.layout import cases_in, images_in, read_subjects
 from voxhint.measure.compare import compare
-from voxhint.measure.estimate import Estimate
+from voxhint.measure.confidence_intervals import Estimate
 from voxhint.measure.score import CaseScore, score_case
 from voxhint.measure.table import ScoreTable, tabulate
 from voxhint.models.image_description import clashes, labels_beside

@@ -31,8 +31,8 @@ from voxhint.core.words import counted
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
+from voxhint.files.study.images_alone import as_cases
 from voxhint.files.study.layout import some
-from voxhint.files.study.loose import as_cases
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import Model, open_model, plan_of, segmenter_of
 from voxhint.models.image_description import cases_for, description_of
@@ -42,7 +42,7 @@ from voxhint.prepare import Plan, normalised, prepare_image
 from voxhint.propagate import constraints_of, facts_of
 from voxhint.propagate.study import aligned_case
 from voxhint.runs import Manifest, complete, locked, start
-from voxhint.runs.notes import keep_notes, kept
+from voxhint.runs.kept_warnings import keep_notes, kept
 
 Facts = Callable[[str], SoftLabel]
 

@@ -11,10 +11,10 @@ from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import NAME, read_object
+from voxhint.files.grid_match import place_of
 from voxhint.files.images import read_grid, read_volume, write_image
 from voxhint.files.masks import mask_grid
-from voxhint.files.places import place_of
-from voxhint.files.register import offset, registered
+from voxhint.files.registration import offset, registered
 from voxhint.files.tables import table_text
 from voxhint.files.validate.study import survey
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs

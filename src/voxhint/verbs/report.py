@@ -11,7 +11,7 @@ from voxhint.review.report import write_report
 from voxhint.runs import record
 from voxhint.runs.lock import LOCK, held
 from voxhint.runs.output import set_aside_changed
-from voxhint.runs.provenance import changed_inputs, odd_files
+from voxhint.runs.study_unchanged import changed_inputs, odd_files
 
 
 def report(run: Path, *, tell: Tell = silent) -> Path:

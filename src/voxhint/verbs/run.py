@@ -29,8 +29,8 @@ from voxhint.runs import (
     start,
     study_inputs,
 )
-from voxhint.runs.notes import keep_problems
-from voxhint.runs.places import remember_place, told_place
+from voxhint.runs.kept_warnings import keep_problems
+from voxhint.runs.study_path import remember_place, told_place
 from voxhint.verbs.label import HINT_PARTS, label_cases, label_inputs
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.predict import Work, predict_cases, training_work

@@ -10,15 +10,15 @@ from voxhint.files.codes import Segment, require_codes, segments_of
 from voxhint.files.description import NAME
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
-from voxhint.files.dicom.source import open_source, told_resampled
+from voxhint.files.dicom.source_series import open_source, told_resampled
 from voxhint.files.images import read_ids
-from voxhint.files.study.loose import as_cases
+from voxhint.files.study.images_alone import as_cases
 from voxhint.models.folder import plan_of
 from voxhint.models.image_description import cases_for
 from voxhint.models.single_file import unpacked
 from voxhint.prepare import Plan
 from voxhint.runs import record
-from voxhint.verbs.exported import EMPTY
+from voxhint.verbs.export_source import EMPTY
 
 ObjectKind = Literal["dicom-seg", "rtstruct"]
 """What of DICOM a mask becomes."""

@@ -17,15 +17,15 @@ from voxhint.files.images import read_ids, read_probability
 from voxhint.files.problems import Problem
 from voxhint.files.study.layout import images_in
 from voxhint.files.validate.study import survey
-from voxhint.propagate.live import LiveMask
+from voxhint.propagate.interactive import LiveMask
 from voxhint.runs import locked
 from voxhint.serve import Session, make_app
 from voxhint.serve.app import BUILD, is_built
 from voxhint.serve.contract import Layer
-from voxhint.serve.hints import LAYERS, Drawn
 from voxhint.serve.journal import NAME as JOURNAL
 from voxhint.serve.journal import Journal
 from voxhint.serve.scene import Desk, Listed, Scene, mark_of
+from voxhint.serve.undo_redo import LAYERS, Drawn
 from voxhint.verbs.session_folder import SessionFolder, begin
 from voxhint.verbs.session_images import FOLDER as IMAGES
 from voxhint.verbs.session_images import study_of_images

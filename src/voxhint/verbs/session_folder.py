@@ -14,14 +14,14 @@ from voxhint.core.errors import OutputError
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import NAME, read_object
-from voxhint.files.hints import TABLES
+from voxhint.files.hint_tables import TABLES
 from voxhint.files.images import image_suffix, write_ids
 from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.tables import table_text
 from voxhint.runs import study_inputs
 from voxhint.runs.manifest import STARTED
 from voxhint.serve.contract import Layer, Row
-from voxhint.serve.hints import Drawn
+from voxhint.serve.undo_redo import Drawn
 from voxhint.verbs.simulate import link, link_all
 
 REVIEW = "review.csv"

@@ -17,10 +17,10 @@ from voxhint.core.errors import BadStudyError, about
 from voxhint.core.study import VoxelFile
 from voxhint.files.atomic import write_json
 from voxhint.files.description import NAME, Description, read_description, read_object
+from voxhint.files.grid_match import require_place
 from voxhint.files.hashing import file_hash
 from voxhint.files.images import read_grid
 from voxhint.files.masks import read_mask
-from voxhint.files.places import require_place
 from voxhint.files.study.drawn_hints import read_drawn
 from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.study.layout import find_cases, images_in

@@ -26,11 +26,11 @@ from voxhint.models.device import open_fabric
 from voxhint.models.fit import fit, forget_progress
 from voxhint.models.folder import CALIBRATION, OWN_NETWORK, NetworkFactory
 from voxhint.models.planning import require_views_of
+from voxhint.models.segmentation_training import VoxelLearning, voxels_of
 from voxhint.models.shipped import ORIGIN
-from voxhint.models.voxels import VoxelLearning, voxels_of
 from voxhint.propagate import dense_label
 from voxhint.runs import Manifest, complete, locked, read_made, start, study_inputs
-from voxhint.runs.provenance import odd_files
+from voxhint.runs.study_unchanged import odd_files
 from voxhint.train import Result, Settings
 from voxhint.train.temperature import fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, study_for

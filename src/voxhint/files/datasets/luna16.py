@@ -8,7 +8,7 @@ from voxhint.core.errors import BadFileError, BadHintError
 from voxhint.core.hints import Diameter
 from voxhint.core.labels import BACKGROUND, LabelSet
 from voxhint.core.study import CaseFiles, Study
-from voxhint.files.hints import Placed, turn_frame
+from voxhint.files.hint_tables import Placed, turn_frame
 from voxhint.files.images import image_stem
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.study.layout import listing, some

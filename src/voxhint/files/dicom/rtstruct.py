@@ -17,7 +17,7 @@ from voxhint.files.atomic import replacing
 from voxhint.files.codes import Segment
 from voxhint.files.dicom.contours import Ring, outlines
 from voxhint.files.dicom.headers import Plane, quiet
-from voxhint.files.dicom.source import Source
+from voxhint.files.dicom.source_series import Source
 
 _MAKER = "voxhint"
 _SERIES_NUMBER = 901

@@ -11,7 +11,7 @@ from voxhint.files.dicom.files import Member, files_below, read_members
 from voxhint.files.dicom.headers import quiet, read_tags
 from voxhint.files.dicom.sort import Pile, sort_planes
 from voxhint.files.problems import reading
-from voxhint.files.zipped import is_zip, unpack
+from voxhint.files.zip_archives import is_zip, unpack
 
 _THINNEST = 3  # a localiser that does not say so has one or two slices
 _LOCALISER = re.compile(

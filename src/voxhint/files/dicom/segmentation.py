@@ -22,7 +22,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import replacing
 from voxhint.files.codes import Code, Concept, Segment, require_codes
 from voxhint.files.dicom.headers import quiet
-from voxhint.files.dicom.source import Source
+from voxhint.files.dicom.source_series import Source
 
 Kind = Literal["binary", "fractional", "labelmap"]
 """How a mask is stored: bits, probabilities in steps of 1/255, or one number a voxel."""

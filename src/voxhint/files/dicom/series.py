@@ -16,7 +16,7 @@ from voxhint.files.dicom.files import Member, files_below, read_members
 from voxhint.files.dicom.headers import CAPTURE, Aside
 from voxhint.files.dicom.sort import FEWEST, Pile, sort_planes, unlike
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
-from voxhint.files.dicom.values import odd_slices
+from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.problems import reading
 from voxhint.files.units import odd_header
 

@@ -9,8 +9,7 @@ import numpy as np
 from voxhint.core.errors import BadFileError
 from voxhint.files.dicom.headers import Plane
 from voxhint.files.dicom.pixels import PHYSICAL, plane_values
-from voxhint.files.dicom.stack import SAME_MM, heights_mm, in_order, is_even, is_regular
-from voxhint.files.dicom.traits import (
+from voxhint.files.dicom.series_splitting import (
     SCAN,
     TIME,
     by_trait,
@@ -20,6 +19,7 @@ from voxhint.files.dicom.traits import (
     told_values,
     value_of,
 )
+from voxhint.files.dicom.stack import SAME_MM, heights_mm, in_order, is_even, is_regular
 
 FEWEST = 2
 

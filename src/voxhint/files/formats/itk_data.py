@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.formats.packed import Packing, plain_beyond, unpack
+from voxhint.files.formats.compression import Packing, plain_beyond, unpack
 from voxhint.files.header_limits import require_sane
 
 Form = Literal["raw", "text", "hex"] | Packing

@@ -16,10 +16,10 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.files.atomic import replacing
+from voxhint.files.formats.compression import Packing, first_bytes, packing_of, plain_beyond, unpack
 from voxhint.files.formats.label_table import CODE, label_table
-from voxhint.files.formats.packed import Packing, first_bytes, packing_of, plain_beyond, unpack
+from voxhint.files.grid_match import differences, rounded
 from voxhint.files.header_limits import require_sane, spatial_shape
-from voxhint.files.places import differences, rounded
 
 _MILLIMETRES = ("mm", "unknown")
 _new_image: Any = nib.Nifti1Image

@@ -13,7 +13,7 @@ from voxhint.files.description import NAME, Description, bad_name, read_descript
 from voxhint.files.formats.itk import data_names
 from voxhint.files.formats.markups import SUFFIXES as MARKUPS
 from voxhint.files.formats.markups import read_markups
-from voxhint.files.hints import TABLES, Placed, read_hint_table
+from voxhint.files.hint_tables import TABLES, Placed, read_hint_table
 from voxhint.files.images import SUFFIXES, image_stem, image_suffix
 from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading

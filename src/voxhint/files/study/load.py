@@ -9,10 +9,10 @@ from voxhint.core.hints import Hint
 from voxhint.core.labels import UNDRAWN
 from voxhint.core.study import CaseFiles, Study, VoxelFile
 from voxhint.core.volume import Mask
-from voxhint.files.hints import Placed
+from voxhint.files.grid_match import require_place
+from voxhint.files.hint_tables import Placed
 from voxhint.files.images import read_volume
 from voxhint.files.masks import read_mask
-from voxhint.files.places import require_place
 from voxhint.files.problems import Problem
 from voxhint.files.study.drawn_hints import on_grid, read_drawn, read_voxel_hint
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Points
-from voxhint.files.hints import Placed
+from voxhint.files.hint_tables import Placed
 from voxhint.files.problems import Problem
 from voxhint.files.study.layout import some
 

@@ -13,13 +13,13 @@ from voxhint.core.hints import Hint, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN, counts_of
 from voxhint.core.study import CaseFiles, Study, VoxelFile
 from voxhint.core.volume import Volume
-from voxhint.files.drawn import form_of
-from voxhint.files.hints import Placed
+from voxhint.files.grid_match import Place, place_of
+from voxhint.files.hint_tables import Placed
 from voxhint.files.images import image_warnings, read_grid, read_volume
 from voxhint.files.masks import mask_grid, read_mask
-from voxhint.files.places import Place, place_of
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.study.drawn_hints import read_voxel_hint
+from voxhint.files.undrawn_value import form_of
 from voxhint.files.validate.annotation_warnings import double_clicks
 from voxhint.files.validate.hints import (
     channel_problems,

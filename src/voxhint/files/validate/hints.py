@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Points, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN, LabelSet, counts_of
-from voxhint.files.hints import Placed
+from voxhint.files.hint_tables import Placed
 from voxhint.files.problems import Problem
 
 _TOUCH_MM = 1e-3

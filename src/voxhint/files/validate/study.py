@@ -10,7 +10,7 @@ from voxhint.core.study import Study, VoxelFile
 from voxhint.files.datasets.luna16 import NAME as LUNA16
 from voxhint.files.datasets.luna16 import read_luna16
 from voxhint.files.description import NAME
-from voxhint.files.hints import Placed, gather
+from voxhint.files.hint_tables import Placed, gather
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.study.layout import listing, read_layout, some
 from voxhint.files.study.load import Draft

@@ -1,0 +1,236 @@
+"""The commands that bring data in from other tools, and hand it on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from voxhint.cli.options import Existing, Place
+from voxhint.core.progress import Tell
+from voxhint.core.words import counted
+
+Lines = Iterator[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportDicom:
+    """Sort the DICOM export of a hospital into the cases of a new study, without names."""
+
+    folder: Existing
+    """The export: a folder, a zip, or zips in folders, whatever the names."""
+
+    out: Path
+    """The study to make."""
+
+    label: tuple[str, ...] = ("lesion",)
+    """What hints will speak of."""
+
+    modality: str | None = None
+    """CT, MR, PT, ...: needed where the export holds several."""
+
+    keep_identifiers: bool = False
+    """Write patient IDs, UIDs, series numbers and folders into series.csv and slices.csv."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        from voxhint.verbs.import_dicom import ImportRequest, import_dicom
+
+        made = import_dicom(
+            self.folder,
+            self.out,
+            request=ImportRequest(self.label, self.modality, self.keep_identifiers),
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {counted(made.cases, f'{made.modality} case')} of "
+            f"{counted(made.subjects, 'subject')}; "
+            f"add hints to {made.out / 'hints'}, then run voxhint check {made.out}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportLuna16:
+    """Cut the scans of LUNA16 into windows tagged with or without a nodule: a new study."""
+
+    folder: Existing
+    """LUNA16 as it is given out: annotations.csv, and subset0 to subset9 unpacked beside it."""
+
+    out: Path
+    """The study to make."""
+
+    xml: Path | None = None
+    """LIDC-IDRI's XML files: truth of the test windows, for scoring alone."""
+
+    test_subsets: tuple[int, ...] = (9,)
+    """Subsets to test on; the others are learnt from."""
+
+    window_mm: float = 64.0
+    """Edge of a window."""
+
+    windows: int = 8
+    """Windows of a scan at most, half of them with a nodule if there are so many."""
+
+    seed: int = 0
+    """Same seed, same windows."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        from voxhint.verbs.import_luna16 import Luna16Request, import_luna16
+
+        request = Luna16Request(
+            xml=self.xml,
+            test_subsets=self.test_subsets,
+            window_mm=self.window_mm,
+            windows=self.windows,
+            seed=self.seed,
+        )
+        made = import_luna16(
+            self.folder, self.out, request=request, overwrite=self.overwrite, tell=tell
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {counted(made.training, 'window')} to learn from and {made.test} to "
+            f"predict, of {counted(made.scans, 'scan')}; now run voxhint run {made.out} --out RUN"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportMsd:
+    """Link a data set laid out as in the Decathlon or nnU-Net v1, with scribbles: a new study."""
+
+    folder: Existing
+    """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
+
+    out: Path
+    """The study to make."""
+
+    scribbles: str = "scribblesTr"
+    """The folder in it with label maps of strokes."""
+
+    undrawn: int | None = None
+    """Their id of voxels that are not drawn on; the only id that is no label if not given."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        from voxhint.verbs.import_msd import import_msd
+
+        made = import_msd(
+            self.folder,
+            self.out,
+            scribbles=self.scribbles,
+            undrawn=self.undrawn,
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {counted(made.training, 'training case')} ({made.design} for design), "
+            f"{counted(made.test, 'test case')}, scribbles for {made.scribbled}; "
+            f"run voxhint check {made.out}"
+        )
+
+
+class Import:
+    """Make a study of other data: a DICOM export, LUNA16, or a Decathlon-like data set."""
+
+    kinds: ClassVar[dict[str, type[Any]]] = {
+        "dicom": ImportDicom,
+        "luna16": ImportLuna16,
+        "msd": ImportMsd,
+    }
+    """What can be imported, by the word that follows the command."""
+
+    def run(self, _tell: Tell, /) -> Lines:
+        """Refuse: each kind is a command of its own.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Hand the result of a run to other tools."""
+
+    folder: Annotated[Path, Place("RUN")]
+    """What `voxhint run` wrote; for nnunet-hints also a study."""
+
+    to: Literal["nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct", "folder"]
+    """nnunet: masks as a raw data set; nnunet-hints: strokes and points as one, of a study or a
+    run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series;
+    folder: the model as one file that predict takes."""
+
+    out: Path
+    """The folder to make."""
+
+    dicom: Path | None = None
+    """Folder of the DICOM series that the images came from; found by place and values."""
+
+    seg_type: Literal["binary", "fractional", "labelmap"] = "binary"
+    """How dicom-seg stores masks: bits, probabilities, or one number a voxel."""
+
+    overwrite: bool = False
+    """Replace an earlier export."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then the output folder."""
+        from voxhint.verbs.export import export
+        from voxhint.verbs.export_source import DicomOptions
+
+        made = export(
+            self.folder,
+            to=self.to,
+            out=self.out,
+            dicom=DicomOptions(self.dicom, self.seg_type),
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield from (f"warning: {line}" for line in made.lines)
+        yield str(made.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """Move the other channels of every case onto the first: a new study, where they lie right."""
+
+    study: Existing
+    """The study folder."""
+
+    out: Path
+    """The new study."""
+
+    how: Literal["rigid", "deformable"] = "rigid"
+    """Turn and shift; or also bend."""
+
+    undrawn: int | None = None
+    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+
+    overwrite: bool = False
+    """Replace an earlier result of voxhint in the output folder."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was moved, and how far."""
+        from voxhint.verbs.register import register
+
+        moves = register(
+            self.study,
+            self.out,
+            how=self.how,
+            overwrite=self.overwrite,
+            undrawn=self.undrawn,
+            tell=tell,
+        )
+        told = counted(len(moves), "channel")
+        yield f"{self.out}: {told} registered; registration.csv tells how far"

@@ -1,0 +1,89 @@
+"""`--dry-run`: what a command would need, measured on one case and one training step."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from voxhint.classify.saliency_methods import needs_flow
+from voxhint.classify.tags import labels_to_localise
+from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
+from voxhint.core.progress import silent
+from voxhint.core.study import Study
+from voxhint.files.validate.study import open_study
+from voxhint.models.device import open_fabric
+from voxhint.models.folder import network_of
+from voxhint.models.memory import training_bytes
+from voxhint.models.planning import measure_images, trunk_options, with_network
+from voxhint.models.segmentation_training import task_of
+from voxhint.models.shipped import Part, allows_shipped, shipped
+from voxhint.prepare import make_plan
+from voxhint.propagate.study import PropagationPlan, label_case
+from voxhint.train import VoxelTask, step_seconds
+from voxhint.train.schedule import synthetic_example
+
+_LOOKED_AT = 10  # cases
+
+
+def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
+    """Yield lines that tell what a run would do and need; nothing is written.
+
+    Args:
+        study: The study folder.
+        recipe: Every knob.
+        machine: Device, threads, memory.
+
+    Yields:
+        Lines for a person.
+    """
+    dense = recipe.train.supervision == "dense"
+    opened, _ = open_study(study, skip_bad=machine.skip_bad, dense=dense, undrawn=machine.undrawn)
+    cases = opened.learning_cases(dense=dense)
+    yield f"{len(cases)} cases to learn from, {len(opened.test)} to predict"
+    fabric = open_fabric(machine)
+    plan = make_plan(
+        measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
+        opened.channels,
+        opened.labels,
+        wishes=trunk_options(recipe.train, machine, opened),
+        optional_channels=opened.optional_channels,
+    )
+    torch.manual_seed(machine.seed)
+    net = network_of(plan)
+    task = VoxelTask.of([synthetic_example(plan)], [], plan, recipe.train)
+    seconds = step_seconds(fabric, net, task_of(task))
+    limit = recipe.train.time
+    steps = int(0.9 * seconds_of(limit) / seconds) if limit else recipe.train.steps or 0
+    count = sum(p.numel() for p in net.parameters()) / 1e6
+    voxels = int(np.prod(plan.patch))
+    yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"
+    config = with_network(recipe.train, opened)
+    memory = training_bytes(config, voxels, len(opened.channels)) / 2**30
+    yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
+    yield f"memory: about {memory:.1f} GiB"
+    if not dense:
+        began = time.monotonic()
+        reach = dict.fromkeys(opened.labels.names, recipe.label.scale_mm or 10.0)
+        label_case(opened, cases[0], PropagationPlan(reach), recipe.label)
+        each = time.monotonic() - began
+        yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
+        yield from _of_tags(opened, recipe.label, machine)
+
+
+def _of_tags(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
+    """Yield what the networks need that find what tags alone name."""
+    labels = labels_to_localise(study)
+    parts: tuple[Part, ...] = ("classifier", "flow") if needs_flow(config) else ("classifier",)
+    for part in parts if labels else ():
+        known = shipped(study, labels, seed=machine.seed) if allows_shipped(part, config) else None
+        if known is not None:
+            yield f"tags: the {part} of {labels[0]} comes with voxhint ({known.name})"
+            continue
+        steps = config.classifier.steps if part == "classifier" else config.flow.steps
+        twice = ", and one to verify" if part == "classifier" and config.tags.verify else ""
+        yield (
+            f"tags: a {part} of {', '.join(labels)}{twice} is trained before labelling, "
+            f"{steps} steps; the times above leave it out"
+        )

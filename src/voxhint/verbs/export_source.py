@@ -1,0 +1,153 @@
+"""What an export starts from: a run that still belongs to its study, and the masks it made."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from voxhint.core.errors import BadFileError, about
+from voxhint.core.grid import Grid
+from voxhint.core.progress import Tell
+from voxhint.core.study import CaseFiles, Study
+from voxhint.files.dicom.segmentation import Kind
+from voxhint.files.grid_match import require_place
+from voxhint.files.images import read_grid, read_ids
+from voxhint.files.validate.study import survey
+from voxhint.runs import read_made
+from voxhint.runs.study_unchanged import require_made_here, require_same, study_of
+
+ENDING = ".nii.gz"
+HINTED = "masksTr"
+"""Masks of images with hints, in a run."""
+
+PREDICTED = "masks"
+"""Masks of images without."""
+
+EMPTY = "its mask is empty, so no object is written of it; look at the image"
+
+_JOINED = {
+    "dataset.json": "so that ids may stand for other labels",
+    "imagesTr": "and its masks belong to the images of then",
+    "imagesTs": "and its masks belong to the images of then",
+    "annotations.csv": "and its masks belong to the images of then",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DicomOptions:
+    """Where the series of masks lie, and how masks are stored."""
+
+    folder: Path | None = None
+    """Holds any number of series; None where the study holds them itself."""
+
+    kind: Kind = "binary"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be handed on."""
+
+    run: Path
+    folder: Path
+    """To fill."""
+
+    name: str
+    """Of the folder when it is full."""
+
+    dicom: DicomOptions
+    tell: Tell
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was handed on."""
+
+    lines: tuple[str, ...] = ()
+    """What a person should know of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A case and its mask."""
+
+    files: CaseFiles
+    mask: Path
+    hinted: bool
+    """Whether hints for this very image decided part of it."""
+
+    @property
+    def name(self) -> str:
+        """Return the name of the case."""
+        return self.files.name
+
+    @property
+    def image(self) -> tuple[str, Path]:
+        """Return the first channel and its image, on whose grid the mask lies."""
+        return next(iter(self.files.images.items()))
+
+
+def open_run(run: Path, *folders: str) -> tuple[Study, tuple[Masked, ...]]:
+    """Return the study of a run that still belongs to it, and the masks in some of its folders.
+
+    Args:
+        run: What `voxhint run` wrote.
+        folders: `HINTED`, `PREDICTED` or both.
+
+    Raises:
+        BadFileError: It has no masks there, or the study cannot be read.
+    """
+    made = read_made(run)
+    root = study_of(run, made)
+    if not any((run / name).is_dir() for name in folders):
+        msg = f"{run}: has no {' and no '.join(folders)}; run with --hinted-masks"
+        raise BadFileError(msg)
+    require_same(run, _JOINED)
+    for name in folders:
+        require_made_here(run, name)
+    seen = survey(
+        root, undrawn=made.get("undrawn")
+    )  # of its hints nothing is asked: they may have changed
+    if seen.study is None:
+        raise BadFileError("\n".join(map(str, seen.errors)))
+    cases = {HINTED: seen.study.training, PREDICTED: seen.study.test}
+    masked = tuple(
+        Masked(case, mask, hinted=name == HINTED)
+        for name in folders
+        for case in cases[name]
+        if (mask := run / name / f"{case.name}{ENDING}").is_file()
+    )
+    if not masked:
+        told = " and ".join(folders)
+        msg = f"{run}: {told} holds no mask of a case of the study; run with --hinted-masks"
+        raise BadFileError(msg)
+    return seen.study, masked
+
+
+def each(job: Job, masked: tuple[Masked, ...]) -> Iterator[Masked]:
+    """Yield cases, telling how far it is and which case an error is of."""
+    for number, case in enumerate(masked):
+        job.tell("export", number, len(masked), case.name)
+        with about(f"case {case.name}"):
+            yield case
+    job.tell("export", len(masked), len(masked), "")
+
+
+def read_classes(case: Masked, study: Study) -> tuple[UInt8[np.ndarray, "i j k"], Grid]:
+    """Return a mask as class numbers, and where it lies.
+
+    Args:
+        case: The case.
+        study: Its study.
+
+    Raises:
+        BadFileError: It lies elsewhere than its image, or holds ids that stand for no label.
+    """
+    ids, grid = read_ids(case.mask)
+    require_place(case.mask, grid, [read_grid(case.image[1])])
+    strange = sorted({*np.unique(ids).tolist()} - {*study.labels.ids})
+    if strange:
+        msg = f"{case.mask.name}: holds ids {strange[:5]}, which stand for no label of the study; "
+        raise BadFileError(msg + "run again")
+    return study.labels.to_classes(ids), grid
