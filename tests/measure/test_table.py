@@ -77,7 +77,7 @@ def test_the_file_gives_back_an_equal_table() -> None:
 def test_the_file_holds_the_promised_keys_the_policy_and_no_nan() -> None:
     text = table(*MIXED).to_json()
     told = json.loads(text)
-    keys = ["policy", "tolerance_mm", "cases", "labels", "overall", "compare", "trust"]
+    keys = ["policy", "tolerance_mm", "cases", "labels", "overall", "compare", "lesions", "trust"]
     assert list(told) == keys
     assert "NaN" not in text
     assert "diagonal" in told["policy"]

@@ -222,3 +222,16 @@ def test_the_median_distance_counts_a_missed_label_as_the_whole_image(tmp_path: 
     assert row.assd_mm.median == pytest.approx(diagonal_mm)
     assert row.assd_mm.mean == pytest.approx(2 / 3 * diagonal_mm)
     assert f"its median {diagonal_mm:.3f} mm, 3 cases" in summary_lines(table)[0]
+
+
+def test_lesions_are_counted_where_a_truth_lacks_the_label(tmp_path: Path) -> None:
+    none = np.zeros_like(TRUE)
+    truth = masks_in(tmp_path / "truth", a=TRUE, b=none)
+    table = measure(masks_in(tmp_path / "masks", a=TRUE, b=TRUE), truth, config=CONFIG)
+    assert [(told.found, told.lesions, told.cpm) for told in table.lesions.values()] == [
+        (1, 1, None)
+    ] * len(table.lesions)
+    assert table.lesions
+    assert sum("lesions found" in line for line in summary_lines(table)) == len(table.lesions)
+    alone = masks_in(tmp_path / "one", a=TRUE)
+    assert not measure(alone, alone, config=CONFIG).lesions

@@ -30,7 +30,7 @@ class Measure:
     """Other masks of the same cases, for a paired test."""
 
     probabilities: Path | None = None
-    """A folder of CASE__LABEL.nii.gz: can they be believed?"""
+    """A folder of CASE__LABEL.nii.gz: can they be believed? FROC of lesions."""
 
     seed: int = 0
     """Of the resampling."""
@@ -59,6 +59,7 @@ class Measure:
             truth,
             config=self.measure,
             compare_with=self.compare,
+            probabilities=self.probabilities,
             seed=self.seed,
             tell=tell,
         )

@@ -1,5 +1,6 @@
 """Every measure of one case, label by label, under one stated policy for empty masks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +58,8 @@ def score_case(
     Raises:
         GridMismatchError: The two masks do not lie on one grid.
     """
-    truth.grid.require_same(mask.grid)
-    told = truth.ids != UNDRAWN
-    if truth.names.ignore is not None:
-        told &= truth.ids != truth.names.ignore
     rows: list[CaseScore] = []
-    for label, value in zip(truth.names.foreground, truth.names.ids[1:], strict=True):
-        drawn, judged = (truth.ids == value) & told, (mask.ids == value) & told
+    for label, drawn, judged in label_by_label(truth, mask):
         marks = _mark(drawn, judged, grid=truth.grid, tolerance_mm=tolerance_mm)
         truth_ml = volume_ml(drawn, voxel_mm3=truth.grid.voxel_mm3)
         mask_ml = volume_ml(judged, voxel_mm3=truth.grid.voxel_mm3)
@@ -85,6 +81,24 @@ def score_case(
             )
         )
     return tuple(rows)
+
+
+def label_by_label(
+    truth: Mask, mask: Mask
+) -> Iterator[tuple[str, Bool[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"]]]:
+    """Yield each foreground label with where the truth and the mask have it.
+
+    Voxels where the truth says nothing are left out of both.
+
+    Raises:
+        GridMismatchError: The two masks do not lie on one grid.
+    """
+    truth.grid.require_same(mask.grid)
+    told = truth.ids != UNDRAWN
+    if truth.names.ignore is not None:
+        told &= truth.ids != truth.names.ignore
+    for label, value in zip(truth.names.foreground, truth.names.ids[1:], strict=True):
+        yield label, (truth.ids == value) & told, (mask.ids == value) & told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

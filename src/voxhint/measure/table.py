@@ -1,7 +1,7 @@
 """The table of scores: rows by case and label, summaries with intervals, and `scores.json`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -10,6 +10,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.measure.calibration import TrustTable
 from voxhint.measure.compare import Comparison
 from voxhint.measure.confidence_intervals import RESAMPLES, Estimate, estimate
+from voxhint.measure.lesions import LesionSummary
 from voxhint.measure.score import CaseScore
 
 _POLICY = (
@@ -24,7 +25,9 @@ _POLICY = (
     "over both surfaces. A median is over the same cases as the mean, missed ones included. "
     "Intervals are of means: 95 % percentile intervals from {resamples} resamplings of subjects, "
     "all cases of a subject together, null with fewer than two subjects. 'overall' is the mean "
-    "over labels of the labels' means and medians."
+    "over labels of the labels' means and medians. 'lesions' tells of connected regions (corners "
+    "count) of labels that come in numbers: one is found if the mask's regions on it have together "
+    "an intersection over union of 0.1 with it; a region on no lesion that was found is false."
 )
 
 
@@ -78,6 +81,9 @@ class ScoreTable:
     labels: Mapping[str, LabelSummary]
     overall: OverallSummary
     compare: Comparison | None = None
+    lesions: Mapping[str, LesionSummary] = field(default_factory=dict)
+    """Detection of single lesions: of the labels whose truth has none, or several, in some case."""
+
     trust: TrustTable | None = None
     """Of the probabilities, where they were measured too."""
 

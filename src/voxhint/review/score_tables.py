@@ -192,6 +192,33 @@ def tell_absent(scores: ScoreTable) -> Table:
     return Table(caption, head, rows)
 
 
+def tell_lesions(scores: ScoreTable) -> Table:
+    """Return the table of single lesions; it has no rows where labels are no lesions."""
+    rows: list[list[object]] = []
+    for name, told in scores.lesions.items():
+        seen, false = told.sensitivity, told.false_per_image
+        rows.append(
+            [
+                name, f"{told.found} of {told.lesions}",
+                between(seen.mean, seen.low, seen.high, 3),
+                between(false.mean, false.low, false.high, 2),
+                *(f"{size.found} of {size.lesions}" for size in told.sizes),
+                number(told.cpm, 3),
+            ]
+        )  # fmt: skip
+    sizes = [f"found, {size.size}" for told in scores.lesions.values() for size in told.sizes]
+    head = [
+        "label", "lesions found", "sensitivity", "false regions an image",
+        *dict.fromkeys(sizes), "CPM",
+    ]  # fmt: skip
+    caption = (
+        "Single lesions: connected regions of the truth, and whether the mask's regions on them "
+        "reach an intersection over union of 0.1. CPM is the mean sensitivity at 1/8 to 8 false "
+        "regions an image; it needs probabilities."
+    )
+    return Table(caption, head, rows)
+
+
 def _case_row(row: CaseScore) -> list[object]:
     return [
         row.case, row.label, number(row.dice, 3), number(row.nsd, 3), number(row.hd95_mm, 1),

@@ -5,13 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from voxhint.config.ranges import Natural, in_range
-from voxhint.core.errors import BadFileError, about
-from voxhint.core.labels import file_name
+from voxhint.core.errors import about
 from voxhint.core.progress import Tell, silent
-from voxhint.files.images import read_probability
 from voxhint.files.masks import read_mask
 from voxhint.measure.calibration import CaseTrust, TrustTable, score_trust, tabulate_trust
-from voxhint.verbs.measure import Truth, read_truth
+from voxhint.verbs.measure import Truth, read_chance, read_truth
 
 
 def measure_trust(
@@ -43,16 +41,8 @@ def _score(folder: Path, truth: Truth, case: str) -> CaseTrust:
 
     Returns:
         Calibration and risks of the case.
-
-    Raises:
-        BadFileError: There are no probabilities of it.
     """
-    paths = [folder / f"{case}__{file_name(name)}.nii.gz" for name in truth.labels.foreground]
-    missing = [path.name for path in paths if not path.exists()]
-    if missing:
-        msg = f"{folder}: has no {missing[0]}; write it with voxhint predict --probabilities"
-        raise BadFileError(msg)
-    found = [read_probability(path) for path in paths]
+    found = [read_chance(folder, case, name) for name in truth.labels.foreground]
     grids = [where for _, where in found]
     ids, grid = read_mask(truth.masks[case], truth.labels, grids, undrawn=truth.undrawn)
     for where in grids:

@@ -1,27 +1,37 @@
 """`voxhint measure`: masks against truth."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from voxhint.config import MeasureConfig
 from voxhint.config.ranges import Natural, in_range
-from voxhint.core import BACKGROUND, UNDRAWN, LabelSet, Mask
+from voxhint.core import BACKGROUND, UNDRAWN, Grid, LabelSet, Mask
 from voxhint.core.errors import BadFileError, OutputError, about
-from voxhint.core.labels import counts_of
+from voxhint.core.labels import counts_of, file_name
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
 from voxhint.files.grid_match import place_of, require_place
-from voxhint.files.images import read_ids
+from voxhint.files.images import read_ids, read_probability
 from voxhint.files.masks import read_mask
 from voxhint.files.problems import Problem
 from voxhint.files.study.layout import cases_in, images_in, read_subjects
 from voxhint.measure.compare import compare
 from voxhint.measure.confidence_intervals import Estimate
-from voxhint.measure.score import CaseScore, score_case
+from voxhint.measure.lesions import (
+    CaseLesions,
+    LesionSummary,
+    Rate,
+    are_lesions,
+    case_lesions,
+    summarise_lesions,
+)
+from voxhint.measure.score import CaseScore, label_by_label, score_case
 from voxhint.measure.table import ScoreTable, tabulate
 from voxhint.models.image_description import clashes, labels_beside
 from voxhint.runs.lock import held, unusable
@@ -48,12 +58,13 @@ class Truth:
     """What is wrong with `cases.csv`; `measure` refuses errors."""
 
 
-def measure(
+def measure(  # noqa: PLR0913  # each is a choice of its own
     masks: Path,
     truth: Path | Truth,
     *,
     config: MeasureConfig,
     compare_with: Path | None = None,
+    probabilities: Path | None = None,
     seed: int = 0,
     tell: Tell = silent,
 ) -> ScoreTable:
@@ -67,6 +78,7 @@ def measure(
         truth: A folder of CASE.nii.gz drawn by people, or what was found in one.
         config: Tolerance and resamplings.
         compare_with: Other masks of the same cases, for a paired test.
+        probabilities: A folder of CASE__LABEL.nii.gz: how sure single lesions are, for FROC.
         seed: Of the bootstrap.
         tell: Hears of progress.
 
@@ -75,7 +87,19 @@ def measure(
     """
     told = truth if isinstance(truth, Truth) else read_truth(truth)
     _require_subjects(told)
-    rows = _rows(masks, told, config, tell)
+    rows: list[CaseScore] = []
+    lesions: dict[str, list[CaseLesions]] = defaultdict(list)
+    for case, true, mask in _pairs(masks, told, tell):
+        subject = told.subjects.get(case, case)
+        rows += score_case(true, mask, case=case, subject=subject, tolerance_mm=config.tolerance_mm)
+        for label, drawn, judged in label_by_label(true, mask):
+            sure = None
+            if probabilities is not None:
+                sure, grid = read_chance(probabilities, case, label)
+                true.grid.require_same(grid)
+            lesions[label].append(
+                case_lesions(drawn, judged, true.grid, subject=subject, probability=sure)
+            )
     rng = np.random.default_rng(in_range(Natural, seed, "seed"))
     table = tabulate(
         rows,
@@ -83,8 +107,24 @@ def measure(
         tolerance_mm=config.tolerance_mm,
         rng=rng,
     )
+    summaries = {
+        label: summarise_lesions(cases, scored=probabilities is not None, rng=rng)
+        for label, cases in lesions.items()
+        if are_lesions(cases)
+    }
+    table = replace(table, lesions=summaries)
     if compare_with is not None:
-        others = _rows(compare_with, told, config, tell)
+        others = [
+            row
+            for case, true, mask in _pairs(compare_with, told, tell)
+            for row in score_case(
+                true,
+                mask,
+                case=case,
+                subject=told.subjects.get(case, case),
+                tolerance_mm=config.tolerance_mm,
+            )
+        ]
         against = Path(*compare_with.absolute().parts[-2:]).as_posix()  # as RUN/masks
         comparison = compare(rows, others, against=against, rng=rng)
         table = replace(table, compare=comparison)
@@ -180,7 +220,30 @@ def _odd_labels(masks: Path, truth: Truth) -> str:
     return f"{odd}; they are compared by their ids"
 
 
-def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[CaseScore]:
+def read_chance(folder: Path, case: str, label: str) -> tuple[Float[np.ndarray, "i j k"], Grid]:
+    """Return the probability of a label in a case, as `predict` writes it.
+
+    Args:
+        folder: Of CASE__LABEL.nii.gz.
+        case: The case's name.
+        label: The label's name.
+
+    Raises:
+        BadFileError: There is none.
+    """
+    path = folder / f"{case}__{file_name(label)}.nii.gz"
+    if not path.exists():
+        msg = f"{folder}: has no {path.name}; write it with voxhint predict --probabilities"
+        raise BadFileError(msg)
+    return read_probability(path)
+
+
+def _pairs(masks: Path, truth: Truth, tell: Tell) -> Iterator[tuple[str, Mask, Mask]]:
+    """Yield each case of the truth, and its mask on the same grid.
+
+    Raises:
+        BadFileError: Labels contradict each other, or a case has no mask.
+    """
     odd = _odd_labels(masks, truth)
     if odd:
         tell("measure", 0, len(truth.masks), odd)
@@ -189,21 +252,13 @@ def _rows(masks: Path, truth: Truth, config: MeasureConfig, tell: Tell) -> list[
     if missing:
         msg = f"{masks}: has no mask of {missing[0]}, which the truth has; predict it too"
         raise BadFileError(msg)
-    rows: list[CaseScore] = []
     for number, (case, path) in enumerate(truth.masks.items()):
         tell("measure", number, len(truth.masks), case)
         with about(f"case {case}"):
             true, mask, told = _pair(path, drawn[case], truth)
             if told:
                 tell("measure", number, len(truth.masks), told)
-            rows += score_case(
-                true,
-                mask,
-                case=case,
-                subject=truth.subjects.get(case, case),
-                tolerance_mm=config.tolerance_mm,
-            )
-    return rows
+        yield case, true, mask
 
 
 def _pair(path: Path, drawn: Path, truth: Truth) -> tuple[Mask, Mask, str]:
@@ -248,6 +303,7 @@ def summary_lines(table: ScoreTable) -> list[str]:
         f"{_told_median(row.assd_mm)}, {row.dice.n} cases"
         for name, row in table.labels.items()
     ]
+    lines += [_lesion_line(name, found) for name, found in table.lesions.items()]
     lines.append(f"mean over labels: Dice {_told(table.overall.dice)}")
     trust = table.trust
     if trust is not None:
@@ -261,7 +317,14 @@ def summary_lines(table: ScoreTable) -> list[str]:
     return lines
 
 
-def _told(value: Estimate) -> str:
+def _lesion_line(label: str, found: LesionSummary) -> str:
+    line = f"{label}: {found.found} of {found.lesions} lesions found, "
+    line += f"sensitivity {_told(found.sensitivity)}, "
+    line += f"false regions an image {_told(found.false_per_image)}"
+    return line if found.cpm is None else f"{line}, CPM {found.cpm:.3f}"
+
+
+def _told(value: Estimate | Rate) -> str:
     if value.mean is None:
         return "none"
     between = "" if value.low is None else f" ({value.low:.3f} to {value.high:.3f})"
