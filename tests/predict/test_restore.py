@@ -8,7 +8,9 @@ from jaxtyping import Float32, UInt8
 from tests.poses import SOME_TURNS, TURNS, grid_at, places_of
 
 from voxhint.core import Grid, SoftLabel, Turn
-from voxhint.predict import respect, restore
+from voxhint.predict import respect, restored
+from voxhint.predict import restore as module
+from voxhint.prepare import back_from
 
 GRID = grid_at((7, 9, 6), (1.0, 1.5, 2.0), degrees=(5, -10, 15), middle_mm=(10, -20, 5))
 
@@ -24,6 +26,28 @@ def smooth(grid: Grid) -> Float32[np.ndarray, "class i j k"]:
     x, y, z = np.moveaxis(places_of(grid) - np.array([10, -20, 5]), -1, 0)
     one = 0.5 + 0.02 * x - 0.015 * y + 0.01 * z
     return np.stack([1 - one, one]).astype(np.float32)
+
+
+def restore(
+    probs: Float32[np.ndarray, "class a b c"], working: Grid, source: Grid
+) -> Float32[np.ndarray, "class i j k"]:
+    turn = source.turn_along(working)
+    slabs = restored((probs[:, at] for at in range(probs.shape[1])), working, source.turned(turn))
+    return turn.undo(np.concatenate([slab for _, slab in slabs], 1))
+
+
+@pytest.mark.parametrize("spacing", [(0.7, 1.5, 2.0), (2.3, 0.9, 3.0), (1.0, 1.5, 2.0)], ids=str)
+def test_planes_come_back_alike_however_many_are_worked_on_together(
+    spacing: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = GRID.spaced(np.array(spacing))
+    probs = chances(working.shape)
+    turn = GRID.turn_along(working)
+    whole = np.stack([back_from(one, working, GRID) for one in probs])
+    for together in (1, 3 * 9 * 6 * 2, 2**20):
+        monkeypatch.setattr(module, "_SLAB", together)
+        assert np.allclose(restore(probs, working, GRID), whole, atol=1e-6)
+    assert turn.axes == (0, 1, 2)
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)
@@ -51,6 +75,10 @@ def test_probabilities_still_sum_to_one_on_the_source_grid() -> None:
     assert (found >= -1e-6).all()
 
 
+def bounds(facts: SoftLabel) -> tuple[np.ndarray, np.ndarray]:
+    return facts.belief, facts.plausibility
+
+
 def soft_of(classes: UInt8[np.ndarray, "i j k"], ruled_out: int) -> SoftLabel:
     """Return facts: some voxels proven (255: not), and one class ruled out in every third."""
     belief = np.stack([classes == n for n in range(3)]).astype(np.float32)
@@ -66,7 +94,7 @@ def soft_of(classes: UInt8[np.ndarray, "i j k"], ruled_out: int) -> SoftLabel:
 def test_a_mask_never_contradicts_a_fact(seed: int, ruled_out: int) -> None:
     drawn = np.random.default_rng(seed).choice([0, 1, 2, 255], GRID.shape).astype(np.uint8)
     facts = soft_of(drawn, ruled_out)
-    mask = respect(chances(GRID.shape, seed), facts)
+    mask = respect(chances(GRID.shape, seed), *bounds(facts))
     assert np.array_equal(mask[drawn < 3], drawn[drawn < 3])
     impossible = (facts.trust == 1) & (facts.probs == 0)
     assert not np.take_along_axis(impossible, mask[None].astype(np.int64), 0).any()
@@ -75,7 +103,9 @@ def test_a_mask_never_contradicts_a_fact(seed: int, ruled_out: int) -> None:
 def test_where_nothing_is_proven_the_network_decides() -> None:
     nothing = np.zeros((3, *GRID.shape), np.float32)
     probs = chances(GRID.shape)
-    assert np.array_equal(respect(probs, SoftLabel(nothing, nothing, GRID)), probs.argmax(0))
+    assert np.array_equal(
+        respect(probs, *bounds(SoftLabel(nothing, nothing, GRID))), probs.argmax(0)
+    )
 
 
 def test_guesses_however_likely_do_not_overrule_the_network() -> None:
@@ -83,7 +113,7 @@ def test_guesses_however_likely_do_not_overrule_the_network() -> None:
     guess = np.zeros_like(probs)
     guess[2] = 1
     facts = SoftLabel(guess, np.full_like(probs, 0.9), GRID)
-    assert np.array_equal(respect(probs, facts), probs.argmax(0))
+    assert np.array_equal(respect(probs, *bounds(facts)), probs.argmax(0))
 
 
 def test_of_the_classes_left_the_likeliest_is_taken() -> None:
@@ -92,10 +122,10 @@ def test_of_the_classes_left_the_likeliest_is_taken() -> None:
     ruled_out[1] = 1
     grid = grid_at((2, 2, 2))
     facts = SoftLabel(np.zeros_like(probs), ruled_out, grid)
-    assert (respect(probs, facts) == 2).all()
+    assert (respect(probs, *bounds(facts)) == 2).all()
 
 
 def test_where_every_class_is_ruled_out_the_network_decides() -> None:
     probs = chances(GRID.shape)
     facts = SoftLabel(np.zeros_like(probs), np.ones_like(probs), GRID)
-    assert np.array_equal(respect(probs, facts), probs.argmax(0))
+    assert np.array_equal(respect(probs, *bounds(facts)), probs.argmax(0))

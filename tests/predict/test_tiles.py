@@ -1,12 +1,15 @@
 """Tiles leave no trace: a network that only looks at each voxel gives what it gives at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from jaxtyping import Float, Float32
+from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
-from voxhint.predict import Segmenter, predict_tiles
+from voxhint.predict import Segmenter, Tiling, predict_planes
 
 CPU = torch.device("cpu")
 Triple = tuple[int, int, int]
@@ -32,9 +35,60 @@ def softmax(logits: Float32[np.ndarray, "class i j k"]) -> Float32[np.ndarray, "
 
 
 def tiled(
-    segment: Segmenter, image: Float32[np.ndarray, "c i j k"], patch: Triple, overlap: float = 0.5
+    segment: Segmenter,
+    image: Float32[np.ndarray, "c i j k"],
+    patch: Triple,
+    overlap: float = 0.5,
+    flips: tuple[tuple[int, ...], ...] = ((),),
 ) -> Float32[np.ndarray, "class i j k"]:
-    return predict_tiles(segment, image, patch=patch, overlap=overlap, device=CPU)
+    tiling = Tiling(segment=segment, patch=patch, overlap=overlap, device=CPU)
+    return np.stack(list(predict_planes(tiling, image, flips)), 1)
+
+
+@pytest.mark.parametrize("shape", [(21, 13, 9), (8, 8, 4), (5, 20, 9), (3, 3, 3)], ids=str)
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5])
+def test_planes_are_those_of_monais_sliding_window(shape: Triple, overlap: float) -> None:
+    patch, image = (8, 8, 4), noise(shape, 2)
+    convolution = torch.nn.Conv3d(2, 3, 3, padding=1)
+
+    def chances(tile: Tensor) -> Tensor:
+        return convolution(tile).softmax(1)
+
+    for axes in ((), (1,), (2,), (1, 2)):
+        with torch.inference_mode():
+            flipped = torch.from_numpy(np.flip(image, axes).copy())[None]
+            wanted = sliding_window_inference(
+                flipped, patch, 1, chances, overlap, "gaussian", padding_mode="replicate"
+            )
+        wanted = np.flip(wanted[0].numpy() / wanted[0].numpy().sum(0), axes)
+        found = tiled(convolution, image, patch, overlap, (axes,))
+        assert np.allclose(found, wanted, atol=1e-6)
+
+
+def test_of_several_flips_the_mean_is_given() -> None:
+    image, patch = noise((17, 11, 9)), (8, 8, 4)
+    convolution = torch.nn.Conv3d(3, 2, 3, padding=1)
+    flips = ((), (1,), (2,), (1, 2))
+    each = [tiled(convolution, image, patch, flips=(axes,)) for axes in flips]
+    assert np.allclose(tiled(convolution, image, patch, flips=flips), np.mean(each, 0), atol=1e-6)
+
+
+def test_tiles_of_one_value_are_asked_about_once_and_say_the_same() -> None:
+    image = noise((40, 8, 4))
+    image[:, 10:] = -3
+    asked = []
+
+    def count(tiles: Tensor) -> Tensor:
+        asked.append(len(tiles))
+        return torch.cumsum(tiles, 4)
+
+    tiling = Tiling(segment=count, patch=(8, 8, 4), overlap=0.0, device=CPU)
+    wanted = np.stack(list(predict_planes(tiling, image)), 1)
+    every = sum(asked)
+    asked.clear()
+    found = np.stack(list(predict_planes(replace(tiling, alike=True), image)), 1)
+    assert np.array_equal(found, wanted)
+    assert (every, sum(asked)) == (5, 4)  # two of them share a batch
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])
@@ -70,7 +124,7 @@ def test_the_network_sees_nothing_but_tiles_of_the_patchs_size() -> None:
 
     for shape in ((5, 20, 9), (3, 3, 3), (8, 8, 4)):
         tiled(watch, noise(shape, 2), (8, 8, 4))
-    assert seen == {(1, 2, 8, 8, 4)}
+    assert {size[1:] for size in seen} == {(2, 8, 8, 4)}
 
 
 def test_an_image_smaller_than_a_tile_is_continued_by_its_border() -> None:
@@ -93,7 +147,14 @@ def test_the_image_is_left_as_it_was_and_no_gradient_is_kept() -> None:
 
 
 def test_every_tile_is_told_in_turn() -> None:
-    told: list[int] = []
-    image = noise((16, 8, 4))
-    predict_tiles(copy, image, patch=(8, 8, 4), overlap=0.0, device=CPU, progress=told.append)
-    assert told == [1, 2]
+    told: list[tuple[int, int]] = []
+    tiling = Tiling(
+        segment=copy,
+        patch=(8, 8, 4),
+        overlap=0.0,
+        device=CPU,
+        progress=lambda tile, tiles: told.append((tile, tiles)),
+    )
+    for _ in predict_planes(tiling, noise((16, 8, 4)), ((), (1,))):
+        pass
+    assert sorted(told) == [(tile, 4) for tile in range(1, 5)]

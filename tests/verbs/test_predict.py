@@ -12,11 +12,15 @@ from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
 from torch import Tensor, nn
 
+from voxhint.classify.masks import MaskMaker
 from voxhint.config import PredictConfig
-from voxhint.core import Grid, LabelSet, Volume
+from voxhint.core import Grid, LabelSet, Points, Tag, Volume
+from voxhint.core.volume import STEPS
 from voxhint.files.images import write_image
 from voxhint.models.folder import Model
-from voxhint.verbs.predict import MaskMaker, warnings_of
+from voxhint.propagate import constraints_of
+from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.verbs.predict import warnings_of
 
 
 class Asked(nn.Module):
@@ -42,13 +46,33 @@ def test_a_network_is_asked_unless_every_label_is_ruled_out(chances: dict[str, f
     volumes = {
         name: Volume(np.ones(grid.shape, np.float32), grid, "HU") for name in wanted.channels
     }
-    probs, where = MaskMaker(model, None, PredictConfig(), 0).probabilities(volumes, chances)
-    assert where is grid
-    assert probs.shape == (len(wanted.labels.names), *grid.shape)
-    assert np.allclose(probs.sum(0), 1)
+    config = PredictConfig(probabilities=True, uncertainty=True)
+    maker = MaskMaker(model, None, config, 0)
+    made = maker.predict(maker.prepare(volumes), chances)
+    assert made.grid is grid
+    assert made.classes.shape == grid.shape
     nothing = bool(chances) and not any(chances.values())
     assert (net.times == 0) == nothing
-    assert (probs.argmax(0) == 0).all() == nothing
+    assert (made.classes == 0).all() == nothing
+    assert made.uncertainty is not None
+    assert made.uncertainty.any() != nothing
+    assert made.probability(2).max() <= STEPS
+    assert (made.probability(2) == 0).all() == nothing
+    assert (made.probability(1) > 0).any() == (chances.get("ball") != 0)
+
+
+def test_planes_respect_hints_as_the_whole_image_does() -> None:
+    grid, labels = Grid((9, 8, 5), np.diag([-1, 1.5, 2, 1])), LabelSet(("background", "a"), (0, 1))
+    clicks = Points("a", grid.to_world(np.array([[1.0, 2, 3], [7, 0, 4]])), np.array([1.0, 0.6]))
+    hints = [clicks, Tag("a", "present")]
+    dense = constraints_of(grid, hints, labels)
+    sparse = sparse_constraints_of(grid, hints, labels)
+    turn = grid.turn_to_ras()
+    assert sparse is not None
+    for planes in (slice(0, 3), slice(3, 9)):
+        for one, two in zip(dense.bounds(planes, turn), sparse.bounds(planes, turn), strict=True):
+            assert np.array_equal(one, two)
+    assert turn.undo(dense.bounds(slice(0, 9), turn)[0])[1, 1, 2, 3] == 1
 
 
 def test_a_prediction_tells_on_which_grid_its_masks_lie(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from voxhint.api.images import Array, ImageLike, Spacing, volumes_of
+from voxhint.classify.masks import MaskMaker
 from voxhint.config import Machine, PredictConfig, Recipe, TrainConfig
 from voxhint.core import LabelSet, Mask
 from voxhint.core.progress import Tell, silent
@@ -15,7 +15,7 @@ from voxhint.models import folder
 from voxhint.models.device import open_fabric
 from voxhint.prepare import Plan
 from voxhint.verbs import run as run_verb
-from voxhint.verbs.predict import MaskMaker, image_chances
+from voxhint.verbs.predict import image_chances
 from voxhint.verbs.train import train_model
 
 Factory = Callable[[Plan], nn.Module]
@@ -87,9 +87,8 @@ class Model:
         """
         volumes = volumes_of(image, self.channels, affine, spacing)
         maker = MaskMaker.of(self._opened, config or PredictConfig(), seed)
-        probs, grid = maker.probabilities(volumes, image_chances(maker, volumes))
-        classes = probs.argmax(0).astype(np.uint8)
-        return Mask(self.labels.to_ids(classes), grid, self.labels)
+        made = maker.predict(maker.prepare(volumes), image_chances(maker, volumes))
+        return Mask(self.labels.to_ids(made.classes), made.grid, self.labels)
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]
         names = ", ".join(self.labels.foreground)

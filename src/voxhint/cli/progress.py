@@ -7,6 +7,7 @@ from rich.console import Console
 
 from voxhint.core.errors import printable
 from voxhint.core.progress import peak_ram_mb
+from voxhint.core.words import told_seconds
 
 _EVERY = 10.0  # seconds between lines where nobody can see a line change
 _QUICK = 0.2
@@ -54,8 +55,7 @@ class Teller:
         if fresh < 1 or done >= total:
             return ""
         seconds = (now - self._began) / fresh * (total - done)
-        text = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-        return f", {text} left"
+        return f", {told_seconds(seconds)} left"
 
     def close(self) -> None:
         """End the changing line, if there is one."""

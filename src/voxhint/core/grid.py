@@ -26,10 +26,13 @@ class Turn:
 
     def apply(self, array: Shaped[np.ndarray, "*lead i j k"]) -> Shaped[np.ndarray, "*lead a b c"]:
         """Return the array turned; leading axes stay."""
+        return np.ascontiguousarray(self.view(array))
+
+    def view(self, array: Shaped[np.ndarray, "*lead i j k"]) -> Shaped[np.ndarray, "*lead a b c"]:
+        """Return the array turned, on the same memory."""
         lead = array.ndim - 3
         turned = array.transpose(*range(lead), *(lead + axis for axis in self.axes))
-        flipped = tuple(lead + axis for axis in range(3) if self.flips[axis])
-        return np.ascontiguousarray(np.flip(turned, flipped))
+        return np.flip(turned, tuple(lead + axis for axis in range(3) if self.flips[axis]))
 
     def undo(self, array: Shaped[np.ndarray, "*lead a b c"]) -> Shaped[np.ndarray, "*lead i j k"]:
         """Return the array as it was before `apply`."""

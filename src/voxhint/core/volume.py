@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, UInt8, UInt16
 
 from voxhint.core.errors import GridMismatchError
 from voxhint.core.grid import Grid
@@ -13,6 +13,14 @@ from voxhint.core.labels import LabelSet
 
 Floats = Float32[np.ndarray, "i j k"]
 Unit = Literal["HU", "SUV", "a.u."]
+
+STEPS = np.float32(2**15)
+"""Probabilities and trust are kept as whole numbers of 2^-15: 0, 1/2 and 1 exactly."""
+
+
+def steps_of(values: Float32[np.ndarray, "..."]) -> UInt16[np.ndarray, "..."]:
+    """Return probabilities as whole numbers of 2^-15; rounding beyond [0, 1] is cut off."""
+    return np.asarray(np.rint(np.clip(values, 0, 1) * STEPS), np.uint16)
 
 
 def _require_shape(shape: tuple[int, ...], grid: Grid) -> None:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
+from jaxtyping import Float32, Shaped, UInt8, UInt16
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
-from voxhint.core.volume import Volume
+from voxhint.core.volume import STEPS, Volume, steps_of
 from voxhint.files.dicom.series import open_series, read_series, series_notes
 from voxhint.files.formats.itk import itk_warnings, read_itk, read_itk_grid
 from voxhint.files.formats.nifti import (
@@ -28,7 +28,6 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
 
 _HIGHEST_ID = 255
 _ROUNDING = 1e-3  # how far from a whole number a label id may be stored
-_STEP = 2.0**-15  # probabilities are stored as whole multiples: 0, 1/2 and 1 exactly
 _EXCESS = 1e-4  # how far rounding may carry a probability out of [0, 1]
 
 
@@ -226,16 +225,18 @@ def write_ids(
     write_nifti(path, ids, grid, names=names)
 
 
-def write_probability(path: Path, values: Float32[np.ndarray, "i j k"], grid: Grid) -> None:
+def write_probability(
+    path: Path, values: Float32[np.ndarray, "i j k"] | UInt16[np.ndarray, "i j k"], grid: Grid
+) -> None:
     """Write probabilities as .nii.gz in steps of 2^-15: half the size of float32, 0 and 1 exact.
 
     Args:
         path: Ends in .nii.gz.
-        values: In [0, 1]; rounding beyond is cut off.
+        values: In [0, 1], or whole numbers from `steps_of`.
         grid: Where they lie.
     """
-    steps = np.rint(np.clip(values, 0, 1) / np.float32(_STEP)).astype(np.uint16)
-    write_nifti(path, steps, grid, slope=_STEP)
+    steps = values if values.dtype == np.uint16 else steps_of(values)
+    write_nifti(path, steps, grid, slope=1 / float(STEPS))
 
 
 def write_image(path: Path, volume: Volume) -> None:

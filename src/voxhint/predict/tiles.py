@@ -1,13 +1,18 @@
-"""Cut an image into tiles, ask the network about each, and blend the answers."""
+"""Cut an image into tiles, ask the network about each, and blend the answers plane by plane."""
 
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+
+Triple = tuple[int, int, int]
+
+_AT_ONCE = 2  # tiles: of a single one PyTorch computes small 3D convolutions on CPUs the slow way
 
 
 @runtime_checkable
@@ -20,52 +25,181 @@ class Segmenter(Protocol):
         """Return the logits."""
 
 
-def predict_tiles(
-    segment: Segmenter,
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tiling:
+    """How an image is cut, and who is asked about the tiles."""
+
+    segment: Segmenter
+    """The network, in evaluation mode."""
+
+    patch: Triple
+    """The tile."""
+
+    overlap: float
+    """Share of a tile that its neighbour covers again."""
+
+    device: torch.device
+    """Where the network is; what is blended stays in main memory."""
+
+    alike: bool = False
+    """Whether the network says the same of the same tile: of tiles that hold one value all over,
+    such as clipped air, only the first is then asked about."""
+
+    progress: Callable[[int, int], None] | None = None
+    """Hears the number of each tile, and of how many."""
+
+    def tiles_of(self, shape: Sequence[int]) -> list[list[int]]:
+        """Return where tiles start along each axis of an image."""
+        return [_starts(max(n, p), p, self.overlap) for n, p in zip(shape, self.patch, strict=True)]
+
+
+def predict_planes(
+    tiling: Tiling,
     image: Float32[np.ndarray, "channel i j k"],
-    *,
-    patch: tuple[int, int, int],
-    overlap: float,
-    device: torch.device,
-    progress: Callable[[int], None] | None = None,
-) -> Float32[np.ndarray, "class i j k"]:
-    """Return class probabilities for a prepared image of any size.
+    flips: Sequence[tuple[int, ...]] = ((),),
+) -> Iterator[Float32[np.ndarray, "class j k"]]:
+    """Yield class probabilities of a prepared image of any size, plane after plane of its axis i.
 
     Tiles overlap and are blended by a Gaussian that trusts their middles; an image smaller than a
-    tile is padded by its border and cut back.
+    tile is padded by its border and cut back. Only what tiles of one row still touch is kept.
 
     Args:
-        segment: The network, in evaluation mode.
+        tiling: How the image is cut.
         image: Prepared by the plan.
-        patch: The tile.
-        overlap: Share of a tile that its neighbour covers again.
-        device: Where the network is; the blended result stays in main memory.
-        progress: Hears the number of each tile.
+        flips: Axes of the array along which the image is flipped; answers to all of them are
+            averaged.
 
-    Returns:
+    Yields:
         Probabilities that sum to 1.
     """
-    from monai.inferers.utils import sliding_window_inference  # takes seconds to load
+    streams = [_Stream(tiling, image, axes).planes(n, len(flips)) for n, axes in enumerate(flips)]
+    for planes in zip(*streams, strict=True):
+        total = planes[0] / len(flips)
+        for plane in planes[1:]:
+            total += plane / len(flips)
+        yield total
 
-    number = count(1)
 
-    def probabilities(tile: Tensor) -> Tensor:
-        if progress is not None:
-            progress(next(number))
-        tile = tile.to(device).contiguous(memory_format=torch.channels_last_3d)
-        return segment(tile).float().softmax(1)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stream:
+    """One pass over an image, flipped or not; planes come in the order of the image itself."""
 
-    with torch.inference_mode():
-        blended = sliding_window_inference(
-            torch.from_numpy(image)[None],
-            roi_size=patch,
-            sw_batch_size=1,
-            predictor=probabilities,
-            overlap=overlap,
-            mode="gaussian",
-            padding_mode="replicate",
-            sw_device=device,
-            device=torch.device("cpu"),
-        )
-    result = np.asarray(blended[0].numpy(), np.float32)
-    return np.asarray(result / result.sum(0, keepdims=True), np.float32)
+    tiling: Tiling
+    image: Float32[np.ndarray, "channel i j k"]
+    axes: tuple[int, ...]
+    """Along which it is flipped."""
+
+    def planes(self, number: int, passes: int) -> Iterator[Float32[np.ndarray, "class j k"]]:
+        """Yield the planes of one pass of several."""
+        patch, shape = self.tiling.patch, self.image.shape[1:]
+        room = [max(0, p - n) for p, n in zip(patch, shape, strict=True)]
+        pads = [(0, 0), *((r // 2, r - r // 2) for r in room)]
+        pads = [pad[::-1] if axis in self.axes else pad for axis, pad in enumerate(pads)]
+        image = np.pad(self.image, pads, mode="edge") if any(room) else self.image
+        i, j, k = (slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))
+        blended = _blended(self._answers(image, number, passes), patch, image.shape[1:], self.axes)
+        for at, plane in enumerate(blended):
+            if i.start <= at < i.stop:
+                yield plane[:, j, k]
+
+    def _answers(
+        self, image: Float32[np.ndarray, "channel i j k"], number: int, passes: int
+    ) -> Iterator[tuple[Triple, Float32[np.ndarray, "class a b c"]]]:
+        """Yield where each tile starts and its probabilities, by their start along the axis i."""
+        patch = self.tiling.patch
+        starts = [
+            [n - p - at for at in reversed(along)] if axis in self.axes else along
+            for axis, along, n, p in zip(
+                (1, 2, 3),
+                self.tiling.tiles_of(image.shape[1:]),
+                image.shape[1:],
+                patch,
+                strict=True,
+            )
+        ]
+        places = list(product(*starts))
+        known: dict[bytes, np.ndarray] = {}
+        for first in range(0, len(places), _AT_ONCE):
+            some = places[first : first + _AT_ONCE]
+            cuts = [
+                image[:, i : i + patch[0], j : j + patch[1], k : k + patch[2]] for i, j, k in some
+            ]
+            for turn, probs in enumerate(self._asked(cuts, known)):
+                if self.tiling.progress is not None:
+                    tile = number * len(places) + first + turn + 1
+                    self.tiling.progress(tile, passes * len(places))
+                yield some[turn], probs
+
+    def _asked(
+        self, cuts: Sequence[Float32[np.ndarray, "channel a b c"]], known: dict[bytes, np.ndarray]
+    ) -> Iterator[Float32[np.ndarray, "class a b c"]]:
+        """Yield the probabilities of tiles; of those that hold one value, the first time's."""
+        flat = [self.tiling.alike and bool((cut == cut[:, :1, :1, :1]).all()) for cut in cuts]
+        keys = [cut[:, 0, 0, 0].tobytes() for cut in cuts]
+        new = [n for n, key in enumerate(keys) if not (flat[n] and key in known)]
+        asked = [np.flip(cuts[n], self.axes) for n in new]
+        answers = dict(zip(new, self._probabilities(np.stack(asked)) if asked else (), strict=True))
+        for n, key in enumerate(keys):
+            probs = np.flip(answers[n], self.axes) if n in answers else known[key]
+            if flat[n]:
+                known[key] = probs
+            yield probs
+
+    def _probabilities(
+        self, tiles: Float32[np.ndarray, "batch channel a b c"]
+    ) -> Float32[np.ndarray, "batch class a b c"]:
+        with torch.inference_mode():
+            batch = torch.from_numpy(tiles).to(self.tiling.device)
+            logits = self.tiling.segment(batch.contiguous(memory_format=torch.channels_last_3d))
+            probs = logits.float().softmax(1).cpu()
+        return np.asarray(probs.numpy(), np.float32)
+
+
+def _blended(
+    answers: Iterator[tuple[Triple, Float32[np.ndarray, "class a b c"]]],
+    patch: Triple,
+    shape: Sequence[int],
+    axes: tuple[int, ...],
+) -> Iterator[Float32[np.ndarray, "class j k"]]:
+    """Yield the planes of an image as soon as no later tile touches them."""
+    deep, weight = patch[0], _importance(patch, axes)
+    count = np.zeros((deep, *shape[1:]), np.float32)
+    total: np.ndarray = np.zeros((0, *count.shape), np.float32)
+    done = 0
+    for (i, j, k), probs in answers:
+        if not len(total):
+            total = np.zeros((len(probs), *count.shape), np.float32)
+        if i > done:
+            yield from _taken(total, count, i - done)
+            done = i
+        part = (slice(None), slice(j, j + patch[1]), slice(k, k + patch[2]))
+        total[:, *part] += probs * weight
+        count[part] += weight
+    yield from _taken(total, count, deep)
+
+
+def _taken(
+    total: Float32[np.ndarray, "class a j k"], count: Float32[np.ndarray, "a j k"], ready: int
+) -> Iterator[Float32[np.ndarray, "class j k"]]:
+    """Yield the first planes, and move the others to their place."""
+    for plane in range(ready):
+        mixed = total[:, plane] / count[plane]
+        yield mixed / mixed.sum(0, keepdims=True)
+    left = len(count) - ready
+    for one in (*total, count):
+        one[:left] = one[ready:]
+        one[left:] = 0
+
+
+def _starts(length: int, patch: int, overlap: float) -> list[int]:
+    """Return where tiles start along an axis; the last one ends with it."""
+    step = max(1, int(patch * (1 - overlap)))
+    return [*range(0, length - patch, step), length - patch]
+
+
+def _importance(patch: Triple, axes: tuple[int, ...]) -> Float32[np.ndarray, "i j k"]:
+    """Return how much each voxel of a tile is trusted."""
+    from monai.data.utils import compute_importance_map  # takes seconds to load
+
+    weight = compute_importance_map(patch, mode="gaussian", sigma_scale=0.125).numpy()
+    return np.asarray(np.flip(weight, tuple(axis - 1 for axis in axes)), np.float32)

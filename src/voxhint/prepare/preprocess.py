@@ -32,7 +32,7 @@ def onto(
 ) -> Float32[np.ndarray, "a b c"]:
     """Return an array on a working grid: turned exactly, then resampled if spacings differ."""
     turn = source.turn_along(target)
-    return resample(turn.apply(array), source.turned(turn), target)
+    return np.ascontiguousarray(resample(turn.view(array), source.turned(turn), target))
 
 
 def back_from(
@@ -75,10 +75,12 @@ def prepare_image(
         i, j, k = grid.spacing_mm.tolist()
         return np.stack([view(name, raw, plain, (i, j, k)) for name in plan.views]), grid
     stack = np.zeros((len(plan.channels), *grid.shape), np.float32)
-    for number, channel in enumerate(plan.channels):
+    for channel, values in zip(plan.channels, stack, strict=True):
         if channel in images:
             image = images[channel]
-            stack[number] = normalised(onto(image.voxels, image.grid, grid), channel, plan)
+            turn = image.grid.turn_along(grid)  # a whole scan is not copied only to be turned
+            moved = resample(turn.view(image.voxels), image.grid.turned(turn), grid)
+            _normalise(moved, scale_of(moved, channel, plan), values)
     return stack, grid
 
 
@@ -86,9 +88,17 @@ def normalised(
     voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan
 ) -> Float32[np.ndarray, "i j k"]:
     """Return one channel clipped, centred and scaled as the plan says, on any grid."""
-    scale = scale_of(voxels, channel, plan)
-    clipped = np.clip(voxels, scale.low, scale.high)
-    return np.asarray((clipped - scale.mean) / scale.std, np.float32)
+    values = np.empty(voxels.shape, np.float32)
+    _normalise(voxels, scale_of(voxels, channel, plan), values)
+    return values
+
+
+def _normalise(
+    voxels: Float32[np.ndarray, "i j k"], scale: Intensity, values: Float32[np.ndarray, "i j k"]
+) -> None:
+    """Fill an array with values clipped, centred and scaled, a plane at a time."""
+    for plane, filled in zip(voxels, values, strict=True):
+        filled[:] = (np.clip(plane, scale.low, scale.high) - scale.mean) / scale.std
 
 
 def scale_of(voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan) -> Intensity:

@@ -1,10 +1,12 @@
 """Carry an array from one grid to another, through world millimetres."""
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from scipy import ndimage
 
 from voxhint.core import Grid
+
+_TRUNCATE = 4.0  # standard deviations of a Gaussian that count
 
 
 def resample(
@@ -46,12 +48,38 @@ def resample(
     ).astype(np.float32)
 
 
-def _smooth(
-    array: Float32[np.ndarray, "i j k"], source: Grid, target: Grid
-) -> Float32[np.ndarray, "i j k"]:
-    """Return the array blurred along each source axis by what the target steps over."""
+def reach_of(source: Grid, target: Grid, planes: slice) -> range:
+    """Return the planes of the source that planes of the target are sampled from.
+
+    Args:
+        source: Its first axis runs along that of the target.
+        target: Where values are wanted.
+        planes: Of the target.
+
+    Returns:
+        Numbers of planes, one at least.
+    """
+    if source.same(target, tol_mm=1e-6):
+        return range(planes.start, planes.stop)
+    step = np.linalg.inv(source.affine) @ target.affine
+    first, last = (step[0, 0] * at + step[0, 3] for at in (planes.start, planes.stop - 1))
+    rim = int(_TRUNCATE * _sigma(source, target)[0] + 0.5)
+    start = int(np.clip(np.floor(first) - rim, 0, source.shape[0] - 1))
+    return range(start, int(np.clip(np.floor(last) + 2 + rim, start + 1, source.shape[0])))
+
+
+def _sigma(source: Grid, target: Grid) -> Float64[np.ndarray, "3"]:
+    """Return how far an array is blurred along each source axis: by what the target steps over."""
     step = np.abs(np.linalg.inv(source.affine[:3, :3]) @ target.affine[:3, :3])
     stride = step.max(axis=1)  # source voxels that one target step spans
     # a Gaussian with half the full width of the step keeps what the coarse grid can carry
-    sigma = np.where(stride > 1.2, 0.5 * np.sqrt(np.maximum(stride**2 - 1, 0)), 0)
-    return ndimage.gaussian_filter(array, sigma, mode="nearest") if sigma.any() else array
+    return np.where(stride > 1.2, 0.5 * np.sqrt(np.maximum(stride**2 - 1, 0)), 0)
+
+
+def _smooth(
+    array: Float32[np.ndarray, "i j k"], source: Grid, target: Grid
+) -> Float32[np.ndarray, "i j k"]:
+    sigma = _sigma(source, target)
+    if not sigma.any():
+        return array
+    return ndimage.gaussian_filter(array, sigma, mode="nearest", truncate=_TRUNCATE)

@@ -7,11 +7,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8, UInt16
 
 from voxhint.core import Grid, SoftLabel
-from voxhint.core.volume import Floats
+from voxhint.core.volume import STEPS, Floats
 from voxhint.propagate.sparse_constraints import SparseConstraints
-
-STEPS = np.float32(2**15)
-"""Probabilities and trust are kept as whole numbers of 2^-15, as files store them."""
 
 _PLANES = 16  # looked at together
 

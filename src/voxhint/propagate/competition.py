@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from voxhint.propagate.compact import STEPS
+from voxhint.core.volume import STEPS
 from voxhint.propagate.geodesic import compiled
 from voxhint.propagate.soft_label import FADE, LEAST
 

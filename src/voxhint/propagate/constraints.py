@@ -19,7 +19,10 @@ from voxhint.core import (
     Soft,
     Strokes,
     Tag,
+    Turn,
 )
+
+Classes = Float32[np.ndarray, "class i j k"]
 
 _NEAR_VOXELS = 3  # around hints
 _RIM = 2  # settled voxels around the open ones, from which distances start
@@ -73,6 +76,11 @@ class Constraints:
         """Return the voxels near hints: what is typical of an image is measured there."""
         shown = np.asarray((self.proven.max(0) > 0.5) | (self.likely.max(0) > 0))
         return around_hints(shown)
+
+    def bounds(self, planes: slice, turn: Turn) -> tuple[Classes, Classes]:
+        """Return the least and the greatest chance of each class in planes of the turned grid."""
+        proven, possible = (turn.view(one)[:, planes] for one in (self.proven, self.possible))
+        return proven, np.maximum(possible, proven)
 
     def cropped(self, part: tuple[slice, slice, slice]) -> "Constraints":
         """Return the constraints of a box of voxels."""

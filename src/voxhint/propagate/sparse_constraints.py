@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Points, Strokes, Tag
-from voxhint.propagate.constraints import draw_conclusions, nearest_voxels
+from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Points, Strokes, Tag, Turn
+from voxhint.propagate.constraints import Classes, draw_conclusions, nearest_voxels
 
 _SHOWN = 0.5  # more than that and a voxel is a seed of its class; one class at most can have it
 
@@ -43,6 +43,21 @@ class SparseConstraints:
         """Return the index of each voxel that hints of a class show."""
         places = self.places[self.proven[number] > _SHOWN]
         return np.stack(np.unravel_index(places, self.grid.shape), -1).astype(np.int64)
+
+    def bounds(self, planes: slice, turn: Turn) -> tuple[Classes, Classes]:
+        """Return the least and the greatest chance of each class in planes of the turned grid."""
+        shape = self.grid.turned(turn).shape
+        index = np.stack(np.unravel_index(self.places, self.grid.shape))[list(turn.axes)]
+        for along, length, flipped in zip(index, shape, turn.flips, strict=True):
+            along[:] = length - 1 - along if flipped else along
+        here = (index[0] >= planes.start) & (index[0] < planes.stop)
+        i, j, k = index[:, here]
+        size = (len(self.elsewhere), planes.stop - planes.start, *shape[1:])
+        belief = np.zeros(size, np.float32)
+        plausible = np.broadcast_to(self.elsewhere[:, None, None, None], size).copy()
+        belief[:, i - planes.start, j, k] = self.proven[:, here]
+        plausible[:, i - planes.start, j, k] = np.maximum(self.possible, self.proven)[:, here]
+        return belief, plausible
 
 
 def sparse_constraints_of(

@@ -106,7 +106,7 @@ def plan_propagation(
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
             case = aligned_case(study, files)
-            known = _constraints(case, study.labels)
+            known = constraints_for(case, study.labels)
             marks.append(measure_marks(known, study.labels))
             grids.append(case.grid)
             drawn |= known.drawn_whole
@@ -131,7 +131,7 @@ def plan_propagation(
     return PropagationPlan(caps, classifier, _DISTANCE_LIMIT if nearby else np.inf)
 
 
-def _constraints(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
+def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
     """Return what the hints of a case prove, without an array for each class of a large one."""
     large = math.prod(case.grid.shape) * len(labels.names) > _LARGE
     sparse = sparse_constraints_of(case.grid, case.hints, labels) if large else None
@@ -162,7 +162,7 @@ def label_case(
     case = aligned_case(study, files)
     images = tuple(case.images.values())
     if plan.classifier is None and config.method == "geodesic":
-        known = _constraints(case, study.labels)
+        known = constraints_for(case, study.labels)
         if isinstance(known, SparseConstraints) and known.proven[1:].any():
             compact = propagate_over_scan(known, images, study.labels, caps_mm=plan.caps_mm)
             return LabelledCase(case, known, compact)

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt8
 
 from voxhint.core import UNDRAWN, Grid, LabelSet, Volume
-from voxhint.propagate.compact import STEPS, CompactSoftLabel
+from voxhint.core.volume import STEPS
+from voxhint.propagate.compact import CompactSoftLabel
 from voxhint.propagate.competition import Race, Rules, borders
 from voxhint.propagate.constraints import around_hints
 from voxhint.propagate.distance_caps import label_marks

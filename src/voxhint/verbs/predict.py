@@ -7,46 +7,29 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float32
-
-from voxhint.classify.boundary import refine_boundaries
-from voxhint.classify.classifier import (
-    CLASSIFICATION,
-    CLASSIFIER,
-    Classifier,
-    chances_of,
-    classify_images,
-    open_classifier,
-    require_names_of_today,
-)
-from voxhint.classify.false_positives import reduce_false_positives
+from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
+from voxhint.classify.masks import MaskMaker, Respect
 from voxhint.config import Machine, PredictConfig, unused
-from voxhint.core import Grid, SoftLabel, Volume
+from voxhint.core import Volume
 from voxhint.core.errors import about
 from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
-from voxhint.core.words import counted
+from voxhint.core.words import counted, told_seconds
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
 from voxhint.files.study.images_alone import as_cases
 from voxhint.files.study.layout import some
 from voxhint.models.device import open_fabric
-from voxhint.models.folder import Model, open_model, plan_of, segmenter_of
+from voxhint.models.folder import Model, open_model, plan_of
 from voxhint.models.image_description import cases_for, description_of
 from voxhint.models.single_file import unpacked
-from voxhint.predict import entropy, predict_tiles, respect, restore
-from voxhint.prepare import Plan, normalised, prepare_image
-from voxhint.propagate import constraints_of, facts_of
-from voxhint.propagate.study import aligned_case
+from voxhint.predict import respect
+from voxhint.prepare import Plan
+from voxhint.propagate.study import aligned_case, constraints_for
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
-
-Facts = Callable[[str], SoftLabel]
-
-_FLIPS = ((), (1,), (2,), (1, 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -57,8 +40,8 @@ class Work:
     """Paths of the images by case and channel."""
 
     inputs: Mapping[str, str] = field(default_factory=dict)
-    facts: Facts | None = None
-    """What the hints of a case prove, where masks must respect it."""
+    respect: Callable[[str], Respect] | None = None
+    """What the hints of a case allow, where masks must respect it."""
 
     name: str = "predict"
     warnings: tuple[str, ...] = ()
@@ -118,7 +101,8 @@ def forecast_prediction(
         began = time.monotonic()
         first = next(iter(cases.values()))
         volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
-        MaskMaker.of(opened, config, machine.seed).probabilities(volumes, {})
+        maker = MaskMaker.of(opened, config, machine.seed)
+        maker.predict(maker.prepare(volumes), {})
         seconds = time.monotonic() - began
     yield f"{counted(len(cases), 'case')} to predict; the first took {seconds:.1f} s"
     minutes, peak = seconds * len(cases) / 60, peak_ram_mb() / 1024
@@ -184,16 +168,16 @@ def predict_cases(
     for warning in general:
         tell("look at images", 1, 1, warning)
     chances: Mapping[str, Mapping[str, float]] = {}
-    if work.facts is None and maker.classifier is not None:  # hinted images have their own tags
+    if work.respect is None and maker.classifier is not None:  # hinted images have their own tags
         chances = classify_images(maker.classifier, work.cases, out / CLASSIFICATION, tell)
     for number, (case, images) in enumerate(work.cases.items()):
         tell(work.name, number, len(work.cases), case)
         if not all(path.exists() for path in _paths(out, case, maker)):
             with about(f"case {case}"):
-                proven = work.facts and work.facts(case)
-                heard = partial(_tell_tile, tell, (work.name, number, len(work.cases), case))
-                telling = dataclasses.replace(maker, progress=heard)
-                notes = _write_case(telling, case, images, (out, proven, chances.get(case, {})))
+                allowed = work.respect and work.respect(case)
+                at = (work.name, number, len(work.cases), case)
+                telling = maker.telling(partial(_tell_tile, tell, at, time.monotonic()))
+                notes = _write_case(telling, case, images, (out, allowed, chances.get(case, {})))
             for note in notes:
                 tell(work.name, number, len(work.cases), note)
     tell(work.name, len(work.cases), len(work.cases), "")
@@ -210,108 +194,13 @@ def predict_cases(
     return out
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskMaker:
-    """A trained network, and what tags taught of the labels that nothing else shows."""
-
-    model: Model
-    classifier: Classifier | None
-    config: PredictConfig
-    seed: int
-    progress: Callable[[int], None] | None = None
-    """Hears of each tile of an image, by its number."""
-
-    @staticmethod
-    def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
-        """Return the maker of a model folder."""
-        require_names_of_today(model.weights.parent)
-        folder = model.weights.parent / CLASSIFIER
-        classifier = open_classifier(folder, model.fabric) if folder.exists() else None
-        return MaskMaker(model, classifier, config, seed)
-
-    def probabilities(
-        self, volumes: Mapping[str, Volume], chances: Mapping[str, float]
-    ) -> tuple[Float32[np.ndarray, "class i j k"], Grid]:
-        """Return class probabilities on the first channel's own grid.
-
-        Args:
-            volumes: The image by channel.
-            chances: Of labels that tags taught, what the classifier gives them; 0 rules one out.
-
-        Returns:
-            The probabilities and their grid.
-        """
-        plan, device = self.model.plan, self.model.fabric.device
-        grid = next(iter(volumes.values())).grid
-        ruled_out = [label for label, chance in chances.items() if chance == 0]
-        if set(ruled_out) >= set(plan.labels.foreground):  # nothing is left to look for
-            return _background(len(plan.labels.names), grid), grid
-        prepared, working = prepare_image(volumes, plan)
-        mirrored = self.classifier is not None and self.classifier.mirror
-        flips = _FLIPS if (mirrored if self.config.tta is None else self.config.tta) else ((),)
-        total = np.zeros((len(plan.labels.names), *prepared.shape[1:]), np.float32)
-        segment = segmenter_of(self.model, self.config, self.seed)
-        for axes in flips:
-            with self.model.fabric.autocast():
-                tiled = predict_tiles(
-                    segment,
-                    np.ascontiguousarray(np.flip(prepared, axes)),
-                    patch=plan.patch,
-                    overlap=self.config.overlap,
-                    device=device,
-                    progress=self.progress,
-                )
-            total += np.flip(tiled, axes) / len(flips)
-        probs = restore(total, working, grid)
-        if self.classifier is not None:
-            probs = self._with_refined_boundaries(
-                probs, next(iter(volumes.items())), chances, self.classifier
-            )
-            if chances:  # where a person tagged the image, that is obeyed
-                probs = reduce_false_positives(probs, plan.labels, volumes, self.classifier)
-        for label in ruled_out:
-            number = plan.labels.number(label)
-            probs[0] += probs[number]
-            probs[number] = 0
-        return probs, grid
-
-    def _with_refined_boundaries(
-        self,
-        probs: Float32[np.ndarray, "class i j k"],
-        shown: tuple[str, Volume],
-        chances: Mapping[str, float],
-        classifier: Classifier,
-    ) -> Float32[np.ndarray, "class i j k"]:
-        """Return probabilities in which borders of labels that tags taught follow the image.
-
-        The image has its full say where the classifier thinks the label as likely as not, or more.
-        """
-        channel, volume = shown
-        image = normalised(volume.voxels, channel, classifier.plan)
-        i, j, k = (float(s) for s in volume.grid.spacing_mm)
-        for label in classifier.labels:
-            probs = refine_boundaries(
-                probs,
-                self.model.plan.labels.number(label),
-                image,
-                spacing_mm=(i, j, k),
-                contrast=classifier.contrast(label),
-                gain=self.config.boundary_refinement * min(1.0, 2 * chances.get(label, 1.0)),
-            )
-        return probs
-
-
-def _tell_tile(tell: Tell, at: tuple[str, int, int, str], tile: int) -> None:
+def _tell_tile(
+    tell: Tell, at: tuple[str, int, int, str], began: float, tile: int, tiles: int
+) -> None:
     """Tell how far a long case is."""
     what, done, total, case = at
-    tell(what, done, total, f"{case}, tile {tile}")
-
-
-def _background(classes: int, grid: Grid) -> Float32[np.ndarray, "class i j k"]:
-    """Return the probabilities of an image that holds background alone."""
-    probs = np.zeros((classes, *grid.shape), np.float32)
-    probs[0] = 1
-    return probs
+    left = (time.monotonic() - began) / tile * (tiles - tile)
+    tell(what, done, total, f"{case}: tile {tile} of {tiles}, {told_seconds(left)} left")
 
 
 def image_chances(maker: MaskMaker, volumes: Mapping[str, Volume]) -> Mapping[str, float]:
@@ -330,26 +219,28 @@ def _write_case(
     maker: MaskMaker,
     case: str,
     images: Mapping[str, Path],
-    how: tuple[Path, SoftLabel | None, Mapping[str, float]],
+    how: tuple[Path, Respect | None, Mapping[str, float]],
 ) -> list[str]:
     """Write the masks of one case.
 
     Returns:
         What a person should know of how its images were read.
     """
-    out, facts, chances = how
+    out, respect, chances = how
     volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
     notes = [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
     keep_notes(out, _about(case), notes)  # first: with its mask a case is done
-    probs, grid = maker.probabilities(volumes, chances)
-    labels = maker.model.plan.labels
-    if maker.config.probabilities:
-        for name, values in zip(labels.foreground, probs[1:], strict=True):
-            write_probability(out / f"{case}__{file_name(name)}.nii.gz", values, grid)
-    if maker.config.uncertainty:
-        write_probability(out / f"{case}__uncertainty.nii.gz", entropy(probs), grid)
-    classes = probs.argmax(0).astype(np.uint8) if facts is None else respect(probs, facts)
-    write_ids(out / f"{case}.nii.gz", labels.to_ids(classes), grid, labels)
+    prepared = maker.prepare(volumes)
+    del volumes  # a whole scan is not kept twice
+    made = maker.predict(prepared, chances, respect, out)
+    labels, grid = maker.model.plan.labels, prepared.grid
+    if made.stored is not None:
+        for number, name in enumerate(labels.foreground, 1):
+            path = out / f"{case}__{file_name(name)}.nii.gz"
+            write_probability(path, made.probability(number), grid)
+    if made.uncertainty is not None:
+        write_probability(out / f"{case}__uncertainty.nii.gz", made.uncertainty, grid)
+    write_ids(out / f"{case}.nii.gz", labels.to_ids(made.classes), grid, labels)
     return notes
 
 
@@ -361,9 +252,10 @@ def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[st
     """Return the hinted images of a study as work whose masks respect the hints."""
     by_name = {case.name: case for case in files}
 
-    def facts(name: str) -> SoftLabel:
+    def allowed_by_hints(name: str) -> Respect:
         case = aligned_case(study, by_name[name])
-        return facts_of(constraints_of(case.grid, case.hints, study.labels))
+        known = constraints_for(case, study.labels)
+        return lambda probs, planes, turn: respect(probs, *known.bounds(planes, turn))
 
     cases = {case.name: case.images for case in files}
-    return Work(cases=cases, inputs=inputs, facts=facts, name="predict hinted images")
+    return Work(cases=cases, inputs=inputs, respect=allowed_by_hints, name="predict hinted images")

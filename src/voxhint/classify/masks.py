@@ -1,0 +1,207 @@
+"""Masks of one image: the network's answer, in planes, and what tags taught beside it."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8, UInt16
+from torch import Tensor
+
+from voxhint.classify.boundary import refine_boundaries
+from voxhint.classify.classifier import (
+    CLASSIFIER,
+    Classifier,
+    open_classifier,
+    require_names_of_today,
+)
+from voxhint.classify.false_positives import reduce_false_positives
+from voxhint.config import PredictConfig
+from voxhint.core import Grid, Turn, Volume
+from voxhint.core.volume import steps_of
+from voxhint.models.folder import Model, segmenter_of
+from voxhint.predict import Tiling, entropy, predict_planes, restored
+from voxhint.prepare import normalised, prepare_image
+
+Planes = Float32[np.ndarray, "class a b c"]
+Respect = Callable[[Planes, slice, Turn], UInt8[np.ndarray, "a b c"]]
+"""Takes probabilities of some planes of the turned image, which planes, and the turn; returns the
+likeliest classes that hints allow."""
+
+_FLIPS = ((), (1,), (2,), (1, 2))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """An image as the network sees it."""
+
+    image: Float32[np.ndarray, "channel a b c"]
+    working: Grid
+    grid: Grid
+    """Of the first channel, where masks lie."""
+
+    volumes: Mapping[str, Volume]
+    """The image itself, if a classifier is to look at it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the network makes of an image."""
+
+    grid: Grid
+    classes: UInt8[np.ndarray, "i j k"]
+    uncertainty: UInt16[np.ndarray, "i j k"] | None
+    """In steps of 2^-15, if it was asked for."""
+
+    turn: Turn
+    stored: UInt16[np.ndarray, "label a b c"] | None
+    """Probabilities of the labels in such steps, turned, on disk, if they were asked for."""
+
+    def probability(self, label: int) -> UInt16[np.ndarray, "i j k"]:
+        """Return the probability of a label by its class number, in steps of 2^-15.
+
+        Raises:
+            ValueError: Probabilities were not asked for.
+        """
+        if self.stored is None:
+            msg = "no probabilities were asked for"
+            raise ValueError(msg)
+        return self.turn.undo(self.stored[label - 1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskMaker:
+    """A trained network, and what tags taught of the labels that nothing else shows."""
+
+    model: Model
+    classifier: Classifier | None
+    config: PredictConfig
+    seed: int
+    progress: Callable[[int, int], None] | None = None
+    """Hears of each tile of an image, by its number, and of how many."""
+
+    @staticmethod
+    def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
+        """Return the maker of a model folder."""
+        require_names_of_today(model.weights.parent)
+        folder = model.weights.parent / CLASSIFIER
+        classifier = open_classifier(folder, model.fabric) if folder.exists() else None
+        return MaskMaker(model, classifier, config, seed)
+
+    def telling(self, progress: Callable[[int, int], None]) -> "MaskMaker":
+        """Return the maker, its tiles heard of."""
+        return dataclasses.replace(self, progress=progress)
+
+    def prepare(self, volumes: Mapping[str, Volume]) -> Prepared:
+        """Return an image, by channel, as the network sees it."""
+        image, working = prepare_image(volumes, self.model.plan)
+        grid = next(iter(volumes.values())).grid
+        return Prepared(image, working, grid, {} if self.classifier is None else volumes)
+
+    def predict(
+        self,
+        prepared: Prepared,
+        chances: Mapping[str, float],
+        respect: Respect | None = None,
+        folder: Path | None = None,
+    ) -> Prediction:
+        """Return the mask of an image; classes are told apart as planes come in.
+
+        Args:
+            prepared: The image.
+            chances: Of labels that tags taught, what the classifier gives them; 0 rules one out.
+            respect: What the hints of the image allow.
+            folder: Where probabilities lie until they are written.
+
+        Returns:
+            The mask, and what else the config asks for.
+        """
+        turn = prepared.grid.turn_along(prepared.working)
+        target = prepared.grid.turned(turn)
+        classes, labels = np.zeros(target.shape, np.uint8), self.model.plan.labels
+        doubt = np.zeros(target.shape, np.uint16) if self.config.uncertainty else None
+        stored = None
+        if self.config.probabilities:
+            shape = (len(labels.foreground), *target.shape)
+            with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
+                stored = np.memmap(file, np.uint16, "w+", shape=shape)
+        ruled_out = [labels.number(label) for label, chance in chances.items() if chance == 0]
+        if set(ruled_out) < set(range(1, len(labels.names))):  # else nothing is left to look for
+            for part, probs in self._slabs(prepared, turn, target, chances):
+                for number in ruled_out:
+                    probs[0] += probs[number]
+                    probs[number] = 0
+                likeliest = probs.argmax(0) if respect is None else respect(probs, part, turn)
+                classes[part] = likeliest
+                if doubt is not None:
+                    doubt[part] = steps_of(entropy(probs))
+                if stored is not None:
+                    stored[:, part] = steps_of(probs[1:])
+        unsure = None if doubt is None else turn.undo(doubt)
+        return Prediction(prepared.grid, turn.undo(classes), unsure, turn, stored)
+
+    def _slabs(
+        self, prepared: Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]
+    ) -> Iterator[tuple[slice, Planes]]:
+        """Yield probabilities on the turned grid of the image, some planes at a time."""
+        planes = predict_planes(self._tiling(), prepared.image, self._flips())
+        slabs = restored(planes, prepared.working, target)
+        if self.classifier is None:
+            yield from slabs
+            return
+        probs = np.concatenate([probs for _, probs in slabs], 1)
+        # what a classifier says of regions and their borders needs them whole
+        probs = self._with_refined_boundaries(
+            turn.undo(probs), next(iter(prepared.volumes.items())), chances, self.classifier
+        )
+        if chances:  # where a person tagged the image, that is obeyed
+            labels = self.model.plan.labels
+            probs = reduce_false_positives(probs, labels, prepared.volumes, self.classifier)
+        yield slice(0, target.shape[0]), turn.apply(probs)
+
+    def _flips(self) -> tuple[tuple[int, ...], ...]:
+        mirrored = self.classifier is not None and self.classifier.mirror
+        return _FLIPS if (mirrored if self.config.tta is None else self.config.tta) else ((),)
+
+    def _tiling(self) -> Tiling:
+        segmenter = segmenter_of(self.model, self.config, self.seed)
+
+        def segment(image: Tensor) -> Tensor:
+            with self.model.fabric.autocast():
+                return segmenter(image)
+
+        return Tiling(
+            segment=segment,
+            patch=self.model.plan.patch,
+            overlap=self.config.overlap,
+            device=self.model.fabric.device,
+            alike=self.config.passes == 1,
+            progress=self.progress,
+        )
+
+    def _with_refined_boundaries(
+        self,
+        probs: Float32[np.ndarray, "class i j k"],
+        shown: tuple[str, Volume],
+        chances: Mapping[str, float],
+        classifier: Classifier,
+    ) -> Float32[np.ndarray, "class i j k"]:
+        """Return probabilities in which borders of labels that tags taught follow the image.
+
+        The image has its full say where the classifier thinks the label as likely as not, or more.
+        """
+        channel, volume = shown
+        image = normalised(volume.voxels, channel, classifier.plan)
+        i, j, k = (float(s) for s in volume.grid.spacing_mm)
+        for label in classifier.labels:
+            probs = refine_boundaries(
+                probs,
+                self.model.plan.labels.number(label),
+                image,
+                spacing_mm=(i, j, k),
+                contrast=classifier.contrast(label),
+                gain=self.config.boundary_refinement * min(1.0, 2 * chances.get(label, 1.0)),
+            )
+        return probs
