@@ -91,7 +91,8 @@ def in_own_process(words: Sequence[object]) -> str:
     return f"{cpu:.0f} | {wall:.0f} | {used.ru_maxrss / 2**20:.2f} |"
 
 
-def main() -> None:
+def words() -> argparse.Namespace:
+    """Return what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("image", type=Path)
     parser.add_argument("out", type=Path)
@@ -101,32 +102,42 @@ def main() -> None:
     parser.add_argument("--overlap", type=float, default=0.25)
     parser.add_argument("--at-once", type=int, nargs="*", default=[1, 4])
     parser.add_argument("--by", choices=["voxhint", "monai"])
-    args = parser.parse_args()
-    model, scans = args.out / "model", args.out / "scans"
-    scan = scans / "one_0000.nii.gz"
+    return parser.parse_args()
+
+
+def predict_by(args: argparse.Namespace) -> None:
+    """Predict by one of the two."""
+    model, scans, out = args.out / "model", args.out / "scans", args.out / args.by
     if args.by == "monai":
         (at_once,) = args.at_once
-        monai(model, scan, args.out / f"monai{at_once}", args.overlap, at_once)
-        return
-    if args.by == "voxhint":
+        out = out.with_name(f"monai{at_once}")
+        monai(model, scans / "one_0000.nii.gz", out, args.overlap, at_once)
+    else:
         config, machine = PredictConfig(overlap=args.overlap), Machine(threads=1)
-        predict(model, scans, args.out / "voxhint", config=config, machine=machine)
+        predict(model, scans, out, config=config, machine=machine)
+
+
+def main() -> None:
+    args = words()
+    if args.by:
+        predict_by(args)
         return
     image = read_volume(args.image, channel="CT")
     i, j, k = args.shape
     image = lengthened(image.cropped((slice(0, i), slice(0, j), slice(None))), k)
-    scans.mkdir(parents=True)
+    scan = args.out / "scans" / "one_0000.nii.gz"
+    scan.parent.mkdir(parents=True)
     write_image(scan, image)
-    make_model(image, model, args.labels, args.width)
+    make_model(image, args.out / "model", args.labels, args.width)
+    del image
     print(HEADS + "\n|" + "---|" * (HEADS.count("|") - 1))
     asked = [args.image, args.out, "--overlap", args.overlap, "--by"]
-    size = " x ".join(map(str, args.shape))
-    found = in_own_process([*asked, "voxhint"])
-    print(f"| {size} | {args.labels} | voxhint | 2 | {found}", flush=True)
+    row = f"| {i} x {j} x {k} | {args.labels} |"
+    print(f"{row} voxhint | 2 | {in_own_process([*asked, 'voxhint'])}", flush=True)
     ours, _ = read_ids(args.out / "voxhint" / "one.nii.gz")
     for at_once in args.at_once:
         found = in_own_process([*asked, "monai", "--at-once", at_once])
-        print(f"| {size} | {args.labels} | MONAI | {at_once} | {found}", flush=True)
+        print(f"{row} MONAI | {at_once} | {found}", flush=True)
         theirs, _ = read_ids(args.out / f"monai{at_once}" / "one.nii.gz")
         print(f"{np.mean(ours != theirs):.2e} of the voxels differ", file=sys.stderr)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from voxhint.classify.masks import MaskMaker
 from voxhint.config import PredictConfig
-from voxhint.core import Grid, LabelSet, Points, Tag, Volume
+from voxhint.core import Grid, Hint, LabelSet, Points, Tag, Volume
 from voxhint.core.volume import STEPS
 from voxhint.files.images import write_image
 from voxhint.models.folder import Model
@@ -64,7 +64,7 @@ def test_a_network_is_asked_unless_every_label_is_ruled_out(chances: dict[str, f
 def test_planes_respect_hints_as_the_whole_image_does() -> None:
     grid, labels = Grid((9, 8, 5), np.diag([-1, 1.5, 2, 1])), LabelSet(("background", "a"), (0, 1))
     clicks = Points("a", grid.to_world(np.array([[1.0, 2, 3], [7, 0, 4]])), np.array([1.0, 0.6]))
-    hints = [clicks, Tag("a", "present")]
+    hints: list[Hint] = [clicks, Tag("a", "present")]
     dense = constraints_of(grid, hints, labels)
     sparse = sparse_constraints_of(grid, hints, labels)
     turn = grid.turn_to_ras()

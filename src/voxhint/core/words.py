@@ -25,6 +25,8 @@ def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """
     near = get_close_matches(word, list(known), 1)
     return f"did you mean {near[0]}?" if near else otherwise
+
+
 def told_seconds(seconds: float) -> str:
     """Return a time in words: 40 s, 12 min."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
