@@ -194,3 +194,10 @@ def test_an_error_of_the_listener_ends_the_training(tmp_path: Path) -> None:
             settings=settings(tmp_path, steps=5),
             progress=stop,
         )
+
+
+def test_a_training_that_is_late_ends_with_a_look_and_can_go_on(tmp_path: Path) -> None:
+    how = settings(tmp_path, steps=8)
+    late = learn(replace(how, seconds=0.0))
+    assert [row["step"] for row in late.history] == [1]
+    assert learn(replace(how, seconds=1000.0)).history[-1]["step"] == 8

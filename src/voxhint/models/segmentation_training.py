@@ -32,6 +32,7 @@ _DECIDED = "steps.json"  # the steps that a budget came to
 _SPANNED = 12  # cases that tell how far labels reach
 _BELIEVED = 0.5  # belief in a label from which a voxel counts
 _SPARE = 0.9  # share of a time budget for optimiser steps; the rest looks at held-out hints
+_LATE = 1.25  # times the budget, for a machine that got slower: training ends before its steps do
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,8 +111,10 @@ class VoxelLearning:
 
     def loop(self, folder: Path, fabric: "Fabric", net: nn.Module, task: Task) -> Settings:
         """Return the steps of the config, or what its time budget comes to."""
+        time_limit = None if self.config.time is None else _LATE * seconds_of(self.config.time)
         return Settings(
             steps=self._steps(folder, fabric, net, task),
+            seconds=time_limit,
             learning_rate=self.config.learning_rate,
             seed=self.machine.seed,
             state=folder / STATE,

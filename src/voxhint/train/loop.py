@@ -81,6 +81,9 @@ class Settings:
     until_settled: bool = False
     """Stop before where held-out hints no longer get better."""
 
+    seconds: float | None = None
+    """Stop before after so many seconds of training, all calls together."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
@@ -122,7 +125,7 @@ def train(
     run = _Run.start(net, optimizer, settings.state)
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
-    while run.step < settings.steps and not (settings.until_settled and settled(run.history)):
+    while run.goes_on(settings):
         rate = _rate(run.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -133,7 +136,7 @@ def train(
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
         run.step += 1
         run.seconds = time.monotonic() - began
-        if run.step in (next_look(run.step - 1), settings.steps):
+        if run.step == next_look(run.step - 1) or not run.goes_on(settings):
             run.check(_score(net, run.averaged, task, fabric), rate)
         if time.monotonic() - saved > _SAVE_SECONDS:
             run.save(settings.state, fabric)
@@ -273,6 +276,12 @@ class _Run:
     def recent(self) -> float:
         """Return the mean loss since the last check, or that of the check."""
         return float(np.mean(self.losses)) if self.losses else self.history[-1]["loss"]
+
+    def goes_on(self, settings: Settings) -> bool:
+        """Return whether another step is to be taken."""
+        late = settings.seconds is not None and self.seconds > settings.seconds
+        done = settings.until_settled and settled(self.history)
+        return self.step < settings.steps and not late and not done
 
     def add(self, loss: float) -> None:
         """Take note of one step's loss."""

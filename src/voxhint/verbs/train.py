@@ -32,6 +32,7 @@ from voxhint.propagate import dense_label
 from voxhint.runs import Manifest, complete, locked, read_made, start, study_inputs
 from voxhint.runs.study_unchanged import odd_files
 from voxhint.train import Result, Settings
+from voxhint.train.loop import settled
 from voxhint.train.temperature import fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, study_for
 
@@ -168,10 +169,11 @@ def _how_long(result: Result, settings: Settings) -> dict[str, object]:
     """Return how long a training took and why it ended, as written into `made.json`."""
     last = result.history[-1]
     limit = "budget" if settings.until_settled else "steps"
+    early = settings.until_settled and last["step"] < settings.steps
     return {
         "seconds": {"train": round(last["seconds"], 1)},
         "steps": int(last["step"]),
-        "ended": limit if last["step"] >= settings.steps else "settled",
+        "ended": "settled" if early and settled(result.history) else limit,
     }
 
 
