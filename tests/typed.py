@@ -15,12 +15,13 @@ from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import CodeType, ModuleType
 from typing import Any, get_args, get_type_hints
 
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray, jaxtyped
 
 Function = Callable[..., Any]
 
 _TYPED = "_typed"
+_check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # whole numbers are floats, as for mypy
 
 
 def has_shape(annotation: object) -> bool:
@@ -41,12 +42,12 @@ def _resolved(annotation: object, names: dict[str, Any]) -> object:
 
 def _checked(function: Function) -> Function:
     if isgeneratorfunction(function):  # checked when called, not when first asked for a value
-        return jaxtyped(function, typechecker=beartype)
+        return jaxtyped(function, typechecker=_check)
     names = function.__globals__
     function.__annotations__ = {
         name: _resolved(annotation, names) for name, annotation in function.__annotations__.items()
     }
-    checked = beartype(function)
+    checked = _check(function)
     if not any(map(has_shape, function.__annotations__.values())):
         return checked
 
@@ -65,7 +66,7 @@ def typed(function: Function) -> Function:
             setattr(function, "__init__", typed(vars(function)["__init__"]))  # noqa: B010
         return function
     if iscoroutinefunction(function) or isasyncgenfunction(function):
-        return beartype(function)  # whoever calls it asks what it is
+        return _check(function)  # whoever calls it asks what it is
     checked: list[Function] = []
 
     @wraps(function)

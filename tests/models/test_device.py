@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from voxhint.config import Machine
-from voxhint.models.device import open_fabric
+from voxhint.models.device import cores, open_fabric
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -25,3 +25,16 @@ def test_auto_takes_half_precision_where_the_processor_has_instructions_for_it(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": found})
     with open_fabric(Machine(device="cpu", threads=1)).autocast():
         assert torch.nn.Conv3d(1, 1, 1)(torch.zeros(1, 1, 2, 2, 2)).dtype == wanted
+
+
+def test_what_openmp_was_told_holds_unless_threads_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        for told, asked, taken in (("3", 0, 3), ("3", 2, 2), ("", 0, cores())):
+            monkeypatch.setenv("OMP_NUM_THREADS", told)
+            open_fabric(Machine(device="cpu", threads=asked))
+            assert torch.get_num_threads() == taken
+    finally:
+        torch.set_num_threads(before)

@@ -59,12 +59,12 @@ def centre_mm(case: Case) -> np.ndarray:
 
 @cache
 def present() -> list[Case]:
-    return [window(seed) for seed in range(20)]
+    return [window(seed) for seed in range(6)]
 
 
 @cache
 def absent() -> list[Case]:
-    return [window(seed, present=False) for seed in range(20, 45)]
+    return [window(seed, present=False) for seed in range(20, 26)]
 
 
 def test_one_seed_makes_one_window() -> None:
@@ -86,7 +86,7 @@ def test_a_finer_grid_shows_the_same_anatomy(seed: int) -> None:
     assert diameter_mm(fine) == pytest.approx(diameter_mm(coarse), rel=0.08)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_without_its_nodule_a_window_is_the_same_elsewhere(seed: int) -> None:
     there, gone = present()[seed], window(seed, present=False)
     assert not nodule(gone).any()
@@ -119,7 +119,7 @@ def test_nodules_have_the_asked_diameter(asked: tuple[float, float]) -> None:
 def test_nodules_of_each_texture_have_its_hounsfield_units() -> None:
     def spread(texture: Texture) -> np.ndarray:
         patient = replace(calm_patient(), diameter_mm=(9.0, 12.0), texture=texture)
-        cases = [window(seed, patient=patient) for seed in range(4)]
+        cases = [window(seed, patient=patient) for seed in range(3)]
         levels = [np.percentile(hu(case)[nodule(case)], [20, 95]) for case in cases]
         return np.asarray(np.median(levels, axis=0))
 
@@ -130,17 +130,21 @@ def test_nodules_of_each_texture_have_its_hounsfield_units() -> None:
     assert -720 < levels["ground-glass"][0] < -400
 
 
-def test_simple_statistics_do_not_tell_who_has_a_nodule() -> None:
+@pytest.mark.slow
+def test_many_windows_have_walls_in_some_and_statistics_do_not_tell_who_has_a_nodule() -> None:
     def statistics(case: Case) -> list[float]:
         voxels = hu(case)
         bright = np.percentile(voxels, [50, 90, 95, 99, 100])
         return [*map(float, bright), float(voxels.mean()), float(voxels.std())]
 
-    there = np.array([statistics(case) for case in present()])
-    gone = np.array([statistics(case) for case in absent()])
+    with_one = [window(seed) for seed in range(20)]
+    without = [window(seed, present=False) for seed in range(20, 45)]
+    there, gone = (np.array([*map(statistics, cases)]) for cases in (with_one, without))
     auc = mannwhitneyu(there, gone, axis=0).statistic / (len(there) * len(gone))
     assert auc.min() > 0.2
     assert auc.max() < 0.8
+    walled = np.mean([(hu(case) > -200).mean() > 0.1 for case in (*with_one, *without)])
+    assert 0.3 < walled < 0.75
 
 
 def test_windows_have_the_hounsfield_units_of_lungs() -> None:
@@ -149,14 +153,11 @@ def test_windows_have_the_hounsfield_units_of_lungs() -> None:
         assert hu(case).max() < 2500
         assert -980 < np.percentile(hu(case), 20) < -760
         assert case.images["CT"].unit == "HU"
-    everyone = [*present(), *absent()]
-    walled = np.mean([(hu(case) > -200).mean() > 0.1 for case in everyone])
-    assert 0.3 < walled < 0.75
 
 
 def test_the_smallest_field_holds_every_nodule() -> None:
     least = ((30, 30, 3), (0.8, 0.8, 2.0))
-    for seed in range(6):
+    for seed in range(3):
         assert nodule(window(seed, at=least)).any()
 
 

@@ -1,13 +1,32 @@
-"""Run the command line as a user does: in a process of its own."""
+"""Run the command line as a user does: here, or in a process of its own."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from voxhint.cli import main
 
-def voxhint(*words: object, seconds: float = 600) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
+Done = subprocess.CompletedProcess[str]
+
+
+def voxhint(*words: object) -> Done:
+    """Run a command to its end in this process, with every shape checked."""
+    told, errors = io.StringIO(), io.StringIO()
+    line, code = [*map(str, words)], None
+    with redirect_stdout(told), redirect_stderr(errors):
+        try:
+            main(line)
+        except SystemExit as end:
+            code = end.code
+    assert isinstance(code, int)
+    return Done(line, code, told.getvalue(), errors.getvalue())
+
+
+def apart(*words: object, seconds: float = 600) -> Done:
+    """Run a command to its end in a process of its own, which takes seconds to begin."""
     return subprocess.run(
         command(*words), capture_output=True, text=True, timeout=seconds, check=False, env=plain()
     )

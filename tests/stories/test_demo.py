@@ -2,12 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.stories.commands import voxhint
+from tests.stories.commands import apart
 
 
 @pytest.mark.slow
 def test_the_demo_finds_nodules_from_tags_and_organs_from_clicks(tmp_path: Path) -> None:
-    done = voxhint("demo", "--out", tmp_path / "demo", seconds=1500)
+    done = apart("demo", "--out", tmp_path / "demo", seconds=1500)
     assert done.returncode == 0, done.stderr
     pages = [Path(line) for line in done.stdout.splitlines()]
     found = {}

@@ -4,15 +4,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from tests.phantoms import LABELS, make_study
 from tests.stories.commands import voxhint
 
 from voxhint.core import Volume
 from voxhint.files.images import write_ids, write_image
 from voxhint.prepare import resample
 from voxhint.simulate.phantom import ORGANS, organ_case
-from voxhint.verbs.phantom_study import write_phantom_study
 
-SMALL = ("--steps", "3", "--width", "4", "--patch-voxels", "20000", "--threads", "1")
+SMALL = ("--steps", "3", "--width", "4", "--patch-voxels", "2000", "--threads", "1")
 
 
 def _load(path: Path) -> nib.Nifti1Image:
@@ -23,15 +23,13 @@ def _load(path: Path) -> nib.Nifti1Image:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("phantom") / "study"
-    write_phantom_study(
-        folder,
-        cases=4,
-        test_cases=2,
-        hints=("points:8", "scribbles", "boxes", "slices:3"),
+    return make_study(
+        tmp_path_factory.mktemp("phantom") / "study",
+        hints=("points", "scribbles", "boxes", "slices"),
+        tests=2,
         channels=("CT", "MR"),
+        dense=True,
     )
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +51,7 @@ def test_a_run_leaves_everything_the_contract_names(study: Path, run_folder: Pat
     assert {p.name for p in (run_folder / "masks").glob("*.nii.gz")} == {
         p.name for p in (study / "labelsTs").glob("*.nii.gz")
     }
-    assert len(list((run_folder / "masksTr").glob("*.nii.gz"))) == 4
+    assert len(list((run_folder / "masksTr").glob("*.nii.gz"))) == 2
     hidden = [path.name for path in run_folder.rglob(".*")]
     assert hidden == [".state.ckpt"]  # to train longer; nothing else hidden is left behind
 
@@ -86,7 +84,7 @@ def test_predict_alone_gives_the_masks_of_the_run_and_more_on_request(
     for mask in (run_folder / "masks").glob("*.nii.gz"):
         assert (out / mask.name).read_bytes() == mask.read_bytes()
         stem = mask.name.removesuffix(".nii.gz")
-        for name in (*ORGANS.foreground, "uncertainty"):
+        for name in (*LABELS.foreground, "uncertainty"):
             values = np.asarray(_load(out / f"{stem}__{name}.nii.gz").dataobj)
             assert values.min() >= 0
             assert values.max() <= 1
@@ -150,7 +148,7 @@ def test_a_typo_in_a_recipe_is_refused_by_name(study: Path, tmp_path: Path) -> N
 
 def test_flags_win_over_the_recipe(study: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text("[train]\nsteps = 7\nbatch = 1\nwidth = 4\npatch_voxels = 20000\n")
+    recipe.write_text("[train]\nsteps = 7\nbatch = 1\nwidth = 4\npatch_voxels = 2000\n")
     words = ("run", study, "--out", tmp_path / "out", "--config", recipe, "--dry-run")
     assert "7 steps" in voxhint(*words).stdout
     assert "5 steps" in voxhint(*words, "--steps", "5").stdout

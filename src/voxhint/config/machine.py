@@ -62,7 +62,7 @@ class Machine(Knobs):
     """auto, cpu, cuda or cuda:N."""
 
     threads: Natural = 0
-    """CPU threads; 0 takes all cores this process may use."""
+    """CPU threads; 0 takes what OMP_NUM_THREADS says, or all cores this process may use."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""

@@ -33,7 +33,7 @@ def open_fabric(machine: Machine) -> "Fabric":
     """
     from lightning_fabric import Fabric  # takes seconds to load
 
-    torch.set_num_threads(machine.threads or cores())
+    torch.set_num_threads(machine.threads or _threads())
     kind, _, number = machine.device.partition(":")
     there = torch.cuda.is_available()
     if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
@@ -49,6 +49,12 @@ def open_fabric(machine: Machine) -> "Fabric":
     if not gpu:
         return Fabric(accelerator="cpu", devices=1, precision=precision)
     return Fabric(accelerator="cuda", devices=[int(number or 0)], precision=precision)
+
+
+def _threads() -> int:
+    """Return one thread a core, or as many as OpenMP was told to take."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else cores()
 
 
 def _halves(*, gpu: bool) -> bool:
