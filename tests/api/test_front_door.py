@@ -132,6 +132,20 @@ def test_a_network_of_ones_own_is_trained_and_opened_with_its_maker(tmp_path: Pa
         vh.Model.load(tmp_path / "model", machine=machine)
 
 
+@pytest.mark.parametrize(
+    "machine", [vh.Machine(undrawn=0), vh.Machine(skip_bad=True), vh.Machine(max_ram="8G")]
+)
+def test_what_a_prediction_does_not_ask_is_refused(tmp_path: Path, machine: vh.Machine) -> None:
+    with pytest.raises(vh.VoxhintError, match="without effect, as a prediction reads no hints"):
+        vh.Model.load(tmp_path, machine=machine)
+
+
+@pytest.mark.parametrize("verb", [vh.run, vh.train])
+def test_a_forecast_is_not_a_whole_run(tmp_path: Path, verb: Callable[..., object]) -> None:
+    with pytest.raises(vh.VoxhintError, match="dry_run: without effect"):
+        verb(tmp_path, tmp_path / "out", machine=vh.Machine(dry_run=True))
+
+
 def test_the_notebook_runs() -> None:
     path = Path(__file__).parents[2] / "examples" / "hints_to_mask.ipynb"
     cells = json.loads(path.read_text("utf-8"))["cells"]

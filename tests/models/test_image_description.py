@@ -25,11 +25,11 @@ def images_of(folder: Path, *channels: str, **changes: object) -> Path:
 
 def test_images_named_as_the_model_names_them_are_read_without_a_word(tmp_path: Path) -> None:
     images = images_of(tmp_path / "s", "T1", "T2")
-    cases, warnings = cases_for(images, PLAN)
+    cases, warnings, _ = cases_for(images, PLAN)
     assert not warnings
     assert cases == {"t0": {"T1": images / "t0_0000.nii.gz", "T2": images / "t0_0001.nii.gz"}}
     (images.parent / "dataset.json").unlink()
-    assert cases_for(images, PLAN) == (cases, ())
+    assert cases_for(images, PLAN) == (cases, (), ())
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -37,7 +37,7 @@ def test_channels_in_another_order_are_read_by_name_and_told(tmp_path: Path, ins
     images = images_of(tmp_path / "s", "T2", "T1")
     if inside:
         (images.parent / "dataset.json").rename(images / "dataset.json")
-    cases, (warning,) = cases_for(images, PLAN)
+    cases, (warning,), _ = cases_for(images, PLAN)
     assert cases["t0"] == {"T1": images / "t0_0001.nii.gz", "T2": images / "t0_0000.nii.gz"}
     assert list(cases["t0"]) == ["T1", "T2"]
     assert "T2, T1" in warning
@@ -46,7 +46,7 @@ def test_channels_in_another_order_are_read_by_name_and_told(tmp_path: Path, ins
 
 def test_channels_that_the_model_does_not_know_are_left_out_and_told(tmp_path: Path) -> None:
     images = images_of(tmp_path / "s", "T1", "FLAIR", "T2")
-    cases, warnings = cases_for(images, PLAN)
+    cases, warnings, _ = cases_for(images, PLAN)
     assert cases["t0"] == {"T1": images / "t0_0000.nii.gz", "T2": images / "t0_0002.nii.gz"}
     assert any("FLAIR" in warning for warning in warnings)
 
@@ -60,19 +60,19 @@ def test_other_channels_are_refused(tmp_path: Path, channels: tuple[str, ...]) -
 
 def test_a_channel_that_cases_may_lack_may_lack_altogether(tmp_path: Path) -> None:
     images = images_of(tmp_path / "s", "T1")
-    cases, _ = cases_for(images, replace(PLAN, optional_channels=("T2",)))
+    cases, _, _ = cases_for(images, replace(PLAN, optional_channels=("T2",)))
     assert list(cases["t0"]) == ["T1"]
 
 
 def test_labels_that_mean_something_else_are_told(tmp_path: Path) -> None:
     images = images_of(tmp_path / "s", "T1", "T2", labels={"background": 0, "bone": 3, "ball": 4})
-    _, (warning,) = cases_for(images, PLAN)
+    _, (warning,), _ = cases_for(images, PLAN)
     assert "3 is ball, there bone" in warning
 
 
 def test_a_description_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     images = images_of(tmp_path / "s", "T1", "T2", labels=3)
-    cases, (warning,) = cases_for(images, PLAN)
+    cases, (warning,), _ = cases_for(images, PLAN)
     assert list(cases["t0"]) == ["T1", "T2"]
     assert "taken by their numbers" in warning
 

@@ -113,3 +113,17 @@ def test_a_place_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is no folder"):
         make(tmp_path / "file")
     assert json.dumps(os.listdir(tmp_path)) == '["file"]'  # noqa: PTH208
+
+
+def test_an_error_inside_names_the_folder_that_was_asked_for(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "image").mkdir()
+        write_json(folder / "image", {})  # as on a full disk
+
+    with (
+        pytest.raises(OutputError) as caught,
+        atomic_folder(tmp_path / "out", verb="simulate") as folder,
+    ):
+        fill(folder)
+    assert str(caught.value).startswith(f"{tmp_path / 'out' / 'image'}: cannot be written")
+    assert "partial" not in str(caught.value)

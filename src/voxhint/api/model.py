@@ -1,5 +1,6 @@
 """Training a model from Python, opening it, and asking it."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from torch import nn
 from voxhint.api.images import Array, ImageLike, Spacing, volumes_of
 from voxhint.classify.masks import MaskMaker
 from voxhint.config import Machine, PredictConfig, Recipe, TrainConfig
+from voxhint.config.without_effect import require_used
 from voxhint.core import LabelSet, Mask
 from voxhint.core.progress import Tell, silent
 from voxhint.models import folder
@@ -20,6 +22,8 @@ from voxhint.verbs.train import train_model
 
 Factory = Callable[[Plan], nn.Module]
 """Makes a network of a plan: from (batch, channel, i, j, k) to logits (batch, class, i, j, k)."""
+
+_NO_FORECAST = ("Python makes no forecast, but `voxhint run --dry-run` does", "dry_run")
 
 Pathlike = str | os.PathLike[str]
 
@@ -39,7 +43,7 @@ class Model:
 
         Args:
             path: What `train` or `run` wrote.
-            machine: Device, threads, seed.
+            machine: Device, threads, precision.
             network: What made the network, if it was your own.
 
         Returns:
@@ -48,6 +52,8 @@ class Model:
         Raises:
             BadFileError: The folder holds no whole model.
         """
+        why = "a prediction reads no hints and trains nothing"
+        require_used(machine or Machine(), why, "undrawn", "skip_bad", "max_ram")
         fabric = open_fabric(machine or Machine())
         return Model(folder.open_model(Path(path), fabric, network=network), Path(path))
 
@@ -119,16 +125,19 @@ def train(  # noqa: PLR0913  # each is a choice of its own
     Returns:
         The model.
     """
+    machine = machine or Machine()
+    require_used(machine, *_NO_FORECAST)
     made = train_model(
         Path(study),
         Path(out),
         labels=None if labels is None else Path(labels),
         config=config or TrainConfig(),
-        machine=machine or Machine(),
+        machine=machine,
         network=network,
         tell=progress,
     )
-    return Model.load(made, machine=machine, network=network)
+    opening = dataclasses.replace(machine, undrawn=None, skip_bad=False, max_ram=None)
+    return Model.load(made, machine=opening, network=network)
 
 
 def run(
@@ -153,6 +162,7 @@ def run(
     """
     from voxhint.config import read_recipe
 
+    require_used(machine or Machine(), *_NO_FORECAST)
     if isinstance(recipe, str | os.PathLike):
         recipe = read_recipe(Path(recipe))
     return run_verb.run(

@@ -1,6 +1,7 @@
 """The image-level classifier: whether an image holds a label, and what in it speaks for that."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from voxhint.classify.saliency import Settings as MapSettings
 from voxhint.config import LabelConfig
 from voxhint.config.ranges import finding
 from voxhint.core import Case, Volume
-from voxhint.core.errors import BadFileError, BadRecipeError, about
+from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell
 from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
@@ -242,7 +243,11 @@ def _window(plan: Plan) -> tuple[float, float]:
 
 
 def classify_images(
-    classifier: Classifier, cases: Mapping[str, Mapping[str, Path]], table: Path, tell: Tell
+    classifier: Classifier,
+    cases: Mapping[str, Mapping[str, Path]],
+    table: Path,
+    tell: Tell,
+    trying: Callable[[str], AbstractContextManager[None]],
 ) -> Mapping[str, Mapping[str, float]]:
     """Ask once what each image holds, and write the answers down.
 
@@ -253,31 +258,41 @@ def classify_images(
             threshold at the operating point, and whether masks may hold the label. Without a
             calibration there are no probabilities, and the operating point alone decides.
         tell: Hears of progress.
+        trying: Gives what each case is done in; it may end an error there, and the case with it.
 
     Returns:
         For each case the chance of each label: 0 where the classifier does not see it, and 1 where
         it does but nothing calibrates it.
     """
-    if not table.exists():
-        rows: list[dict[str, str]] = []
-        for number, (case, images) in enumerate(cases.items()):
-            tell("ask what images hold", number, len(cases), case)
-            with about(f"case {case}"):
-                volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-                scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
+    own = {plain(case): case for case in cases}  # as tables are read
+    rows = _answers(table, own)
+    asked = {row["case"] for row in rows}
+    for number, (case, images) in enumerate(cases.items()):
+        if case in asked:
+            continue
+        tell("ask what images hold", number, len(cases), case)
+        with trying(case):
+            volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+            scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
             for name, score in scores.items():
-                answer = dict(
-                    zip(_COLUMNS[2:], _answer(classifier.facts[name], score), strict=True)
-                )
-                rows.append({"case": case, "label": name, **answer})
+                answer = zip(_COLUMNS[2:], _answer(classifier.facts[name], score), strict=True)
+                rows.append({"case": case, "label": name, **dict(answer)})
+    if not table.exists() or {row["case"] for row in rows} != asked:
         write_text(table, table_text(rows, _COLUMNS))
     chances: dict[str, dict[str, float]] = {case: {} for case in cases}
-    own = {plain(case): case for case in cases}  # as tables are read
-    for row in read_table(table, table.name, needed=_COLUMNS, known=()).rows:
-        known = float(row.text("probability") or 1)
-        allowed = row.text("in_mask") == ALLOWED
-        chances[own[row.text("case")]][row.text("label")] = known if allowed else 0.0
+    for row in rows:
+        known = float(row["probability"] or 1)
+        chances[row["case"]][row["label"]] = known if row["in_mask"] == ALLOWED else 0.0
     return chances
+
+
+def _answers(table: Path, cases: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the rows of a table of answers, none if it is not there yet."""
+    if not table.exists():
+        return []
+    rows = read_table(table, table.name, needed=_COLUMNS, known=()).rows
+    plain_rows = [{name: row.text(name) for name in _COLUMNS} for row in rows]
+    return [{**row, "case": cases[row["case"]]} for row in plain_rows]
 
 
 def chances_of(classifier: Classifier, volumes: Mapping[str, Volume]) -> dict[str, float]:

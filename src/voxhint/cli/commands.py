@@ -11,12 +11,12 @@ from typing import Literal, Protocol
 
 from voxhint.cli.import_export import Export, Import, Register
 from voxhint.cli.machines import ImageMachine, LabelMachine
-from voxhint.cli.options import Existing
+from voxhint.cli.options import Existing, ExistingOption
 from voxhint.cli.results import Measure, Report
 from voxhint.cli.serve import Serve
 from voxhint.cli.weights import Models
 from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, Recipe, TrainConfig
-from voxhint.core.errors import BadStudyError
+from voxhint.core.errors import BadStudyError, SkippedError
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 
@@ -169,7 +169,7 @@ class Train:
     out: Path
     """The model folder."""
 
-    labels: Path | None = None
+    labels: ExistingOption | None = None
     """What `voxhint label` wrote; not needed with --supervision dense."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -223,7 +223,11 @@ class Predict:
     machine: ImageMachine = field(default_factory=ImageMachine)
 
     def run(self, tell: Tell, /) -> Lines:
-        """Return the output folder."""
+        """Return the output folder.
+
+        Raises:
+            SkippedError: Images were skipped; all else is done.
+        """
         from voxhint.files.images import image_stem
         from voxhint.verbs.predict import forecast_prediction, predict
         from voxhint.verbs.send_back import require_series, write_objects
@@ -235,10 +239,16 @@ class Predict:
         out = self.out or images.with_name(f"{image_stem(images).removesuffix('.zip')}-masks")
         if self.to is not None:
             require_series(self.model, images, to=self.to)
-        predict(self.model, images, out, config=config, machine=self.machine, tell=tell)
+        left: SkippedError | None = None
+        try:
+            predict(self.model, images, out, config=config, machine=self.machine, tell=tell)
+        except SkippedError as error:
+            left = error
         if self.to is not None:
             told = write_objects(self.model, images, out, to=self.to)
             yield from (f"warning: {line}" for line in told)
+        if left is not None:
+            raise left
         yield str(out)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from voxhint.cli.options import Existing, Place
+from voxhint.cli.options import Existing, ExistingOption, Place
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 
@@ -63,7 +63,7 @@ class ImportLuna16:
     out: Path
     """The study to make."""
 
-    xml: Path | None = None
+    xml: ExistingOption | None = None
     """LIDC-IDRI's XML files: truth of the test windows, for scoring alone."""
 
     test_subsets: tuple[int, ...] = (9,)
@@ -175,7 +175,7 @@ class Export:
     out: Path
     """The folder to make."""
 
-    dicom: Path | None = None
+    dicom: ExistingOption | None = None
     """Folder of the DICOM series that the images came from; found by place and values."""
 
     seg_type: Literal["binary", "fractional", "labelmap"] = "binary"

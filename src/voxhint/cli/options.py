@@ -49,6 +49,14 @@ Existing = Annotated[Path, Place()]
 """A path given as a word of its own."""
 
 
+class _Given:
+    """Marks an option whose path has to be there."""
+
+
+ExistingOption = Annotated[Path, _Given()]
+"""A path given after an option."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option of a command."""
@@ -248,11 +256,11 @@ def _bare(hint: Any) -> Any:  # noqa: ANN401
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def _mark(hint: Any) -> Place | None:  # noqa: ANN401
+def _mark(hint: Any, kinds: type | tuple[type, ...] = Place) -> Any:  # noqa: ANN401
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not NoneType)
     marks = getattr(hint, "__metadata__", ())
-    return next((mark for mark in marks if isinstance(mark, Place)), None)
+    return next((mark for mark in marks if isinstance(mark, kinds)), None)
 
 
 def _place(kind: type[Any], field: "dataclasses.Field[Any]") -> Place:
@@ -315,9 +323,11 @@ def require_there(command: Any) -> None:  # noqa: ANN401
     Raises:
         BadStudyError: There is one.
     """
-    for field in _places(type(command)) if dataclasses.is_dataclass(command) else ():
-        path = getattr(command, field.name)
-        if path is not None and not path.exists():
+    kind = type(command)
+    hints = get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
+    for name, hint in hints.items():
+        path = getattr(command, name, None) if _mark(hint, (Place, _Given)) is not None else None
+        if isinstance(path, Path) and not path.exists():
             msg = f"{path}: is not there; check the path (this is {Path.cwd()})"
             raise BadStudyError(msg)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from voxhint.cli.options import Existing, Place
+from voxhint.cli.options import Existing, ExistingOption, Place
 from voxhint.config import MeasureConfig
 from voxhint.core.progress import Tell
 
@@ -26,10 +26,10 @@ class Measure:
     out: Path | None = None
     """Where the scores go as JSON."""
 
-    compare: Path | None = None
+    compare: ExistingOption | None = None
     """Other masks of the same cases, for a paired test."""
 
-    probabilities: Path | None = None
+    probabilities: ExistingOption | None = None
     """A folder of CASE__LABEL.nii.gz: can they be believed? FROC of lesions."""
 
     seed: int = 0

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import Tell
 
 
@@ -21,7 +22,14 @@ class Models:
     """Commit of their repository; that of the first time, or else the newest, if not given."""
 
     def run(self, _tell: Tell, /) -> Iterator[str]:
-        """Yield lines about each, or the files that were fetched and their licence."""
+        """Yield lines about each, or the files that were fetched and their licence.
+
+        Raises:
+            BadRecipeError: A revision of nothing is asked for.
+        """
+        if self.revision is not None and self.fetch is None:
+            msg = "--revision has an effect only with --fetch; say of which weights"
+            raise BadRecipeError(msg)
         from voxhint.models.catalogue import HOME, KNOWN, fetch, listing
 
         folder = self.folder or HOME

@@ -113,6 +113,22 @@ def unused(config: Knobs, why: str, *tables: str) -> list[str]:
     return [f"{', '.join(idle)}: without effect, as {why}"] if idle else []
 
 
+def require_used(config: Knobs, why: str, *tables: str) -> None:
+    """Refuse knobs that were set although nothing asks them.
+
+    Args:
+        config: Whose knobs they are.
+        why: Why nothing asks them.
+        tables: Names or tables, as for `set_knobs`.
+
+    Raises:
+        BadRecipeError: There is one.
+    """
+    for line in unused(config, why, *tables):
+        msg = f"{line}; leave it out"
+        raise BadRecipeError(msg)
+
+
 def without_effect(config: LabelConfig, *, tags: bool) -> tuple[str, ...]:
     """Return what was set in vain, as a study has nothing that it could change.
 

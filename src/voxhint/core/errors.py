@@ -18,6 +18,10 @@ class BadFileError(VoxhintError):
     """A file cannot be read, or holds something other than its name and place promise."""
 
 
+class SkippedError(BadFileError):
+    """Some cases cannot be used; all others are done, and nothing is left to do for them."""
+
+
 class BadHintError(VoxhintError):
     """A hint contradicts the study: an unknown label or case, a place outside the image."""
 

@@ -37,7 +37,7 @@ def labels_beside(masks: Path) -> tuple[str, LabelSet] | None:
     return None if told is None else (NAME, told.labels)
 
 
-def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...]]:
+def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...], tuple[str, ...]]:
     """Find the images that a model is to look at, each channel by its name where there are names.
 
     Args:
@@ -45,7 +45,8 @@ def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...]]:
         plan: What the model knows.
 
     Returns:
-        Paths by case and channel, in the model's order, and what a person should know.
+        Paths by case and channel, in the model's order; what a person should know; and which files
+        and cases are of no use, and why.
 
     Raises:
         BadFileError: There is no image, or none of a channel that the model needs.
@@ -62,15 +63,17 @@ def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...]]:
         others = tuple(name for name in told.channels if name not in needed)
         spec = Description(told.channels, others, plan.labels)
     found, odd = find_cases(images, spec)
-    errors = [str(problem) for problem in odd if problem.severity == "error"]
-    if errors or not found:
-        msg = "\n".join(errors) or f"{images}: holds no image; name a folder of CASE_0000 files"
-        raise BadFileError(msg)
+    errors = tuple(problem for problem in odd if problem.severity == "error")
+    skipped, spoilt = tuple(map(str, errors)), {problem.case for problem in errors}
     cases = {
         case: {channel: by_name[channel] for channel in plan.channels if channel in by_name}
         for case, by_name in found.items()
+        if case not in spoilt
     }
-    return cases, tuple(warnings)
+    if not cases:
+        msg = "\n".join(skipped) or f"{images}: holds no image; name a folder of CASE_0000 files"
+        raise BadFileError(msg)
+    return cases, tuple(warnings), skipped
 
 
 def _require_channels(channels: tuple[str, ...], plan: Plan) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from voxhint.core.errors import OutputError
+from voxhint.core.errors import OutputError, VoxhintError
 from voxhint.files.atomic import JOURNAL, MADE, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import HashMemory
@@ -33,6 +33,7 @@ def atomic_folder(out: Path, *, verb: str, overwrite: bool = False) -> Iterator[
     Raises:
         OutputError: `out` holds something that may not be replaced, cannot be written, or is being
             made by another process.
+        VoxhintError: What filling it raised, which names `out` and not the hidden folder.
     """
     out = out.absolute()
     try:
@@ -51,6 +52,9 @@ def atomic_folder(out: Path, *, verb: str, overwrite: bool = False) -> Iterator[
             _finish(partial)
             _require_free(out, verb, overwrite=overwrite)  # it took a while
             _move(partial, out)
+        except VoxhintError as error:  # the hidden folder is nobody's to mend
+            error.args = tuple(str(text).replace(partial.name, out.name) for text in error.args)
+            raise
         except OSError as error:
             msg = f"{out}: cannot be written ({error.strerror or error}); choose another folder"
             raise OutputError(msg) from error

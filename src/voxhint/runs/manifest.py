@@ -30,6 +30,11 @@ class Manifest:
     inputs: Mapping[str, str] = field(default_factory=dict)
     """A hash for each part of the input, by name."""
 
+    def without(self, names: Iterable[str]) -> "Manifest":
+        """Return the same without some inputs."""
+        left = {name: self.inputs[name] for name in self.inputs.keys() - {*names}}
+        return dataclasses.replace(self, inputs=left)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values; of files anywhere on this machine the names alone."""
         plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))

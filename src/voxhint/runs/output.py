@@ -86,7 +86,8 @@ def start(
         if found is not None and changed and longer is not None and longer(changed, found, wanted):
             (out / JOURNAL).touch()
             _remember(out, found)
-            write_json(out / STARTED, {**found, "config": wanted["config"]})
+            now = {name: wanted[name] for name in ("config", "inputs")}
+            write_json(out / STARTED, {**found, **now})
             (out / MADE).unlink(missing_ok=True)
             found = read_manifest(out)
         elif found is not None and overwrite and changed:
@@ -135,6 +136,18 @@ def complete(
     }
     write_json(out / MADE, {**told, OUTPUTS: dict(sorted(outputs.items()))})
     _forget_progress(out)
+
+
+def forget_input(out: Path, name: str) -> None:
+    """Take an input out of what a folder in progress is made from: nothing was made of it.
+
+    Args:
+        out: The folder.
+        name: Of the input; where it changes later, the same command goes on.
+    """
+    found = read_manifest(out) or {}
+    inputs = {known: value for known, value in found["inputs"].items() if known != name}
+    write_json(out / STARTED, {**found, "inputs": inputs})
 
 
 def record(out: Path, name: str) -> None:

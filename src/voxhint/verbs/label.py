@@ -11,6 +11,7 @@ from voxhint.classify.label_flow import FLOW_FILE
 from voxhint.classify.localisation import Localisation, Localiser, fit_localiser
 from voxhint.classify.saliency_methods import require_counterfactual
 from voxhint.config import LabelConfig, Machine, without_effect
+from voxhint.config.without_effect import require_used
 from voxhint.core import LabelSet, Volume
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
@@ -48,6 +49,7 @@ def label(
         The output folder.
     """
     require_counterfactual(config)
+    require_used(machine, "memory bounds the patches of training alone", "max_ram")
     opened, problems = study_for(study, out, machine)
     opened.learning_cases()
     with locked(out, source=study):

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
 from voxhint.classify.masks import MaskMaker, Respect
 from voxhint.config import Machine, PredictConfig, unused
+from voxhint.config.without_effect import require_used
 from voxhint.core import Volume
-from voxhint.core.errors import about
+from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
@@ -30,6 +32,9 @@ from voxhint.prepare import Plan
 from voxhint.propagate.study import aligned_case, constraints_for
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
+from voxhint.runs.skipped import Skipped, by_case, more_cases
+
+_NO_HINTS = "a prediction reads no hints and trains nothing"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -47,6 +52,9 @@ class Work:
     warnings: tuple[str, ...] = ()
     """What a person should know of how the images are read."""
 
+    skipped: tuple[str, ...] = ()
+    """Which images are of no use, and why."""
+
 
 def predict(
     model: Path,
@@ -57,7 +65,7 @@ def predict(
     machine: Machine,
     tell: Tell = silent,
 ) -> Path:
-    """Write a mask for every image.
+    """Write a mask for every image; one that cannot be read is skipped, and told of at the end.
 
     Args:
         model: What `train` wrote, a run that holds it, or a file of one.
@@ -70,19 +78,24 @@ def predict(
 
     Returns:
         The output folder.
+
+    Raises:
+        SkippedError: Images cannot be used; the masks of all others are there.
     """
+    require_used(machine, _NO_HINTS, "undrawn", "skip_bad", "max_ram")
     with (
         unpacked(model) as place,
         as_cases(images, channels=plan_of(place).needed) as folder,
     ):
         opened = open_model(place, open_fabric(machine))
-        cases, told = cases_for(folder, opened.plan)
+        cases, told, skipped = cases_for(folder, opened.plan)
         warnings = (*opened.warnings, *told, *warnings_of(cases))
-        for warning in warnings:
-            tell("look at images", 1, 1, warning)
+        for what, lines in (("look at images", warnings), ("skipped", skipped)):
+            for line in lines:
+                tell(what, 1, 1, line)
         described = description_of(folder)
         inputs = {} if described is None else {NAME: hash_of([described])}
-        work = Work(cases=cases, inputs={"images": hash_of([images]), **inputs}, warnings=warnings)
+        work = Work(cases=cases, inputs=inputs, warnings=warnings, skipped=skipped)
         study = images.parent if (images.parent / NAME).exists() else images
         with locked(out, source=study):
             return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
@@ -97,7 +110,7 @@ def forecast_prediction(
         as_cases(images, channels=plan_of(place).needed) as folder,
     ):
         opened = open_model(place, open_fabric(machine))
-        cases, _ = cases_for(folder, opened.plan)
+        cases = cases_for(folder, opened.plan)[0]
         began = time.monotonic()
         first = next(iter(cases.values()))
         volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
@@ -111,8 +124,11 @@ def forecast_prediction(
 
 def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
     """Return what a person should know of how images are read, such as on which grid masks lie."""
-    paths = [path for images in cases.values() for path in images.values()]
-    return tuple(f"{path.name}: {told}" for path in paths for told in image_warnings(path))
+    found = []
+    for path in (path for images in cases.values() for path in images.values()):
+        with suppress(BadFileError):  # told when its case is skipped
+            found += [f"{path.name}: {told}" for told in image_warnings(path)]
+    return tuple(found)
 
 
 def _missing(plan: Plan, cases: Mapping[str, Mapping[str, Path]]) -> Iterator[str]:
@@ -147,41 +163,35 @@ def predict_cases(
 
     Returns:
         The output folder.
+
+    Raises:
+        SkippedError: Images cannot be used; the masks of all others are there.
     """
     manifest = Manifest(
         verb="predict",
         config=dataclasses.asdict(config),
         seed=machine.seed,
-        inputs={**work.inputs, "weights": hash_of([model.weights])},
+        inputs={**work.inputs, "weights": hash_of([model.weights]), **by_case(work.cases)},
     )
-    found = start(out, manifest, overwrite=machine.overwrite)
+    found = start(out, manifest, overwrite=machine.overwrite, longer=more_cases)
+    skipped = Skipped(out, work.skipped, tell)
     if found.complete:
+        skipped.require_none(len(work.cases))
         return out
     tell_found(tell, found.warnings)
     began = time.monotonic()
     maker = MaskMaker.of(model, config, machine.seed)
     general = [*_missing(model.plan, work.cases)]
     if maker.classifier is None:
-        general += unused(
-            config, "no label of this model was taught by tags", "boundary_refinement"
-        )
+        why = "no label of this model was taught by tags"
+        general += unused(config, why, "boundary_refinement")
     for warning in general:
         tell("look at images", 1, 1, warning)
-    chances: Mapping[str, Mapping[str, float]] = {}
-    if work.respect is None and maker.classifier is not None:  # hinted images have their own tags
-        chances = classify_images(maker.classifier, work.cases, out / CLASSIFICATION, tell)
-    for number, (case, images) in enumerate(work.cases.items()):
-        tell(work.name, number, len(work.cases), case)
-        if not all(path.exists() for path in _paths(out, case, maker)):
-            with about(f"case {case}"):
-                allowed = work.respect and work.respect(case)
-                at = (work.name, number, len(work.cases), case)
-                telling = maker.telling(partial(_tell_tile, tell, at, time.monotonic()))
-                notes = _write_case(telling, case, images, (out, allowed, chances.get(case, {})))
-            for note in notes:
-                tell(work.name, number, len(work.cases), note)
-    tell(work.name, len(work.cases), len(work.cases), "")
-    odd = [note for case in work.cases for note in kept(out).get(_about(case), ())]
+    _write_cases(maker, work, out, skipped, tell)
+    done = [case for case in work.cases if case not in skipped]
+    if not done:  # then nothing is complete
+        skipped.require_none(0)
+    odd = [note for case in done for note in kept(out).get(_about(case), ())]
     labels = model.plan.labels
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {
@@ -189,9 +199,32 @@ def predict_cases(
         "peak_ram_mb": peak_ram_mb(),
         "labels": dict(zip(labels.names, labels.ids, strict=True)),
         "warnings": [*found.warnings, *work.warnings, *general, *odd],
+        "skipped": skipped.lines,
     }
-    complete(out, manifest, facts)
+    complete(out, skipped.manifest(manifest), facts)
+    skipped.require_none(len(done))
     return out
+
+
+def _write_cases(maker: MaskMaker, work: Work, out: Path, skipped: Skipped, tell: Tell) -> None:
+    """Write what is missing of every case that can be used."""
+    chances: Mapping[str, Mapping[str, float]] = {}
+    if work.respect is None and maker.classifier is not None:  # hinted images have their own tags
+        table = out / CLASSIFICATION
+        chances = classify_images(maker.classifier, work.cases, table, tell, skipped.trying)
+    total = len(work.cases)
+    for number, (case, images) in enumerate(work.cases.items()):
+        tell(work.name, number, total, case)
+        if case in skipped or all(path.exists() for path in _paths(out, case, maker)):
+            continue
+        with skipped.trying(case):
+            allowed = work.respect and work.respect(case)
+            at = (work.name, number, total, case)
+            telling = maker.telling(partial(_tell_tile, tell, at, time.monotonic()))
+            notes = _write_case(telling, case, images, (out, allowed, chances.get(case, {})))
+            for note in notes:
+                tell(work.name, number, total, note)
+    tell(work.name, total, total, "")
 
 
 def _tell_tile(

@@ -1,7 +1,7 @@
 """Masks of a prediction on DICOM, sent back as objects on their series in the same command."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from voxhint.files.description import NAME
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
 from voxhint.files.dicom.source_series import open_source, told_resampled
-from voxhint.files.images import read_ids
+from voxhint.files.images import image_warnings, read_ids
 from voxhint.files.study.images_alone import as_cases
 from voxhint.models.folder import plan_of
 from voxhint.models.image_description import cases_for
@@ -42,10 +42,15 @@ def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
     if to == "dicom-seg":
         require_codes(_segments(images, plan))
     with _series(images, plan) as series:
+        readable = []
         for case, folder in series.items():
             if not folder.is_dir():
                 msg = f"case {case} is no DICOM series; leave --to out, or name a folder of slices"
                 raise BadFileError(msg)
+            with suppress(BadFileError):  # a damaged series is skipped, and told of, later
+                image_warnings(folder)
+                readable.append((case, folder))
+        for case, folder in readable:
             with about(f"case {case}"):
                 _ = open_source(folder).headers
 
@@ -68,6 +73,8 @@ def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> tu
     segments = _segments(images, plan)
     with _series(images, plan) as series:
         for case, folder in series.items():
+            if not (out / f"{case}.nii.gz").is_file():  # skipped
+                continue
             path, source = out / f"{case}.{_ENDINGS[to]}", open_source(folder)
             classes = source.ids(plan.labels.to_classes(read_ids(out / f"{case}.nii.gz")[0]))
             told = told_resampled(source) if classes.any() else EMPTY

@@ -15,7 +15,7 @@ from voxhint.classify.classifier import (
 )
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
-from voxhint.core.errors import BadStudyError
+from voxhint.core.errors import BadRecipeError, BadStudyError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import Study
 from voxhint.files.atomic import replacing, write_json
@@ -64,8 +64,14 @@ def train_model(  # noqa: PLR0913  # each is a choice of its own
 
     Returns:
         The output folder.
+
+    Raises:
+        BadRecipeError: Soft labels are given, and are not what is learnt from.
     """
     dense = config.supervision == "dense"
+    if dense and labels is not None:
+        msg = "soft labels have no effect with supervision dense; leave --labels out"
+        raise BadRecipeError(msg)
     opened, _ = study_for(study, out, machine, dense=dense)
     opened.learning_cases(dense=dense)
     require_views_of(opened, config)

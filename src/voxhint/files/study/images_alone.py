@@ -57,7 +57,7 @@ def as_cases(images: Path, *, channels: int) -> Iterator[Path]:
             )
             raise BadFileError(msg)
         (place / "images").mkdir()
-        for case, path in found.items():
+        for case, path in found:
             if why := bad_name(case):
                 msg = f"{path.name}: the name of its case {why}; rename it"
                 raise BadFileError(msg)
@@ -65,24 +65,31 @@ def as_cases(images: Path, *, channels: int) -> Iterator[Path]:
         yield place / "images"
 
 
-def _loose(given: Path) -> dict[str, Path]:
-    """Return images that have no channel number in their names, by case; nothing if some have."""
+def _loose(given: Path) -> list[tuple[str, Path]]:
+    """Return images that have no channel number in their names, and what their cases are called.
+
+    Nothing if some have one. Two files may be of one case: whoever reads the folder tells of it.
+    """
     if given.is_file() and not image_suffix(given.name) and is_dicom(given):
-        return {SERIES: given}
+        return [(SERIES, given)]
     if given.is_file():
-        return {image_stem(given).removesuffix(_FIRST): given}
+        return [(image_stem(given).removesuffix(_FIRST), given)]
     inside = [path for path in sorted(given.iterdir()) if not path.name.startswith(".")]
     named = [path for path in inside if path.is_dir() or image_suffix(path.name)]
     if any(_NUMBERED.fullmatch(image_stem(path)) for path in named):
-        return {}
-    files = {image_stem(path): path for path in named if path.is_file()}
-    series = not files and any(map(is_dicom, files_below(given)[0]))
-    return {SERIES: given} if series else files
+        return []
+    if all(path.is_dir() for path in named):
+        return [(SERIES, given)] if any(map(is_dicom, files_below(given)[0])) else []
+    return [
+        (image_stem(path), path)
+        for path in named
+        if not path.is_dir() or any(map(is_dicom, files_below(path)[0]))
+    ]
 
 
 def _link(path: Path, folder: Path, case: str) -> None:
     """Lay an image into a folder under the name of its case, with files that hold its voxels."""
-    suffix = image_suffix(path.name) if path.is_file() else ""
+    suffix = "" if path.is_dir() else image_suffix(path.name)
     if path.is_file() and not suffix:  # DICOM of many frames
         folder = folder / f"{case}{_FIRST}"
         folder.mkdir()
