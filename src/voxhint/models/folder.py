@@ -192,18 +192,29 @@ def segmenter_of(model: Model, config: PredictConfig, seed: int) -> Segmenter:
     elif config.passes > 1:
         msg = f"{config.passes} passes of {model.plan.network} are all alike; leave passes at 1"
         raise BadRecipeError(msg)
+    temperature = temperature_of(model, config)
+    return net if temperature == 1 else lambda image: net(image) / temperature
+
+
+def temperature_of(model: Model, config: PredictConfig) -> float:
+    """Return what logits are divided by; 1 where they are taken as they are.
+
+    Args:
+        model: Opened for prediction.
+        config: Whether masks are calibrated.
+
+    Raises:
+        BadRecipeError: They cannot be.
+    """
     path = model.weights.with_name(CALIBRATION)
     told = _read_temperature(path) if path.exists() else None
-    if config.calibrated and told is None:
-        msg = f"{path.parent}: no hints were held out to calibrate with; leave calibrated off"
-        raise BadRecipeError(msg)
-    wanted = config.calibrated
-    if wanted is None:
-        wanted = told is not None and told.facts > 0
-    if told is None or not wanted:
-        return net
-    temperature = told.temperature
-    return lambda image: net(image) / temperature
+    if told is None:
+        if config.calibrated:
+            msg = f"{path.parent}: no hints were held out to calibrate with; leave calibrated off"
+            raise BadRecipeError(msg)
+        return 1.0
+    wanted = told.facts > 0 if config.calibrated is None else config.calibrated
+    return told.temperature if wanted else 1.0
 
 
 def _read_temperature(path: Path) -> Temperature:

@@ -58,8 +58,13 @@ def card_lines(card: Mapping[str, Any] | None, path: Path) -> Iterator[str]:
     yield f"licence of its data: {card['data']['licence']}"
 
 
-def card_text(card: Mapping[str, Any]) -> str:
-    """Return a card as a page."""
+def card_text(card: Mapping[str, Any], command: str) -> str:
+    """Return a card as a page.
+
+    Args:
+        card: What a person should know before using the model.
+        command: Predicts with it.
+    """
     data, scores = card["data"], card["scores"]
     rows = [
         f"| {label} | {said['mean']:.3f} | {said['low']:.3f} to {said['high']:.3f} "
@@ -75,7 +80,7 @@ def card_text(card: Mapping[str, Any]) -> str:
             f"Finds {', '.join(card['labels'])} in {', '.join(card['channels'])}.",
             "",
             "```bash",
-            f"voxhint predict {card['name']}{SUFFIX} IMAGES --out MASKS",
+            command,
             "```",
             "",
             "## Learnt from",

@@ -120,8 +120,8 @@ class Attention(_Join):
             self.norm(_tokens(functional.adaptive_avg_pool3d(one, (i, j, k)))) for one in seen
         ]
         each = tokens[0].shape[1]
-        aside = ~present.repeat_interleave(each, 1)
-        aside &= present.any(1, keepdim=True)  # without any modality the answer is dropped below
+        # without any modality the answer is dropped below
+        aside = ~present.repeat_interleave(each, 1) & present.any(1, keepdim=True)
         known = torch.cat(tokens, 1)
         told, _ = self.ask(
             self.norm(_tokens(mean)), known, known, key_padding_mask=aside, need_weights=False

@@ -11,6 +11,7 @@ from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.export_dicom import write_segs, write_structures
 from voxhint.verbs.export_hints import write_partial_masks
 from voxhint.verbs.export_model import write_model
+from voxhint.verbs.export_network import write_onnx, write_torchscript
 from voxhint.verbs.export_nnunet import write_nnunet
 from voxhint.verbs.export_nrrd import write_segmentations
 from voxhint.verbs.export_source import DicomOptions, Exported, Job
@@ -22,6 +23,8 @@ _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
     "dicom-seg": write_segs,
     "rtstruct": write_structures,
     "folder": write_model,
+    "onnx": write_onnx,
+    "torchscript": write_torchscript,
 }
 
 
@@ -50,7 +53,8 @@ def export(
         to: `nnunet`: an nnU-Net v2 raw data set whose labels are the run's masks of the hinted
             images. `nnunet-hints`: one whose labels are strokes, slices and points, the rest
             ignored. `seg-nrrd`: each mask for 3D Slicer. `dicom-seg`, `rtstruct`: an object for
-            each mask, on its DICOM series. `folder`: the model as one file, with its card.
+            each mask, on its DICOM series. `folder`: the model as one file, with its card. `onnx`,
+            `torchscript`: the network for other runtimes.
         out: The folder to make.
         dicom: Where the series lie, and how masks are stored in them.
         overwrite: Whether an earlier export may be replaced.

@@ -33,25 +33,35 @@ def write_model(job: Job) -> Exported:
 
     Returns:
         What the card cannot say.
-
-    Raises:
-        BadFileError: The run holds no model.
     """
-    folder = job.run / "model"
-    if not (folder / PLAN).is_file():
-        msg = f"{job.run}: holds no model; name what voxhint run wrote"
-        raise BadFileError(msg)
-    require_made_here(job.run, "model")
+    folder = model_folder(job.run)
     card = card_of(job.run, job.name)
     files = {name: (folder / name).read_bytes() for name in _PARTS if (folder / name).is_file()}
     for path in files_below(folder / CLASSIFIER) if (folder / CLASSIFIER).is_dir() else ():
         files[path.relative_to(folder).as_posix()] = path.read_bytes()
-    page = card_text(card)
+    page = card_text(card, f"voxhint predict {job.name}{SUFFIX} IMAGES --out MASKS")
     files |= {CARD: json.dumps(card, indent=1, ensure_ascii=False).encode(), _PAGE: page.encode()}
     pack(job.folder / f"{job.name}{SUFFIX}", files)
     write_text(job.folder / _PAGE, page)
     told = [f"licence of the data is {_UNKNOWN}"] if card["data"]["licence"] == _UNKNOWN else []
     return Exported(tuple(told))
+
+
+def model_folder(run: Path) -> Path:
+    """Return the folder of a run's model.
+
+    Args:
+        run: What `voxhint run` wrote.
+
+    Raises:
+        BadFileError: The run holds no model.
+    """
+    folder = run / "model"
+    if not (folder / PLAN).is_file():
+        msg = f"{run}: holds no model; name what voxhint run wrote"
+        raise BadFileError(msg)
+    require_made_here(run, "model")
+    return folder
 
 
 def card_of(run: Path, name: str) -> dict[str, Any]:
