@@ -10,6 +10,7 @@ from matplotlib.path import Path as Polygon
 from scipy import ndimage
 
 from voxhint.files.dicom.contours import Ring, outlines
+from voxhint.files.dicom.contours import filled as filled_in
 
 Flat = Bool[np.ndarray, "row column"]
 
@@ -59,3 +60,55 @@ def test_corners_lie_midway_between_pixels_so_that_rounding_moves_none() -> None
 
 def test_an_empty_mask_has_no_outline() -> None:
     assert outlines(np.zeros((4, 4), bool)) == []
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans()))
+def test_filling_is_the_inverse_of_outlining(inside: Flat) -> None:
+    rings = outlines(inside)
+    if rings:
+        read, crossing = filled_in(rings, (inside.shape[0], inside.shape[1]))
+        np.testing.assert_array_equal(read, inside)
+        assert not crossing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_polygon_is_filled_as_matplotlib_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ring = rng.uniform(-3, 33, (9, 2))  # crosses itself, and leaves the image
+    read, _ = filled_in([ring], (30, 25))
+    edges = np.roll(ring, -1, axis=0) - ring
+    for row, column in np.argwhere(read ^ filled(ring, (30, 25))):  # only those on an outline
+        to = np.array([row, column]) - ring
+        along = np.clip((to * edges).sum(axis=1) / (edges**2).sum(axis=1), 0, 1)
+        assert np.linalg.norm(to - along[:, None] * edges, axis=1).min() <= 0.01
+
+
+def square(low: float, high: float) -> Ring:
+    return np.array([[low, low], [low, high], [high, high], [high, low]], dtype=np.float64)
+
+
+def test_a_polygon_in_another_is_a_hole_and_one_in_the_hole_an_island() -> None:
+    nested = [square(0.5, 10.5), square(2.5, 8.5), square(4.5, 6.5)]
+    read, crossing = filled_in(nested, (12, 12))
+    assert not crossing
+    assert read.sum() == 10 * 10 - 6 * 6 + 2 * 2
+    repeated, _ = filled_in([*nested, square(2.5, 8.5)], (12, 12))
+    np.testing.assert_array_equal(repeated, read)
+
+
+def test_pixels_on_an_outline_belong_to_it_also_around_a_hole() -> None:
+    """As programs write that trace the outer pixels of a mask, and the ring around its holes."""
+    read, _ = filled_in([square(1, 8), square(3, 6)], (10, 10))
+    expected = np.zeros((10, 10), bool)
+    expected[1:9, 1:9] = True
+    expected[4:6, 4:6] = False
+    np.testing.assert_array_equal(read, expected)
+    thin, _ = filled_in([np.array([[2.0, 3.0], [2.0, 7.0]])], (10, 10))
+    assert np.argwhere(thin).tolist() == [[2, column] for column in range(3, 8)]
+
+
+def test_polygons_that_cross_are_joined_and_it_is_told() -> None:
+    low, high = square(0.5, 6.5), square(3.5, 9.5)
+    read, crossing = filled_in([low, high], (12, 12))
+    assert crossing
+    assert read.sum() == 2 * 36 - 9

@@ -22,8 +22,11 @@ class ImportDicom:
     out: Path
     """The study to make."""
 
-    label: tuple[str, ...] = ("lesion",)
-    """What hints will speak of."""
+    label: tuple[str, ...] = ()
+    """What hints will speak of [lesion]; NAME=THEIR NAME where segments are called otherwise."""
+
+    as_: Literal["truth", "hints", "boxes"] | None = None
+    """Take segmentations and structure sets: as dense masks, partial ones, or boxes around them."""
 
     modality: str | None = None
     """CT, MR, PT, ...: needed where the export holds several."""
@@ -41,7 +44,7 @@ class ImportDicom:
         made = import_dicom(
             self.folder,
             self.out,
-            request=ImportRequest(self.label, self.modality, self.keep_identifiers),
+            request=ImportRequest(self.label, self.modality, self.keep_identifiers, self.as_),
             overwrite=self.overwrite,
             tell=tell,
         )

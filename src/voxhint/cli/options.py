@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -173,7 +174,7 @@ def options_of(kind: type[Any]) -> Iterator[Option]:
             continue
         default = field.default
         needed = default is dataclasses.MISSING
-        flag = f"--{field.name.replace('_', '-')}"
+        flag = f"--{field.name.rstrip('_').replace('_', '-')}"  # `as_` is --as
         yield Option(flag, hint, told[field.name], None if needed else default, required=needed)
 
 
@@ -304,6 +305,7 @@ def read_words(name: str, kind: type[Any], words: Sequence[str]) -> Any:  # noqa
     read = vars(parser.parse_args(list(words)))
     given: dict[str, Any] = {}
     given |= {k: tuple(v) if isinstance(v, list) and k != "set" else v for k, v in read.items()}
+    given = {f"{k}_" if iskeyword(k) else k: v for k, v in given.items()}
     config, settings = given.pop("config", None), given.pop("set", [])
     knobs = {key: given.pop(key) for key in list(given) if "." in key}
     machine = {k.removeprefix("machine."): v for k, v in knobs.items() if k.startswith("machine.")}

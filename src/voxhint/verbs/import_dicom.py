@@ -23,11 +23,14 @@ from voxhint.files.tables import table_text
 from voxhint.files.units import odd_header
 from voxhint.files.zip_archives import is_zip
 from voxhint.runs import MADE, atomic_folder
+from voxhint.verbs.import_annotations import Wanted, collect, wanted_names, write_drawn
 from voxhint.verbs.simulate import made_by
 
 _NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"
 _UNPACKED = ".unpacked"
 """What zips hold, while it is read: on the disk of the study, and removed with it."""
+
+_LABELS = ("lesion",)
 
 _OTHER = (
     "modality OT (other) does not tell the unit; name the channel CT in dataset.json if values are "
@@ -43,12 +46,18 @@ _ONE_SUBJECT = (
 class ImportRequest:
     """What to make of an export."""
 
-    labels: tuple[str, ...] = ("lesion",)
+    labels: tuple[str, ...] = ()
+    """NAME, or NAME=THEIR NAME,THEIR NAME where objects call it otherwise; `lesion` if none is
+    given, or what the objects that are taken drew."""
+
     modality: str | None = None
     """Which to take where there are several: CT, MR, PT, ..."""
 
     keep_identifiers: bool = False
     """Whether series.csv and slices.csv tell the patient's id, UIDs, numbers and folders."""
+
+    objects: Wanted | None = None
+    """What becomes of segmentations and structure sets; None leaves them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,7 @@ class _Book:
 
     rows: list[dict[str, str]] = field(default_factory=list)
     slices: list[dict[str, str]] = field(default_factory=list)
+    stacks: list[Stack] = field(default_factory=list)
     subjects: dict[tuple[str, str], str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
@@ -108,7 +118,8 @@ def import_dicom(
         raise BadFileError(msg)
     _require_apart(source.resolve(), out.resolve())
     with atomic_folder(out, verb="import dicom", overwrite=overwrite) as folder:
-        _describe(folder, request.labels, "CT", 0)  # a bad label is told before the long scan
+        names = wanted_names(request.labels)
+        _describe(folder, tuple(names) or _LABELS, "CT", 0)  # told before the long scan
         (unpacked := folder / _UNPACKED).mkdir()
         flaws = unpack_zips(source, unpacked)
         roots = [unpacked] if is_zip(source) else [source, unpacked]
@@ -119,19 +130,33 @@ def import_dicom(
         for number, pile in enumerate(chosen, 1):
             tell("importing", number, len(chosen), "")
             _add(folder, pile, identity_of(pile, roots), book, keep=request.keep_identifiers)
-        if modality == "OT":
-            book.lines.append(_OTHER)
-        if len(book.rows) > 1 and len(book.subjects) == 1:
-            book.lines.append(_ONE_SUBJECT)
-        if not book.rows:
-            raise BadFileError("\n".join([*book.lines, _NOTHING]))
-        shutil.rmtree(unpacked)
-        _describe(folder, request.labels, modality, len(book.rows))
+        _require_cases(book, modality)
+        found = collect(scan.objects, book.stacks, names, request.objects, tell)
+        book.lines += found.lines
+        _describe(folder, labels := found.labels or _LABELS, modality, len(book.rows))
         _write_tables(folder, book)
-        settings: dict[str, object] = {"labels": request.labels, "modality": modality}
+        if request.objects is not None:
+            cases = [row["case"] for row in book.rows]
+            book.lines += write_drawn(folder, found, dict(zip(cases, book.stacks, strict=True)))
+        shutil.rmtree(unpacked)
+        settings: dict[str, object] = {"labels": labels, "modality": modality}
         settings |= {"source": source.resolve().name} if request.keep_identifiers else {}
         write_json(folder / MADE, made_by("import dicom", settings, {}))
     return ImportSummary(out, modality, len(book.rows), len(book.subjects), tuple(book.lines))
+
+
+def _require_cases(book: _Book, modality: str) -> None:
+    """Note what is odd about all cases together.
+
+    Raises:
+        BadFileError: There is none.
+    """
+    if modality == "OT":
+        book.lines.append(_OTHER)
+    if len(book.rows) > 1 and len(book.subjects) == 1:
+        book.lines.append(_ONE_SUBJECT)
+    if not book.rows:
+        raise BadFileError("\n".join([*book.lines, _NOTHING]))
 
 
 def _require_apart(source: Path, out: Path) -> None:
@@ -205,6 +230,7 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
         book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
         return
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
+    book.stacks.append(stack)
     book.slices += _slices(case, stack, keep=keep)
     plane = pile.planes[0]
     unit = odd_header(plane.modality, plane.traits["RescaleType"], plane.modality)

@@ -1,4 +1,4 @@
-"""Outlines of a flat mask: closed polygons between pixel centres, holes joined by keyholes."""
+"""Outlines of a flat mask: closed polygons between pixel centres, and the pixels in polygons."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +12,8 @@ _measure: Any = measure  # untyped
 
 Ring = Float64[np.ndarray, "_point 2"]
 """Places (row, column) in pixels, the first not repeated at the end."""
+
+_ON = 0.01  # of a pixel: coordinates are written with few digits
 
 
 def outlines(inside: Bool[np.ndarray, "row column"]) -> list[Ring]:
@@ -40,6 +42,99 @@ def outlines(inside: Bool[np.ndarray, "row column"]) -> list[Ring]:
             _joined([_corners(ring) for ring in _measure.find_contours(patch, 0.5)]) + corner
         )
     return rings
+
+
+def filled(
+    rings: Sequence[Ring], shape: tuple[int, int]
+) -> tuple[Bool[np.ndarray, "row column"], bool]:
+    """Return the pixels whose centres lie in polygons, or on their outlines.
+
+    A polygon in another is a hole in it, and one in the hole an island (even-odd). Polygons that
+    cross each other, neither in the other, are joined.
+
+    Args:
+        rings: Polygons; a repeated one counts once.
+        shape: Rows and columns.
+
+    Returns:
+        The mask, and whether polygons cross.
+    """
+    different = {np.round(ring, 3).tobytes(): ring for ring in rings}
+    windows = [(ring, _window(ring, shape)) for ring in different.values()]
+    parts = [(window, *_crossed(ring, window)) for ring, window in windows]
+    inside, on = np.zeros(shape, bool), np.zeros(shape, bool)
+    for window, part, edge in parts:
+        inside[window] ^= part
+        on[window] |= edge
+    crossing = False
+    for number, (window, part, _) in enumerate(parts):
+        for other, its, _ in parts[:number]:
+            both = _shared(window, other)
+            if both[0].stop == both[0].start or both[1].stop == both[1].start:
+                continue
+            shared = _cut(part, window, both) & _cut(its, other, both)
+            if 0 < shared.sum() < min(part.sum(), its.sum()):
+                crossing = True
+                inside[both] |= shared
+    return inside | on, crossing
+
+
+_Window = tuple[slice, slice]
+
+
+def _window(ring: Ring, shape: tuple[int, int]) -> _Window:
+    """Return the part of an image that a polygon may touch."""
+    low, high = np.floor(ring.min(axis=0)).astype(int), np.ceil(ring.max(axis=0)).astype(int) + 1
+    (top, left), (bottom, right) = np.clip(low, 0, shape), np.clip(high, 0, shape)
+    return slice(top, bottom), slice(left, right)
+
+
+def _shared(one: _Window, other: _Window) -> _Window:
+    starts = [max(a.start, b.start) for a, b in zip(one, other, strict=True)]
+    stops = [min(a.stop, b.stop) for a, b in zip(one, other, strict=True)]
+    rows, columns = (slice(a, max(a, b)) for a, b in zip(starts, stops, strict=True))
+    return rows, columns
+
+
+def _cut(
+    part: Bool[np.ndarray, "row column"], window: _Window, both: _Window
+) -> Bool[np.ndarray, "down across"]:
+    """Return what of a window's mask lies in a window that it shares."""
+    rows, columns = (
+        slice(b.start - w.start, b.stop - w.start) for w, b in zip(window, both, strict=True)
+    )
+    return part[rows, columns]
+
+
+def _crossed(
+    ring: Ring, window: _Window
+) -> tuple[Bool[np.ndarray, "row column"], Bool[np.ndarray, "row column"]]:
+    """Return the pixels in a polygon by the crossings of each row, and those on its outline."""
+    shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+    ring = ring - np.array([window[0].start, window[1].start])
+    ends = np.roll(ring, -1, axis=0)
+    turns = np.zeros((shape[0], shape[1] + 1), np.int64)
+    edge = np.zeros(shape, bool)
+    for upright in (True, False):  # a step along the rows meets columns, and the other way round
+        start, end = (ring, ends) if upright else (ring[:, ::-1], ends[:, ::-1])
+        low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
+        first = np.ceil(low - _ON).astype(np.int64)
+        count = np.maximum(np.floor(high + _ON).astype(np.int64) - first + 1, 0)
+        owner = np.repeat(np.arange(len(ring)), count)
+        line = first[owner] + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        run = end[owner, 0] - start[owner, 0]
+        part = np.clip((line - start[owner, 0]) / np.where(run == 0, 1, run), 0, 1)
+        place = start[owner, 1] + part * (end[owner, 1] - start[owner, 1])
+        if upright:
+            met = (low[owner] <= line) & (line < high[owner]) & (line >= 0) & (line < shape[0])
+            after = np.clip(np.floor(place[met]) + 1, 0, shape[1]).astype(np.int64)
+            np.add.at(turns, (line[met], after), 1)
+        near = np.abs(place - np.rint(place)) <= _ON
+        rows, columns = line[near], np.rint(place[near]).astype(np.int64)
+        rows, columns = (rows, columns) if upright else (columns, rows)
+        known = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
+        edge[rows[known], columns[known]] = True
+    return np.cumsum(turns, axis=1)[:, :-1] % 2 == 1, edge
 
 
 def _corners(closed: Ring) -> Ring:

@@ -177,8 +177,14 @@ def read_tags(path: Path, tags: Iterable[str | int], *, pixels: bool = False) ->
     return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted, force=True)
 
 
-def _frame_facts(header: pydicom.Dataset) -> list[dict[str, Any]]:
+def frame_facts(header: pydicom.Dataset) -> list[dict[str, Any]]:
     """Return what is said of each frame: by the file, for all frames, for this one.
+
+    Args:
+        header: Of a file.
+
+    Returns:
+        For each frame the values of the tags that are read here.
 
     Raises:
         ValueError: It tells of another number of frames than it holds.
@@ -225,7 +231,7 @@ def read_planes(path: Path, name: str) -> tuple[Plane, ...] | Aside:
     """
     with reading(Path(name)), quiet():
         header = read_tags(path, (*_TAGS, _MOSAIC))
-        facts = _frame_facts(header)
+        facts = frame_facts(header)
         modality, kind = str(header.get("Modality") or "OT"), _kind(header)
         if why := _no_slice(header, modality, kind, facts):
             return why

@@ -17,6 +17,7 @@ _THINNEST = 3  # a localiser that does not say so has one or two slices
 _LOCALISER = re.compile(
     "(?<![a-z])(loc|locali[sz]er|scout|survey|surview|topogram)(?![a-z])", re.IGNORECASE
 )
+_OBJECTS = ("SEG", "RTSTRUCT", "SR")
 _DEEPEST = 3  # zips in zips
 _WHO = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
 
@@ -50,6 +51,9 @@ class Scan:
 
     piles: tuple[Pile, ...]
     """Stacks, and slices that make none, in the order of the files."""
+
+    objects: tuple[Path, ...]
+    """Files that may speak of its slices: segmentations, structure sets, reports, XML."""
 
     aside: tuple[str, ...]
     """A line for each kind of file that was passed over."""
@@ -99,12 +103,22 @@ def scan_export(roots: Sequence[Path], hear: Callable[[int, int], None]) -> Scan
     """
     members, shut = read_members(roots, lambda number, _path: f"file {number}", hear)
     aside = Counter(
-        why for member in members if not is_zip(member.path) and (why := _passed_over(member))
+        why
+        for member in members
+        if not _is_object(member) and not is_zip(member.path) and (why := _passed_over(member))
     )
     told = [f"{count} files are passed over: {why}" for why, count in sorted(aside.items())]
     told += [f"{len(shut)} folders may not be opened; allow reading them"] if shut else []
     planes = [plane for member in members for plane in member.planes]
-    return Scan(tuple(map(_thick_enough, sort_planes(planes))), tuple(told))
+    objects = tuple(member.path for member in members if _is_object(member))
+    return Scan(tuple(map(_thick_enough, sort_planes(planes))), objects, tuple(told))
+
+
+def _is_object(member: Member) -> bool:
+    """Return whether a file may speak of slices."""
+    if member.aside:
+        return member.aside.modality in _OBJECTS
+    return bool(member.foreign) and member.path.suffix.lower() == ".xml"
 
 
 def _passed_over(member: Member) -> str:

@@ -1,0 +1,306 @@
+"""What objects beside a DICOM series drew becomes masks, hints or boxes of the study."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
+
+from voxhint.core.errors import BadFileError, BadRecipeError
+from voxhint.core.grid import Grid
+from voxhint.core.hints import Box, Hint, Soft, Strokes
+from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
+from voxhint.core.progress import Tell
+from voxhint.files.description import NAME, bad_name, read_description
+from voxhint.files.dicom.annotations import Structure, on_grid, open_object
+from voxhint.files.dicom.stack import Stack
+from voxhint.files.images import write_ids
+from voxhint.files.names import plain
+from voxhint.files.study.hint_writer import write_hints
+
+Wanted = Literal["truth", "hints", "boxes"]
+"""Dense masks (`denseTr`), partial masks that say nothing of the rest, or boxes."""
+
+_HALF = 0.5
+_TOLD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An object that speaks of cases, and what of it is taken."""
+
+    path: Path
+    name: str
+    """What messages call it."""
+
+    cases: frozenset[int]
+    labels: tuple[tuple[Structure, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Which objects speak of the cases of an import."""
+
+    labels: tuple[str, ...]
+    wanted: Wanted | None
+    taken: tuple[_Taken, ...]
+    lines: tuple[str, ...]
+    """What was left aside, and why."""
+
+
+@dataclass(slots=True)
+class _Names:
+    """Which label a structure is of."""
+
+    wanted: dict[str, str] = field(default_factory=dict)
+    """Labels by the plain form of a name."""
+
+    free: bool = False
+    """Whether every name becomes a label."""
+
+    left: Counter[str] = field(default_factory=Counter)
+
+    def label(self, structure: Structure) -> str | None:
+        """Return the label of a structure, or None, which is noted."""
+        for name in structure.names:
+            if (label := self.wanted.get(_plain(name))) is not None:
+                return label
+        own = structure.names[0] if structure.names else ""
+        bad = structure.naming or bool(bad_name(own)) or _plain(own) == BACKGROUND
+        if self.free and not bad:
+            return self.wanted.setdefault(_plain(own), own)
+        self.left["one called like the patient" if structure.naming else repr(own)] += 1
+        return None
+
+    def told(self) -> Iterator[str]:
+        """Yield a line that tells which structures have no label."""
+        if self.left:
+            named = [f"{name} ({count})" for name, count in self.left.most_common(_TOLD)]
+            more = ", ..." if len(self.left) > _TOLD else ""
+            yield (
+                f"{self.left.total()} structures are left out: {', '.join(named)}{more}; take them "
+                "with --label NAME, or --label LABEL=NAME"
+            )
+
+
+def _plain(name: str) -> str:
+    return " ".join(plain(name).split()).casefold()
+
+
+def wanted_names(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return which names of others each label has, its own among them.
+
+    Args:
+        labels: NAME, or NAME=THEIR NAME,THEIR NAME; a label may come twice with other names.
+
+    Raises:
+        BadRecipeError: A label is named twice in the same way, or two labels have one name.
+    """
+    names: dict[str, tuple[str, ...]] = {}
+    for said in labels:
+        label, equals, others = (part.strip() for part in said.partition("="))
+        theirs = tuple(name.strip() for name in others.split(",") if name.strip())
+        if (not theirs) if equals else (label in names):
+            told = "names nothing after '='" if equals else "a label is named twice"
+            msg = f"--label {said}: {told}; write LABEL or LABEL=NAME,NAME"
+            raise BadRecipeError(msg)
+        names[label] = (*names.get(label, (label,)), *theirs)
+    owners: dict[str, str] = {}
+    for label, theirs in names.items():
+        for name in theirs:
+            if owners.setdefault(_plain(name), label) != label:
+                both = f"'{owners[_plain(name)]}' and '{label}'"
+                msg = f"--label: '{name}' is of both {both}; give it to one of them"
+                raise BadRecipeError(msg)
+    return names
+
+
+def collect(
+    paths: Sequence[Path],
+    stacks: Sequence[Stack],
+    names: Mapping[str, tuple[str, ...]],
+    wanted: Wanted | None,
+    tell: Tell,
+) -> Collection:
+    """Find out which objects speak of the cases of an import, and what of them is wanted.
+
+    Args:
+        paths: Of files that may be such objects.
+        stacks: Those of the cases.
+        names: Of each label; if there is none, what is drawn names the labels.
+        wanted: What is to become of it; if None, the objects are only counted.
+        tell: Hears how far it is.
+
+    Returns:
+        What is taken, and what was left aside.
+    """
+    known = _Names({_plain(name): label for label in names for name in names[label]}, not names)
+    lines: list[str] = []
+    taken: list[_Taken] = []
+    counts: Counter[str] = Counter()
+    for number, path in enumerate(paths, 1):
+        tell("reading objects", number, len(paths), "")
+        name = f"object {number}"
+        try:
+            made = None if path.suffix.lower() == ".xml" else open_object(path, name)
+        except BadFileError as error:
+            lines.append(str(error))
+            continue
+        if made is None or wanted is None:
+            counts["XML file or report" if made is None else made.kind] += 1
+        elif cases := frozenset(made.stacks(stacks)):
+            labels = [(drawn, known.label(drawn)) for drawn in made.structures]
+            mine = tuple((drawn, label) for drawn, label in labels if label is not None)
+            taken.append(_Taken(path, f"{name} ({made.kind})", cases, mine))
+        else:
+            lines.append(f"{name} ({made.kind}) is set aside: it speaks of no imported series")
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    if told:
+        advice = (
+            "leave them so" if wanted else "take what they drew with --as truth, hints or boxes"
+        )
+        lines.append(f"{told} beside the slices are left out; {advice}")
+    labels_ = tuple(names) or tuple(dict.fromkeys(known.wanted.values()))
+    return Collection(labels_, wanted, tuple(taken), (*lines, *known.told()))
+
+
+def write_drawn(folder: Path, found: Collection, cases: Mapping[str, Stack]) -> tuple[str, ...]:
+    """Write masks, hints or boxes into a study.
+
+    Args:
+        folder: The study, its dataset.json written.
+        found: Which objects are taken.
+        cases: Names and stacks, in the order of their numbers.
+
+    Returns:
+        What was odd.
+
+    Raises:
+        BadFileError: Nothing was drawn that could be taken.
+    """
+    described, _ = read_description(folder / NAME)
+    lines: list[str] = []
+    hints: dict[str, tuple[Hint, ...]] = {}
+    flaws: dict[tuple[str, str], str] = {}
+    done: set[tuple[str, str]] = set()
+    for number, (case, stack) in enumerate(cases.items()):
+        layers: _Layers = {}
+        told: dict[str, None] = {}
+        for taken in found.taken if described is not None else ():
+            if number in taken.cases:
+                for label, notes in _draw(taken, stack, layers, flaws):
+                    done.add((taken.name, label))
+                    told |= dict.fromkeys(notes)
+        lines += [f"{case}: {line}" for line in told]
+        if layers and described is not None:
+            hints[case], odd = _written(
+                folder, case, layers, found.wanted, described.labels, stack.grid
+            )
+            lines += [f"{case}: {line}" for line in odd]
+    lines += [
+        f"{name}, '{label}', is set aside: {why}"
+        for (name, label), why in flaws.items()
+        if (name, label) not in done
+    ]
+    if not done or described is None:
+        none = "no segmentation and no structure set draws on what is imported; leave --as out"
+        raise BadFileError("\n".join([*found.lines, *lines, none]))
+    write_hints(folder / "hints", hints, described.labels)
+    return tuple(lines)
+
+
+def _draw(
+    taken: _Taken, stack: Stack, layers: "_Layers", flaws: dict[tuple[str, str], str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Add what an object draws on a case to its layers, and yield each label with what is odd."""
+    made = open_object(taken.path, taken.name)
+    for structure, label in taken.labels if made is not None else ():
+        try:
+            drawn, notes = made.draw(structure, stack) if made is not None else (None, ())
+        except BadFileError as error:
+            flaws.setdefault((taken.name, label), str(error))
+            continue
+        if drawn is not None:
+            moved, uneven = on_grid(drawn, stack)
+            known = layers.get(label)
+            layers[label] = moved if known is None else np.maximum(known, moved)
+            yield label, (*(f"{taken.name}, '{label}': {note}" for note in notes), *uneven)
+
+
+def _written(
+    folder: Path,
+    case: str,
+    layers: "_Layers",
+    wanted: Wanted | None,
+    labels: LabelSet,
+    grid: Grid,
+) -> tuple[tuple[Hint, ...], list[str]]:
+    """Write the mask of a case, if that is wanted.
+
+    Returns:
+        Else its hints; and what is odd.
+    """
+    fractions = [label for label, layer in layers.items() if layer.dtype != bool]
+    odd: list[str] = []
+    if wanted != "hints" and fractions:
+        odd.append(f"{', '.join(fractions)}: stored in fractions; half and more is taken")
+        layers |= {label: layers[label] >= _HALF for label in fractions}
+    if wanted == "boxes":
+        return tuple(_boxes(layers, grid)), odd
+    classes, clashes = _classes(layers, labels)
+    if wanted == "hints":
+        odd += [f"{clashes}, which are left undrawn"] if clashes else []
+        return tuple(_hints(layers, classes, grid)), odd
+    if clashes:
+        return (), [*odd, f"{clashes}, so no mask is made; name labels that do not overlap"]
+    write_ids(folder / "denseTr" / f"{case}.nii.gz", labels.to_ids(classes), grid, labels)
+    if lacking := [f"'{label}'" for label in labels.foreground if label not in layers]:
+        odd.append(f"nothing draws {', '.join(lacking)}, so its mask says they are absent")
+    return (), odd
+
+
+_Layers = dict[str, Bool[np.ndarray, "i j k"] | Float32[np.ndarray, "i j k"]]
+
+
+def _classes(layers: _Layers, labels: LabelSet) -> tuple[UInt8[np.ndarray, "i j k"], str]:
+    """Return the class of each voxel, and how many have two; those are undrawn."""
+    classes = np.zeros(next(iter(layers.values())).shape, np.uint8)
+    twice: Counter[tuple[str, str]] = Counter()
+    for label, layer in layers.items():
+        if layer.dtype != bool:
+            continue
+        for number in np.unique(classes[layer]).tolist():
+            if number not in (0, UNDRAWN):
+                pair = (labels.names[number], label)
+                twice[pair] += int((classes[layer] == number).sum())
+        classes[layer] = np.where(classes[layer] == 0, labels.number(label), UNDRAWN)
+    told = [f"{count} are both '{one}' and '{two}'" for (one, two), count in twice.most_common(2)]
+    return classes, f"{twice.total()} voxels have two labels ({', '.join(told)})" if twice else ""
+
+
+def _hints(layers: _Layers, classes: UInt8[np.ndarray, "i j k"], grid: Grid) -> Iterator[Hint]:
+    """Yield partial masks; where nothing is drawn nothing is known."""
+    yield from (
+        Soft(label, layer.astype(np.float32), grid)
+        for label, layer in layers.items()
+        if layer.dtype != bool
+    )
+    if classes.any():
+        yield Strokes(
+            np.where(classes == 0, UNDRAWN, classes).astype(np.uint8), grid, complete=False
+        )
+
+
+def _boxes(layers: _Layers, grid: Grid) -> Iterator[Box]:
+    """Yield a box around each connected piece, from the outer faces of its voxels."""
+    for label, layer in layers.items():
+        pieces, _ = ndimage.label(layer, np.ones((3, 3, 3)))
+        for part in ndimage.find_objects(pieces):
+            ends = [(axis.start - _HALF, axis.stop - _HALF) for axis in part]
+            corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T
+            places = grid.to_world(corners)
+            yield Box(label, places.min(axis=0), places.max(axis=0))
