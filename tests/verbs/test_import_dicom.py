@@ -272,7 +272,7 @@ def test_whole_numbers_are_stored_small_and_others_exactly(
     assert kinds == [b"\x04\0", b"\x10\0", b"\x04\0"]  # int16; halves need float32
 
 
-@pytest.mark.parametrize("labels", [(), ("a", "a"), ("background",), ("trust",), ("a__b",)])
+@pytest.mark.parametrize("labels", [("a", "a"), ("background",), ("trust",), ("a__b",)])
 def test_a_label_that_cannot_be_is_refused(tmp_path: Path, labels: tuple[str, ...]) -> None:
     Series().write(tmp_path / "in")
     with pytest.raises(BadRecipeError, match="--label"):
