@@ -22,8 +22,7 @@ from voxhint.core.grid import Axis
 from voxhint.files.images import read_ids, write_image
 from voxhint.models.folder import network_of
 from voxhint.nets import weights_bytes
-from voxhint.predict.restore import restore
-from voxhint.prepare import Plan, prepare_image
+from voxhint.prepare import Plan, back_from, prepare_image
 from voxhint.prepare.plan import Intensity
 from voxhint.verbs.export import export
 from voxhint.verbs.export_network import SCRIPTS, plan_for_others
@@ -144,7 +143,8 @@ def test_preparation_without_voxhint_is_that_of_voxhint(
     np.testing.assert_allclose(affine, working.affine, atol=1e-9)
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
     back = alone["restore"](ours, working.affine, grid.shape, grid.affine)
-    np.testing.assert_allclose(back, restore(ours, working, grid), atol=1e-4)
+    wanted_back = np.stack([back_from(one, working, grid) for one in ours])
+    np.testing.assert_allclose(back, wanted_back, atol=1e-4)
 
 
 @pytest.mark.slow
