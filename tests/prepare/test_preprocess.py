@@ -168,7 +168,7 @@ def test_half_known_and_half_unknown_mix_to_half_a_belief() -> None:
     probs = np.zeros_like(trust)
     probs[1] = 1
     half = Grid((7, 4, 4), np.array([[1.0, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
-    belief, plausible = claims_on(half, SoftLabel(probs, trust, grid))
+    belief, plausible = np.stack(list(claims_on(half, SoftLabel(probs, trust, grid))), 1)
     assert np.allclose(belief[1], 0.5)
     assert np.allclose(plausible[1], 1)
     assert np.allclose(belief[0], 0)
@@ -182,7 +182,7 @@ def test_claims_stay_an_interval_on_every_working_grid(
     rng = np.random.default_rng(3)
     probs, trust = (rng.random((3, *GRID.shape), np.float32) for _ in range(2))
     there = working_grid(GRID, plan_for({"CT": image_of(GRID)}, spacing))
-    claims = claims_on(there, SoftLabel(probs, trust, GRID))
+    claims = np.stack(list(claims_on(there, SoftLabel(probs, trust, GRID))), 1)
     assert claims.shape == (2, 3, *there.shape)
     assert claims.min() >= -1e-5
     assert claims.max() <= 1 + 1e-5
@@ -192,7 +192,7 @@ def test_claims_stay_an_interval_on_every_working_grid(
 def test_unknown_stays_unknown_on_another_spacing() -> None:
     nothing = np.zeros((2, *GRID.shape), np.float32)
     there = working_grid(GRID, plan_for({"CT": image_of(GRID)}, (2.0, 2.0, 2.0)))
-    belief, plausible = claims_on(there, SoftLabel(nothing, nothing, GRID))
+    belief, plausible = np.stack(list(claims_on(there, SoftLabel(nothing, nothing, GRID))), 1)
     assert not belief.any()
     assert np.allclose(plausible, 1)
 

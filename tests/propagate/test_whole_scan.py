@@ -1,14 +1,18 @@
 """Propagation over whole scans says what propagation over small ones says, in 8 bytes a voxel."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.propagate.test_golden import hinted
 
 from voxhint.config import LabelConfig
-from voxhint.core import Box, Hint, SoftLabel, Tag
+from voxhint.core import Box, Hint, LabelSet, SoftLabel, Tag
+from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core.errors import BadFileError
+from voxhint.files.soft_labels import read_soft_label, write_soft_label
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
-from voxhint.propagate.compact import CompactSoftLabel
-from voxhint.propagate.sparse_constraints import SparseConstraints, sparse_constraints_of
+from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.whole_scan import propagate_over_scan
 from voxhint.simulate.phantom import ORGANS
 
@@ -87,7 +91,45 @@ def test_boxes_and_ranges_of_slices_are_no_single_marks() -> None:
     assert sparse_of(Tag("liver", "absent")) is not None
 
 
-def test_a_compact_label_takes_eight_bytes_a_voxel() -> None:
+def test_a_compact_label_takes_six_bytes_a_voxel_and_two_on_disk(tmp_path: Path) -> None:
     _, compact = both("points:12")
-    arrays = (compact.first, compact.second, compact.first_prob, compact.second_prob, compact.trust)
-    assert sum(array.nbytes for array in arrays) == 8 * compact.first.size
+    arrays = (compact.first, compact.second, compact.first_prob, compact.trust)
+    assert sum(array.nbytes for array in arrays) == 6 * compact.first.size
+    write_soft_label(tmp_path, "one", compact, ORGANS)
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_size <= 2 * compact.first.size
+    again = read_soft_label(tmp_path, "one", ORGANS)
+    assert isinstance(again, CompactSoftLabel)
+    assert again.grid.same(compact.grid)
+    for one, two in zip(again.by_class(), compact.by_class(), strict=True):
+        assert np.array_equal(one, two)
+    before = path.read_bytes()
+    write_soft_label(tmp_path, "one", again, ORGANS, nifti=True)
+    assert path.read_bytes() == before
+    path.unlink()
+    dense = read_soft_label(tmp_path, "one", ORGANS)
+    assert isinstance(dense, SoftLabel)
+    assert np.allclose(dense.belief, compact.dense().belief, atol=1e-4)
+
+
+def test_a_compact_label_is_thinned_for_pictures() -> None:
+    _, compact = both("points:12")
+    thin, dense = compact.thinned(compact.first.size // 4), compact.dense()
+    assert thin.probs.size <= compact.first.size // 4
+    step = -(-compact.first.shape[0] // thin.grid.shape[0])
+    apart = np.abs(thin.belief - dense.belief[:, ::step, ::step, ::step])
+    assert np.quantile(apart, 0.95) < 1e-3  # but for what hints prove
+    corner = np.array([[1.0, 1, 1]])
+    assert np.allclose(thin.grid.to_world(corner), compact.grid.to_world(step * corner))
+
+
+def test_soft_labels_that_are_damaged_or_of_other_labels_are_refused(tmp_path: Path) -> None:
+    _, compact = both("points:12")
+    write_soft_label(tmp_path, "one", compact, ORGANS)
+    other = LabelSet(("background", "kidney"), (0, 1))
+    with pytest.raises(BadFileError, match=r"one__soft.npz: is of .* run voxhint label again"):
+        read_soft_label(tmp_path, "one", other)
+    path = tmp_path / "one__soft.npz"
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(BadFileError, match=r"one__soft.npz: cannot be read"):
+        read_soft_label(tmp_path, "one", ORGANS)

@@ -68,6 +68,8 @@ def make_run(run: Path, study: Study) -> None:
         for kind in ("", "__trust"):
             probability = block(0).astype(np.float32)
             write_probability(run / "labels" / f"{name}__liver{kind}.nii.gz", probability, GRID)
+            rest = 1 - probability if not kind else probability
+            write_probability(run / "labels" / f"{name}__background{kind}.nii.gz", rest, GRID)
     table = tabulate(
         scores, labels=("liver",), tolerance_mm=1.0, rng=np.random.default_rng(0), resamples=100
     )

@@ -23,6 +23,7 @@ from voxhint.core.words import did_you_mean
 ON_HELP = frozenset(
     {
         "label.method",
+        "label.nifti",
         "train.supervision",
         "train.network",
         "train.steps",

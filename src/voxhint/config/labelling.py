@@ -32,6 +32,10 @@ class LabelConfig(Knobs):
     """Propagation scale: how far from its hints a label may be found where nothing else is shown;
     planned from how far the hints lie apart if not given."""
 
+    nifti: bool = False
+    """Write CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz of whole scans, too, which else are
+    CASE__soft.npz alone; small images are always written so."""
+
     tags: TagConfig = field(default_factory=TagConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)

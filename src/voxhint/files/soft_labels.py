@@ -1,15 +1,25 @@
-"""Soft labels as files: a probability and a trust for each class."""
+"""Soft labels as files: probability and trust of each class, or one file for a whole scan."""
 
+import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from voxhint.core import Grid, LabelSet, SoftLabel
+from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
-from voxhint.core.volume import Floats
+from voxhint.files.atomic import replacing
 from voxhint.files.images import read_probability, write_probability
+from voxhint.files.problems import reading
+
+_VOXELS = ("first", "second", "first_prob", "trust")
+_FACTS = ("places", "proven", "possible", "elsewhere")
+_PLANES = 16  # of the axis i that are packed together
+_LEVEL = 1  # of compression: most of a scan is far from hints, and packs well at any
 
 
 def soft_label_paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
@@ -21,27 +31,41 @@ def soft_label_paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
     ]
 
 
-@runtime_checkable
-class ByClass(Protocol):
-    """A soft label that tells class after class."""
-
-    @property
-    def grid(self) -> Grid:
-        """Return where it lies."""
-
-    def by_class(self) -> Iterator[tuple[Floats, Floats]]:
-        """Yield probability and trust of each class."""
+def compact_path(folder: Path, case: str) -> Path:
+    """Return the one file of a case that is a whole scan."""
+    return folder / f"{case}__soft.npz"
 
 
-def write_soft_label(folder: Path, case: str, soft: ByClass, labels: LabelSet) -> None:
-    """Write probability and trust of each class, one file each."""
-    paths = iter(soft_label_paths(folder, case, labels))
-    for pair in soft.by_class():
-        for values in pair:
-            write_probability(next(paths), values, soft.grid)
+def write_soft_label(
+    folder: Path,
+    case: str,
+    soft: SoftLabel | CompactSoftLabel,
+    labels: LabelSet,
+    *,
+    nifti: bool = False,
+) -> None:
+    """Write the soft label of a case.
+
+    Args:
+        folder: Where it goes.
+        case: Its name.
+        soft: Of a small image, written as probability and trust of each class, one file each; or
+            of a whole scan, written as one file.
+        labels: Names of the classes.
+        nifti: Write the files of each class of a whole scan, too.
+    """
+    if nifti or isinstance(soft, SoftLabel):
+        paths = iter(soft_label_paths(folder, case, labels))
+        for pair in soft.by_class():
+            for values in pair:
+                write_probability(next(paths), values, soft.grid)
+    if isinstance(soft, CompactSoftLabel):  # last: with it the case is done
+        _write_compact(compact_path(folder, case), soft, labels)
 
 
-def read_soft_label(folder: Path, case: str, labels: LabelSet) -> SoftLabel | None:
+def read_soft_label(
+    folder: Path, case: str, labels: LabelSet
+) -> SoftLabel | CompactSoftLabel | None:
     """Read the soft label of a case.
 
     Args:
@@ -52,10 +76,72 @@ def read_soft_label(folder: Path, case: str, labels: LabelSet) -> SoftLabel | No
     Returns:
         The soft label, or None if the folder has none for this case.
     """
-    paths = soft_label_paths(folder, case, labels)
-    if not paths[0].exists():
+    compact, paths = compact_path(folder, case), soft_label_paths(folder, case, labels)
+    if compact.exists():
+        return _read_compact(compact, labels)
+    if not any(path.exists() for path in paths):
         return None
     arrays = [read_probability(path) for path in paths]
+    for _, grid in arrays:
+        arrays[0][1].require_same(grid)
     probs = np.stack([values for values, _ in arrays[::2]])
     trust = np.stack([values for values, _ in arrays[1::2]])
     return SoftLabel(probs, trust, arrays[0][1])
+
+
+def _write_compact(path: Path, soft: CompactSoftLabel, labels: LabelSet) -> None:
+    """Write an archive of arrays as NumPy reads it; the same soft label gives the same bytes."""
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name, array in _arrays(soft, labels):
+            packed = BytesIO()
+            np.save(packed, array, allow_pickle=False)
+            entry = zipfile.ZipInfo(f"{name}.npy")  # of a day that never changes
+            archive.writestr(entry, packed.getvalue(), zipfile.ZIP_DEFLATED, _LEVEL)
+
+
+def _arrays(soft: CompactSoftLabel, labels: LabelSet) -> Iterator[tuple[str, np.ndarray]]:
+    known = soft.constraints
+    yield "names", np.array(labels.names)
+    yield "affine", known.grid.affine
+    yield "header", np.frombuffer(known.grid.header, np.uint8)
+    yield "shape", np.array(known.grid.shape)
+    yield "drawn_whole", np.array(known.drawn_whole)
+    yield "unseen", soft.unseen
+    for name in _FACTS:
+        yield name, getattr(known, name)
+    for number, start in enumerate(range(0, known.grid.shape[0], _PLANES)):
+        for name in _VOXELS:
+            yield f"{name}_{number}", getattr(soft, name)[start : start + _PLANES]
+
+
+def _read_compact(path: Path, labels: LabelSet) -> CompactSoftLabel:
+    """Read what `_write_compact` wrote.
+
+    Returns:
+        The soft label.
+
+    Raises:
+        BadFileError: The file is damaged, or of other labels.
+    """
+    with reading(path), path.open("rb") as file, np.load(file) as stored:
+        names = tuple(stored["names"].tolist())
+        if names != labels.names:
+            msg = (
+                f"{path.name}: is of {', '.join(names)}, and the study of "
+                f"{', '.join(labels.names)}; run voxhint label again"
+            )
+            raise BadFileError(msg)
+        i, j, k = stored["shape"].tolist()
+        grid = Grid((i, j, k), stored["affine"], header=stored["header"].tobytes())
+        facts: dict[str, Any] = {name: stored[name] for name in _FACTS}
+        known = SparseConstraints(**facts, grid=grid, drawn_whole=bool(stored["drawn_whole"]))
+        voxels: dict[str, Any] = {name: _voxels(stored, name, grid) for name in _VOXELS}
+        return CompactSoftLabel(**voxels, unseen=stored["unseen"], constraints=known)
+
+
+def _voxels(stored: Any, name: str, grid: Grid) -> Any:  # noqa: ANN401
+    first = stored[f"{name}_0"]
+    filled = np.empty(grid.shape, first.dtype)
+    for number, start in enumerate(range(0, grid.shape[0], _PLANES)):
+        filled[start : start + _PLANES] = stored[f"{name}_{number}"] if number else first
+    return filled

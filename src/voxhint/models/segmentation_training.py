@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 from torch import nn
 
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import BadStudyError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
@@ -41,7 +43,7 @@ class VoxelLearning:
 
     study: Study
     cases: Sequence[CaseFiles]
-    label_of: Callable[[Case], SoftLabel]
+    label_of: Callable[[Case], SoftLabel | CompactSoftLabel]
     """The soft label of a case, or its dense mask as one."""
 
     config: TrainConfig
@@ -84,8 +86,8 @@ class VoxelLearning:
         def make() -> tuple[np.ndarray, np.ndarray]:
             case = self._load(files)
             image, grid = prepare_image(case.images, plan)
-            claims = claims_on(grid, self.label_of(case))
-            return image.astype(np.float16), claims.astype(np.float16)
+            claims = [one.astype(np.float16) for one in claims_on(grid, self.label_of(case))]
+            return image.astype(np.float16), np.stack(claims, 1)
 
         paths = (folder / f"{files.name}.{part}.npy" for part in ("image", "claims"))
         image, claims = stored(paths, make)
@@ -133,7 +135,7 @@ class VoxelLearning:
             with about(f"case {one.name}"):
                 soft = self.label_of(self._load(one))
             turn = soft.grid.turn_to_ras(stacked)
-            believed = turn.apply(soft.belief[1:].max(0) > _BELIEVED)
+            believed = turn.apply(_believed(soft))
             spans.append(span_of(believed, soft.grid.turned(turn).spacing_mm))
         known = [span for span in spans if span is not None]
         if not known:
@@ -161,6 +163,15 @@ class VoxelLearning:
             told = {"budget": self.config.time, "steps": steps}
             write_json(path, told)
         return int(told["steps"])
+
+
+def _believed(soft: SoftLabel | CompactSoftLabel) -> Bool[np.ndarray, "i j k"]:
+    """Return where a label is believed to be; classes are looked at one by one."""
+    found = np.zeros(soft.grid.shape, bool)
+    for number, (prob, trust) in enumerate(soft.by_class()):
+        if number:
+            found |= trust * prob > _BELIEVED
+    return found
 
 
 def task_of(voxels: VoxelTask) -> Task:

@@ -9,7 +9,7 @@ from voxhint.core import Grid
 from voxhint.prepare.resample import reach_of, resample
 
 _CERTAIN = 0.999  # belief and plausibility within this of 1 and 0 are facts
-_SLAB = 2**25  # probabilities that are worked on together, at most; a plane at least
+_SLAB = 2**22  # probabilities that are worked on together, at most; a plane at least
 
 Planes = Float32[np.ndarray, "class a j k"]
 

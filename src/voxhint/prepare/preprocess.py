@@ -1,12 +1,13 @@
 """One case made like all others: turned, resampled, normalised; hints carried along."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32
 
 from voxhint.core import Grid, SoftLabel, Volume
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.prepare.plan import Intensity, Plan
 from voxhint.prepare.pseudo import view
 from voxhint.prepare.resample import resample
@@ -111,8 +112,10 @@ def scale_of(voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan) -> 
     return replace(fixed, std=max(fixed.std, 1e-6))
 
 
-def claims_on(grid: Grid, soft: SoftLabel) -> Float32[np.ndarray, "two class a b c"]:
-    """Return belief and plausibility of every class on a working grid.
+def claims_on(
+    grid: Grid, soft: SoftLabel | CompactSoftLabel
+) -> Iterator[Float32[np.ndarray, "two a b c"]]:
+    """Yield belief and plausibility of one class after the other on a working grid.
 
     Both mix linearly, unlike probability and trust: half of "surely A" and half of "unknown" is a
     belief in A of one half.
@@ -121,8 +124,9 @@ def claims_on(grid: Grid, soft: SoftLabel) -> Float32[np.ndarray, "two class a b
         grid: The working grid of the case.
         soft: The soft label on the source grid.
 
-    Returns:
+    Yields:
         Belief = trust x probability, then plausibility = 1 - trust x (1 - probability).
     """
-    bounds = (soft.belief, soft.plausibility)
-    return np.stack([np.stack([onto(c, soft.grid, grid) for c in x]) for x in bounds])
+    for prob, trust in soft.by_class():
+        bounds = (trust * prob, 1 - trust * (1 - prob))
+        yield np.stack([onto(bound, soft.grid, grid) for bound in bounds])

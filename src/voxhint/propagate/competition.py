@@ -80,7 +80,7 @@ class Race:
             table: Log likelihood of background by bin.
             bins: Of each voxel.
             rules: What all compete by.
-            found: First and second class, their probabilities, and trust: to be filled.
+            found: First and second class, probability of the first, and trust: to be filled.
         """
         standing = (self.best, self.second, self.total, self.nearest)
         numbers = np.array(
@@ -165,8 +165,7 @@ def _settle(best, second, total, nearest, first, runner, around, table, bins, ca
                 found[0][i, j, k], found[1][i, j, k] = one, two
                 share = np.uint16(before / (before + after) * steps + np.float32(0.5))
                 found[2][i, j, k] = share  # the two share what others would have had
-                found[3][i, j, k] = np.uint16(steps) - share
-                found[4][i, j, k] = np.uint16(trust * steps + np.float32(0.5))
+                found[3][i, j, k] = np.uint16(trust * steps + np.float32(0.5))
 
 
 def _border(classes, reached, last):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202

@@ -9,8 +9,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from voxhint.core import UNDRAWN, Grid, LabelSet
+from voxhint.core.compact import SparseConstraints
 from voxhint.propagate.constraints import Constraints
-from voxhint.propagate.sparse_constraints import SparseConstraints
 
 FEWEST_MARKS = 3
 """Marks that tell how far marks lie apart."""

@@ -1,63 +1,13 @@
 """Constraints of a whole scan: what marks and tags say of few voxels, and of all others."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64
 
-from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Points, Strokes, Tag, Turn
-from voxhint.propagate.constraints import Classes, draw_conclusions, nearest_voxels
-
-_SHOWN = 0.5  # more than that and a voxel is a seed of its class; one class at most can have it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SparseConstraints:
-    """The same as `Constraints` says, without an array for each class."""
-
-    places: Int64[np.ndarray, " n"]
-    """Flat index of each voxel that a click or a stroke marks, in order."""
-
-    proven: Float32[np.ndarray, "class n"]
-    """As in `Constraints`, at these places; 0 at all others."""
-
-    possible: Float32[np.ndarray, "class n"]
-    """As in `Constraints`, at these places."""
-
-    elsewhere: Float32[np.ndarray, " class"]
-    """Whether each class is possible at all other places: 0 or 1."""
-
-    grid: Grid
-    drawn_whole: bool = False
-
-    @property
-    def seeds(self) -> UInt8[np.ndarray, "i j k"]:
-        """Return the class that is shown at each voxel, `UNDRAWN` where none is."""
-        found = np.full(self.grid.shape, UNDRAWN, np.uint8)
-        sure = self.proven.max(0) > _SHOWN
-        found.reshape(-1)[self.places[sure]] = self.proven[:, sure].argmax(0)
-        return found
-
-    def shown(self, number: int) -> Int64[np.ndarray, "n 3"]:
-        """Return the index of each voxel that hints of a class show."""
-        places = self.places[self.proven[number] > _SHOWN]
-        return np.stack(np.unravel_index(places, self.grid.shape), -1).astype(np.int64)
-
-    def bounds(self, planes: slice, turn: Turn) -> tuple[Classes, Classes]:
-        """Return the least and the greatest chance of each class in planes of the turned grid."""
-        shape = self.grid.turned(turn).shape
-        index = np.stack(np.unravel_index(self.places, self.grid.shape))[list(turn.axes)]
-        for along, length, flipped in zip(index, shape, turn.flips, strict=True):
-            along[:] = length - 1 - along if flipped else along
-        here = (index[0] >= planes.start) & (index[0] < planes.stop)
-        i, j, k = index[:, here]
-        size = (len(self.elsewhere), planes.stop - planes.start, *shape[1:])
-        belief = np.zeros(size, np.float32)
-        plausible = np.broadcast_to(self.elsewhere[:, None, None, None], size).copy()
-        belief[:, i - planes.start, j, k] = self.proven[:, here]
-        plausible[:, i - planes.start, j, k] = np.maximum(self.possible, self.proven)[:, here]
-        return belief, plausible
+from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Points, Strokes, Tag
+from voxhint.core.compact import SparseConstraints
+from voxhint.propagate.constraints import draw_conclusions, nearest_voxels
 
 
 def sparse_constraints_of(

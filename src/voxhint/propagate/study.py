@@ -8,15 +8,15 @@ import numpy as np
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag
+from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
 from voxhint.prepare import common_grid, resample
-from voxhint.propagate.compact import CompactSoftLabel
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import distance_caps, measure_marks
 from voxhint.propagate.soft_label import Prior, propagate_hints
-from voxhint.propagate.sparse_constraints import SparseConstraints, sparse_constraints_of
+from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     FEWEST_CASES,
     VoxelClassifier,

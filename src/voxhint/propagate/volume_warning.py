@@ -8,9 +8,8 @@ from jaxtyping import Float64, Int64
 from scipy.spatial import ConvexHull, QhullError
 
 from voxhint.core import LabelSet, SoftLabel
-from voxhint.propagate.compact import CompactSoftLabel
+from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.propagate.constraints import Constraints
-from voxhint.propagate.sparse_constraints import SparseConstraints
 
 _RUNAWAY = 100.0  # volumes spanned by hints that a label fills when it has run away
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float16, Float32, UInt8
 
 from voxhint.core import UNDRAWN, Grid, LabelSet, Volume
+from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.core.volume import STEPS
-from voxhint.propagate.compact import CompactSoftLabel
 from voxhint.propagate.competition import Race, Rules, borders
 from voxhint.propagate.constraints import around_hints
 from voxhint.propagate.distance_caps import label_marks
@@ -26,7 +26,6 @@ from voxhint.propagate.soft_label import (
     presumed_trust,
     usual_cap,
 )
-from voxhint.propagate.sparse_constraints import SparseConstraints
 
 _LIMIT = 3.0  # caps within which ways of a label are followed
 _ROOM = 1.02  # of the largest cap: how far ways of background are followed
@@ -75,8 +74,8 @@ def propagate_over_scan(
     _compete(ways, scan, rules, [part[band] for part in found])
     untold = ~scan.shown & (constraints.elsewhere > 0)
     untold[0] = False
-    first, second, first_prob, second_prob, trust = found
-    return CompactSoftLabel(first, second, first_prob, second_prob, trust, untold, constraints)
+    first, second, first_prob, trust = found
+    return CompactSoftLabel(first, second, first_prob, trust, untold, constraints)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,10 +179,13 @@ def _band(constraints: SparseConstraints, caps: Float32[np.ndarray, " class"]) -
 
 
 def _blank(shape: tuple[int, int, int], presumed: float) -> tuple[Any, ...]:
-    """Return the five arrays of a soft label where no hint reaches: background."""
+    """Return the four arrays of a soft label where no hint reaches: background."""
     classes = (np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
-    sure, none = np.full(shape, STEPS, np.uint16), np.zeros(shape, np.uint16)
-    return *classes, sure, none, np.full(shape, np.rint(presumed * STEPS), np.uint16)
+    return (
+        *classes,
+        np.full(shape, STEPS, np.uint16),
+        np.full(shape, np.rint(presumed * STEPS), np.uint16),
+    )
 
 
 def _slabs(count: int, overlap: int = 0) -> Iterator[tuple[int, int]]:
@@ -219,7 +221,7 @@ def _margin(
 
 
 def _compete(ways: Sequence[_Way], scan: _Scan, rules: Rules, found: Sequence[Any]) -> None:
-    """Fill the five arrays of a soft label in the band."""
+    """Fill the four arrays of a soft label in the band."""
     tables = scan.tables * np.float32(LIKELIHOOD / len(scan.tables))
     for start, stop in _slabs(len(scan.seeds)):
         size = (stop - start, *scan.seeds.shape[1:])

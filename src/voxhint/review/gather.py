@@ -17,7 +17,7 @@ from voxhint.files.validate.study import survey
 from voxhint.measure.table import ScoreTable
 from voxhint.review.captions import tell_hints, tell_sureness
 from voxhint.review.choose_cases import Choice, choose_evenly, choose_highest, choose_scored, merge
-from voxhint.review.doubt import affordable, mask_doubt, read_doubt, read_soft, soft_trust
+from voxhint.review.doubt import affordable, mask_doubt, mean_trust, read_doubt, shown_soft
 from voxhint.review.picture_content import Scene
 from voxhint.review.pictures import draw_case
 from voxhint.review.report_data import Picture, RunFacts
@@ -169,10 +169,12 @@ def _shown_training(run_folder: Path, study: Study, each: int) -> list[Choice]:
     ]
     labels = run_folder / "labels"
     looked_at = [one.case for one in choose_evenly(shown, count=affordable(labels, shown))]
-    read = (
-        (case, _attempt(partial(soft_trust, labels, case, study.labels), [])) for case in looked_at
-    )
-    trust = {case: trusted for case, trusted in read if trusted is not None}
+    trust: dict[str, float] = {}
+    for case in looked_at:
+        soft = _attempt(partial(shown_soft, labels, case, None, study.labels), [])
+        trusted = None if soft is None else mean_trust(soft)
+        if trusted is not None:
+            trust[case] = trusted
     doubt = {case: 1 - trusted for case, trusted in trust.items()}
     chosen = merge(
         choose_highest(doubt, words="among the least sure soft labels", count=each),
@@ -234,7 +236,7 @@ def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Sce
         case = study.load(files)
         path = run_folder / "masksTr" / _file(files.name)
         mask = _mask(path, case.grid, study.labels) if path.exists() else None
-        soft = read_soft(run_folder / "labels", files.name, case.grid, study.labels)
+        soft = shown_soft(run_folder / "labels", files.name, case.grid, study.labels)
         image = next(iter(case.images.values()))
         return Scene(image, study.labels, hints=case.hints, soft=soft, mask=mask)
 
@@ -244,7 +246,7 @@ def _training_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Sce
 def _without_scene(run_folder: Path, study: Study) -> Callable[[CaseFiles], Scene]:
     def scene_of(files: CaseFiles) -> Scene:
         case = study.load(files, hints=False)
-        soft = read_soft(run_folder / "labels", files.name, case.grid, study.labels)
+        soft = shown_soft(run_folder / "labels", files.name, case.grid, study.labels)
         name, image = next(iter(case.images.items()))
         without = read_volume(_without(run_folder, files.name), channel=name)
         image.grid.require_same(without.grid)

@@ -19,11 +19,22 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import write_image
 from voxhint.files.problems import Problem
-from voxhint.files.soft_labels import read_soft_label, soft_label_paths, write_soft_label
+from voxhint.files.soft_labels import (
+    compact_path,
+    read_soft_label,
+    soft_label_paths,
+    write_soft_label,
+)
 from voxhint.files.validate.study import open_study
 from voxhint.models.shipped import origins
 from voxhint.propagate import constraints_of
-from voxhint.propagate.study import LabelledCase, aligned_case, label_case, plan_propagation
+from voxhint.propagate.study import (
+    LabelledCase,
+    aligned_case,
+    constraints_for,
+    label_case,
+    plan_propagation,
+)
 from voxhint.propagate.volume_warning import Extent, extents, runaways, typical_volumes
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
 from voxhint.runs.kept_warnings import keep_problems
@@ -36,11 +47,12 @@ HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv"
 def label(
     study: Path, out: Path, *, config: LabelConfig, machine: Machine, tell: Tell = silent
 ) -> Path:
-    """Turn the hints of a study into soft labels, one file of probability and one of trust each.
+    """Turn the hints of a study into soft labels.
 
     Args:
         study: The study folder.
-        out: Where CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz go.
+        out: Where CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz go, or CASE__soft.npz of a
+            whole scan.
         config: Method and strengths.
         machine: Seed, overwrite, skip_bad.
         tell: Hears of progress.
@@ -112,7 +124,7 @@ def label_cases(
     for number, files in enumerate(hinted):
         tell("label", number, len(hinted), files.name)
         with about(f"case {files.name}"):
-            if not _is_labelled(out, files.name, study.labels, found.lost):
+            if not _is_labelled(out, files.name, study.labels, config, found.lost):
                 known = label_case(study, files, plan, config)
                 soft = known.soft
                 if localiser is not None:
@@ -120,7 +132,9 @@ def label_cases(
                     soft = located.soft
                     if config.tags.counterfactuals:
                         _write_without(out, files.name, located.counterfactual, study.channels)
-                write_soft_label(out, files.name, soft, study.labels)  # last: then a case is done
+                write_soft_label(  # last: then a case is done
+                    out, files.name, soft, study.labels, nifti=config.nifti
+                )
                 sizes[files.name] = extents(soft, known.constraints, study.labels)
             else:
                 sizes[files.name] = _extents(study, files, out)
@@ -157,7 +171,7 @@ def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
     if soft is None:
         return {}
     case = aligned_case(study, files)
-    return extents(soft, constraints_of(case.grid, case.hints, study.labels), study.labels)
+    return extents(soft, constraints_for(case, study.labels), study.labels)
 
 
 def _drop_broken(nets: Path, lost: Sequence[str]) -> None:
@@ -168,11 +182,17 @@ def _drop_broken(nets: Path, lost: Sequence[str]) -> None:
             shutil.rmtree(folder)
 
 
-def _is_labelled(out: Path, case: str, labels: LabelSet, lost: Sequence[str]) -> bool:
+def _is_labelled(
+    out: Path, case: str, labels: LabelSet, config: LabelConfig, lost: Sequence[str]
+) -> bool:
     """Return whether all files of a case are there."""
     without = f"{COUNTERFACTUALS}/{case}_"
+    if any(name.startswith(without) for name in lost):
+        return False
+    if compact_path(out, case).exists() and not config.nifti:
+        return True
     return all(path.exists() for path in soft_label_paths(out, case, labels)) and not any(
-        name.startswith(without) for name in lost
+        name == compact_path(out, case).name for name in lost
     )
 
 

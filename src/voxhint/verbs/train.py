@@ -15,6 +15,7 @@ from voxhint.classify.classifier import (
 )
 from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.core import Case, SoftLabel
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import BadRecipeError, BadStudyError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import Study
@@ -121,7 +122,7 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     fabric = open_fabric(machine)
     settled = _settled(config, labels)
 
-    def label_of(case: Case) -> SoftLabel:
+    def label_of(case: Case) -> SoftLabel | CompactSoftLabel:
         return dense_label(case, study.labels) if dense else _soft(labels, case, study)
 
     learning = VoxelLearning(study, files, label_of, settled, machine, tell, began, network)
@@ -168,7 +169,8 @@ def _read_of(labels: Path) -> list[Path]:
     """Return the files that training reads of what `label` wrote."""
     classifier = labels / NETS / CLASSIFIER
     nets = [classifier / name for name in CLASSIFIER_FILES]
-    return [*sorted(labels.glob("*.nii.gz")), *nets, *sorted(classifier.glob(ORIGIN))]
+    cases = sorted((*labels.glob("*.nii.gz"), *labels.glob("*__soft.npz")))
+    return [*cases, *nets, *sorted(classifier.glob(ORIGIN))]
 
 
 def _how_long(result: Result, settings: Settings) -> dict[str, object]:
@@ -207,12 +209,12 @@ def _require_made_from(labels: Path, images: str | None) -> None:
         raise BadStudyError(msg)
     read = {path.relative_to(labels).as_posix() for path in _read_of(labels)}
     for name, why in odd_files(labels):
-        if name in read or name.endswith(".nii.gz"):
+        if name in read or name.endswith((".nii.gz", "__soft.npz")):
             msg = f"{labels / name}: {why}; run voxhint label again, which makes what is missing"
             raise BadStudyError(msg)
 
 
-def _soft(labels: Path | None, case: Case, study: Study) -> SoftLabel:
+def _soft(labels: Path | None, case: Case, study: Study) -> SoftLabel | CompactSoftLabel:
     soft = None if labels is None else read_soft_label(labels, case.name, study.labels)
     if soft is None:
         msg = f"{labels}: has no soft label of this case; run voxhint label again"
