@@ -51,6 +51,17 @@ export interface Change {
 export interface Paint { layer: Layer; label: string | null; runs: Run[]; plane?: [number, number] | null }
 export interface Edit { add?: Mark[]; remove?: number[]; paint?: Paint }
 
+export interface Round {
+  state: "none" | "running" | "done" | "failed" | "stopped";
+  step: string;
+  done: number;
+  total: number;
+  note: string;
+  seconds: number;
+  left_s: number | null;
+}
+export interface News { round: Round; masks: number }
+
 const TOKEN = "voxhint-token";
 
 /** The token of the link, kept for reloads of this tab alone. */
@@ -104,6 +115,18 @@ export const api = {
     json<Change>(`${at(name)}/redo`, "POST", { revision, seconds }),
   judge: (name: string, state: State, note: string, seconds: number) =>
     json<Row>(`${at(name)}/verdict`, "PUT", { state, note, seconds }),
+  beginRound: (minutes: number) => json<Round>("api/round", "POST", { minutes }),
+  stopRound: () => json<Round>("api/round", "DELETE"),
+  /** Hear news until the line breaks; a stream of fetch, because EventSource sends no token. */
+  async news(hear: (news: News) => void): Promise<void> {
+    const reader = (await ask("api/events")).body?.pipeThrough(new TextDecoderStream()).getReader();
+    let held = "";
+    for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) {
+      const events = (held + part.value).split("\n\n");
+      held = events.pop() ?? "";
+      for (const event of events) hear(JSON.parse(event.replace(/^data: /, "")) as News);
+    }
+  },
   acceptAll: (above: number) => json<Row[]>("api/accept", "POST", { above }),
   async image(name: string, number: number): Promise<Int16Array | Float32Array> {
     const answer = await ask(`${at(name)}/images/${number}`);

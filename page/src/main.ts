@@ -1,7 +1,7 @@
 // The page: the list of cases, the image, the tools, and what a person says of a mask.
 
 import { Refused, api, token } from "./api";
-import type { Change, Edit, Label, Opened, Overview, Row, State } from "./api";
+import type { Change, Edit, Label, News, Opened, Overview, Round, Row, State } from "./api";
 import { TOOLS, Tools } from "./tools";
 import type { Tool } from "./tools";
 import { Viewer, merged } from "./viewer";
@@ -74,6 +74,7 @@ class App {
     this.list();
     await this.viewer.attach();
     new ResizeObserver(() => setTimeout(() => this.moved(), 50)).observe(canvas);
+    void this.hear();
     const first = this.sorted()[0];
     if (first) await this.open(first.name);
   }
@@ -262,6 +263,72 @@ class App {
     const place = rows.findIndex((row) => row.name === this.opened?.name);
     const next = rows[place + by];
     if (next) void this.open(next.name);
+  }
+
+  // ---- rounds ----
+  private async hear(): Promise<void> {
+    let masks = -1;
+    const each = (news: News) => {
+      this.showRound(news.round);
+      if (masks >= 0 && news.masks !== masks) this.renew();
+      masks = news.masks;
+    };
+    for (;;) {
+      await api.news(each).catch(() => undefined);
+      await new Promise((wake) => setTimeout(wake, 2000));
+    }
+  }
+
+  private showRound(round: Round): void {
+    const running = round.state === "running";
+    get("again").textContent = running ? "Stop the round" : "Round again";
+    get<HTMLSelectElement>("minutes").disabled = running;
+    const bar = get<HTMLProgressElement>("round-bar");
+    bar.hidden = !running;
+    if (round.total) bar.value = round.done / round.total;
+    else bar.removeAttribute("value");
+    const time = (s: number) => (s < 90 ? `${Math.round(s)} s` : `${Math.round(s / 60)} min`);
+    const left = round.left_s === null ? "" : `, ${time(round.left_s)} left`;
+    const words = {
+      none: "",
+      running: `${round.step}: ${round.done} of ${round.total}${left}`,
+      done: `New masks came in after ${time(round.seconds)}`,
+      failed: `The round failed: ${round.note}`,
+      stopped: "The round was stopped",
+    };
+    get("round-state").textContent = words[round.state];
+    document.body.dataset["round"] = round.state;
+  }
+
+  private async round(): Promise<void> {
+    try {
+      const running = document.body.dataset["round"] === "running";
+      this.showRound(running ? await api.stopRound() : await api.beginRound(Number(get<HTMLSelectElement>("minutes").value)));
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** New masks came in: the list and the mask of the open case follow; what was made stays. */
+  private renew(): void {
+    this.queue = this.queue.then(async () => {
+      try {
+        this.overview = await api.overview();
+        const opened = this.opened;
+        if (opened) {
+          const [now, mask] = await Promise.all([api.open(opened.name), api.layer(opened.name, "mask")]);
+          if (this.opened !== opened) return;
+          Object.assign(opened, now);
+          this.viewer.replaceMask(mask);
+          this.buildLayers();
+          this.refresh();
+        }
+        this.list();
+        document.body.dataset["renewed"] = String(Number(document.body.dataset["renewed"] ?? 0) + 1);
+      } catch (error) {
+        this.fail(error);
+      }
+    });
   }
 
   // ---- what is shown ----
@@ -551,6 +618,7 @@ class App {
     });
     get("brush").addEventListener("input", () => (get("brush-size").textContent = get<HTMLInputElement>("brush").value));
     get("channel").addEventListener("change", () => void this.changeChannel());
+    get("again").addEventListener("click", () => void this.round());
     get("accept-all").addEventListener("click", () => void this.acceptAll());
     get("view").addEventListener("wheel", (event) => this.wheel(event), { capture: true, passive: false });
     get("view").addEventListener("wheel", () => setTimeout(() => this.moved(), 0));

@@ -152,6 +152,14 @@ export class Viewer {
     if (old) this.nv.updateGLVolume();
   }
 
+  /** Show another mask; layers of a run that is not shown any more go. */
+  replaceMask(mask: Uint8Array): void {
+    this.layer("mask")?.voxels.set(mask);
+    for (const layer of this.layers.slice(2)) this.nv.removeVolume(layer.image);
+    this.layers.length = Math.min(2, this.layers.length);
+    this.nv.updateGLVolume();
+  }
+
   /** Take over what a step changed. */
   async apply(change: Change): Promise<void> {
     const shape = this.opened?.shape;

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +93,11 @@ def opened(browser: Browser, link: str, size: tuple[int, int] = (1280, 800)) -> 
     return page
 
 
+def shoot(page: Page, name: str) -> None:
+    if shots := os.environ.get("VOXHINT_SHOTS"):
+        page.screenshot(path=Path(shots) / f"{name}.png")
+
+
 def answered(page: Page, count: int) -> None:
     page.wait_for_selector(f'body[data-answers="{count}"]', timeout=PATIENCE)
 
@@ -147,6 +153,37 @@ def test_a_day_at_the_page(  # noqa: PLR0915 - a story is told in order
     assert (drawn == 0).sum() > 5
     assert "accepted" in (session / "review.csv").read_text()
     assert not errors
+    page.close()
+
+
+def test_a_round_brings_new_masks_and_dies_with_the_server(
+    browser: Browser, start: Start, tmp_path: Path
+) -> None:
+    link, server = start()
+    page = opened(browser, link)
+    page.mouse.click(*middle(page))
+    answered(page, 1)
+    page.locator("#minutes").evaluate("each => each.options[0].text = '0.1'")
+    page.get_by_role("button", name="Round again").click()
+    expect(page.locator("#round-state")).to_contain_text("of", timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Stop the round")).to_be_visible()
+    page.wait_for_selector('body[data-renewed="1"]', timeout=5 * PATIENCE)
+    expect(page.locator("#round-state")).to_contain_text("New masks")
+    expect(page.locator("#list")).to_contain_text("sure")
+    expect(page.locator("#layers")).to_contain_text("run")
+    shoot(page, "round")
+    page.get_by_role("button", name="Round again").click()
+    expect(page.locator("#round-state")).to_contain_text("of", timeout=PATIENCE)
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    assert children
+    server.kill()
+    server.wait()
+    for _ in range(300):
+        if not any(Path(f"/proc/{child}").exists() for child in children):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the round outlives the server")
     page.close()
 
 
@@ -206,9 +243,7 @@ def test_the_page_fits_windows_of_any_size(
     browser: Browser, start: Start, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     page = opened(browser, start()[0], size)
-    shot = os.environ.get("VOXHINT_SHOTS")
-    if shot:
-        page.screenshot(path=Path(shot) / f"page-{size[0]}.png")
+    shoot(page, f"page-{size[0]}")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= size[0]
     box = page.locator("#view").bounding_box()
     assert box is not None

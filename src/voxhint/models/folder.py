@@ -77,6 +77,15 @@ def plan_of(folder: Path) -> Plan:
     return read_plan(_inner(folder) / PLAN)
 
 
+def weights_of(folder: Path) -> Path:
+    """Return the file of a model's weights.
+
+    Args:
+        folder: What `train` wrote, or a run that holds it in `model/`.
+    """
+    return _inner(folder) / WEIGHTS
+
+
 def _inner(folder: Path) -> Path:
     """Return the folder that holds the weights.
 

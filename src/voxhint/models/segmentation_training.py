@@ -19,8 +19,9 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
 from voxhint.models.fit import STATE, stored
-from voxhint.models.folder import NetworkFactory, network_of
+from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_of
 from voxhint.models.planning import measure_images, trunk_options
+from voxhint.nets import load_weights
 from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.train import Example, Settings, Task, VoxelTask, step_seconds
@@ -55,6 +56,9 @@ class VoxelLearning:
     make_network: NetworkFactory | None = None
     """Makes the network, if it is none of voxhint's."""
 
+    begin: Path | None = None
+    """A model of the same labels and channels, whose plan and weights training begins with."""
+
     prepare_step = "prepare"
     train_step = "train"
 
@@ -64,7 +68,9 @@ class VoxelLearning:
         return self.config.held_out
 
     def make_plan(self) -> Plan:
-        """Return a plan that suits images and labels."""
+        """Return a plan that suits images and labels, or that of the model to begin with."""
+        if self.begin is not None:
+            return plan_of(self.begin)
         prints = measure_images(self.study, self.cases, self.machine.seed, self.tell)
         span_mm = self._span_mm(stacked_along(prints))
         return make_plan(
@@ -94,8 +100,11 @@ class VoxelLearning:
         return Example.of(files.name, image, claims)
 
     def network(self, plan: Plan) -> nn.Module:
-        """Return the network of the plan."""
-        return (self.make_network or network_of)(plan)
+        """Return the network of the plan, with the weights of the model to begin with."""
+        net = (self.make_network or network_of)(plan)
+        if self.begin is not None:
+            load_weights(net, weights_of(self.begin))
+        return net
 
     def task(self, fit: Sequence[Example], held_out: Sequence[Example], plan: Plan) -> Task:
         """Return the task of voxels, as the network wants it.

@@ -98,6 +98,15 @@ class LiveMask:
         filled = self._lead[self._classes > 0]
         return round(float(filled.mean()) / 255, 4) if filled.size else None
 
+    def trust(self, prior: Float32[np.ndarray, "class i j k"] | None) -> None:
+        """Take what another model says; the next answer everywhere rests on it."""
+        self._prior = prior
+
+    def adopt(self, classes: UInt8[np.ndarray, "i j k"]) -> None:
+        """Take over a mask that a person accepted; hints change it where they are made."""
+        self._past = []
+        self._classes[:], self._lead[:] = classes, 255
+
     def answer(self, hints: Sequence[Hint], around: Window | None) -> tuple[Window | None, str]:
         """Change the mask where hints came or went.
 

@@ -12,14 +12,16 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from voxhint.core.errors import BadHintError, OutputError, VoxhintError
 from voxhint.serve.case import StaleError, UnknownError
-from voxhint.serve.contract import Batch, Edit, Step, Verdict
+from voxhint.serve.contract import Ask, Batch, Edit, Step, Verdict
 from voxhint.serve.guard import Guard
+from voxhint.serve.nninteractive import Remote
+from voxhint.serve.rounds import BusyError
 from voxhint.serve.session import Session
 
 PAGE = Path(__file__).parent / "page"
@@ -28,8 +30,16 @@ PAGE = Path(__file__).parent / "page"
 BUILD = "scripts/page"
 
 _PAUSE = 1.0  # seconds between writings of drawings
+_LOOK = 0.3  # seconds between looks at news
+_ALIVE = 20.0  # seconds after which old news are told again, so that a broken line is noticed
 _UNBUILT = f"<!doctype html><title>voxhint</title><p>The page is not built; run {BUILD} first."
-_CODES = ((UnknownError, 404), (StaleError, 409), (BadHintError, 422), (OutputError, 507))
+_CODES = (
+    (UnknownError, 404),
+    (StaleError, 409),
+    (BusyError, 409),
+    (BadHintError, 422),
+    (OutputError, 507),
+)
 
 B = TypeVar("B", bound=BaseModel)
 Work = Callable[[], Any]
@@ -58,7 +68,7 @@ def make_app(session: Session, *, token: str, hosts: frozenset[str]) -> Starlett
         session.close()
 
     case = "/api/cases/{name}"
-    routes = [
+    routes: list[Route | Mount] = [
         Route("/api/session", _answering(session, _overview)),
         Route("/api/accept", _answering(session, _accept), methods=["POST"]),
         Route(case, _answering(session, _open)),
@@ -68,9 +78,14 @@ def make_app(session: Session, *, token: str, hosts: frozenset[str]) -> Starlett
         Route(f"{case}/undo", _answering(session, _undo), methods=["POST"]),
         Route(f"{case}/redo", _answering(session, _undo), methods=["POST"]),
         Route(f"{case}/verdict", _answering(session, _judge), methods=["PUT"]),
+        Route("/api/round", _answering(session, _begin), methods=["POST"]),
+        Route("/api/round", _answering(session, _stop), methods=["DELETE"]),
+        Route("/api/events", _events(session)),
     ]
+    if session.desk.open_image is not None:
+        routes += Remote(session.desk.open_image).routes()
     if is_built():
-        routes += [Mount("/", StaticFiles(directory=PAGE, html=True))]  # type: ignore[list-item]
+        routes += [Mount("/", StaticFiles(directory=PAGE, html=True))]
     else:
         routes += [Route("/", lambda _request: HTMLResponse(_UNBUILT, 503))]
     guard = Middleware(Guard, token=token, hosts=hosts)
@@ -103,6 +118,25 @@ def _answering(session: Session, handler: Handler) -> Callable[[Request], Any]:
         if isinstance(answer, Response):
             return answer
         return Response(answer.model_dump_json(), media_type="application/json")
+
+    return route
+
+
+def _events(session: Session) -> Callable[[Request], Any]:
+    """Return a route that tells news as server-sent events."""
+
+    async def told() -> AsyncIterator[str]:
+        last, quiet = "", 0.0
+        while True:
+            news = session.news().model_dump_json()
+            if news != last or quiet > _ALIVE:
+                yield f"data: {news}\n\n"
+                last, quiet = news, 0.0
+            await anyio.sleep(_LOOK)
+            quiet += _LOOK
+
+    async def route(_request: Request) -> Response:
+        return StreamingResponse(told(), media_type="text/event-stream")
 
     return route
 
@@ -160,6 +194,14 @@ def _undo(session: Session, request: Request, body: bytes) -> BaseModel:
 
 def _judge(session: Session, request: Request, body: bytes) -> BaseModel:
     return session.judge(_name(request), Verdict.model_validate_json(body))
+
+
+def _begin(session: Session, _request: Request, body: bytes) -> BaseModel:
+    return session.rounds.start(Ask.model_validate_json(body).minutes)
+
+
+def _stop(session: Session, _request: Request, _body: bytes) -> BaseModel:
+    return session.rounds.stop()
 
 
 def _accept(session: Session, _request: Request, body: bytes) -> Response:

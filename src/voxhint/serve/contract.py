@@ -109,6 +109,13 @@ class Batch(Contract):
     above: Annotated[float, Field(ge=0, le=1)]
 
 
+class Ask(Contract):
+    """Begin a round: labels, a model and masks from all that was said so far."""
+
+    minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)] = 10.0
+    """For training; it ends before where held-out hints no longer get better."""
+
+
 class Label(BaseModel):
     """A class of the study."""
 
@@ -202,6 +209,31 @@ class Opened(BaseModel):
     undo: int
     redo: int
     row: Row
+
+
+class Round(BaseModel):
+    """How far a round is."""
+
+    state: Literal["none", "running", "done", "failed", "stopped"] = "none"
+    step: str = ""
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    """The case at work, or why it failed."""
+
+    seconds: float = 0.0
+    """Since it began."""
+
+    left_s: float | None = None
+    """Seconds until the step is done, None where it cannot be told yet."""
+
+
+class News(BaseModel):
+    """What happened without a request of the page: an event of the stream."""
+
+    round: Round
+    masks: int = 0
+    """Counts up when masks come in; the page then asks for the list and for the open case again."""
 
 
 class Problem(BaseModel):

@@ -16,6 +16,12 @@ TOKEN = "x-voxhint-token"
 LARGEST = 8 * 2**20
 """Bytes of a request."""
 
+LARGEST_ARRAY = 2**31
+"""Bytes of an image that a client of nnInteractive's protocol sends."""
+
+REMOTE = "nninteractive"
+"""Where that protocol is spoken; the token comes as a bearer's."""
+
 _LINK = "use the link that voxhint printed"
 _TOO_MUCH = f"more than {LARGEST // 2**20} MiB at once; draw in smaller steps"
 _POLICY = (
@@ -68,7 +74,7 @@ class Guard:
 
         try:
             self._look_at(scope)
-            await self._app(scope, _bounded(receive), guarded)
+            await self._app(scope, _bounded(receive, _largest(scope)), guarded)
         except _RefusedError as refusal:
             answer = JSONResponse({"error": refusal.why}, refusal.code)
             await answer(scope, receive, guarded)
@@ -82,16 +88,29 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             raise _RefusedError(403, f"asked by a foreign page; {_LINK}")
-        if scope["path"].startswith("/api/"):
-            given = headers.get(TOKEN, "")
-            if not hmac.compare_digest(given.encode(), self._token.encode()):
-                raise _RefusedError(401, f"wrong or no token; {_LINK}")
+        keys = {
+            "api": headers.get(TOKEN, ""),
+            REMOTE: headers.get("authorization", "").removeprefix("Bearer "),
+        }
+        given = keys.get(_room(scope))
+        if given is not None and not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise _RefusedError(401, f"wrong or no token; {_LINK}")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > LARGEST:
+        if not length.isdigit() or int(length) > _largest(scope):
             raise _RefusedError(413, _TOO_MUCH)
 
 
-def _bounded(receive: Receive) -> Receive:
+def _room(scope: Scope) -> str:
+    """Return the first word of a path."""
+    return str(scope["path"]).lstrip("/").partition("/")[0]
+
+
+def _largest(scope: Scope) -> int:
+    """Return how many bytes a request may have."""
+    return LARGEST_ARRAY if _room(scope) == REMOTE else LARGEST
+
+
+def _bounded(receive: Receive, largest: int) -> Receive:
     """Return what reads a body, and stops where it is too large, whatever its header says."""
     read = 0
 
@@ -99,7 +118,7 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > LARGEST:
+        if read > largest:
             raise _RefusedError(413, _TOO_MUCH)
         return message
 

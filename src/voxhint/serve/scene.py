@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 from voxhint.core import Box, Diameter, Grid, Hint, LabelSet, Points, Strokes, Tag, Volume
 from voxhint.core.labels import UNDRAWN
 from voxhint.serve.contract import BoxMark, DiameterMark, Layer, Mark, PointMark, Row, TagMark
+from voxhint.serve.rounds import Begin
 from voxhint.serve.undo_redo import Box3, Drawn
 
 
@@ -36,6 +37,12 @@ class Answers(Protocol):
             The box of voxels that may have changed, and what a person should know of it.
         """
 
+    def trust(self, prior: Float32[np.ndarray, "class i j k"] | None) -> None:
+        """Take what another model says; the next answer everywhere rests on it."""
+
+    def adopt(self, classes: UInt8[np.ndarray, "i j k"]) -> None:
+        """Show a mask that a person accepted; later hints change it where they are made."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
@@ -51,7 +58,7 @@ class Scene:
     fixed: tuple[Hint, ...] = ()
     """Soft and partial masks of the study, which stay as they are."""
 
-    layers: Mapping[str, Callable[[], UInt8[np.ndarray, "i j k"]]] = field(default_factory=dict)
+    layers: dict[str, Callable[[], UInt8[np.ndarray, "i j k"]]] = field(default_factory=dict)
     """What else can be shown, read when asked for: masks as class numbers, others from 0 to 255."""
 
     @property
@@ -73,6 +80,9 @@ class Listed:
     sureness: float | None = None
 
 
+OpenImage = Callable[[Sequence[Volume], LabelSet], Answers]
+
+
 @runtime_checkable
 class Keeper(Protocol):
     """Writes what was made into the session's folder."""
@@ -85,6 +95,9 @@ class Keeper(Protocol):
 
     def keep_mask(self, case: str, classes: UInt8[np.ndarray, "i j k"] | None) -> None:
         """Write the mask that a person accepted; None takes it away again."""
+
+    def kept_mask(self, case: str) -> UInt8[np.ndarray, "i j k"] | None:
+        """Return the mask that a person accepted, on the page's grid; None without any."""
 
     def keep_cost(self, seconds: Mapping[str, Mapping[str, float]]) -> None:
         """Write what the work cost, by case and by kind of step."""
@@ -103,8 +116,17 @@ class Desk:
     cases: tuple[Listed, ...]
     open_scene: Callable[[str], Scene]
     keeper: Keeper
+    renew: Callable[[str, Scene], None]
+    """Gives an open case what the newest masks say of it."""
+
     run: str | None = None
     """Name of the run whose masks and model are shown."""
+
+    begin: Begin | None = None
+    """Begins a round; None where nothing can be trained."""
+
+    open_image: OpenImage | None = None
+    """Answers to clicks on an image that is no case of the study."""
 
 
 def mark_of(hint: Hint) -> list[Mark]:

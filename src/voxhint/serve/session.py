@@ -30,12 +30,14 @@ from voxhint.serve.contract import (
     Edit,
     Label,
     Mark,
+    News,
     Opened,
     Overview,
     Row,
     Verdict,
 )
 from voxhint.serve.journal import Journal
+from voxhint.serve.rounds import Renewed, Rounds, Work
 from voxhint.serve.scene import (
     Desk,
     Scene,
@@ -49,6 +51,7 @@ from voxhint.serve.scene import (
 from voxhint.serve.undo_redo import LAYERS, Box3, CaseHints
 
 _OPEN = 3  # cases kept in memory
+_KEPT = ("accepted", "corrected")
 
 
 class Session:
@@ -74,6 +77,8 @@ class Session:
             for listed in desk.cases
         }
         self._drawn_by_hand: set[str] = set()
+        self._run, self._masks = desk.run, 0
+        self.rounds = Rounds(self._begin_round if desk.begin else None, self._renew)
         for step in journal.read():
             self._replay(step)
         self._keep_marks()
@@ -111,7 +116,7 @@ class Session:
             labels=[Label(name=name, id=i, colour=colour_of(n)) for n, (name, i) in pairs],
             channels=list(self.desk.channels),
             cases=[case.row() for case in self._cases.values()],
-            run=self.desk.run,
+            run=self._run,
         )
 
     def _case(self, name: str) -> WorkCase:
@@ -129,9 +134,8 @@ class Session:
             case.hints.lay_out(
                 {layer: np.array(drawn, order="F") for layer, drawn in scene.drawn.items()}
             )
-            scene.answers.answer(self._hints(case, scene), None)
             case.scene = scene
-            case.sureness = scene.answers.sureness
+            self._answer_whole(case, scene)
         with self._lock:
             self._open[name] = case
             self._open.move_to_end(name)
@@ -139,6 +143,41 @@ class Session:
         for other in old:
             self._put_away(other)
         return case.scene
+
+    def _answer_whole(self, case: WorkCase, scene: Scene) -> None:
+        """Make the mask of a case anew; one that a person accepted stays as it is."""
+        scene.answers.answer(self._hints(case, scene), None)
+        case.sureness = scene.answers.sureness
+        if (
+            case.state in _KEPT
+            and (kept := self.desk.keeper.kept_mask(case.listed.name)) is not None
+        ):
+            scene.answers.adopt(kept)
+
+    def news(self) -> News:
+        """Return what happens beside the requests of the page."""
+        return News(round=self.rounds.status, masks=self._masks)
+
+    def _begin_round(self, minutes: float) -> Work:
+        begin = self.desk.begin
+        assert begin is not None  # noqa: S101 - without one there are no rounds
+        self.keep_drawings()
+        with self._lock:
+            return begin(minutes)
+
+    def _renew(self, made: Renewed) -> None:
+        """Take over the masks of a round."""
+        with self._lock:
+            self._run = made.run
+            still = list(self._open.values())
+            for name, case in self._cases.items():
+                case.sureness = made.sureness.get(name)
+        for case in still:
+            with case.lock:
+                if case.scene is not None:
+                    self.desk.renew(case.listed.name, case.scene)
+                    self._answer_whole(case, case.scene)
+        self._masks += 1
 
     def _put_away(self, case: WorkCase) -> None:
         if case.lock.acquire(blocking=False):  # somebody works on it: then it stays
@@ -291,7 +330,7 @@ class Session:
     def _changed(self, case: WorkCase, marks: Sequence[Mark], painted: Box3 | None) -> Change:
         began = time.monotonic()
         scene = self._scene(case)
-        if case.state in ("accepted", "corrected"):
+        if case.state in _KEPT:
             self._set_state(case, Verdict(state="open", note=case.note))
         if marks:
             self._keep_marks()
@@ -334,12 +373,12 @@ class Session:
 
     def _set_state(self, case: WorkCase, verdict: Verdict) -> None:
         name = case.listed.name
-        kept = verdict.state in ("accepted", "corrected")
+        kept = verdict.state in _KEPT
         if kept:
             self.desk.keeper.keep_mask(name, self._scene(case).answers.classes)
         told = verdict.model_dump(mode="json", exclude={"seconds"})
         self._journal_add(case, "verdict", verdict.seconds, verdict=told)
-        if not kept and case.state in ("accepted", "corrected"):
+        if not kept and case.state in _KEPT:
             self.desk.keeper.keep_mask(name, None)
         case.state, case.note = verdict.state, verdict.note
 
@@ -376,7 +415,8 @@ class Session:
                     self.desk.keeper.keep_drawn(case.listed.name, layer, classes)
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Write what is not written yet, and end a round that is being made."""
+        self.rounds.stop()
         self.keep_drawings()
         self._journal.close()
 

@@ -34,19 +34,20 @@ from voxhint.runs.study_path import remember_place, told_place
 from voxhint.verbs.label import HINT_PARTS, label_cases, label_inputs
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.predict import Work, predict_cases, training_work
-from voxhint.verbs.train import asks_more, train_on
+from voxhint.verbs.train import asks_more, begun_with, train_on
 
 _SECONDS = ".seconds.json"
 _PARTS = ("labels", "model", "masks", "masksTr")
 
 
-def run(
+def run(  # noqa: PLR0913  # each is a choice of its own
     study: Path,
     out: Path,
     *,
     recipe: Recipe,
     machine: Machine,
     hinted_masks: bool = False,
+    begin: Path | None = None,
     tell: Tell = silent,
 ) -> Path:
     """Label, train, predict, measure and report; an interrupted run goes on where it stopped.
@@ -58,6 +59,7 @@ def run(
         machine: Device, threads, memory, seed.
         hinted_masks: Predict the hinted images too, into masksTr; without images to predict that
             is done anyway.
+        begin: A model of the same labels and channels, whose weights training begins with.
         tell: Hears of progress.
 
     Returns:
@@ -77,20 +79,27 @@ def run(
     opened.learning_cases(dense=dense)
     require_views_of(opened, recipe.train)
     with locked(out, source=study):
-        return _run(opened, problems, out, (recipe, machine, hinted_masks, tell))
+        return _run(opened, problems, out, (recipe, machine, hinted_masks, begin, tell))
 
 
 def _run(
-    study: Study, problems: Sequence[Problem], out: Path, how: tuple[Recipe, Machine, bool, Tell]
+    study: Study,
+    problems: Sequence[Problem],
+    out: Path,
+    how: tuple[Recipe, Machine, bool, Path | None, Tell],
 ) -> Path:
-    recipe, machine, hinted_masks, tell = how
+    recipe, machine, hinted_masks, begin, tell = how
     dense = recipe.train.supervision == "dense"
     parts = (*HINT_PARTS, "imagesTs", "labelsTs", "cases.csv", *(("denseTr",) if dense else ()))
     manifest = Manifest(
         verb="run",
         config={**dataclasses.asdict(recipe), "hinted_masks": hinted_masks},
         seed=machine.seed,
-        inputs={**study_inputs(study.root, parts), **label_inputs(study, recipe.label)},
+        inputs={
+            **study_inputs(study.root, parts),
+            **label_inputs(study, recipe.label),
+            **begun_with(begin),
+        },
     )
     remember_place(study.root, manifest.inputs)
     page = out.absolute() / "report.html"
@@ -110,7 +119,13 @@ def _run(
             )
     with clock.timing("train"):
         model = train_on(
-            study, out / "model", labels=labels, config=recipe.train, machine=inner, tell=tell
+            study,
+            out / "model",
+            labels=labels,
+            config=recipe.train,
+            machine=inner,
+            begin=begin,
+            tell=tell,
         )
     with clock.timing("predict"):
         hinted = study.hinted if hinted_masks or not study.test else ()

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from voxhint.config import LabelConfig
-from voxhint.core import UNDRAWN, Case, Grid, Hint, Soft, Strokes, Turn, Volume
+from voxhint.core import UNDRAWN, Case, Grid, Hint, LabelSet, Soft, Strokes, Turn, Volume
 from voxhint.core.errors import BadFileError, BadStudyError, NotAvailableError, OutputError
 from voxhint.core.labels import file_name
 from voxhint.core.study import CaseFiles, Study
@@ -24,13 +24,16 @@ from voxhint.serve.app import BUILD, is_built
 from voxhint.serve.contract import Layer
 from voxhint.serve.journal import NAME as JOURNAL
 from voxhint.serve.journal import Journal
+from voxhint.serve.rounds import Renewed
 from voxhint.serve.scene import Desk, Listed, Scene, mark_of
 from voxhint.serve.undo_redo import LAYERS, Drawn
+from voxhint.verbs.rounds import RoundProcess, newest_run, renewed
 from voxhint.verbs.session_folder import SessionFolder, begin
 from voxhint.verbs.session_images import FOLDER as IMAGES
 from voxhint.verbs.session_images import study_of_images
 
 _SURE = 0.9  # probability that a mask without probabilities is believed with
+_PATIENCE = 1  # seconds in which open answers may end when the program does
 _LISTED = 20  # problems that are told before the rest is counted
 
 
@@ -79,7 +82,13 @@ def serve(  # noqa: PLR0913 - a command and its flags
         names = {host, "127.0.0.1", "localhost", "[::1]"}
         names |= {socket.gethostname(), socket.getfqdn()} if host in ("0.0.0.0", "::") else set()
         app = make_app(session, token=token, hosts=frozenset(f"{name}:{port}" for name in names))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_PATIENCE,  # streams of news never end by themselves
+        )
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         announce(f"http://{shown}:{port}/#token={token}")
         uvicorn.Server(config).run(sockets=[listening])
@@ -141,30 +150,60 @@ def open_session(study: Study, out: Path, *, run: Path | None = None) -> Session
     begin(study, out)
     places: dict[str, tuple[Grid, Turn]] = {}
     folder = SessionFolder(out, study, places)
-    masks = _masks_of(run)
     cases = {files.name: files for files in (*study.training, *study.test)}
     testing = {files.name for files in study.test}
+    newest = newest_run(out)
+    shown = _Shown(_masks_of(run if newest is None else newest))
+    made = Renewed("" if run is None else run.resolve().name, {})
+    made = made if newest is None else renewed(newest)
 
     def open_scene(name: str) -> Scene:
-        scene, grid, turn = _scene(study, cases[name], masks)
+        scene, grid, turn = _scene(study, cases[name])
         places[name] = (grid, turn)
+        _show_masks(scene, study, cases[name], (shown.masks, grid, turn))
         return scene
+
+    def renew(name: str, scene: Scene) -> None:
+        _show_masks(scene, study, cases[name], (shown.masks, *places[name]))
+
+    def begin_round(minutes: float) -> RoundProcess:
+        return RoundProcess(out, minutes, newest_run(out) or run, shown.renew)
 
     desk = Desk(
         name=(out if study.root.name == IMAGES else study.root).resolve().name,
         labels=study.labels,
         channels=study.channels,
-        cases=tuple(_listed(study, name, hinted=name not in testing) for name in cases),
+        cases=tuple(_listed(study, name, made, hinted=name not in testing) for name in cases),
         open_scene=open_scene,
         keeper=folder,
-        run=None if run is None else run.resolve().name,
+        run=made.run or None,
+        renew=renew,
+        begin=begin_round,
+        open_image=_open_image,
     )
     return Session(desk, Journal(out / JOURNAL))
 
 
-def _listed(study: Study, name: str, *, hinted: bool) -> Listed:
+def _open_image(images: Sequence[Volume], labels: LabelSet) -> LiveMask:
+    return LiveMask(images, labels, config=LabelConfig())
+
+
+class _Shown:
+    """The masks that are shown: those of the newest run."""
+
+    def __init__(self, masks: Mapping[str, Path]) -> None:
+        self.masks = masks
+
+    def renew(self, run: Path) -> None:
+        """Show those of another run."""
+        self.masks = _masks_of(run)
+
+
+def _listed(study: Study, name: str, made: Renewed, *, hinted: bool) -> Listed:
     marks = tuple(mark for hint in study.hints.get(name, ()) for mark in mark_of(hint))
-    return Listed(name, marks, takes_hints=hinted, drawings=len(study.stroke_files.get(name, ())))
+    drawings = len(study.stroke_files.get(name, ()))
+    sure = made.sureness.get(name)
+    return Listed(name, marks, takes_hints=hinted, drawings=drawings, sureness=sure)
 
 
 def _masks_of(run: Path | None) -> Mapping[str, Path]:
@@ -185,7 +224,7 @@ def _masks_of(run: Path | None) -> Mapping[str, Path]:
     return found
 
 
-def _scene(study: Study, files: CaseFiles, masks: Mapping[str, Path]) -> tuple[Scene, Grid, Turn]:
+def _scene(study: Study, files: CaseFiles) -> tuple[Scene, Grid, Turn]:
     """Return a case on the page's grid, and how it lies on its own."""
     from voxhint.propagate.study import aligned_case  # loads torch, so not before a case is opened
 
@@ -196,25 +235,30 @@ def _scene(study: Study, files: CaseFiles, masks: Mapping[str, Path]) -> tuple[S
         name: Volume(turn.apply(image.voxels), view, image.unit)
         for name, image in case.images.items()
     }
-    prior = _prior(study, files.name, case, masks)
-    live = LiveMask(
-        list(images.values()),
-        study.labels,
-        config=LabelConfig(),
-        prior=None if prior is None else turn.apply(prior),
-    )
+    live = LiveMask(list(images.values()), study.labels, config=LabelConfig())
     drawn, fixed = _drawn(case, study, files.name, (turn, view))
+    return Scene(images, drawn, live, fixed), case.grid, turn
+
+
+def _show_masks(
+    scene: Scene, study: Study, files: CaseFiles, of: tuple[Mapping[str, Path], Grid, Turn]
+) -> None:
+    """Let an open case rest on masks of a run, and show them and the truth beside its own."""
+    masks, grid, turn = of
+    prior = _prior(study, files.name, grid, masks)
+    scene.answers.trust(None if prior is None else turn.apply(prior))
     layers = {}
     truth = files.dense or files.truth
     if truth is not None:
-        layers["truth"] = lambda: turn.apply(_classes(study, truth, case.grid))
+        layers["truth"] = lambda: turn.apply(_classes(study, truth, grid))
     mask = masks.get(files.name)
     if mask is not None:
-        layers["run"] = lambda: turn.apply(_classes(study, mask, case.grid))
+        layers["run"] = lambda: turn.apply(_classes(study, mask, grid))
     unsure = masks.get(f"{files.name}__uncertainty")
     if unsure is not None:
-        layers["uncertainty"] = lambda: turn.apply(_bytes(unsure, case.grid))
-    return Scene(images, drawn, live, fixed, layers), case.grid, turn
+        layers["uncertainty"] = lambda: turn.apply(_bytes(unsure, grid))
+    scene.layers.clear()
+    scene.layers.update(layers)
 
 
 def _drawn(
@@ -259,7 +303,7 @@ def _require_place(path: Path, place: Grid, grid: Grid) -> None:
 
 
 def _prior(
-    study: Study, name: str, case: Case, masks: Mapping[str, Path]
+    study: Study, name: str, grid: Grid, masks: Mapping[str, Path]
 ) -> Float32[np.ndarray, "class i j k"] | None:
     """Return what the run says of a case: its probabilities, or else its mask, believed less."""
     labels = study.labels
@@ -268,14 +312,14 @@ def _prior(
     if len(given) == len(paths):
         read = [read_probability(path) for path in given]
         for path, (_, place) in zip(given, read, strict=True):
-            _require_place(path, place, case.grid)
+            _require_place(path, place, grid)
         chances = np.stack([values for values, _ in read])
         rest = np.maximum(1 - chances.sum(0, keepdims=True), 0)
         return np.concatenate([rest, chances]).astype(np.float32)
     mask = masks.get(name)
     if mask is None:
         return None
-    classes = _classes(study, mask, case.grid)
+    classes = _classes(study, mask, grid)
     others = np.float32((1 - _SURE) / max(1, len(labels.names) - 1))
     prior = np.full((len(labels.names), *classes.shape), others, np.float32)
     for number in range(len(labels.names)):

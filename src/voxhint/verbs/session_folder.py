@@ -15,7 +15,7 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import NAME, read_object
 from voxhint.files.hint_tables import TABLES
-from voxhint.files.images import image_suffix, write_ids
+from voxhint.files.images import image_suffix, read_ids, write_ids
 from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.tables import table_text
 from voxhint.runs import study_inputs
@@ -82,6 +82,16 @@ class SessionFolder:
         for file in self._study.stroke_files.get(case, ()):
             if file.kind == "labels":
                 link(file.path, path.parent / file.path.name)
+
+    def kept_mask(self, case: str) -> UInt8[np.ndarray, "i j k"] | None:
+        """Return the mask that a person accepted, on the page's grid; None without any."""
+        below = "labelsTr" if case in self._training else MASKS
+        path = self._folder / below / f"{case}.nii.gz"
+        if not path.is_file() or path.is_symlink():
+            return None
+        grid, turn = self._places[case]
+        ids, place = read_ids(path)
+        return turn.apply(self._labels.to_classes(ids)) if place.same(grid) else None
 
     def keep_review(self, rows: Sequence[Row]) -> None:
         """Write the table of verdicts, if it changed."""

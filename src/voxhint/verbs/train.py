@@ -25,7 +25,7 @@ from voxhint.files.hashing import hash_of
 from voxhint.files.soft_labels import read_soft_label
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import fit, forget_progress
-from voxhint.models.folder import CALIBRATION, OWN_NETWORK, NetworkFactory
+from voxhint.models.folder import CALIBRATION, OWN_NETWORK, NetworkFactory, weights_of
 from voxhint.models.planning import require_views_of
 from voxhint.models.segmentation_training import VoxelLearning, voxels_of
 from voxhint.models.shipped import ORIGIN
@@ -90,6 +90,7 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     config: TrainConfig,
     machine: Machine,
     network: NetworkFactory | None = None,
+    begin: Path | None = None,
     tell: Tell = silent,
 ) -> Path:
     """Train on the cases of an opened study, going on where an earlier call stopped.
@@ -101,6 +102,7 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
         config: Knobs of training.
         machine: Device, threads, memory, seed.
         network: Makes the network of the plan, if it is none of voxhint's.
+        begin: A model of the same labels and channels, whose weights training begins with.
         tell: Hears of progress.
 
     Returns:
@@ -112,7 +114,11 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
         verb="train",
         config=dataclasses.asdict(config),
         seed=machine.seed,
-        inputs={**_inputs(study, None if dense else labels), **_made_by(network)},
+        inputs={
+            **_inputs(study, None if dense else labels),
+            **_made_by(network),
+            **begun_with(begin),
+        },
     )
     found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
@@ -125,7 +131,7 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     def label_of(case: Case) -> SoftLabel | CompactSoftLabel:
         return dense_label(case, study.labels) if dense else _soft(labels, case, study)
 
-    learning = VoxelLearning(study, files, label_of, settled, machine, tell, began, network)
+    learning = VoxelLearning(study, files, label_of, settled, machine, tell, began, network, begin)
     fitted = fit(learning, out, fabric=fabric, seed=machine.seed, tell=tell)
     tell_found(tell, fitted.result.warnings)
     temperature = fit_temperature(
@@ -148,6 +154,11 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     }
     complete(out, manifest, facts)
     return out
+
+
+def begun_with(model: Path | None) -> dict[str, str]:
+    """Return the hash of the weights that a training begins with, as an input."""
+    return {} if model is None else {"begin": hash_of([weights_of(model)])}
 
 
 def _made_by(network: NetworkFactory | None) -> dict[str, str]:
