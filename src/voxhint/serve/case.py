@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from pydantic import ValidationError
 
-from voxhint.core.errors import BadHintError
-from voxhint.serve.contract import Edit, Layer, Mark, NumberedMark, Patch, Row, State
-from voxhint.serve.scene import Listed, Scene
+from voxhint.core import Hint
+from voxhint.core.errors import BadHintError, OutputError
+from voxhint.serve.contract import Edit, Layer, Mark, NumberedMark, Patch, Row, State, Verdict
+from voxhint.serve.scene import Listed, Scene, hint_of, strokes_of
 from voxhint.serve.undo_redo import Box3, CaseHints
 
 
@@ -52,6 +54,23 @@ class WorkCase:
         )
 
 
+def all_hints(case: WorkCase, scene: Scene) -> tuple[Hint, ...]:
+    """Return all hints of an open case, marks in the order in which they were made."""
+    marks = [hint_of(mark) for mark in case.hints.marks.values()]
+    return (*marks, *strokes_of(case.hints.drawn, scene.grid), *scene.fixed)
+
+
+def require_current(case: WorkCase, revision: int) -> None:
+    """Refuse a change of a case that was changed elsewhere since.
+
+    Raises:
+        StaleError: It was.
+    """
+    if revision != case.hints.revision:
+        msg = f"case '{case.listed.name}' was changed in another window; it is loaded again"
+        raise StaleError(msg)
+
+
 def spend(case: WorkCase, step: Mapping[str, Any]) -> None:
     """Add up what a step cost the person, by its kind."""
     seconds, kind = float(step.get("seconds") or 0.0), str(step["do"])
@@ -63,7 +82,41 @@ def spend(case: WorkCase, step: Mapping[str, Any]) -> None:
         case.spent[kind] = round(case.spent.get(kind, 0.0) + seconds, 3)
 
 
-def refuse(do: object) -> None:
+def replay(cases: Mapping[str, WorkCase], step: Mapping[str, Any]) -> WorkCase:
+    """Do a step of a journal again.
+
+    Args:
+        cases: By name.
+        step: As it was written down.
+
+    Returns:
+        The case that it changed.
+
+    Raises:
+        OutputError: It does not fit the study.
+    """
+    try:
+        case = cases[str(step["case"])]
+        match step["do"]:
+            case "edit":
+                case.hints.edit(Edit.model_validate(step["edit"]))
+            case "undo":
+                case.hints.undo()
+            case "redo":
+                case.hints.redo()
+            case "verdict":
+                verdict = Verdict.model_validate(step["verdict"])
+                case.state, case.note = verdict.state, verdict.note
+            case _:
+                _refuse(step["do"])
+        spend(case, step)
+    except (KeyError, ValidationError, BadHintError) as error:
+        msg = f"a step of this session does not fit the study ({error}); was the study changed?"
+        raise OutputError(msg) from None
+    return case
+
+
+def _refuse(do: object) -> None:
     """Refuse a step of a kind that this version does not know.
 
     Raises:

@@ -3,23 +3,21 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from pydantic import ValidationError
 
-from voxhint.core import Hint
-from voxhint.core.errors import BadHintError, OutputError
+from voxhint.core.errors import BadHintError
 from voxhint.serve.case import (
-    StaleError,
     UnknownError,
     WorkCase,
+    all_hints,
     numbered,
     patch,
-    refuse,
+    replay,
+    require_current,
     require_inside,
     spend,
 )
@@ -42,11 +40,9 @@ from voxhint.serve.scene import (
     Desk,
     Scene,
     box_of,
-    hint_of,
     hints_of,
     joined,
     shown_range,
-    strokes_of,
 )
 from voxhint.serve.undo_redo import LAYERS, Box3, CaseHints
 
@@ -80,32 +76,11 @@ class Session:
         self._run, self._masks = desk.run, 0
         self.rounds = Rounds(self._begin_round if desk.begin else None, self._renew)
         for step in journal.read():
-            self._replay(step)
+            case = replay(self._cases, step)
+            if case.hints.has_drawn:
+                self._drawn_by_hand.add(case.listed.name)
         self._keep_marks()
         self._keep_review()
-
-    def _replay(self, step: Mapping[str, Any]) -> None:
-        try:
-            case = self._cases[str(step["case"])]
-            match step["do"]:
-                case "edit":
-                    edit = Edit.model_validate(step["edit"])
-                    case.hints.edit(edit)
-                    if edit.paint is not None:
-                        self._drawn_by_hand.add(case.listed.name)
-                case "undo":
-                    case.hints.undo()
-                case "redo":
-                    case.hints.redo()
-                case "verdict":
-                    verdict = Verdict.model_validate(step["verdict"])
-                    case.state, case.note = verdict.state, verdict.note
-                case _:
-                    refuse(step["do"])
-            spend(case, step)
-        except (KeyError, ValidationError, BadHintError) as error:
-            msg = f"a step of this session does not fit the study ({error}); was the study changed?"
-            raise OutputError(msg) from None
 
     def overview(self) -> Overview:
         """Return the labels and the list of cases."""
@@ -146,7 +121,7 @@ class Session:
 
     def _answer_whole(self, case: WorkCase, scene: Scene) -> None:
         """Make the mask of a case anew; one that a person accepted stays as it is."""
-        scene.answers.answer(self._hints(case, scene), None)
+        scene.answers.answer(all_hints(case, scene), None)
         case.sureness = scene.answers.sureness
         if (
             case.state in _KEPT
@@ -187,10 +162,6 @@ class Session:
                 case.hints.drawn = {}
             finally:
                 case.lock.release()
-
-    def _hints(self, case: WorkCase, scene: Scene) -> tuple[Hint, ...]:
-        marks = [hint_of(mark) for mark in case.hints.marks.values()]  # in the order made
-        return (*marks, *strokes_of(case.hints.drawn, scene.grid), *scene.fixed)
 
     def open(self, name: str) -> Opened:
         """Open a case; the first time its images are read and its hints propagated.
@@ -278,7 +249,7 @@ class Session:
             raise BadHintError(msg)
         with case.lock:
             scene = self._scene(case)
-            self._require_current(case, edit.revision)
+            require_current(case, edit.revision)
             case.hints.require_good(edit)
             require_inside(edit.add, scene)
             taken = tuple(case.hints.marks[number] for number in edit.remove)
@@ -308,18 +279,13 @@ class Session:
         case = self._case(name)
         with case.lock:
             self._scene(case)
-            self._require_current(case, revision)
+            require_current(case, revision)
             if not (case.hints.redo_steps if again else case.hints.undo_steps):
                 msg = "there is nothing to do again" if again else "there is nothing to undo"
                 raise BadHintError(msg)
             self._journal_add(case, "redo" if again else "undo", seconds)
             marks, painted = case.hints.redo() if again else case.hints.undo()
             return self._changed(case, marks, painted)
-
-    def _require_current(self, case: WorkCase, revision: int) -> None:
-        if revision != case.hints.revision:
-            msg = f"case '{case.listed.name}' was changed in another window; it is loaded again"
-            raise StaleError(msg)
 
     def _journal_add(self, case: WorkCase, do: str, seconds: float, **more: object) -> None:
         with self._lock:
@@ -339,7 +305,7 @@ class Session:
         around = None if everywhere else joined(box_of(marks, scene.grid), painted)
         answered, note = (None, "")
         if everywhere or around is not None:
-            answered, note = scene.answers.answer(self._hints(case, scene), around)
+            answered, note = scene.answers.answer(all_hints(case, scene), around)
         case.sureness = scene.answers.sureness
         patches = [patch("mask", scene.answers.classes, answered)] if answered else []
         if painted is not None:
