@@ -13,8 +13,19 @@ from pydantic import ValidationError
 
 from voxhint.core import Hint
 from voxhint.core.errors import BadHintError, OutputError
-from voxhint.serve.contract import Edit, Layer, Mark, NumberedMark, Patch, Row, State, Verdict
-from voxhint.serve.scene import Listed, Scene, hint_of, strokes_of
+from voxhint.serve.contract import (
+    Channel,
+    Edit,
+    Layer,
+    Mark,
+    NumberedMark,
+    Opened,
+    Patch,
+    Row,
+    State,
+    Verdict,
+)
+from voxhint.serve.scene import Listed, Scene, hint_of, shown_range, strokes_of
 from voxhint.serve.undo_redo import Box3, CaseHints
 
 
@@ -129,6 +140,29 @@ def _refuse(do: object) -> None:
 def numbered(marks: dict[int, Mark]) -> list[NumberedMark]:
     """Return marks with the numbers by which they are removed."""
     return [NumberedMark(id=number, mark=mark) for number, mark in marks.items()]
+
+
+def told(case: WorkCase, scene: Scene) -> Opened:
+    """Return what the page needs to show a case."""
+    grid = scene.grid
+    i, j, k = (float(s) for s in grid.spacing_mm)
+    return Opened(
+        name=case.listed.name,
+        shape=grid.shape,
+        spacing_mm=(i, j, k),
+        affine=grid.affine.tolist(),
+        channels=[
+            Channel(name=channel, unit=image.unit, low=low, high=high)
+            for channel, image in scene.images.items()
+            for low, high in [shown_range(image.voxels, image.unit)]
+        ],
+        layers=list(scene.layers),
+        revision=case.hints.revision,
+        marks=numbered(case.hints.marks),
+        undo=case.hints.undo_steps,
+        redo=case.hints.redo_steps,
+        row=case.row(),
+    )
 
 
 def require_inside(marks: Sequence[Mark], scene: Scene) -> None:

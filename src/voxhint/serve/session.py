@@ -20,11 +20,11 @@ from voxhint.serve.case import (
     require_current,
     require_inside,
     spend,
+    told,
 )
 from voxhint.serve.colours import colour_of
 from voxhint.serve.contract import (
     Change,
-    Channel,
     Edit,
     Label,
     Mark,
@@ -42,7 +42,6 @@ from voxhint.serve.scene import (
     box_of,
     hints_of,
     joined,
-    shown_range,
 )
 from voxhint.serve.undo_redo import LAYERS, Box3, CaseHints
 
@@ -174,26 +173,7 @@ class Session:
         """
         case = self._case(name)
         with case.lock:
-            scene = self._scene(case)
-            grid = scene.grid
-            i, j, k = (float(s) for s in grid.spacing_mm)
-            return Opened(
-                name=name,
-                shape=grid.shape,
-                spacing_mm=(i, j, k),
-                affine=grid.affine.tolist(),
-                channels=[
-                    Channel(name=channel, unit=image.unit, low=low, high=high)
-                    for channel, image in scene.images.items()
-                    for low, high in [shown_range(image.voxels, image.unit)]
-                ],
-                layers=list(scene.layers),
-                revision=case.hints.revision,
-                marks=numbered(case.hints.marks),
-                undo=case.hints.undo_steps,
-                redo=case.hints.redo_steps,
-                row=case.row(),
-            )
+            return told(case, self._scene(case))
 
     def scene(self, name: str) -> Scene:
         """Return the images of a case, opened if it is not.
