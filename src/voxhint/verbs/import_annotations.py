@@ -12,11 +12,13 @@ from scipy import ndimage
 
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.grid import Grid
-from voxhint.core.hints import Box, Hint, Soft, Strokes
+from voxhint.core.hints import Box, Diameter, Hint, Soft, Strokes
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
 from voxhint.core.progress import Tell
+from voxhint.files.datasets.pascal_voc import FlatBox, read_flat_boxes, solid_boxes
 from voxhint.files.description import NAME, bad_name, read_description
 from voxhint.files.dicom.annotations import Structure, on_grid, open_object
+from voxhint.files.dicom.measurements import diameters, read_measurements
 from voxhint.files.dicom.stack import Stack
 from voxhint.files.images import write_ids
 from voxhint.files.names import plain
@@ -48,6 +50,9 @@ class Collection:
     labels: tuple[str, ...]
     wanted: Wanted | None
     taken: tuple[_Taken, ...]
+    marks: tuple[tuple[int, Hint], ...]
+    """Boxes and diameters, by the number of their case."""
+
     lines: tuple[str, ...]
     """What was left aside, and why."""
 
@@ -138,34 +143,105 @@ def collect(
     Returns:
         What is taken, and what was left aside.
     """
-    known = _Names({_plain(name): label for label in names for name in names[label]}, not names)
-    lines: list[str] = []
-    taken: list[_Taken] = []
-    counts: Counter[str] = Counter()
+    book = _Book(
+        _Names({_plain(name): label for label in names for name in names[label]}, not names)
+    )
+    instances = {
+        plane.instance: (case, number)
+        for case, stack in enumerate(stacks)
+        for number, plane in enumerate(stack.planes)
+    }
     for number, path in enumerate(paths, 1):
         tell("reading objects", number, len(paths), "")
-        name = f"object {number}"
         try:
-            made = None if path.suffix.lower() == ".xml" else open_object(path, name)
+            if path.suffix.lower() == ".xml":
+                _add_flat(book, path, instances, wanted)
+            else:
+                _add_object(book, path, f"object {number}", stacks, wanted)
         except BadFileError as error:
-            lines.append(str(error))
-            continue
-        if made is None or wanted is None:
-            counts["XML file or report" if made is None else made.kind] += 1
-        elif cases := frozenset(made.stacks(stacks)):
-            labels = [(drawn, known.label(drawn)) for drawn in made.structures]
-            mine = tuple((drawn, label) for drawn, label in labels if label is not None)
-            taken.append(_Taken(path, f"{name} ({made.kind})", cases, mine))
-        else:
-            lines.append(f"{name} ({made.kind}) is set aside: it speaks of no imported series")
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    if told:
-        advice = (
-            "leave them so" if wanted else "take what they drew with --as truth, hints or boxes"
-        )
-        lines.append(f"{told} beside the slices are left out; {advice}")
-    labels_ = tuple(names) or tuple(dict.fromkeys(known.wanted.values()))
-    return Collection(labels_, wanted, tuple(taken), (*lines, *known.told()))
+            book.lines.append(str(error))
+    for case, flat in book.flat.items():
+        book.marks += [(case, box) for box in solid_boxes(flat, stacks[case])]
+    for (what, why), count in sorted((+book.left).items()):
+        book.lines.append(f"{count} {what} beside the slices are left out; {why}")
+    labels = tuple(names) or tuple(dict.fromkeys(book.names.wanted.values()))
+    lines = (*book.lines, *book.names.told())
+    return Collection(labels, wanted, tuple(book.taken), tuple(book.marks), lines)
+
+
+_ASK = "take what they drew with --as truth, hints or boxes"
+_NO_TRUTH = "they are no masks: take them with --as hints or boxes"
+_FLAT = "XML files of boxes"
+_REPORT = "reports"
+
+
+@dataclass(slots=True)
+class _Book:
+    """What was found so far."""
+
+    names: _Names
+    lines: list[str] = field(default_factory=list)
+    taken: list[_Taken] = field(default_factory=list)
+    marks: list[tuple[int, Hint]] = field(default_factory=list)
+    flat: dict[int, dict[str, dict[int, list[FlatBox]]]] = field(default_factory=dict)
+    """Boxes on slices by case, label and slice."""
+
+    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """What is left out and why."""
+
+
+def _add_flat(
+    book: _Book, path: Path, instances: Mapping[str, tuple[int, int]], wanted: Wanted | None
+) -> None:
+    """Add the boxes of an XML file, which is called like the slice that they lie on."""
+    boxes = read_flat_boxes(path, "an XML file")
+    if boxes is None:
+        book.left["other XML files", "leave them so"] += 1
+    elif wanted is None or wanted == "truth":
+        book.left[_FLAT, _NO_TRUTH if wanted else _ASK] += 1
+    elif path.stem not in instances:
+        book.left[_FLAT, "they are called like no slice that is imported"] += 1
+    else:
+        case, number = instances[path.stem]
+        for box in boxes:
+            if (label := book.names.label(Structure(0, (box.name,), naming=False))) is not None:
+                of_label = book.flat.setdefault(case, {}).setdefault(label, {})
+                of_label.setdefault(number, []).append(box)
+
+
+def _add_object(
+    book: _Book, path: Path, name: str, stacks: Sequence[Stack], wanted: Wanted | None
+) -> None:
+    """Add what a segmentation, a structure set or a report says."""
+    made = open_object(path, name)
+    if wanted is None:
+        book.left[_REPORT if made is None else made.kind, _ASK] += 1
+    elif made is None:
+        _add_diameters(book, path, name, stacks, wanted)
+    elif cases := frozenset(made.stacks(stacks)):
+        labels = [(drawn, book.names.label(drawn)) for drawn in made.structures]
+        mine = tuple((drawn, label) for drawn, label in labels if label is not None)
+        book.taken.append(_Taken(path, f"{name} ({made.kind})", cases, mine))
+    else:
+        book.lines.append(f"{name} ({made.kind}) is set aside: it speaks of no imported series")
+
+
+def _add_diameters(
+    book: _Book, path: Path, name: str, stacks: Sequence[Stack], wanted: Wanted
+) -> None:
+    """Add the diameters of a report."""
+    found, bare = read_measurements(path, name)
+    if bare or not found:
+        book.left["groups of measurements", "they hold no diameter with a place"] += bare
+        book.left[_REPORT, "they hold no diameters"] += not found
+    if found and wanted == "truth":
+        book.left[_REPORT, _NO_TRUTH] += 1
+        return
+    for told in diameters(found, stacks):
+        if isinstance(told, str):
+            book.lines.append(f"{name} (SR), {told}")
+        elif (label := book.names.label(told[0].finding)) is not None:
+            book.marks.append((told[1], Diameter(label, told[2], told[0].diameter_mm)))
 
 
 def write_drawn(folder: Path, found: Collection, cases: Mapping[str, Stack]) -> tuple[str, ...]:
@@ -196,18 +272,19 @@ def write_drawn(folder: Path, found: Collection, cases: Mapping[str, Stack]) -> 
                     done.add((taken.name, label))
                     told |= dict.fromkeys(notes)
         lines += [f"{case}: {line}" for line in told]
+        marks = tuple(mark for which, mark in found.marks if which == number)
         if layers and described is not None:
-            hints[case], odd = _written(
-                folder, case, layers, found.wanted, described.labels, stack.grid
-            )
+            drawn, odd = _written(folder, case, layers, found.wanted, described.labels, stack.grid)
             lines += [f"{case}: {line}" for line in odd]
+            marks += drawn
+        hints[case] = marks
     lines += [
         f"{name}, '{label}', is set aside: {why}"
         for (name, label), why in flaws.items()
         if (name, label) not in done
     ]
-    if not done or described is None:
-        none = "no segmentation and no structure set draws on what is imported; leave --as out"
+    if described is None or not (done or found.marks):
+        none = "nothing that can be taken lies on what is imported; leave --as out"
         raise BadFileError("\n".join([*found.lines, *lines, none]))
     write_hints(folder / "hints", hints, described.labels)
     return tuple(lines)

@@ -69,7 +69,7 @@ class Reading:
     marks: tuple[Mark, ...]
 
 
-class _Plain(ElementTree.TreeBuilder):
+class WithoutEntities(ElementTree.TreeBuilder):
     """Builds a tree of elements alone: a document type could declare entities."""
 
     def doctype(self, *_declared: str | None) -> None:
@@ -78,7 +78,7 @@ class _Plain(ElementTree.TreeBuilder):
         Raises:
             BadFileError: Always.
         """
-        msg = "declares a document type, which LIDC's files do not; remove it"
+        msg = "declares a document type, which such files do not; remove it"
         raise BadFileError(msg)
 
 
@@ -100,7 +100,7 @@ def read_reading(path: Path) -> Reading | None:
     """
     with reading(path):
         try:
-            parser = ElementTree.XMLParser(target=_Plain())
+            parser = ElementTree.XMLParser(target=WithoutEntities())
             root = ElementTree.parse(path, parser).getroot()
             return _reading(root) if _bare(root) == _ROOT else None
         except BadFileError as error:

@@ -114,7 +114,7 @@ def open_object(path: Path, name: str) -> DicomObject | None:
         else:
             return None
         structures = [
-            Structure(int(number), _texts(names), naming=names_patient(data, str(names[0] or "")))
+            Structure(int(number), texts(names), naming=names_patient(data, str(names[0] or "")))
             for number, names in named
             if number  # a label map may describe its background, 0
         ]
@@ -126,7 +126,8 @@ def _segment_names(item: pydicom.Dataset) -> tuple[Any, ...]:
     return (item.get("SegmentLabel"), *(kind.get("CodeMeaning") for kind in kinds))
 
 
-def _texts(names: Sequence[Any]) -> tuple[str, ...]:
+def texts(names: Sequence[Any]) -> tuple[str, ...]:
+    """Return names as they read, without those that are not there."""
     return tuple(" ".join(plain(str(name)).split()) for name in names if name)
 
 

@@ -1,0 +1,98 @@
+"""Boxes on single slices in PASCAL VOC's XML, a file for each, called like the slice's SOP UID."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from voxhint.core.errors import BadFileError
+from voxhint.core.hints import Box
+from voxhint.files.datasets.lidc import WithoutEntities
+from voxhint.files.dicom.stack import Stack
+from voxhint.files.problems import reading
+
+_ENDS = ("xmin", "ymin", "xmax", "ymax")
+_HALF = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class FlatBox:
+    """A box on one slice."""
+
+    name: str
+    ends: tuple[float, float, float, float]
+    """Columns and rows of its first and last corner, in pixels."""
+
+
+def read_flat_boxes(path: Path, name: str) -> list[FlatBox] | None:
+    """Read the boxes of a file.
+
+    Args:
+        path: An XML file.
+        name: What messages call it.
+
+    Returns:
+        Its boxes, or None if it is of another kind.
+
+    Raises:
+        BadFileError: It is no XML, or a box has no extent.
+    """
+    with reading(Path(name)):
+        try:
+            root = ElementTree.parse(
+                path, ElementTree.XMLParser(target=WithoutEntities())
+            ).getroot()
+        except ElementTree.ParseError as error:
+            msg = f"{name}: is not XML ({error}); copy it again"
+            raise BadFileError(msg) from error
+        if root.tag != "annotation":
+            return None
+        boxes = []
+        for item in root.iter("object"):
+            ends = tuple(float(item.findtext(f"bndbox/{end}") or "nan") for end in _ENDS)
+            if not (ends[0] < ends[2] and ends[1] < ends[3]):
+                msg = f"{name}: holds a box from {ends[:2]} to {ends[2:]}; draw it with some extent"
+                raise BadFileError(msg)
+            boxes.append(FlatBox(item.findtext("name") or "", (ends[0], ends[1], ends[2], ends[3])))
+        return boxes
+
+
+def solid_boxes(flat: Mapping[str, Mapping[int, Sequence[FlatBox]]], stack: Stack) -> Iterator[Box]:
+    """Yield a box around those of neighbouring slices that overlap.
+
+    Corners are taken as pixel centres, as Lung-PET-CT-Dx has them; along the normal a box ends at
+    the outer faces of its slices.
+
+    Args:
+        flat: Of each label, by the number of the slice.
+        stack: The slices.
+    """
+    for label, by_slice in flat.items():
+        groups: list[list[tuple[int, FlatBox]]] = []
+        for number, boxes in sorted(by_slice.items()):
+            for box in boxes:
+                touched = [
+                    group for group in groups if any(_touch(one, number, box) for one in group)
+                ]
+                groups = [group for group in groups if not any(group is one for one in touched)]
+                groups.append([*(one for group in touched for one in group), (number, box)])
+        for group in groups:
+            places = np.concatenate([_corners(number, box, stack) for number, box in group])
+            yield Box(label, places.min(axis=0), places.max(axis=0))
+
+
+def _touch(one: tuple[int, FlatBox], number: int, box: FlatBox) -> bool:
+    """Return whether a box lies on the slice before, or the same, and overlaps."""
+    near, other = number - one[0] <= 1, one[1].ends
+    across = box.ends[0] <= other[2] and other[0] <= box.ends[2]
+    return near and across and box.ends[1] <= other[3] and other[1] <= box.ends[3]
+
+
+def _corners(number: int, box: FlatBox, stack: Stack) -> np.ndarray:
+    """Return the corners of a box on a slice, as thick as the slice, in RAS+ millimetres."""
+    shift = (0, 0, number) if stack.resampled is None else stack.resampled[number]
+    spans = (box.ends[::2], box.ends[1::2], (-_HALF, _HALF))
+    index = np.array(np.meshgrid(*spans, indexing="ij")).reshape(3, -1).T
+    return stack.grid.to_world(index + np.asarray(shift, np.float64))
