@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -79,6 +80,7 @@ def report(
 ) -> highdicom.sr.Comprehensive3DSR:
     """Write a report of one measurement, as highdicom does."""
     tracking = sr.TrackingIdentifier(uid=highdicom.UID(), identifier="lesion 1")
+    group: Any
     if region is None:
         group = sr.MeasurementsAndQualitativeEvaluations(
             tracking, finding_type=codes.SCT.Nodule, measurements=[measurement]
@@ -105,7 +107,7 @@ def report(
 
 def between(one: Dataset, ends: np.ndarray) -> sr.CoordinatesForMeasurement:
     """Return a line between two places of pixel centres, counted from the corner."""
-    image = sr.SourceImageForMeasurement(one.SOPClassUID, one.SOPInstanceUID)
+    image = sr.SourceImageForRegion(one.SOPClassUID, one.SOPInstanceUID)
     return sr.CoordinatesForMeasurement(sr.GraphicTypeValues.POLYLINE, ends, image)
 
 
