@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from itertools import permutations
@@ -179,3 +180,54 @@ def test_onnx_without_its_extra_is_one_line(
     assert ended.value.code == 3
     assert 'pip install "voxhint[onnx]"' in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def bundle_run(bundle: Path, *words: str) -> None:
+    """Run MONAI's own command, where voxhint cannot be imported."""
+    alone = "import sys; sys.modules['voxhint'] = None; import runpy; "
+    code = alone + "runpy.run_module('monai.bundle', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=bundle,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["dynunet", "segresnet"])
+def test_monai_runs_a_bundle_by_its_own_command_and_makes_the_same_mask(
+    tmp_path: Path, images: Path, network: str
+) -> None:
+    pytest.importorskip("ignite")
+    pytest.importorskip("fire")
+    run = make_run(tmp_path / "run", replace(PLAN, network=network, features=(8, 8)))
+    bundle = export(run, to="monai-bundle", out=tmp_path / "bundle").out
+    files = ("--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json")
+    bundle_run(bundle, "verify_net_in_out", "network_def", *files, "--device", "cpu")
+    folders = ("--dataset_dir", str(images), "--output_dir", str(tmp_path / "masks"))
+    bundle_run(bundle, "run", *files, *folders, "--device", "$torch.device('cpu')")
+    theirs, grid = read_ids(tmp_path / "masks" / "a_0000_mask.nii.gz")
+    ours = own_mask(run, images, tmp_path / "own")
+    assert len(np.unique(ours)) > 1
+    assert (theirs != ours).mean() < 0.001
+    assert grid.same(slanted_grid())
+
+
+def test_a_bundle_tells_what_monai_asks_and_no_name_in_it_is_carried_out(tmp_path: Path) -> None:
+    evil = "$__import__('os').system('true')"
+    named = replace(PLAN, labels=LabelSet(("background", evil, "@b"), (0, 7, 3)))
+    bundle = export(make_run(tmp_path / "run", named), to="monai-bundle", out=tmp_path / "m").out
+    told = json.loads((bundle / "configs" / "metadata.json").read_text())
+    assert told.keys() >= {
+        *("schema", "version", "monai_version", "pytorch_version", "numpy_version"),
+        *("required_packages_version", "task", "description", "authors", "copyright"),
+    }
+    pred = told["network_data_format"]["outputs"]["pred"]
+    assert (pred["num_channels"], pred["channel_def"]["2"]) == (3, "b")
+    for name in ("metadata.json", "inference.json"):
+        held = (bundle / "configs" / name).read_text()
+        assert f'"{evil}' not in held
+        assert '"@b"' not in held

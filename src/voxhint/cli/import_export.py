@@ -172,12 +172,12 @@ class Export:
 
     to: Literal[
         "nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct", "folder", "onnx",
-        "torchscript",
+        "torchscript", "monai-bundle",
     ]  # fmt: skip
     """nnunet: masks as a raw data set; nnunet-hints: strokes and points as one, of a study or a
     run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series;
-    folder: the model as one file that predict takes; onnx, torchscript: the network
-    for other programs."""
+    folder: the model as one file that predict takes; onnx, torchscript, monai-bundle: the
+    network for other programs."""
 
     out: Path
     """The folder to make."""

@@ -50,21 +50,8 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
         case "dynunet":
             from monai.networks.nets.dynunet import DynUNet
 
-            lacking = max(0, _LEVELS - len(strides))
-            strides = [*strides, *[(1, 1, 1)] * lacking]
-            kernels = [*kernels, *[kernels[-1]] * lacking]
-            features = [*features, *[features[-1]] * lacking]
-            return DynUNet(
-                spatial_dims=3,
-                in_channels=channels,
-                out_channels=classes,
-                kernel_size=[list(k) for k in kernels],
-                strides=[list(s) for s in strides],
-                upsample_kernel_size=[list(s) for s in strides[1:]],
-                filters=list(features),
-                norm_name=("INSTANCE", {"affine": True}),
-                act_name=("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
-            )
+            shape = (strides, kernels, features)
+            return DynUNet(**dynunet_arguments(channels, classes, *shape))
         case "segresnet":
             from monai.networks.nets.segresnet import SegResNet
 
@@ -93,6 +80,38 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
         case _:
             msg = f"network '{network}' is unknown; use dynunet, segresnet or crossmodal"
             raise BadRecipeError(msg)
+
+
+def dynunet_arguments(
+    channels: int,
+    classes: int,
+    strides: Sequence[Triple],
+    kernels: Sequence[Triple],
+    features: Sequence[int],
+) -> dict[str, Any]:
+    """Return what MONAI's DynUNet of a plan is made with, as plain values.
+
+    Args:
+        channels: Input channels.
+        classes: Output classes, background included.
+        strides: Down-sampling of each level, the first 1.
+        kernels: Kernel of each level.
+        features: Feature maps of each level.
+    """
+    lacking = max(0, _LEVELS - len(strides))
+    strides = [*strides, *[(1, 1, 1)] * lacking]
+    kernels = [*kernels, *[kernels[-1]] * lacking]
+    return {
+        "spatial_dims": 3,
+        "in_channels": channels,
+        "out_channels": classes,
+        "kernel_size": [list(k) for k in kernels],
+        "strides": [list(s) for s in strides],
+        "upsample_kernel_size": [list(s) for s in strides[1:]],
+        "filters": [*features, *[features[-1]] * lacking],
+        "norm_name": ("INSTANCE", {"affine": True}),
+        "act_name": ("leakyrelu", {"inplace": True, "negative_slope": 0.01}),
+    }
 
 
 class _AnySize(nn.Module):

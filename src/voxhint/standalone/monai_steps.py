@@ -1,6 +1,7 @@
 """What a MONAI bundle of voxhint needs beside MONAI: its preparation, and the way back."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ def cases(folder: str, keys: Sequence[str]) -> list[Item]:
 class Prepared:
     """Makes the images of a case alike those that the network learnt from."""
 
-    def __init__(self, plan: Mapping[str, Any], keys: Sequence[str]) -> None:
-        self.plan = plan
+    def __init__(self, plan: str, keys: Sequence[str]) -> None:
+        self.plan = json.loads(Path(plan).read_text("utf-8"))
         self.keys = keys
 
     def __call__(self, item: Item) -> Item:
@@ -77,8 +78,9 @@ class Prepared:
 class Restored:
     """Makes a mask of probabilities, on the grid of the first image."""
 
-    def __init__(self, ids: Sequence[int]) -> None:
-        self.ids = np.array(ids, np.uint8)
+    def __init__(self, plan: str) -> None:
+        labels = json.loads(Path(plan).read_text("utf-8"))["labels"]
+        self.ids = np.array([*labels.values()], np.uint8)
 
     def __call__(self, item: Item) -> Item:
         """Return a case with its mask in `pred`.

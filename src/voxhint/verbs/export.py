@@ -11,6 +11,7 @@ from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.export_dicom import write_segs, write_structures
 from voxhint.verbs.export_hints import write_partial_masks
 from voxhint.verbs.export_model import write_model
+from voxhint.verbs.export_monai import write_bundle
 from voxhint.verbs.export_network import write_onnx, write_torchscript
 from voxhint.verbs.export_nnunet import write_nnunet
 from voxhint.verbs.export_nrrd import write_segmentations
@@ -25,6 +26,7 @@ _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
     "folder": write_model,
     "onnx": write_onnx,
     "torchscript": write_torchscript,
+    "monai-bundle": write_bundle,
 }
 
 
@@ -54,7 +56,7 @@ def export(
             images. `nnunet-hints`: one whose labels are strokes, slices and points, the rest
             ignored. `seg-nrrd`: each mask for 3D Slicer. `dicom-seg`, `rtstruct`: an object for
             each mask, on its DICOM series. `folder`: the model as one file, with its card. `onnx`,
-            `torchscript`: the network for other runtimes.
+            `torchscript`: the network for other runtimes. `monai-bundle`: for MONAI's.
         out: The folder to make.
         dicom: Where the series lie, and how masks are stored in them.
         overwrite: Whether an earlier export may be replaced.
