@@ -3,21 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from voxhint.cli.options import Existing, ExistingOption, Place
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 
+if TYPE_CHECKING:
+    from voxhint.verbs.import_dicom import ImportRequest, ImportSummary
+
 Lines = Iterator[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportDicom:
-    """Sort the DICOM export of a hospital into the cases of a new study, without names."""
-
-    folder: Existing
-    """The export: a folder, a zip, or zips in folders, whatever the names."""
+class _OfDicom:
+    """What every import of DICOM can be told."""
 
     out: Path
     """The study to make."""
@@ -26,7 +26,7 @@ class ImportDicom:
     """What hints will speak of [lesion]; NAME=THEIR NAME where segments are called otherwise."""
 
     as_: Literal["truth", "hints", "boxes"] | None = None
-    """Take segmentations and structure sets: as dense masks, partial ones, or boxes around them."""
+    """Take what was drawn: SEG, RTSTRUCT as dense masks, partial ones, or boxes; diameters."""
 
     modality: str | None = None
     """CT, MR, PT, ...: needed where the export holds several."""
@@ -39,20 +39,58 @@ class ImportDicom:
 
     def run(self, tell: Tell, /) -> Lines:
         """Yield what was odd, then what was made."""
-        from voxhint.verbs.import_dicom import ImportRequest, import_dicom
-
-        made = import_dicom(
-            self.folder,
-            self.out,
-            request=ImportRequest(self.label, self.modality, self.keep_identifiers, self.as_),
-            overwrite=self.overwrite,
-            tell=tell,
-        )
+        made = self._made(tell)
         yield from (f"warning: {warning}" for warning in made.warnings)
         yield (
             f"{made.out}: {counted(made.cases, f'{made.modality} case')} of "
             f"{counted(made.subjects, 'subject')}; "
             f"add hints to {made.out / 'hints'}, then run voxhint check {made.out}"
+        )
+
+    def _made(self, tell: Tell) -> "ImportSummary":
+        raise NotImplementedError
+
+    def _request(self) -> "ImportRequest":
+        from voxhint.verbs.import_dicom import ImportRequest
+
+        return ImportRequest(self.label, self.modality, self.keep_identifiers, self.as_)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportDicom(_OfDicom):
+    """Sort the DICOM export of a hospital into the cases of a new study, without names."""
+
+    folder: Existing
+    """The export: a folder, a zip, or zips in folders, whatever the names."""
+
+    def _made(self, tell: Tell) -> "ImportSummary":  # type: ignore[explicit-override]
+        from voxhint.verbs.import_dicom import import_dicom
+
+        return import_dicom(
+            self.folder, self.out, request=self._request(), overwrite=self.overwrite, tell=tell
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportDicomweb(_OfDicom):
+    """Fetch a study from a DICOMweb archive and sort it into cases, without names."""
+
+    url: Annotated[str, Place("URL")]
+    """Of the archive, as https://host/dicom-web; name and password are read from ~/.netrc."""
+
+    study: str
+    """Study instance UID."""
+
+    def _made(self, tell: Tell) -> "ImportSummary":  # type: ignore[explicit-override]
+        from voxhint.verbs.import_dicomweb import import_dicomweb
+
+        return import_dicomweb(
+            self.url,
+            self.out,
+            study=self.study,
+            request=self._request(),
+            overwrite=self.overwrite,
+            tell=tell,
         )
 
 
@@ -145,10 +183,11 @@ class ImportMsd:
 
 
 class Import:
-    """Make a study of other data: a DICOM export, LUNA16, or a Decathlon-like data set."""
+    """Make a study of other data: a DICOM export or archive, LUNA16, or a Decathlon-like set."""
 
     kinds: ClassVar[dict[str, type[Any]]] = {
         "dicom": ImportDicom,
+        "dicomweb": ImportDicomweb,
         "luna16": ImportLuna16,
         "msd": ImportMsd,
     }

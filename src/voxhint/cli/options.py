@@ -141,7 +141,7 @@ def parser_of(name: str, kind: type[Any]) -> Parser:
         optional = field.default is not dataclasses.MISSING
         parser.add_argument(
             field.name,
-            type=Path,
+            type=str if _bare(get_type_hints(kind)[field.name]) is str else Path,
             nargs="?" if optional else None,
             default=None,
             metavar=_place(kind, field).name or field.name.upper(),
