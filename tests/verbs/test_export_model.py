@@ -2,13 +2,18 @@
 
 import json
 import shutil
+import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from tests.phantoms import scan, slanted_grid
 from tests.verbs.test_send_back import called, model  # noqa: F401 - a fixture
 
+from voxhint.cli.main import main
 from voxhint.core.errors import BadFileError
 from voxhint.files.images import read_ids, write_image
 from voxhint.models.catalogue import listing
@@ -79,3 +84,43 @@ def test_a_run_without_a_model_is_refused(run: Path, tmp_path: Path) -> None:
     shutil.rmtree(run / "model")
     with pytest.raises(BadFileError, match="holds no model"):
         export(run, to="folder", out=tmp_path / "m")
+
+
+def test_a_model_is_pushed_with_its_card_into_a_private_repository(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pushed: dict[str, Any] = {}
+
+    class Api:
+        def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> SimpleNamespace:
+            assert private
+            assert exist_ok
+            return SimpleNamespace(repo_id=name, url=f"hub/{name}")
+
+        def create_commit(self, name: str, files: list[Any], *, commit_message: str) -> None:
+            if name == "nobody/x":
+                raise OSError
+            pushed.update({file.path_in_repo: file.path_or_fileobj for file in files})
+
+    module: Any = ModuleType("huggingface_hub")
+    module.HfApi, module.CommitOperationAdd = Api, SimpleNamespace
+    module.__spec__ = ModuleSpec("huggingface_hub", None)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    words = ("export", run, "--to", "hub", "--out")
+    assert exit_of(*words, tmp_path / "m", "--repository", "clinic/liver") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "hub/clinic/liver"
+    assert pushed["m.voxhint"] == str(tmp_path / "m" / "m.voxhint")
+    assert b"CC BY 4.0" in pushed["README.md"]
+    assert exit_of(*words, tmp_path / "n", "--repository", "nobody/x") == 3
+    assert "hf auth login" in capsys.readouterr().err
+    assert (tmp_path / "n" / "n.voxhint").is_file()  # what was written is not lost
+    assert exit_of(*words, tmp_path / "o") == 1
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert exit_of(*words, tmp_path / "p", "--repository", "clinic/liver") == 3
+    assert not (tmp_path / "p").exists()
+
+
+def exit_of(*words: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words)])
+    return int(ended.value.code or 0)

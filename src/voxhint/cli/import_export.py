@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from voxhint.cli.options import Existing, ExistingOption, Place
+from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 
@@ -211,12 +212,12 @@ class Export:
 
     to: Literal[
         "nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct", "folder", "onnx",
-        "torchscript", "monai-bundle",
+        "torchscript", "monai-bundle", "hub",
     ]  # fmt: skip
     """nnunet: masks as a raw data set; nnunet-hints: strokes and points as one, of a study or a
     run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series;
     folder: the model as one file that predict takes; onnx, torchscript, monai-bundle: the
-    network for other programs."""
+    network for other programs; hub: the model as one file, pushed to a repository."""
 
     out: Path
     """The folder to make."""
@@ -227,17 +228,30 @@ class Export:
     seg_type: Literal["binary", "fractional", "labelmap"] = "binary"
     """How dicom-seg stores masks: bits, probabilities, or one number a voxel."""
 
+    repository: str | None = None
+    """Owner/name on the Hugging Face hub, for hub; made private if it is not there."""
+
     overwrite: bool = False
     """Replace an earlier export."""
 
     def run(self, tell: Tell, /) -> Lines:
-        """Yield what was odd, then the output folder."""
+        """Yield what was odd, then the output folder, or where on the hub it is.
+
+        Raises:
+            BadRecipeError: A repository is missing, or named for nothing.
+        """
+        if (self.to == "hub") != (self.repository is not None):
+            msg = "--to hub and --repository OWNER/NAME belong together; say both"
+            raise BadRecipeError(msg)
         from voxhint.verbs.export import export
+        from voxhint.verbs.export_model import push_model, require_hub
         from voxhint.verbs.export_source import DicomOptions
 
+        if self.repository is not None:
+            require_hub()
         made = export(
             self.folder,
-            to=self.to,
+            to="folder" if self.to == "hub" else self.to,
             out=self.out,
             dicom=DicomOptions(self.dicom, self.seg_type),
             overwrite=self.overwrite,
@@ -245,6 +259,8 @@ class Export:
         )
         yield from (f"warning: {line}" for line in made.lines)
         yield str(made.out)
+        if self.repository is not None:
+            yield push_model(made.out, self.repository)
 
 
 @dataclass(frozen=True, kw_only=True)

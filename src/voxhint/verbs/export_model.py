@@ -1,12 +1,13 @@
 """Export of a model as one file that `predict` takes, with a card of what it learnt from."""
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from voxhint.classify.classifier import CLASSIFIER
-from voxhint.core.errors import BadFileError
+from voxhint.core.errors import BadFileError, NotAvailableError
 from voxhint.files.atomic import MADE, write_text
 from voxhint.files.description import NAME, read_object
 from voxhint.files.hashing import files_below
@@ -20,6 +21,13 @@ from voxhint.runs.study_unchanged import require_made_here
 from voxhint.verbs.export_source import Exported, Job
 
 _PAGE = "CARD.md"
+_FRONT = """---
+library_name: voxhint
+pipeline_tag: image-segmentation
+license: other
+tags: [medical]
+---
+"""
 _PARTS = (PLAN, WEIGHTS, CALIBRATION, MADE)
 _UNKNOWN = "not told; write it into dataset.json of the study as `licence`"
 _SCORED = ("mean", "low", "high", "subjects")
@@ -45,6 +53,52 @@ def write_model(job: Job) -> Exported:
     write_text(job.folder / _PAGE, page)
     told = [f"licence of the data is {_UNKNOWN}"] if card["data"]["licence"] == _UNKNOWN else []
     return Exported(tuple(told))
+
+
+def push_model(folder: Path, repository: str) -> str:
+    """Push a model to the Hugging Face hub, into a repository that is private at first.
+
+    Args:
+        folder: What `write_model` filled.
+        repository: Owner and name, such as clinic/liver.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        NotAvailableError: The extra is not installed, or the hub does not take it.
+    """
+    require_hub()
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    (model,) = folder.glob(f"*{SUFFIX}")
+    page = _FRONT + (folder / _PAGE).read_text("utf-8")
+    files = [
+        CommitOperationAdd(path_in_repo=model.name, path_or_fileobj=str(model)),
+        CommitOperationAdd(path_in_repo="README.md", path_or_fileobj=page.encode()),
+    ]
+    try:
+        api = HfApi()
+        place = api.create_repo(repository, private=True, exist_ok=True)
+        api.create_commit(place.repo_id, files, commit_message=f"Model of {model.stem}")
+    except (OSError, ValueError) as error:  # what its own errors derive from
+        msg = (
+            f"the hub does not take {repository} ({type(error).__name__}); the model lies in "
+            f"{folder}: log in with hf auth login, and push it again"
+        )
+        raise NotAvailableError(msg) from None
+    return str(place.url)
+
+
+def require_hub() -> None:
+    """Refuse to go on without the package that pushes.
+
+    Raises:
+        NotAvailableError: It is not installed.
+    """
+    if importlib.util.find_spec("huggingface_hub") is None:
+        msg = 'pushing needs an extra: pip install "voxhint[hub]", or use --to folder'
+        raise NotAvailableError(msg)
 
 
 def model_folder(run: Path) -> Path:
