@@ -26,20 +26,23 @@ class HashMemory:
 
     def __init__(self) -> None:
         self._base: sqlite3.Connection | None = None
+        self._tried = False
 
     def __enter__(self) -> "HashMemory":
-        """Open the cache, if there can be one.
+        """Return itself; the cache is opened with the first large file."""
+        return self
 
-        Returns:
-            Itself.
-        """
+    def _open(self) -> None:
+        """Open the cache, if there can be one."""
+        if self._tried:
+            return
+        self._tried = True
         with suppress(sqlite3.Error, OSError, RuntimeError):  # the last: there is no home
             path = cache_folder() / "hashes.sqlite"
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._base = sqlite3.connect(path, timeout=1, isolation_level=None)
             self._base.execute("pragma synchronous = off")
             self._base.execute(_TABLE)
-        return self
 
     def __exit__(
         self,
@@ -55,6 +58,8 @@ class HashMemory:
         """Return the SHA-256 of a file, in hexadecimal."""
         before = path.stat()
         kept = _TELLING and before.st_size >= _SMALL and before.st_ino != 0
+        if kept:
+            self._open()
         known = self._ask(before) if kept else None
         if known is not None:
             return known

@@ -1,10 +1,11 @@
 """Soft labels as files: probability and trust of each class, or one file for a whole scan."""
 
+import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from voxhint.core import Grid, LabelSet, SoftLabel
 from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
+from voxhint.core.volume import Floats
 from voxhint.files.atomic import replacing
 from voxhint.files.images import read_probability, write_probability
 from voxhint.files.problems import reading
@@ -20,6 +22,18 @@ _VOXELS = ("first", "second", "first_prob", "trust")
 _FACTS = ("places", "proven", "possible", "elsewhere")
 _PLANES = 16  # of the axis i that are packed together
 _LEVEL = 1  # of compression: most of a scan is far from hints, and packs well at any
+
+
+@runtime_checkable
+class ByClass(Protocol):
+    """A soft label that tells class after class."""
+
+    @property
+    def grid(self) -> Grid:
+        """Return where it lies."""
+
+    def by_class(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield probability and trust of each class."""
 
 
 def soft_label_paths(folder: Path, case: str, labels: LabelSet) -> list[Path]:
@@ -39,7 +53,7 @@ def compact_path(folder: Path, case: str) -> Path:
 def write_soft_label(
     folder: Path,
     case: str,
-    soft: SoftLabel | CompactSoftLabel,
+    soft: SoftLabel | CompactSoftLabel | ByClass,
     labels: LabelSet,
     *,
     nifti: bool = False,
@@ -54,13 +68,27 @@ def write_soft_label(
         labels: Names of the classes.
         nifti: Write the files of each class of a whole scan, too.
     """
-    if nifti or isinstance(soft, SoftLabel):
-        paths = iter(soft_label_paths(folder, case, labels))
-        for pair in soft.by_class():
-            for values in pair:
-                write_probability(next(paths), values, soft.grid)
+    if nifti or not isinstance(soft, CompactSoftLabel):
+        _write_by_class(soft_label_paths(folder, case, labels), soft)
     if isinstance(soft, CompactSoftLabel):  # last: with it the case is done
         _write_compact(compact_path(folder, case), soft, labels)
+
+
+def _write_by_class(paths: Sequence[Path], soft: ByClass) -> None:
+    """Write probability and trust of each class; what classes share is packed once."""
+    latest = shared = None
+    for number, pair in enumerate(soft.by_class()):
+        places = paths[2 * number : 2 * number + 2]
+        if latest is not None and pair is latest[0]:
+            shared = latest
+        if shared is not None and pair is shared[0]:
+            for made, path in zip(shared[1], places, strict=True):
+                with replacing(path) as partial:
+                    shutil.copyfile(made, partial)
+            continue
+        for values, path in zip(pair, places, strict=True):
+            write_probability(path, values, soft.grid)
+        latest = pair, places
 
 
 def read_soft_label(

@@ -15,6 +15,12 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.prepare import common_grid, resample
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import distance_caps, measure_marks
+from voxhint.propagate.shown_labels import (
+    SharedSoftLabel,
+    ShownLabels,
+    every_label,
+    shown_labels,
+)
 from voxhint.propagate.soft_label import Prior, propagate_hints
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
@@ -30,6 +36,7 @@ _DISTANCE_LIMIT = 2.0  # natural logarithm of odds
 _STEPS = 2000  # of the optimiser of the cross-case voxel classifier
 _ALONE = ("pw4medseg", "none")  # methods that look at each case alone
 _LARGE = 2**25  # values, a float for each voxel and class: more, and a case is a whole scan
+_MANY = 64  # labels, of which each would have two files: more, and a case is kept as one too
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +60,17 @@ class LabelledCase:
 
     case: Case
     constraints: Constraints | SparseConstraints
-    soft: SoftLabel | CompactSoftLabel
+    few: SoftLabel | CompactSoftLabel
+    """Of the labels of `shown`, as the constraints are."""
+
+    shown: ShownLabels
+
+    @property
+    def soft(self) -> SoftLabel | CompactSoftLabel | SharedSoftLabel:
+        """Return the soft label of all labels of the study."""
+        if isinstance(self.few, CompactSoftLabel):
+            return self.few
+        return self.shown.spread(self.few)
 
 
 def aligned_case(study: Study, files: CaseFiles) -> Case:
@@ -106,8 +123,8 @@ def plan_propagation(
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
             case = aligned_case(study, files)
-            known = constraints_for(case, study.labels)
-            marks.append(measure_marks(known, study.labels))
+            known, labels = _known(case, study.labels)
+            marks.append(measure_marks(known, labels))
             grids.append(case.grid)
             drawn |= known.drawn_whole
             if together:
@@ -132,10 +149,22 @@ def plan_propagation(
 
 
 def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
-    """Return what the hints of a case prove, without an array for each class of a large one."""
-    large = math.prod(case.grid.shape) * len(labels.names) > _LARGE
-    sparse = sparse_constraints_of(case.grid, case.hints, labels) if large else None
-    return sparse or constraints_of(case.grid, case.hints, labels)
+    """Return what the hints of a case prove, without an array for each of very many classes."""
+    return _sparse(case, labels) or constraints_of(case.grid, case.hints, labels)
+
+
+def _sparse(case: Case, labels: LabelSet) -> SparseConstraints | None:
+    classes = len(labels.names)
+    large = math.prod(case.grid.shape) * classes > _LARGE or classes > _MANY
+    return sparse_constraints_of(case.grid, case.hints, labels) if large else None
+
+
+def _known(case: Case, labels: LabelSet) -> tuple[Constraints | SparseConstraints, LabelSet]:
+    """Return what hints prove, and of which labels: others are not shown."""
+    if (sparse := _sparse(case, labels)) is not None:
+        return sparse, labels
+    shown = shown_labels(case, labels)
+    return constraints_of(case.grid, shown.case.hints, shown.labels), shown.labels
 
 
 def _may_teach(study: Study, hinted: Sequence[CaseFiles]) -> bool:
@@ -161,21 +190,24 @@ def label_case(
     """
     case = aligned_case(study, files)
     images = tuple(case.images.values())
-    if plan.classifier is None and config.method == "geodesic":
-        known = constraints_for(case, study.labels)
-        if isinstance(known, SparseConstraints) and known.proven[1:].any():
+    shown = every_label(case, study.labels)
+    if plan.classifier is None:
+        known = _sparse(case, study.labels) if config.method == "geodesic" else None
+        if known is not None and known.proven[1:].any():
             compact = propagate_over_scan(known, images, study.labels, caps_mm=plan.caps_mm)
-            return LabelledCase(case, known, compact)
-    constraints = constraints_of(case.grid, case.hints, study.labels)
+            return LabelledCase(case, known, compact, shown)
+        shown = shown_labels(case, study.labels)
+    labels = shown.labels
+    constraints = constraints_of(case.grid, shown.case.hints, labels)
     prior = None
     if plan.classifier is not None:
         prior = Prior(plan.classifier.log_probs(case.images, constraints), plan.distance_limit)
     soft = propagate_hints(
         constraints,
         images,
-        study.labels,
+        labels,
         caps_mm=plan.caps_mm,
         config=config,
         prior=prior,
     )
-    return LabelledCase(case, constraints, soft)
+    return LabelledCase(case, constraints, soft, shown)

@@ -28,6 +28,7 @@ from voxhint.files.soft_labels import (
 from voxhint.files.validate.study import open_study
 from voxhint.models.shipped import origins
 from voxhint.propagate import constraints_of
+from voxhint.propagate.constraints import Constraints
 from voxhint.propagate.study import (
     LabelledCase,
     aligned_case,
@@ -126,16 +127,16 @@ def label_cases(
         with about(f"case {files.name}"):
             if not _is_labelled(out, files.name, study.labels, config, found.lost):
                 known = label_case(study, files, plan, config)
-                soft = known.soft
+                soft, measured = known.soft, (known.few, known.constraints, known.shown.labels)
                 if localiser is not None:
-                    located = _with_tags(localiser, known)
-                    soft = located.soft
+                    located, constraints = _with_tags(localiser, known)
+                    soft, measured = located.soft, (located.soft, constraints, study.labels)
                     if config.tags.counterfactuals:
                         _write_without(out, files.name, located.counterfactual, study.channels)
                 write_soft_label(  # last: then a case is done
                     out, files.name, soft, study.labels, nifti=config.nifti
                 )
-                sizes[files.name] = extents(soft, known.constraints, study.labels)
+                sizes[files.name] = extents(*measured)
             else:
                 sizes[files.name] = _extents(study, files, out)
     tell("label", len(hinted), len(hinted), "")
@@ -159,10 +160,10 @@ def label_cases(
     return out
 
 
-def _with_tags(localiser: Localiser, known: LabelledCase) -> Localisation:
-    """Return the soft label of a case, with regions of labels that only tags name."""
+def _with_tags(localiser: Localiser, known: LabelledCase) -> tuple[Localisation, Constraints]:
+    """Return a case with regions of labels that only tags name, and what its hints prove."""
     constraints = constraints_of(known.case.grid, known.case.hints, localiser.study.labels)
-    return localiser.add_regions(known.soft.dense(), constraints, known.case)
+    return localiser.add_regions(known.soft.dense(), constraints, known.case), constraints
 
 
 def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
