@@ -16,6 +16,7 @@ from voxhint.verbs.export import export
 from voxhint.verbs.export_source import DicomOptions
 from voxhint.verbs.import_dicom import ImportRequest, import_dicom
 
+_BY_PLACE = "its series was found by the place of the mask alone; look at it once"
 UID = "1.2.826.4711"
 SERIES = Series(
     uid=f"{UID}.3",
@@ -120,3 +121,25 @@ def test_empty_masks_are_told_of_and_an_export_of_them_alone_is_refused(
     write_ids(path, np.zeros(read_grid(path).shape, np.uint8), read_grid(path))
     with pytest.raises(BadFileError, match="case_001: its mask is empty"):
         export(run, to="rtstruct", out=tmp_path / "out", dicom=DicomOptions(hospital))
+
+
+@pytest.mark.parametrize("target", ["dicom-seg", "rtstruct", "seg-nrrd"])
+def test_masks_of_a_prediction_go_back_without_a_run(
+    run: Path, hospital: Path, tmp_path: Path, target: str
+) -> None:
+    masks = run / "masksTr"
+    made = {"verb": "predict", "labels": {"background": 0, "liver": 1, "tumour": 2}}
+    (masks / "made.json").write_text(json.dumps(made))
+    done = export(masks, to=target, out=tmp_path / "out", dicom=DicomOptions(hospital))
+    names = {"seg-nrrd": "case_001.seg.nrrd"}
+    assert (done.out / names.get(target, "case_001.dcm")).is_file()
+    if target == "seg-nrrd":
+        return
+    assert done.lines == ("case_001: " + _BY_PLACE,)
+    run_made = export(run, to=target, out=tmp_path / "of-run", dicom=DicomOptions(hospital)).out
+    one, other = (pydicom.dcmread(path / "case_001.dcm") for path in (done.out, run_made))
+    assert one.StudyInstanceUID == other.StudyInstanceUID
+    assert one.get("PixelData") == other.get("PixelData")
+    Series(uid=f"{UID}.7", common=SERIES.common).write(hospital / "twin")
+    with pytest.raises(BadFileError, match="2 series lie where the mask does"):
+        export(masks, to=target, out=tmp_path / "two", dicom=DicomOptions(hospital))

@@ -208,7 +208,7 @@ class Export:
     """Hand the result of a run to other tools."""
 
     folder: Annotated[Path, Place("RUN")]
-    """What `voxhint run` wrote; for nnunet-hints also a study."""
+    """What `voxhint run` wrote; for nnunet-hints also a study, for masks also a prediction."""
 
     to: Literal[
         "nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct", "folder", "onnx",

@@ -51,7 +51,8 @@ def export(
     """Write what a run made in the layout of another tool.
 
     Args:
-        run: What `voxhint run` wrote; for `nnunet-hints` a study will do.
+        run: What `voxhint run` wrote; for `nnunet-hints` a study will do, for `seg-nrrd`,
+            `dicom-seg` and `rtstruct` the masks of `voxhint predict`.
         to: `nnunet`: an nnU-Net v2 raw data set whose labels are the run's masks of the hinted
             images. `nnunet-hints`: one whose labels are strokes, slices and points, the rest
             ignored. `seg-nrrd`: each mask for 3D Slicer. `dicom-seg`, `rtstruct`: an object for

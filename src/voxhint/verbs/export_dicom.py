@@ -12,21 +12,27 @@ from voxhint.core.labels import file_name
 from voxhint.files.codes import Segment, require_codes, segments_of
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
-from voxhint.files.dicom.source_series import Source, open_export, open_source, told_resampled
-from voxhint.files.images import read_probability, read_volume
+from voxhint.files.dicom.source_series import (
+    Export,
+    Source,
+    open_export,
+    open_source,
+    told_resampled,
+)
+from voxhint.files.images import read_grid, read_probability, read_volume
 from voxhint.runs import read_made
 from voxhint.verbs.export_source import (
     EMPTY,
     ENDING,
-    HINTED,
-    PREDICTED,
     Exported,
     Job,
     Masked,
     each,
-    open_run,
+    open_masks,
     read_classes,
 )
+
+_FOUND_BY_PLACE = "its series was found by the place of the mask alone; look at it once"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +48,7 @@ class _Laid:
 
 
 def write_segs(job: Job) -> Exported:
-    """Write a segmentation object for each mask of a run.
+    """Write a segmentation object for each mask of a run or a prediction.
 
     Args:
         job: What is to be handed on; every label needs a code.
@@ -63,7 +69,7 @@ def write_segs(job: Job) -> Exported:
 
 
 def write_structures(job: Job) -> Exported:
-    """Write a structure set for each mask of a run.
+    """Write a structure set for each mask of a run or a prediction.
 
     Args:
         job: What is to be handed on.
@@ -88,20 +94,21 @@ def _write_all(job: Job, write: Callable[[_Laid], None], *, coded: bool) -> Expo
     Raises:
         BadFileError: A label has no code, a series is not found, or all masks are empty.
     """
-    study, masked = open_run(job.run, HINTED, PREDICTED)
-    segments = segments_of(study.labels.foreground, study.root)
+    masks = open_masks(job)
+    segments = segments_of(masks.labels.foreground, masks.folder)
     if coded:
         require_codes(segments)
     series_of = _finder(job)
     lines: list[str] = []
-    for case in each(job, masked):
+    for case in each(job, masks.cases):
         source = series_of(case)
-        classes = source.ids(read_classes(case, study)[0])
+        classes = source.ids(read_classes(case, masks.labels)[0])
         if not classes.any():
             lines.append(f"{case.name}: {EMPTY}")
             continue
         write(_Laid(case, source, classes, segments, job.folder / f"{case.name}.dcm"))
-        lines += [f"{case.name}: {told}" for told in [told_resampled(source)] if told]
+        told = [told_resampled(source), _FOUND_BY_PLACE if case.image is None else ""]
+        lines += [f"{case.name}: {line}" for line in told if line]
     if not any(job.folder.glob("*.dcm")):
         raise BadFileError("\n".join(lines))
     return Exported(tuple(lines))
@@ -116,8 +123,15 @@ def _finder(job: Job) -> Callable[[Masked], Source]:
     folder = job.dicom.folder
     if folder is not None:
         found = open_export(folder, lambda done, total: job.tell("read headers", done, total, ""))
-        return lambda case: found.find(read_volume(case.image[1], channel=case.image[0]))
+        return lambda case: _series_of(case, found)
     return _own_series
+
+
+def _series_of(case: Masked, export: Export) -> Source:
+    """Return the series of a case: of the place and values of its image, or of its mask's place."""
+    if case.image is None:
+        return export.at(read_grid(case.mask))
+    return export.find(read_volume(case.image[1], channel=case.image[0]))
 
 
 def _own_series(case: Masked) -> Source:
@@ -126,11 +140,11 @@ def _own_series(case: Masked) -> Source:
     Raises:
         BadFileError: It is of another format.
     """
-    path = case.image[1]
-    if not path.is_dir():
-        msg = f"{path.name}: is no DICOM series; name the folder of its series with --dicom"
+    if case.image is None or not case.image[1].is_dir():
+        name = case.mask.name if case.image is None else case.image[1].name
+        msg = f"{name}: is of no DICOM series; name the folder of its series with --dicom"
         raise BadFileError(msg)
-    return open_source(path)
+    return open_source(case.image[1])
 
 
 def _chances(laid: _Laid) -> Float32[np.ndarray, "class slice row column"]:

@@ -21,7 +21,7 @@ def write_nnunet(job: Job) -> Exported:
     study, masked = open_run(job.run, HINTED)
     (job.folder / "labelsTr").mkdir()
     for case in each(job, masked):
-        read_classes(case, study)
+        read_classes(case, study.labels)
         shutil.copyfile(case.mask, job.folder / "labelsTr" / f"{case.name}{ENDING}")
         write_images(job.folder / "imagesTr", study, case.files)
     labels = dict(zip(study.labels.names, study.labels.ids, strict=True))

@@ -1,14 +1,16 @@
 """What an export starts from: a run that still belongs to its study, and the masks it made."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from voxhint.core.errors import BadFileError, about
+from voxhint.core.errors import BadFileError, OutputError, about
 from voxhint.core.grid import Grid
+from voxhint.core.labels import LabelSet
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.dicom.segmentation import Kind
@@ -16,7 +18,7 @@ from voxhint.files.grid_match import require_place
 from voxhint.files.images import read_grid, read_ids
 from voxhint.files.validate.study import survey
 from voxhint.runs import read_made
-from voxhint.runs.study_unchanged import require_made_here, require_same, study_of
+from voxhint.runs.study_unchanged import odd_files, require_made_here, require_same, study_of
 
 ENDING = ".nii.gz"
 HINTED = "masksTr"
@@ -83,9 +85,62 @@ class Masked:
         return self.files.name
 
     @property
-    def image(self) -> tuple[str, Path]:
-        """Return the first channel and its image, on whose grid the mask lies."""
-        return next(iter(self.files.images.items()))
+    def image(self) -> tuple[str, Path] | None:
+        """Return the first channel and its image, on whose grid the mask lies, if it is known."""
+        return next(iter(self.files.images.items()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """Masks that are to be handed on."""
+
+    labels: LabelSet
+    folder: Path
+    """May hold codes of labels."""
+
+    cases: tuple[Masked, ...]
+
+
+def open_masks(job: Job) -> Masks:
+    """Return the masks of a run that still belongs to its study, or those of a prediction.
+
+    Args:
+        job: What is to be handed on.
+
+    Raises:
+        BadFileError: There are none.
+    """
+    made = read_made(job.run)
+    if made.get("verb") == "predict":
+        return _predicted(job, made)
+    study, cases = open_run(job.run, HINTED, PREDICTED)
+    return Masks(study.labels, study.root, cases)
+
+
+def _predicted(job: Job, made: Mapping[str, Any]) -> Masks:
+    """Return the masks that `voxhint predict` wrote; of their images nothing is known.
+
+    Raises:
+        BadFileError: There are none, or nothing says what their ids stand for.
+        OutputError: One was changed or lost.
+    """
+    for name, why in odd_files(job.run):
+        if name.endswith(ENDING):
+            msg = f"{job.run}: {name} {why}; predict again"
+            raise OutputError(msg)
+    ids = made.get("labels")
+    masks = [path for path in sorted(job.run.glob(f"*{ENDING}")) if "__" not in path.name]
+    if not masks or not isinstance(ids, dict):
+        msg = f"{job.run}: holds no mask and its labels; name what voxhint predict wrote"
+        raise BadFileError(msg)
+    hinted = job.run.absolute().name == HINTED
+    names = [path.name.removesuffix(ENDING) for path in masks]
+    cases = (CaseFiles(name=name, subject=name, images={}) for name in names)
+    return Masks(
+        LabelSet(tuple(ids), tuple(ids.values())),
+        job.dicom.folder or job.run,
+        tuple(Masked(case, mask, hinted) for case, mask in zip(cases, masks, strict=True)),
+    )
 
 
 def open_run(run: Path, *folders: str) -> tuple[Study, tuple[Masked, ...]]:
@@ -134,20 +189,21 @@ def each(job: Job, masked: tuple[Masked, ...]) -> Iterator[Masked]:
     job.tell("export", len(masked), len(masked), "")
 
 
-def read_classes(case: Masked, study: Study) -> tuple[UInt8[np.ndarray, "i j k"], Grid]:
+def read_classes(case: Masked, labels: LabelSet) -> tuple[UInt8[np.ndarray, "i j k"], Grid]:
     """Return a mask as class numbers, and where it lies.
 
     Args:
         case: The case.
-        study: Its study.
+        labels: What its ids stand for.
 
     Raises:
         BadFileError: It lies elsewhere than its image, or holds ids that stand for no label.
     """
     ids, grid = read_ids(case.mask)
-    require_place(case.mask, grid, [read_grid(case.image[1])])
-    strange = sorted({*np.unique(ids).tolist()} - {*study.labels.ids})
+    if case.image is not None:
+        require_place(case.mask, grid, [read_grid(case.image[1])])
+    strange = sorted({*np.unique(ids).tolist()} - {*labels.ids})
     if strange:
         msg = f"{case.mask.name}: holds ids {strange[:5]}, which stand for no label of the study; "
         raise BadFileError(msg + "run again")
-    return study.labels.to_classes(ids), grid
+    return labels.to_classes(ids), grid

@@ -117,13 +117,7 @@ class Export:
         Raises:
             BadFileError: No series is it, or two are.
         """
-        placed = [
-            Source(stack, turn)
-            for stack in self.stacks
-            if (turn := _onto(image.grid, stack.grid)) is not None
-        ]
-        if not placed:
-            raise BadFileError(_nowhere(image.grid, self.stacks))
+        placed = self._placed(image.grid)
         same = [source for source in placed if _alike(image, source)]
         if len(same) == 1:
             return same[0]
@@ -133,6 +127,36 @@ class Export:
         )
         msg = f"{len(same) or len(placed)} series {found}; {advice}"
         raise BadFileError(msg)
+
+    def at(self, grid: Grid) -> Source:
+        """Return the only series that lies where a mask does, of whatever values.
+
+        Args:
+            grid: Of the mask.
+
+        Raises:
+            BadFileError: No series lies there, or several do.
+        """
+        placed = self._placed(grid)
+        if len(placed) > 1:
+            msg = f"{len(placed)} series lie where the mask does; name the folder of its series"
+            raise BadFileError(msg)
+        return placed[0]
+
+    def _placed(self, grid: Grid) -> list[Source]:
+        """Return the series that lie where a grid does.
+
+        Raises:
+            BadFileError: None does.
+        """
+        placed = [
+            Source(stack, turn)
+            for stack in self.stacks
+            if (turn := _onto(grid, stack.grid)) is not None
+        ]
+        if not placed:
+            raise BadFileError(_nowhere(grid, self.stacks))
+        return placed
 
 
 def open_export(folder: Path, hear: Callable[[int, int], None] = lambda _d, _a: None) -> Export:
