@@ -49,7 +49,7 @@ export interface Change {
   note: string;
 }
 export interface Paint { layer: Layer; label: string | null; runs: Run[]; plane?: [number, number] | null }
-export interface Edit { add?: Mark[]; remove?: number[]; paint?: Paint }
+export interface Edit { add?: Mark[]; remove?: number[]; paint?: Paint; between?: boolean; lock?: string }
 
 export interface Round {
   state: "none" | "running" | "done" | "failed" | "stopped";

@@ -228,6 +228,11 @@ class App {
     });
   }
 
+  private lock(label: number): void {
+    const found = this.overview.labels[label];
+    if (found && label) this.edit({ lock: found.name });
+  }
+
   choose(label: number): void {
     if (label >= this.overview.labels.length) return;
     this.current = label;
@@ -384,6 +389,15 @@ class App {
       swatch.style.background = this.css(label.name);
       item.append(swatch, make("span", label.name, "name"));
       if (n < 10) item.append(make("kbd", String(n)));
+      if (n) {
+        const lock = make("button", "Lock");
+        lock.title = `Take what the mask shows of ${label.name} as drawn: later hints leave it alone; undo lets go (L)`;
+        lock.addEventListener("click", (event) => {
+          event.stopPropagation();
+          this.lock(n);
+        });
+        item.append(lock);
+      }
       item.addEventListener("click", () => this.choose(n));
       item.addEventListener("keydown", (event) => event.key === "Enter" && this.choose(n));
       return item;
@@ -399,7 +413,10 @@ class App {
       button.addEventListener("click", () => this.pickTool(tool));
       return button;
     });
-    get("tools").replaceChildren(...buttons);
+    const between = make("button", "Between slices");
+    between.title = "Draw between the filled slices (G)";
+    between.addEventListener("click", () => this.edit({ between: true }));
+    get("tools").replaceChildren(...buttons, between);
     this.pickTool(this.tool);
     const layouts = LAYOUTS.map((layout) => {
       const button = make("button", layout === "all" ? "All" : layout === "3D" ? "3D" : layout[0]?.toUpperCase() + layout.slice(1));
@@ -545,6 +562,8 @@ class App {
       ["Ctrl+z", "Undo", () => this.step("undo")],
       ["Ctrl+y", "Redo", () => this.step("redo")],
       ...TOOLS.map(([tool, words, key]): [string, string, () => void] => [key, words, () => this.pickTool(tool)]),
+      ["g", "Draw between the filled slices", () => this.edit({ between: true })],
+      ["l", "Lock the label as the mask shows it", () => this.lock(this.current)],
       ["Enter", "Set the hint at the crosshair", () => this.tools.enter()],
       ["Escape", "Drop the stroke in hand", () => this.tools.cancel()],
       ["[", "Smaller brush", brush(-2)],
@@ -564,7 +583,7 @@ class App {
   }
 
   private buildKeys(): void {
-    const rows = [["0 to 9", "Label; 0 is background"], ...this.keys().map(([key, words]) => [key, words]), ["Ctrl with a tool", "Erase instead"], ["Shift with a drag", "Move the image"], ["Right drag", "Window"], ["Wheel", "Slices; with Ctrl: zoom"]];
+    const rows = [["0 to 9", "Label; 0 is background"], ...this.keys().map(([key, words]) => [key, words]), ["Ctrl with a tool", "Erase instead"], ["Alt with a click", "Choose the label that the mask shows there"], ["Shift with a drag", "Move the image"], ["Right drag", "Window"], ["Wheel", "Slices; with Ctrl: zoom"]];
     get("key-table").replaceChildren(...rows.map(([key, words]) => {
       const row = make("tr");
       const cell = make("td");

@@ -50,8 +50,10 @@ export class Tools {
     const spot = page.viewer.spot(event);
     if (!spot) return;
     const tool = page.tool();
-    if (tool === "look") {
+    if (tool === "look" || event.altKey) {
       if (event.type === "pointerdown") this.pick(spot);
+      if (tool === "look") return;
+      event.stopPropagation();
       return;
     }
     event.stopPropagation();

@@ -163,7 +163,7 @@ def test_a_round_brings_new_masks_and_dies_with_the_server(
     page = opened(browser, link)
     page.mouse.click(*middle(page))
     answered(page, 1)
-    page.locator("#minutes").evaluate("each => each.options[0].text = '0.1'")
+    page.locator("#minutes").evaluate("each => each.selectedOptions[0].text = '0.1'")
     page.get_by_role("button", name="Round again").click()
     expect(page.locator("#round-state")).to_contain_text("of", timeout=PATIENCE)
     expect(page.get_by_role("button", name="Stop the round")).to_be_visible()

@@ -5,8 +5,9 @@ from typing import Literal
 
 from voxhint.config.ranges import Knobs, Positive
 from voxhint.config.tags import ClassifierConfig, FlowConfig, GuidedFlowConfig, TagConfig
+from voxhint.core.errors import BadRecipeError
 
-LabelMethod = Literal["geodesic", "pw4medseg", "none"]
+LabelMethod = Literal["geodesic", "pw4medseg", "nninteractive", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,11 @@ class LabelConfig(Knobs):
 
     method: LabelMethod = "geodesic"
     """How a hint spreads: along geodesics that avoid edges, as Gaussians as published with
-    PW4MedSeg, or not at all."""
+    PW4MedSeg, as your own nnInteractive server says, or not at all."""
+
+    server: str | None = None
+    """URL of that server, such as http://127.0.0.1:1527; it sees the first channel, and its key
+    is read from NN_INTERACTIVE_API_KEY."""
 
     cross_case: bool = True
     """Train a voxel classifier on the hints of all cases; used where it helps on held-out cases."""
@@ -41,3 +46,14 @@ class LabelConfig(Knobs):
     flow: FlowConfig = field(default_factory=FlowConfig)
     guided_flow: GuidedFlowConfig = field(default_factory=GuidedFlowConfig)
     pw4medseg: PW4MedSegLabelConfig = field(default_factory=PW4MedSegLabelConfig)
+
+    def require_sense(self) -> None:  # type: ignore[explicit-override]
+        """Refuse a method without what it needs.
+
+        Raises:
+            BadRecipeError: It lacks that.
+        """
+        url = self.server or ""
+        if self.method == "nninteractive" and not url.startswith(("http://", "https://")):
+            msg = f"method nninteractive asks a server, and '{url}' is none; name it with --server "
+            raise BadRecipeError(msg + "http://HOST:PORT")

@@ -37,6 +37,7 @@ def _maps(config: LabelConfig) -> set[str]:
 _LABELLING = (
     _Rule("pw4medseg.", lambda c: c.method == "pw4medseg", "method pw4medseg"),
     _Rule("scale_mm", lambda c: c.method == "geodesic", "method geodesic"),
+    _Rule("server", lambda c: c.method == "nninteractive", "method nninteractive"),
     _Rule("classifier.dimensions", lambda c: c.classifier.backbone == "own", "backbone own"),
     _Rule(
         "classifier.freeze_backbone",

@@ -87,9 +87,7 @@ def propagate_hints(  # noqa: PLR0913 - each says another thing
         return facts_of(constraints)
     if config.method == "pw4medseg":
         drawn = point_labels(constraints, sigma_mm=config.pw4medseg.sigma_mm)
-        nobody = np.zeros(len(labels.names), np.bool_)
-        bounds = _with_facts(drawn.probs, drawn.trust[0], constraints, unseen=nobody)
-        return SoftLabel.of_bounds(*bounds, constraints.grid)
+        return with_facts(drawn.probs, drawn.trust[0], constraints)
     caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
     shaped = np.asarray(constraints.likely.any((1, 2, 3)))  # boxes and balls are walls enough
     unseen = np.asarray(~_seeds(constraints).any((1, 2, 3)))
@@ -322,6 +320,23 @@ def _with_facts(
     rest = np.maximum(1 - constraints.proven.sum(0), 0)  # guesses share what the facts leave open
     belief = np.minimum(constraints.proven + rest * belief, constraints.possible)
     return belief, np.minimum(constraints.proven + rest * plausible, constraints.possible)
+
+
+def with_facts(
+    probs: Float32[np.ndarray, "class i j k"],
+    trust: Float32[np.ndarray, "i j k"],
+    constraints: Constraints,
+) -> SoftLabel:
+    """Return what another method says, with what the hints prove laid over it.
+
+    Args:
+        probs: Of each class.
+        trust: In them.
+        constraints: What the hints prove.
+    """
+    nobody = np.zeros(len(probs), np.bool_)
+    bounds = _with_facts(probs, trust, constraints, unseen=nobody)
+    return SoftLabel.of_bounds(*bounds, constraints.grid)
 
 
 def facts_of(constraints: Constraints) -> SoftLabel:

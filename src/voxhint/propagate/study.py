@@ -15,13 +15,14 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.prepare import common_grid, resample
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import distance_caps, measure_marks
+from voxhint.propagate.nninteractive import Server, weighed
 from voxhint.propagate.shown_labels import (
     SharedSoftLabel,
     ShownLabels,
     every_label,
     shown_labels,
 )
-from voxhint.propagate.soft_label import Prior, propagate_hints
+from voxhint.propagate.soft_label import Prior, propagate_hints, with_facts
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     FEWEST_CASES,
@@ -34,7 +35,7 @@ from voxhint.propagate.whole_scan import propagate_over_scan
 _MEASURED = 200  # cases that decide the caps, and teach the others
 _DISTANCE_LIMIT = 2.0  # natural logarithm of odds
 _STEPS = 2000  # of the optimiser of the cross-case voxel classifier
-_ALONE = ("pw4medseg", "none")  # methods that look at each case alone
+_ALONE = ("pw4medseg", "nninteractive", "none")  # methods that look at each case alone
 _LARGE = 2**25  # values, a float for each voxel and class: more, and a case is a whole scan
 _MANY = 64  # labels, of which each would have two files: more, and a case is kept as one too
 
@@ -199,6 +200,9 @@ def label_case(
         shown = shown_labels(case, study.labels)
     labels = shown.labels
     constraints = constraints_of(case.grid, shown.case.hints, labels)
+    if config.method == "nninteractive":
+        soft = _asked(shown.case, constraints, labels, config)
+        return LabelledCase(case, constraints, soft, shown)
     prior = None
     if plan.classifier is not None:
         prior = Prior(plan.classifier.log_probs(case.images, constraints), plan.distance_limit)
@@ -211,3 +215,12 @@ def label_case(
         prior=prior,
     )
     return LabelledCase(case, constraints, soft, shown)
+
+
+def _asked(
+    case: Case, constraints: Constraints, labels: LabelSet, config: LabelConfig
+) -> SoftLabel:
+    """Return what a nnInteractive server makes of the hints, with the hints laid over it."""
+    server = Server(config.server or "")
+    masks = server.masks(next(iter(case.images.values())), case.hints, labels)
+    return with_facts(*weighed(masks), constraints)

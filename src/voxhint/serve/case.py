@@ -25,6 +25,7 @@ from voxhint.serve.contract import (
     State,
     Verdict,
 )
+from voxhint.serve.fill import between_slices, paints_of, with_rim
 from voxhint.serve.scene import Listed, Scene, hint_of, shown_range, strokes_of
 from voxhint.serve.undo_redo import Box3, CaseHints
 
@@ -71,6 +72,28 @@ def all_hints(case: WorkCase, scene: Scene) -> tuple[Hint, ...]:
     return (*marks, *strokes_of(case.hints.drawn, scene.grid), *scene.fixed)
 
 
+def written_out(edit: Edit, case: WorkCase, scene: Scene) -> Edit:
+    """Return a step with the drawings that it asks for without saying them.
+
+    Raises:
+        BadHintError: There is nothing to draw.
+    """
+    if not edit.between and edit.lock is None:
+        return edit
+    drawn, labels = case.hints.drawn, case.hints.labels
+    if edit.lock is None:
+        i, j, k = (float(s) for s in scene.grid.spacing_mm)
+        classes = between_slices(drawn["slices"], (i, j, k))
+    else:
+        mask = scene.answers.classes
+        classes = with_rim(mask, mask == labels.number(edit.lock))
+    fills = paints_of(classes, drawn["scribbles"], labels)
+    if not fills:
+        msg = "there is nothing to draw that is not drawn already"
+        raise BadHintError(msg)
+    return edit.model_copy(update={"fills": fills, "between": False, "lock": None})
+
+
 def require_current(case: WorkCase, revision: int) -> None:
     """Refuse a change of a case that was changed elsewhere since.
 
@@ -87,7 +110,7 @@ def spend(case: WorkCase, step: Mapping[str, Any]) -> None:
     seconds, kind = float(step.get("seconds") or 0.0), str(step["do"])
     if kind == "edit":
         edit = Edit.model_validate(step["edit"])
-        kinds = [mark.kind for mark in edit.add] + ([edit.paint.layer] if edit.paint else [])
+        kinds = [*(mark.kind for mark in edit.add), *(paint.layer for paint in edit.paints)]
         kind = kinds[0] if kinds else "remove"
     if seconds:
         case.spent[kind] = round(case.spent.get(kind, 0.0) + seconds, 3)

@@ -70,7 +70,7 @@ class Paint(Contract):
     label: Name | None
     """None takes away what was drawn there."""
 
-    runs: Annotated[list[Run], Field(max_length=200_000)]
+    runs: Annotated[list[Run], Field(max_length=2_000_000)]
     plane: tuple[Literal[0, 1, 2], Index] | None = None
     """Axis and number of a slice that is now drawn whole: background where nothing else is."""
 
@@ -84,8 +84,22 @@ class Edit(Contract):
     add: Annotated[list[Mark], Field(max_length=1000)] = []
     remove: Annotated[list[Index], Field(max_length=1000)] = []
     paint: Paint | None = None
+    fills: Annotated[list[Paint], Field(max_length=256)] = []
+    """More paintings of the same step."""
+
+    between: bool = False
+    """Scribble what lies between the drawn slices; the server then fills `fills`."""
+
+    lock: Name | None = None
+    """Scribble what the mask shows of a label, so that no later hint changes it; likewise."""
+
     seconds: Seconds = 0.0
     """What the step cost the person."""
+
+    @property
+    def paints(self) -> tuple[Paint, ...]:
+        """Return all paintings."""
+        return (*((self.paint,) if self.paint else ()), *self.fills)
 
 
 class Step(Contract):

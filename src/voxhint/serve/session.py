@@ -21,6 +21,7 @@ from voxhint.serve.case import (
     require_inside,
     spend,
     told,
+    written_out,
 )
 from voxhint.serve.colours import colour_of
 from voxhint.serve.contract import (
@@ -230,12 +231,13 @@ class Session:
         with case.lock:
             scene = self._scene(case)
             require_current(case, edit.revision)
+            edit = written_out(edit, case, scene)
             case.hints.require_good(edit)
             require_inside(edit.add, scene)
             taken = tuple(case.hints.marks[number] for number in edit.remove)
             self._journal_add(case, "edit", edit.seconds, edit=edit.model_dump(mode="json"))
             painted = case.hints.edit(edit)
-            if edit.paint is not None:
+            if edit.paints:
                 self._drawn_by_hand.add(name)
             return self._changed(case, (*edit.add, *taken), painted)
 

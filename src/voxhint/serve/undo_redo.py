@@ -35,7 +35,7 @@ class _Step:
 
     added: dict[int, Mark]
     removed: dict[int, Mark]
-    paint: Paint | None
+    paints: tuple[Paint, ...]
     before: tuple[_Before, ...] = ()
 
 
@@ -78,12 +78,12 @@ class CaseHints:
     @property
     def has_drawn(self) -> bool:
         """Return whether anything was drawn here since the study."""
-        return any(step.paint is not None for step in self._done)
+        return any(step.paints for step in self._done)
 
     @property
     def paintings(self) -> int:
         """Return how many steps with the brush there are."""
-        return sum(step.paint is not None for step in self._done)
+        return sum(bool(step.paints) for step in self._done)
 
     def lay_out(self, drawn: Mapping[Layer, Drawn]) -> None:
         """Take what the study has drawn, and paint on it what was painted since.
@@ -93,7 +93,7 @@ class CaseHints:
         """
         self.drawn = dict(drawn)
         for step in self._done:
-            step.before = self._paint(step.paint)
+            step.before = self._paint(step.paints)
 
     def require_good(self, edit: Edit) -> None:
         """Refuse an edit that names what is not there; nothing has changed then.
@@ -110,8 +110,8 @@ class CaseHints:
             raise BadHintError(msg)
         for mark in edit.add:
             self._require_good_mark(mark)
-        if edit.paint is not None:
-            self._require_good_paint(edit.paint)
+        for paint in edit.paints:
+            self._require_good_paint(paint)
 
     def _require_good_mark(self, mark: Mark) -> None:
         number = self.labels.number(mark.label)
@@ -148,7 +148,7 @@ class CaseHints:
         removed = {number: self.marks[number] for number in edit.remove}
         added = {self._next + n: mark for n, mark in enumerate(edit.add)}
         self._undone.clear()
-        step = _Step(added, removed, edit.paint)
+        step = _Step(added, removed, edit.paints)
         self._do(step)
         return self.box_of(step.before)
 
@@ -194,14 +194,17 @@ class CaseHints:
         kept = {n: mark for n, mark in self.marks.items() if n not in step.removed}
         self.marks = {**kept, **step.added}
         self._next += len(step.added)
-        step.before = self._paint(step.paint)
+        step.before = self._paint(step.paints)
         self._done.append(step)
         self.revision += 1
 
-    def _paint(self, paint: Paint | None) -> tuple[_Before, ...]:
+    def _paint(self, paints: Sequence[Paint]) -> tuple[_Before, ...]:
         """Return what was there before, having painted."""
-        if paint is None or not self.drawn:
+        if not self.drawn:
             return ()
+        return tuple(before for paint in paints for before in self._paint_one(paint))
+
+    def _paint_one(self, paint: Paint) -> list[_Before]:
         canvas, flat = self.drawn[paint.layer], _flat(self.drawn[paint.layer])
         old = []
         if paint.plane is not None:
@@ -214,7 +217,7 @@ class CaseHints:
         voxels = voxels_of(paint.runs)
         old.append(_Before(paint.layer, voxels, flat[voxels].copy()))
         flat[voxels] = UNDRAWN if paint.label is None else self.labels.number(paint.label)
-        return tuple(old)
+        return old
 
     def box_of(self, old: Sequence[_Before]) -> Box3 | None:
         """Return the box of the voxels that were painted."""

@@ -29,6 +29,7 @@ from voxhint.files.validate.study import open_study
 from voxhint.models.shipped import origins
 from voxhint.propagate import constraints_of
 from voxhint.propagate.constraints import Constraints
+from voxhint.propagate.nninteractive import Server
 from voxhint.propagate.study import (
     LabelledCase,
     aligned_case,
@@ -119,7 +120,7 @@ def label_cases(
     hinted = study.hinted
     plan = plan_propagation(study, hinted, config=config, machine=machine, tell=tell)
     localiser = fit_localiser(study, out / NETS, config=config, machine=machine, tell=tell)
-    idle = without_effect(config, tags=localiser is not None)
+    idle = [*without_effect(config, tags=localiser is not None), *_licence(config)]
     tell_found(tell, (*found.warnings, *idle))
     sizes: dict[str, dict[str, Extent]] = {}
     for number, files in enumerate(hinted):
@@ -195,6 +196,13 @@ def _is_labelled(
     return all(path.exists() for path in soft_label_paths(out, case, labels)) and not any(
         name == compact_path(out, case).name for name in lost
     )
+
+
+def _licence(config: LabelConfig) -> tuple[str, ...]:
+    """Return the terms of weights that are asked over the network."""
+    if config.method != "nninteractive":
+        return ()
+    return (f"the weights of {config.server} come under: {Server(config.server or '').licence}",)
 
 
 def _of_classifier(localiser: Localiser, nets: Path) -> dict[str, object]:
