@@ -226,7 +226,7 @@ WORDS: dict[str, tuple[Spoil, str, tuple[str, ...]]] = {
         "predict OUT STUDY/imagesTs --out OUT",
         ("is not there", "check the path"),
     ),
-    "no labels": (both(), "train STUDY --labels OUT --out OUT", ("no complete result", "make it")),
+    "no labels": (both(), "train STUDY --labels OUT --out OUT", ("is not there", "check the path")),
     "broken subjects": (
         text("cases.csv", "case\nc0"),
         "measure STUDY/labelsTs STUDY/labelsTs",
