@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.files.series import MARK, Series
 from tests.stories.commands import voxhint
@@ -16,6 +17,8 @@ from tests.verbs.test_import_dicom import everything
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.dicom.web import fetch_study, store_objects
+from voxhint.files.images import read_grid, read_ids, write_ids
+from voxhint.runs import study_inputs
 from voxhint.verbs.import_dicom import import_dicom
 
 pytest.importorskip("dicomweb_client")
@@ -127,3 +130,35 @@ def test_an_address_that_is_none_or_holds_a_password_is_refused(tmp_path: Path, 
     with pytest.raises(BadRecipeError) as caught:
         fetch_study(url, "1.2", tmp_path)
     assert "secret" not in str(caught.value)
+
+
+@needs_archive
+@pytest.mark.slow
+def test_masks_go_back_into_the_archive_and_lie_on_their_study(
+    archive: str, tmp_path: Path
+) -> None:
+    """There and back: what is exported is imported as truth, voxel by voxel."""
+    url = f"{archive}/dicom-web"
+    uid = "1.2.826.79"
+    said = {"FrameOfReferenceUID": f"{uid}.9", "StudyInstanceUID": uid, "StudyID": "3"}
+    series = Series(uid=f"{uid}.1", common=said)
+    store_objects(url, sorted(series.write(tmp_path / "in").iterdir()))
+    study, run = tmp_path / "study", tmp_path / "run"
+    fetch = ("import", "dicomweb", url, "--study", uid)
+    assert voxhint(*fetch, "--out", study, "--label", "liver").returncode == 0
+    (study / "hints" / "tags.csv").write_text("case,label,state\ncase_001,liver,present\n")
+    grid = read_grid(study / "imagesTr" / "case_001_0000.nii.gz")
+    ids = np.random.default_rng(0).integers(0, 2, grid.shape).astype(np.uint8)
+    write_ids(run / "masksTr" / "case_001.nii.gz", ids, grid)
+    inputs = study_inputs(study, ("dataset.json", "imagesTr", "hints"))
+    (run / "made.json").write_text(
+        json.dumps({"verb": "run", "study": str(study), "inputs": inputs})
+    )
+    words = ("export", run, "--to", "dicomweb", "--dicom", tmp_path / "in", "--out", tmp_path / "o")
+    assert voxhint(*words).returncode == 1  # no address
+    done = voxhint(*words, "--url", url)
+    assert done.stdout.splitlines()[-1] == "1 object stored in 127.0.0.1", done.stderr
+    back = voxhint(*fetch, "--out", tmp_path / "back", "--as", "truth")
+    assert back.returncode == 0, back.stderr
+    read, _ = read_ids(tmp_path / "back" / "denseTr" / "case_001.nii.gz")
+    np.testing.assert_array_equal(read, ids)

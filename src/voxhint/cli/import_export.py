@@ -211,13 +211,14 @@ class Export:
     """What `voxhint run` wrote; for nnunet-hints also a study, for masks also a prediction."""
 
     to: Literal[
-        "nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "rtstruct", "folder", "onnx",
+        "nnunet", "nnunet-hints", "seg-nrrd", "dicom-seg", "dicomweb", "rtstruct", "folder", "onnx",
         "torchscript", "monai-bundle", "hub",
     ]  # fmt: skip
     """nnunet: masks as a raw data set; nnunet-hints: strokes and points as one, of a study or a
     run; seg-nrrd: masks for 3D Slicer; dicom-seg, rtstruct: objects on the masks' series;
     folder: the model as one file that predict takes; onnx, torchscript, monai-bundle: the
-    network for other programs; hub: the model as one file, pushed to a repository."""
+    network for other programs; hub: the model as one file, pushed to a repository; dicomweb:
+    dicom-seg, stored in an archive."""
 
     out: Path
     """The folder to make."""
@@ -231,6 +232,9 @@ class Export:
     repository: str | None = None
     """Owner/name on the Hugging Face hub, for hub; made private if it is not there."""
 
+    url: str | None = None
+    """Address of the archive, for dicomweb, as https://host/dicom-web."""
+
     overwrite: bool = False
     """Replace an earlier export."""
 
@@ -238,20 +242,27 @@ class Export:
         """Yield what was odd, then the output folder, or where on the hub it is.
 
         Raises:
-            BadRecipeError: A repository is missing, or named for nothing.
+            BadRecipeError: A repository or an address is missing, or named for nothing.
         """
         if (self.to == "hub") != (self.repository is not None):
             msg = "--to hub and --repository OWNER/NAME belong together; say both"
             raise BadRecipeError(msg)
+        if (self.to == "dicomweb") != (self.url is not None):
+            msg = "--to dicomweb and --url https://host/dicom-web belong together; say both"
+            raise BadRecipeError(msg)
+        from voxhint.files.dicom.web import require_archive
         from voxhint.verbs.export import export
+        from voxhint.verbs.export_dicom import store
         from voxhint.verbs.export_model import push_model, require_hub
         from voxhint.verbs.export_source import DicomOptions
 
         if self.repository is not None:
             require_hub()
+        if self.url is not None:
+            require_archive(self.url)
         made = export(
             self.folder,
-            to="folder" if self.to == "hub" else self.to,
+            to={"hub": "folder", "dicomweb": "dicom-seg"}.get(self.to, self.to),
             out=self.out,
             dicom=DicomOptions(self.dicom, self.seg_type),
             overwrite=self.overwrite,
@@ -261,6 +272,8 @@ class Export:
         yield str(made.out)
         if self.repository is not None:
             yield push_model(made.out, self.repository)
+        if self.url is not None:
+            yield store(made.out, self.url)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
+from voxhint.core.words import counted
 from voxhint.files.codes import Segment, require_codes, segments_of
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
@@ -19,6 +21,7 @@ from voxhint.files.dicom.source_series import (
     open_source,
     told_resampled,
 )
+from voxhint.files.dicom.web import store_objects
 from voxhint.files.images import read_grid, read_probability, read_volume
 from voxhint.runs import read_made
 from voxhint.verbs.export_source import (
@@ -162,3 +165,18 @@ def _chances(laid: _Laid) -> Float32[np.ndarray, "class slice row column"]:
             raise BadFileError(msg)
         values.append(laid.source.chances(read_probability(path)[0]))
     return np.stack(values)
+
+
+def store(out: Path, archive: str) -> str:
+    """Store the objects of an export in a DICOMweb archive.
+
+    Args:
+        out: The export, whole.
+        archive: The archive's address.
+
+    Returns:
+        How many were stored, in words.
+    """
+    paths = sorted(out.glob("*.dcm"))
+    store_objects(archive, paths)
+    return f"{counted(len(paths), 'object')} stored in {urlsplit(archive).hostname}"

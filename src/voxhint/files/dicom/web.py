@@ -68,6 +68,15 @@ def _asking(url: str, what: str) -> Iterator[None]:
         raise NotAvailableError(msg) from None
 
 
+def require_archive(url: str) -> None:
+    """Refuse an address that is none, or a missing extra, before anything is made.
+
+    Args:
+        url: Of the archive.
+    """
+    _ = _client(url)
+
+
 def fetch_study(
     url: str, study: str, folder: Path, hear: Callable[[int], None] = lambda _done: None
 ) -> int:
@@ -109,8 +118,11 @@ def store_objects(url: str, paths: Sequence[Path]) -> None:
     """
     client = _client(url)
     with _asking(url, "store"), quiet():
-        for path in paths:
+        for number, path in enumerate(paths):
             answer = client.store_instances([pydicom.dcmread(path)])
             if answer.get("FailedSOPSequence"):
-                msg = f"{urlsplit(url).hostname}: does not take {path.name}; ask who runs it"
+                msg = (
+                    f"{urlsplit(url).hostname}: does not take {path.name}, after {number} of "
+                    f"{len(paths)} objects; ask who runs it"
+                )
                 raise NotAvailableError(msg)
