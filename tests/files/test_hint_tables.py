@@ -143,11 +143,11 @@ def test_a_bad_row_is_named_and_the_others_are_kept(
         "boxes": "b,ball,1,2,3,4,5,6",
         "diameters": "b,ball,1,2,3,4",
     }[kind]
-    found = read(tmp_path, kind, good, row, good)
+    found = read(tmp_path, kind, good, row, f"c{good[1:]}")
     (problem,) = found.problems
     assert said in str(problem)
     assert str(problem).startswith(f"hints/{kind}.csv row 3: ")
-    assert [item.case for item in found.hints] == ["b", "b"]
+    assert [item.case for item in found.hints] == ["b", "c"]
     assert found.hints[1].where == f"hints/{kind}.csv row 4"
 
 
@@ -187,3 +187,11 @@ def test_places_are_float64(tmp_path: Path) -> None:
     (item,) = read(tmp_path, "points", "a,ball,0.1,2,3").hints
     assert isinstance(item.hint, Points)
     assert item.hint.positions_mm.dtype == np.float64
+
+
+def test_a_row_written_twice_counts_once_and_is_told(tmp_path: Path) -> None:
+    found = read(tmp_path, "points", "a,ball,1,2,3", "a,ball,1,2,4", "a,ball,1,2,3")
+    assert len(found.hints) == 2
+    (problem,) = found.problems
+    assert problem.severity == "warning"
+    assert "row 4: repeats hints/points.csv row 2" in str(problem)

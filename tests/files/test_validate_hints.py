@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.phantoms import slanted_grid
 
-from voxhint.core import Grid
-from voxhint.core.hints import Box, Diameter, Hint, Points, Tag
+from voxhint.core import Grid, LabelSet
+from voxhint.core.hints import Box, Diameter, Hint, Points, State, Strokes, Tag
 from voxhint.files.hint_tables import Placed
 from voxhint.files.validate.hints import (
     box_corners_mm,
     contradictions,
+    drawn_problems,
     outer_corners_mm,
     overlap,
     place_problems,
@@ -122,3 +123,18 @@ def test_present_contradicts_absent_only_where_absent_covers_it(
     absent: tuple[float, float] | None, hint: Hint, wrong: bool
 ) -> None:
     assert against(absent, hint) == wrong
+
+
+@pytest.mark.parametrize(
+    ("rest", "state", "told"),
+    [(0, "present", True), (255, "present", False), (0, "absent", False), (1, "present", False)],
+)
+def test_a_full_drawing_without_a_label_contradicts_that_it_is_present(
+    rest: int, state: State, told: bool
+) -> None:
+    classes = np.zeros(CUBE.shape, np.uint8)
+    classes[0, 0, 0] = rest
+    labels = LabelSet(("background", "ball"), (0, 1))
+    tag = Placed("a", Tag("ball", state), "tags.csv row 2")
+    found = list(drawn_problems(Strokes(classes, CUBE, complete=True), "a", labels, [tag], "m"))
+    assert any("says present" in str(problem) for problem in found) == told

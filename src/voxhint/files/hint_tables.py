@@ -179,7 +179,12 @@ def read_hint_table(path: Path, labels: LabelSet, *, where: str | None = None) -
     except BadFileError as error:
         return Reading(problems=(problem_of(error, where),))
     hints, problems = [], list(table.problems)
+    first: dict[tuple[str, ...], str] = {}
     for row in table.rows:
+        if (same := first.setdefault(tuple(row.cells.values()), row.where)) != row.where:
+            finding = f"repeats {same}, and counts once"
+            problems.append(Problem(row.where, finding, "remove one", "warning"))
+            continue
         try:
             hints.append(Placed(row.name("case"), kind.read(row, labels), row.where))
         except BadHintError as error:

@@ -217,7 +217,7 @@ def _absent(item: Placed) -> bool:
 def drawn_problems(
     drawn: Strokes, case: str, labels: LabelSet, placed: Iterable[Placed], where: str
 ) -> Iterator[Problem]:
-    """Yield a problem if nothing is drawn, or a label is drawn where a tag says it is absent.
+    """Yield a problem if nothing is drawn, or what is drawn contradicts a tag.
 
     Args:
         drawn: The voxels of one file.
@@ -233,11 +233,15 @@ def drawn_problems(
     if set(counts) <= {UNDRAWN}:
         yield Problem(where, "holds nothing drawn", "draw in it, or remove it", "warning", case)
     for item in placed:
-        if not (isinstance(item.hint, Tag) and item.hint.state == "absent"):
+        if not isinstance(item.hint, Tag):
             continue
-        if labels.number(item.hint.label) not in counts:
+        number = labels.number(item.hint.label)
+        if item.hint.state == "present" and not {UNDRAWN, number} & set(counts):
+            finding = f"is drawn in full without '{item.hint.label}', {item.where} says present"
+            yield Problem(where, finding, "keep the one that is right", case=case)
+        if item.hint.state != "absent" or number not in counts:
             continue
-        voxels = np.argwhere(drawn.classes == labels.number(item.hint.label)).astype(np.float64)
+        voxels = np.argwhere(drawn.classes == number).astype(np.float64)
         heights = drawn.grid.to_world(voxels)[:, 2] if len(voxels) else np.empty(0)
         low, high = item.hint.z_range_mm or (-np.inf, np.inf)
         if ((heights >= low) & (heights <= high)).any():
