@@ -27,20 +27,11 @@ def voxhint(*words: object) -> Done:
 
 def apart(*words: object, seconds: float = 600) -> Done:
     """Run a command to its end in a process of its own, which takes seconds to begin."""
+    line = [sys.executable, "-c", "from voxhint.cli import main; main()", *map(str, words)]
+    plain = {**os.environ, "TERM": "dumb", "COLUMNS": "100"}  # without what a terminal adds
     return subprocess.run(
-        command(*words), capture_output=True, text=True, timeout=seconds, check=False, env=plain()
+        line, capture_output=True, text=True, timeout=seconds, check=False, env=plain
     )
-
-
-def command(*words: object) -> list[str]:
-    """Return the words to start a command with this interpreter."""
-    main = "from voxhint.cli import main; main()"
-    return [sys.executable, "-c", main, *map(str, words)]
-
-
-def plain() -> dict[str, str]:
-    """Return the environment without what a terminal adds."""
-    return {**os.environ, "TERM": "dumb", "COLUMNS": "100"}
 
 
 def tree(folder: Path) -> dict[str, bytes]:

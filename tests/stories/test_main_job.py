@@ -146,14 +146,6 @@ def test_a_typo_in_a_recipe_is_refused_by_name(study: Path, tmp_path: Path) -> N
     assert "train.step" in done.stderr
 
 
-def test_flags_win_over_the_recipe(study: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("[train]\nsteps = 7\nbatch = 1\nwidth = 4\npatch_voxels = 2000\n")
-    words = ("run", study, "--out", tmp_path / "out", "--config", recipe, "--dry-run")
-    assert "7 steps" in voxhint(*words).stdout
-    assert "5 steps" in voxhint(*words, "--steps", "5").stdout
-
-
 def test_dense_supervision_runs_without_any_hint(study: Path, tmp_path: Path) -> None:
     plain = tmp_path / "study"
     plain.mkdir()
