@@ -48,11 +48,11 @@ def _terminate(_signal: int, _frame: object) -> NoReturn:
 def _dispatch(words: list[str]) -> int:
     from voxhint.cli.commands import COMMANDS  # after the signal handler is set
 
-    first, rest = (words[0], words[1:]) if words else ("--help", [])
-    if first == "help" and rest and rest[0] not in ("knobs", *COMMANDS):
-        return _unknown(rest[0], [*COMMANDS, "knobs"])
+    first, *rest = words or ["--help"]
     if first == "help" and rest[:1] != ["knobs"]:
-        first, rest = (rest[0], [*rest[1:], "--help"]) if rest else ("--help", [])
+        first, *rest = [*rest, "--help"]
+        if first not in ("--help", *COMMANDS):
+            return _unknown(first, [*COMMANDS, "knobs"])
     match first:
         case "-h" | "--help":
             print(_overview(COMMANDS))

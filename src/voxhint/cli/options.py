@@ -92,20 +92,20 @@ def _meant(message: str, parser: argparse.ArgumentParser) -> str:
     if unknown is None:
         return message
     word = unknown[1].partition("=")[0]
-    told = (
-        f"there is no option {word}" if word.startswith("-") else f"'{word}' is one word too much"
-    )
+    told = f"there is no option {word}"
+    if not word.startswith("-"):
+        told = f"'{word}' is one word too much"
     name = word.lstrip("-").removeprefix("no-").replace("-", "_")
     for table in ("label", "train", "predict", "measure"):
         if (new := RENAMED.get(f"{table}.{name}")) is not None:
             return f"{word} is --set {new.partition(' ')[0].rstrip(',')}=VALUE now"
         if (sentence := moved(f"{table}.{name}")) is not None:
             return f"{told}: {sentence}"
-    inner = [k.name for k in listed(Recipe) if k.name.endswith(f".{name}")]
+    inner = next((k.name for k in listed(Recipe) if k.name.endswith(f".{name}")), "")
     if inner and "--set" in parser._option_string_actions:
-        return f"{told}; say --set {inner[0]}=VALUE"
+        return f"{told}; say --set {inner}=VALUE"
     ask = did_you_mean(word, flags_of(parser), "")
-    return f"{told}; {ask}" if ask else told
+    return "; ".join(filter(None, (told, ask)))
 
 
 def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
@@ -304,20 +304,24 @@ def read_words(name: str, kind: type[Any], words: Sequence[str]) -> Any:  # noqa
     """
     parser = parser_of(name, kind)
     read = vars(parser.parse_args(list(words)))
-    given: dict[str, Any] = {}
-    given |= {k: tuple(v) if isinstance(v, list) and k != "set" else v for k, v in read.items()}
-    given = {f"{k}_" if iskeyword(k) else k: v for k, v in given.items()}
+    given = {f"{k}_" if iskeyword(k) else k: v for k, v in read.items()}
     config, settings = given.pop("config", None), given.pop("set", [])
-    knobs = {key: given.pop(key) for key in list(given) if "." in key}
-    machine = {k.removeprefix("machine."): v for k, v in knobs.items() if k.startswith("machine.")}
+    given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
+    knobs = {k: given.pop(k) for k in list(given) if "." in k}
+    machine = _of_machine(knobs)
     if tables := _tables(kind):
-        chosen = {k: v for k, v in knobs.items() if not k.startswith("machine.")}
-        chosen |= dict(_setting(parser, text, tables) for text in settings)
-        recipe = changed_recipe(config, chosen)
+        knobs |= dict(_setting(parser, text, tables) for text in settings)
+        recipe = changed_recipe(config, knobs)
         given |= {table: getattr(recipe, table) for table in tables}
-    if any(field.name == "machine" for field in dataclasses.fields(kind)):
+    if "machine" in kind.__dataclass_fields__:
         given["machine"] = get_type_hints(kind)["machine"](**machine)
     return kind(**given)
+
+
+def _of_machine(knobs: dict[str, Any]) -> dict[str, Any]:
+    """Take the knobs of the machine out of all; return them without their table."""
+    names = [name for name in knobs if name.startswith("machine.")]
+    return {name.removeprefix("machine."): knobs.pop(name) for name in names}
 
 
 def require_there(command: Any) -> None:  # noqa: ANN401

@@ -135,13 +135,18 @@ def _name_findings(names: tuple[str, ...]) -> list[str]:
     return findings
 
 
-def _id_findings(ids: Mapping[str, Any]) -> list[str]:
+def _no_ids(ids: Mapping[str, Any]) -> list[str]:
     regions = [name for name, value in ids.items() if isinstance(value, (list, tuple))]
     if regions:
         return [f"labels {', '.join(regions)} are regions (lists of ids), which are not read"]
     odd = [name for name, value in ids.items() if type(value) is not int]
-    if odd:
-        return [f"labels {', '.join(odd)} have no whole number as id (they map name to id)"]
+    why = f"labels {', '.join(odd)} have no whole number as id (they map name to id)"
+    return [why] if odd else []
+
+
+def _id_findings(ids: Mapping[str, Any]) -> list[str]:
+    if findings := _no_ids(ids):
+        return findings
     findings = [f"id {value} stands for two labels" for value in _twice(tuple(ids.values()))]
     findings += [
         f"label '{name}' has id {value}, outside 0 to {UNDRAWN - 1}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,7 @@ def place_of(grid: Grid, images: Sequence[Grid]) -> Place:
         off = f"lies {_apart(nearest, grid)} off the image's grid ({differences(nearest, grid)})"
         return Place(nearest, f"{off} and is taken as on it; write it with the image's header")
     for image in alike:
-        pairs = ((a, b) for a in image.readings() for b in grid.readings())
-        if any(rounded(a, b) for a, b in pairs):
+        if any(rounded(a, b) for a, b in product(image.readings(), grid.readings())):
             finding = (
                 f"lies {_apart(image, grid)} from where the image's header is read here, and where "
                 "others (programs on ITK) read it; it is laid on the image voxel by voxel"

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,18 @@ _NAMED = re.compile(r"sep=.\r?\n")  # a first line of spreadsheets
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet reads as a formula
 _NAMES = ("case", "label", "state", "subject", "site", "frame", "seriesuid")
 _FARTHEST_MM = 1e5  # no scanner's room is larger than a hundred metres
+
+
+def _number(text: str, *, comma: bool) -> float:
+    """Return a number of a table that may write decimal commas; NaN if the text is none."""
+    if comma and _DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
+    elif comma and "." in text:  # it may part thousands
+        return math.nan
+    try:
+        return float(text) if "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +77,7 @@ class Row:
             BadHintError: It is no number, not finite, or larger than any scanner's room.
         """
         text = self.cells[column]
-        plain = text.replace(",", ".") if self.comma and _DECIMAL_COMMA.fullmatch(text) else text
-        if self.comma and plain == text and "." in text:
-            plain = ""  # it may part thousands
-        try:
-            value = float(plain) if "_" not in plain else math.nan
-        except ValueError:
-            value = math.nan
+        value = _number(text, comma=self.comma)
         if not math.isfinite(value):
             sign = "comma, as in other rows" if self.comma else "point"
             msg = f"{column} is '{text}'; write a plain number with a decimal {sign}"
@@ -171,25 +177,26 @@ def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[
         _columns(path, names, needed)
         problems = [
             Problem(where, f"column '{name}' is not read", "rename or remove it", "warning")
-            for name in names
-            if name not in (*needed, *known)
+            for name in _others(names, {*needed, *known})
         ]
         rows = []
-        for cells in lines:
-            if not any(cell.strip() for cell in cells):
+        for line in lines:
+            cells = [cell.strip() for cell in line]
+            if not any(cells):
                 continue
             place = f"{where} row {lines.line_num}"
             if len(cells) == len(names):
-                row = {
-                    name: plain(without_quote(cell.strip()))
-                    for name, cell in zip(names, cells, strict=True)
-                }
-                rows.append(Row(place, row))
+                texts = map(plain, map(without_quote, cells))
+                rows.append(Row(place, dict(zip(names, texts, strict=True))))
                 continue
             finding = f"has {len(cells)} cells where the header has {len(names)}"
             problems.append(Problem(place, finding, "fill in or remove cells"))
         commas = sign != "," and any(map(_DECIMAL_COMMA.fullmatch, _cells(rows, names)))
         return Table(tuple(replace(row, comma=commas) for row in rows), tuple(problems))
+
+
+def _others(names: Sequence[str], read: Set[str]) -> list[str]:
+    return [name for name in names if name not in read]
 
 
 def quoted(cell: str) -> str:

@@ -95,8 +95,8 @@ def drawn_classes(
         return classes
     if UNDRAWN in counts and _is_silent(counts, labels) and not _is_blank(ids, kind):
         _refuse_255(counts, labels)
-    said = {UNDRAWN} if labels.ignore is None else {UNDRAWN, labels.ignore}
-    if 0 in counts and not said & set(counts) and _is_unlike_masks(classes, kind):
+    said = {UNDRAWN, labels.ignore} & set(counts)
+    if 0 in counts and not said and _is_unlike_masks(classes, kind):
         msg = (
             f"holds 0 in {counts[0]} voxels, label ids in {ids.size - counts[0]} and {UNDRAWN} in "
             f"none, so that {counts[0]} voxels would be certain background; "

@@ -37,13 +37,19 @@ def odd_values(voxels: Float32[np.ndarray, "i j k"], channel: str) -> Iterator[s
             f"'{channel}', and air is -1000 HU; export it with its rescale applied, or call the "
             "channel otherwise"
         )
-    elif unit_of(channel) != "HU" and _FILLER_HU <= low <= _AIR_HU[1] and high <= _METAL_HU:
-        air = float(np.mean((voxels >= _AIR_HU[0]) & (voxels <= _AIR_HU[1])))
-        if air >= _LEAST_AIR and high > 0:
-            yield (
-                f"values from {low:g} to {high:g} look like HU, and are read as of no unit, as the "
-                f"channel is called '{channel}'; if it is CT, say so in its name"
-            )
+    elif unit_of(channel) != "HU" and _looks_like_ct(voxels, low, high):
+        yield (
+            f"values from {low:g} to {high:g} look like HU, and are read as of no unit, as the "
+            f"channel is called '{channel}'; if it is CT, say so in its name"
+        )
+
+
+def _looks_like_ct(voxels: Float32[np.ndarray, "i j k"], low: float, high: float) -> bool:
+    """Return whether values reach from air to something in the body, and much is air."""
+    if not _FILLER_HU <= low <= _AIR_HU[1] or not 0 < high <= _METAL_HU:
+        return False
+    air = float(np.mean((voxels >= _AIR_HU[0]) & (voxels <= _AIR_HU[1])))
+    return air >= _LEAST_AIR
 
 
 def odd_header(modality: str, rescaled_to: str, channel: str) -> Iterator[str]:

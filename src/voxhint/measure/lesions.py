@@ -1,7 +1,7 @@
 """Lesions one by one: how many a mask finds, how many it invents, and FROC with its mean (CPM)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -159,11 +159,6 @@ def summarise_lesions(
     found = [score for case in cases for score in case.scores if score is not None]
     false = [score for case in cases for score in case.false_scores]
     total = sum(len(case.scores) for case in cases)
-    diameters = [(mm, s) for c in cases for mm, s in zip(c.diameters_mm, c.scores, strict=True)]
-    sizes = []
-    for low, high, name in _SIZES:
-        inside = [score for mm, score in diameters if low <= mm < high]
-        sizes.append(SizeCount(name, len(inside), sum(score is not None for score in inside)))
     froc = _froc(found, false, total, len(cases)) if scored and total else None
 
     def ratio(over: Callable[[CaseLesions], int], under: Callable[[CaseLesions], int]) -> Rate:
@@ -175,10 +170,18 @@ def summarise_lesions(
         false_regions=len(false),
         sensitivity=ratio(lambda c: sum(s is not None for s in c.scores), lambda c: len(c.scores)),
         false_per_image=ratio(lambda c: len(c.false_scores), lambda _: 1),
-        sizes=tuple(sizes),
+        sizes=tuple(_by_size(cases)),
         froc=froc,
         cpm=None if froc is None else float(np.mean(froc)),
     )
+
+
+def _by_size(cases: Sequence[CaseLesions]) -> Iterator[SizeCount]:
+    """Yield how many lesions of each size there are, and how many of them are found."""
+    diameters = [(mm, s) for c in cases for mm, s in zip(c.diameters_mm, c.scores, strict=True)]
+    for low, high, name in _SIZES:
+        inside = [score for mm, score in diameters if low <= mm < high]
+        yield SizeCount(name, len(inside), sum(score is not None for score in inside))
 
 
 def _froc(

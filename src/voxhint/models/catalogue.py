@@ -147,12 +147,7 @@ def fetch(name: str, folder: Path, *, revision: str | None = None) -> tuple[Path
         BadFileError: Files that are there are of another revision, or were changed.
         NotAvailableError: The extra is not installed, or the hub does not answer.
     """
-    weights = KNOWN.get(name)
-    if weights is None or weights.hub is None:
-        there = ", ".join(one.name for one in KNOWN.values() if one.hub is not None)
-        why = "unknown" if weights is None else f"not on the hub; see {weights.source}"
-        msg = f"weights '{name}' are {why}; the hub has {there}"
-        raise BadRecipeError(msg)
+    weights = _on_the_hub(name)
     note = folder / name / _FETCHED
     told = read_object(note) if note.is_file() else {}
     pinned = told.get("revision")
@@ -163,6 +158,21 @@ def fetch(name: str, folder: Path, *, revision: str | None = None) -> tuple[Path
     if weights.here(folder):
         return weights.places(folder)
     return _download(weights, folder, pinned or revision, note)
+
+
+def _on_the_hub(name: str) -> Weights:
+    """Return what is known of weights that can be fetched.
+
+    Raises:
+        BadRecipeError: They are unknown, or not on the hub.
+    """
+    weights = KNOWN.get(name)
+    if weights is None or weights.hub is None:
+        there = ", ".join(one.name for one in KNOWN.values() if one.hub is not None)
+        why = "unknown" if weights is None else f"not on the hub; see {weights.source}"
+        msg = f"weights '{name}' are {why}; the hub has {there}"
+        raise BadRecipeError(msg)
+    return weights
 
 
 def _require_as_fetched(weights: Weights, folder: Path, told: Mapping[str, Any]) -> None:
@@ -225,13 +235,18 @@ def listing(folder: Path) -> Iterator[str]:
         yield f"{path.stem}: a model in {path}"
         yield from (f"  {line}" for line in card_lines(told, path))
     for one in KNOWN.values():
-        found = "found" if one.here(folder) else "not here; they belong"
-        yield f"{one.name}: weights {found} in {folder / one.name}"
-        for key in ("use", "licence", "data", "source"):
-            yield f"  {key}: {getattr(one, key)}"
-        yield f"  files: {', '.join(path.name for path in one.places(folder))}"
-        if one.hub is not None:
-            yield f"  fetch: voxhint models --fetch {one.name}"
-            note = folder / one.name / _FETCHED
-            if note.is_file():
-                yield f"  revision: {read_object(note).get('revision')}"
+        yield from _lines_of(one, folder)
+
+
+def _lines_of(one: Weights, folder: Path) -> Iterator[str]:
+    """Yield lines about public weights."""
+    found = "found" if one.here(folder) else "not here; they belong"
+    yield f"{one.name}: weights {found} in {folder / one.name}"
+    for key in ("use", "licence", "data", "source"):
+        yield f"  {key}: {getattr(one, key)}"
+    yield f"  files: {', '.join(path.name for path in one.places(folder))}"
+    if one.hub is not None:
+        yield f"  fetch: voxhint models --fetch {one.name}"
+        note = folder / one.name / _FETCHED
+        if note.is_file():
+            yield f"  revision: {read_object(note).get('revision')}"

@@ -34,21 +34,31 @@ def open_fabric(machine: Machine) -> "Fabric":
     from lightning_fabric import Fabric  # takes seconds to load
 
     torch.set_num_threads(machine.threads or _threads())
-    kind, _, number = machine.device.partition(":")
-    there = torch.cuda.is_available()
-    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
-        msg = f"device '{machine.device}' is unknown; use auto, cpu, cuda or cuda:N"
-        raise NotAvailableError(msg)
-    if kind == "cuda" and (not there or int(number or 0) >= torch.cuda.device_count()):
-        msg = f"device '{machine.device}' is not here; use --device cpu, or see voxhint doctor"
-        raise NotAvailableError(msg)
-    gpu = there and kind != "cpu"
+    kind, number = _named(machine.device)
+    gpu = kind != "cpu" and torch.cuda.is_available()
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     if machine.precision == "bfloat16" or (machine.precision == "auto" and _halves(gpu=gpu)):
         precision = "bf16-mixed"
     if not gpu:
         return Fabric(accelerator="cpu", devices=1, precision=precision)
-    return Fabric(accelerator="cuda", devices=[int(number or 0)], precision=precision)
+    return Fabric(accelerator="cuda", devices=[number], precision=precision)
+
+
+def _named(device: str) -> tuple[str, int]:
+    """Return kind and number of a device.
+
+    Raises:
+        NotAvailableError: It is unknown, or not here.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
+        msg = f"device '{device}' is unknown; use auto, cpu, cuda or cuda:N"
+        raise NotAvailableError(msg)
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and int(number or 0) >= there:
+        msg = f"device '{device}' is not here; use --device cpu, or see voxhint doctor"
+        raise NotAvailableError(msg)
+    return kind, int(number or 0)
 
 
 def _threads() -> int:

@@ -53,27 +53,39 @@ def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...], tuple[s
     """
     path = description_of(images)
     told, problems = (None, ()) if path is None else read_description(path)
-    warnings = [] if told is None else list(_contradictions(told, plan))
     if told is None:
-        warnings += [f"{problem}; channels are taken by their numbers" for problem in problems[:1]]
+        warnings = [f"{problem}; channels are taken by their numbers" for problem in problems[:1]]
         spec = Description(plan.channels, plan.optional_channels, plan.labels)
     else:
-        _require_channels(told.channels, plan)
-        needed = {*plan.channels} - {*plan.optional_channels}
-        others = tuple(name for name in told.channels if name not in needed)
-        spec = Description(told.channels, others, plan.labels)
+        warnings = list(_contradictions(told, plan))
+        spec = _expected(told, plan)
     found, odd = find_cases(images, spec)
     errors = tuple(problem for problem in odd if problem.severity == "error")
     skipped, spoilt = tuple(map(str, errors)), {problem.case for problem in errors}
     cases = {
-        case: {channel: by_name[channel] for channel in plan.channels if channel in by_name}
-        for case, by_name in found.items()
-        if case not in spoilt
+        case: _known(by_name, plan) for case, by_name in found.items() if case not in spoilt
     }
     if not cases:
         msg = "\n".join(skipped) or f"{images}: holds no image; name a folder of CASE_0000 files"
         raise BadFileError(msg)
     return cases, tuple(warnings), skipped
+
+
+def _known(images: Mapping[str, Path], plan: Plan) -> Mapping[str, Path]:
+    """Return the images of channels that a model knows, in its order."""
+    return {channel: images[channel] for channel in plan.channels if channel in images}
+
+
+def _expected(told: Description, plan: Plan) -> Description:
+    """Return the channels that are there, of which those are needed that a model needs.
+
+    Raises:
+        BadFileError: A channel is missing.
+    """
+    _require_channels(told.channels, plan)
+    needed = {*plan.channels} - {*plan.optional_channels}
+    others = tuple(name for name in told.channels if name not in needed)
+    return Description(told.channels, others, plan.labels)
 
 
 def _require_channels(channels: tuple[str, ...], plan: Plan) -> None:

@@ -93,17 +93,13 @@ class CrossModal(nn.Module):
             for encoder, decoder in zip(self.encoders, self.decoders[:-1], strict=True):
                 _share(encoder, self.encoders[0])
                 _share(decoder, self.decoders[0])
-        joins: list[nn.Module] = []
-        for level, (kernel, width, few) in enumerate(zip(kernels, features, thin, strict=True)):
-            if fusion == "sum":
-                joins.append(Sum(modalities, few, width))
-            elif fusion == "gated":
-                joins.append(GatedSum(modalities, few, width))
-            elif fusion == "attention" and level == len(shape) - 1:
-                joins.append(Attention(modalities, few, width))
-            else:
-                joins.append(Squeeze(modalities, few, width, kernel))
-        self.joins = nn.ModuleList(joins)
+        fusions = [fusion] * len(shape)
+        if fusion == "attention":  # at the coarsest level alone
+            fusions[:-1] = ["squeeze"] * (len(shape) - 1)
+        levels = zip(fusions, kernels, features, thin, strict=True)
+        self.joins = nn.ModuleList(
+            _join(how, modalities, few, width, kernel) for how, kernel, width, few in levels
+        )
         self.apply(DynUNet.initialize_weights)
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
@@ -194,6 +190,17 @@ def _require_known(knob: str, word: str, known: Sequence[str]) -> None:
     if word not in known:
         msg = f"{knob} '{word}' is unknown; use {', '.join(known)}"
         raise BadRecipeError(msg)
+
+
+def _join(fusion: str, modalities: int, few: int, width: int, kernel: Triple) -> nn.Module:
+    """Return what joins the feature maps of the modalities at one level."""
+    if fusion == "sum":
+        return Sum(modalities, few, width)
+    if fusion == "gated":
+        return GatedSum(modalities, few, width)
+    if fusion == "attention":
+        return Attention(modalities, few, width)
+    return Squeeze(modalities, few, width, kernel)
 
 
 def _share(own: nn.Module, first: nn.Module) -> None:

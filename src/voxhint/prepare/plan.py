@@ -239,13 +239,9 @@ def make_plan(
     require_views(wishes.views, channels, hu={name for p in prints for name in p.samples})
     stacked = stacked_along(prints)
     prints = [_stacked(one, stacked) for one in prints]
-    spacing = np.median([p.spacing_mm for p in prints], axis=0)
     fields = [np.array(p.shape) * p.spacing_mm for p in prints]
     field = np.median(fields, axis=0)
-    if wishes.whole:
-        spacing = _coarsened(spacing, field, wishes.patch_voxels)
-    elif wishes.span_mm is not None:
-        spacing = _showing(spacing, field, np.array(wishes.span_mm), wishes.patch_voxels)
+    spacing = _wished(np.median([p.spacing_mm for p in prints], axis=0), field, wishes)
     patch = _patch(
         np.maximum(1, np.round(field / spacing)).astype(int), spacing, wishes.patch_voxels
     )
@@ -259,8 +255,8 @@ def make_plan(
         spacing_mm=_three([round(float(s), 6) for s in spacing]),
         patch=_three([int(p) for p in patch]),
         batch=wishes.batch or max(2, min(_BATCH, 2 * wishes.patch_voxels // int(np.prod(patch)))),
-        strides=tuple(_three([int(v) for v in s]) for s in strides),
-        kernels=tuple(_three([int(v) for v in s]) for s in kernels),
+        strides=tuple(map(_three, strides)),
+        kernels=tuple(map(_three, kernels)),
         features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
         network=wishes.network,
         intensity=_intensity(prints, wishes.hu_window),
@@ -269,6 +265,15 @@ def make_plan(
         views=wishes.views,
         stacked=stacked,
     )
+
+
+def _wished(spacing: np.ndarray, field: np.ndarray, wishes: Wishes) -> np.ndarray:
+    """Return the spacing at which a patch shows what was wished for."""
+    if wishes.whole:
+        return _coarsened(spacing, field, wishes.patch_voxels)
+    if wishes.span_mm is not None:
+        return _showing(spacing, field, np.array(wishes.span_mm), wishes.patch_voxels)
+    return spacing
 
 
 def stacked_along(prints: Sequence[Fingerprint]) -> Axis | None:

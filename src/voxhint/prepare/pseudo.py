@@ -48,12 +48,22 @@ def require_views(names: Sequence[str], channels: Sequence[str], hu: Collection[
             "leave them out"
         )
         raise BadRecipeError(msg)
+    if names and channels[0] not in hu:
+        _require_no_window(names, channels[0])
+
+
+def _require_no_window(names: Sequence[str], channel: str) -> None:
+    """Refuse windows of what is no CT.
+
+    Raises:
+        BadRecipeError: There is one.
+    """
     windows = [name for name in names if name in WINDOWS]
-    if windows and channels[0] not in hu:
+    if windows:
         others = ", ".join(name for name in VIEWS if name not in WINDOWS)
         msg = (
             f"pseudo_modalities {', '.join(windows)} are windows in HU, and channel "
-            f"'{channels[0]}' is no CT; use {others}"
+            f"'{channel}' is no CT; use {others}"
         )
         raise BadRecipeError(msg)
 

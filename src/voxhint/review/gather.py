@@ -62,43 +62,58 @@ def gather(run_folder: Path, *, each: int = 2) -> RunFacts:
     Raises:
         BadFileError: The folder holds no part of a run.
     """
-    if not any((run_folder / part).exists() for part in _PARTS):
-        msg = f"{run_folder.name}: holds no run; name a folder that `voxhint run` has written"
-        raise BadFileError(msg)
+    _require_run(run_folder)
     problems: list[str] = []
     made = _read(run_folder / "made.json", read_object, problems) or {}
     scores = _read(run_folder / "scores.json", read_scores, problems)
     study = _open_study(run_folder, made, problems)
-    test: list[Picture] = []
-    training: list[Picture] = []
-    removed: list[Picture] = []
+    pictures = {}
     if study is not None:
-        shown = _shown_tests(run_folder, study, scores, each)
-        masks = run_folder / "masks"
-        test = _draw(study.test, shown, _test_scene(run_folder, study), masks, problems)
-        hinted = _shown_training(run_folder, study, each)
-        masks = run_folder / "masksTr"
-        training = _draw(
-            study.training, hinted, _training_scene(run_folder, study), masks, problems
-        )
-        changed = _shown_without(run_folder, study, each)
-        removed = _draw(study.training, changed, _without_scene(run_folder, study), None, problems)
+        pictures = _pictures(run_folder, study, scores, each, problems)
+    labelled = run_folder / "labels" / "made.json"
     return RunFacts(
         name=run_folder.absolute().name,
         made=made,
         plan=_read(run_folder / "model" / "plan.json", read_object, problems),
         history=_read(run_folder / "model" / "history.csv", read_history, problems) or (),
-        classifier=_read(run_folder / "labels" / "made.json", read_classifier, problems) or {},
-        volumes=_read(run_folder / "labels" / "made.json", read_volumes, problems) or {},
-        weights=_read(run_folder / "labels" / "made.json", read_weights, problems) or {},
+        classifier=_read(labelled, read_classifier, problems) or {},
+        volumes=_read(labelled, read_volumes, problems) or {},
+        weights=_read(labelled, read_weights, problems) or {},
         scores=scores,
-        test_pictures=tuple(test),
-        training_pictures=tuple(training),
-        counterfactual_pictures=tuple(removed),
+        **pictures,
         counts=_count(study),
         files=tuple((name, words) for name, words in _FILES if (run_folder / name).exists()),
         problems=tuple(problems),
     )
+
+
+def _require_run(folder: Path) -> None:
+    """Refuse a folder that holds no part of a run.
+
+    Raises:
+        BadFileError: It does not.
+    """
+    if not any((folder / part).exists() for part in _PARTS):
+        msg = f"{folder.name}: holds no run; name a folder that `voxhint run` has written"
+        raise BadFileError(msg)
+
+
+def _pictures(
+    run_folder: Path, study: Study, scores: ScoreTable | None, each: int, problems: list[str]
+) -> dict[str, tuple[Picture, ...]]:
+    """Return what `RunFacts` shows: test cases, hinted ones, and those without a label."""
+    shown = _shown_tests(run_folder, study, scores, each)
+    hinted = _shown_training(run_folder, study, each)
+    changed = _shown_without(run_folder, study, each)
+    masks, own = run_folder / "masks", run_folder / "masksTr"
+    test = _draw(study.test, shown, _test_scene(run_folder, study), masks, problems)
+    training = _draw(study.training, hinted, _training_scene(run_folder, study), own, problems)
+    removed = _draw(study.training, changed, _without_scene(run_folder, study), None, problems)
+    return {
+        "test_pictures": tuple(test),
+        "training_pictures": tuple(training),
+        "counterfactual_pictures": tuple(removed),
+    }
 
 
 def _read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | None:
@@ -144,9 +159,7 @@ def _shown_tests(
     """Return the worst, the least sure and the strongest findings, or an even choice."""
     masks = run_folder / "masks"
     masked = [files.name for files in study.test if (masks / _file(files.name)).exists()]
-    looked_at = [one.case for one in choose_evenly(masked, count=affordable(masks, masked))]
-    read = ((case, _attempt(partial(mask_doubt, masks, case), [])) for case in looked_at)
-    doubts = {case: doubt for case, doubt in read if doubt is not None}
+    doubts = _asked(masks, masked, partial(mask_doubt, masks))
     found = _read(masks / "classification.csv", read_findings, []) or {}
     chosen = merge(
         choose_scored([] if scores is None else scores.cases, each=each),
@@ -168,19 +181,27 @@ def _shown_training(run_folder: Path, study: Study, each: int) -> list[Choice]:
         if files.name in labelled | masked and (files.name in hinted or not hinted)
     ]
     labels = run_folder / "labels"
-    looked_at = [one.case for one in choose_evenly(shown, count=affordable(labels, shown))]
-    trust: dict[str, float] = {}
-    for case in looked_at:
-        soft = _attempt(partial(shown_soft, labels, case, None, study.labels), [])
-        trusted = None if soft is None else mean_trust(soft)
-        if trusted is not None:
-            trust[case] = trusted
+
+    def trusted(case: str) -> float | None:
+        soft = shown_soft(labels, case, None, study.labels)
+        return None if soft is None else mean_trust(soft)
+
+    trust = _asked(labels, shown, trusted)
     doubt = {case: 1 - trusted for case, trusted in trust.items()}
     chosen = merge(
         choose_highest(doubt, words="among the least sure soft labels", count=each),
         choose_highest(trust, words="the surest soft label", count=1),
     )
     return chosen if len(trust) > each else choose_evenly(shown, count=each + 1)
+
+
+def _asked(
+    folder: Path, cases: Sequence[str], ask: Callable[[str], float | None]
+) -> dict[str, float]:
+    """Return what is read of cases, of as many as can be afforded; of those that have it."""
+    chosen = (one.case for one in choose_evenly(cases, count=affordable(folder, cases)))
+    read = ((case, _attempt(partial(ask, case), [])) for case in chosen)
+    return {case: value for case, value in read if value is not None}
 
 
 def _shown_without(run_folder: Path, study: Study, each: int) -> list[Choice]:

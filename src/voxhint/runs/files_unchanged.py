@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -47,26 +47,30 @@ def differences(out: Path) -> Differences:
         What differs, in the folder and in those inside that have a manifest of their own.
     """
     made = recorded(out)
-    told = {name.partition("/")[0] for name in made if "/" in name}
+    told = {name.partition("/")[0] for name in made}
     parts = [part.name for part in _parts(out) if part.name not in told]
-    with HashMemory() as memory:
-        gone = [name for name in made if not os.path.lexists(out / name)]
-        changed = [
-            name
-            for name, hashes in made.items()
-            if os.path.lexists(out / name) and content_of(out / name, memory) not in hashes
-        ]
-    foreign = [
-        name
-        for name in listed(out)
-        if name not in made and name.partition("/")[0] not in parts and not _is_scratch(name)
-    ]
+    gone = [name for name in made if not os.path.lexists(out / name)]
+    changed = _changed(out, made)
+    foreign = _foreign(out, made, parts)
     for part in parts:
         below = differences(out / part)
         gone += [f"{part}/{name}" for name in below.gone]
         changed += [f"{part}/{name}" for name in below.changed]
         foreign += [f"{part}/{name}" for name in below.foreign]
     return Differences(tuple(gone), tuple(changed), tuple(foreign))
+
+
+def _foreign(out: Path, made: Collection[str], parts: Collection[str]) -> list[str]:
+    """Return the files that are there and that we did not make, parts left out."""
+    unknown = [name for name in listed(out) if name not in made and not _is_scratch(name)]
+    return [name for name in unknown if name.partition("/")[0] not in parts]
+
+
+def _changed(out: Path, made: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the files that are there and have a hash that none of ours had."""
+    there = [name for name in made if os.path.lexists(out / name)]
+    with HashMemory() as memory:
+        return [name for name in there if content_of(out / name, memory) not in made[name]]
 
 
 def recorded(out: Path) -> dict[str, list[str]]:

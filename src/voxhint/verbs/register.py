@@ -1,7 +1,7 @@
 """`voxhint register`: a study whose channels lie on one another."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -60,11 +60,7 @@ def register(
         BadStudyError: The images cannot be read, or a mask lies on a channel that would move.
     """
     require_apart(study, out)
-    seen = survey(study, undrawn=undrawn)
-    errors = [str(problem) for problem in seen.errors if problem.case or seen.study is None]
-    if errors or seen.study is None:
-        raise BadStudyError("\n".join(errors))
-    opened = seen.study
+    opened = _opened(study, undrawn)
     cases = (*opened.training, *opened.test)
     for files in cases:
         with about(f"case {files.name}"):
@@ -79,17 +75,7 @@ def register(
             target = folder / ("imagesTr" if number < len(opened.training) else "imagesTs")
             with about(f"case {files.name}"):
                 moves += _case(opened, files, target, how)
-        rows = [
-            {
-                "case": move.case,
-                "channel": move.channel,
-                "before_mm": f"{move.before_mm:.2f}",
-                "after_mm": f"{move.after_mm:.2f}",
-            }
-            for move in moves
-        ]
-        columns = ("case", "channel", "before_mm", "after_mm")
-        write_text(folder / "registration.csv", table_text(rows, columns))
+        write_text(folder / "registration.csv", _table(moves))
         made: Mapping[str, object] = {
             "verb": "register",
             "settings": {"study": study.resolve().name, "how": how},
@@ -98,6 +84,32 @@ def register(
         }
         write_json(folder / MADE, made)
     return tuple(moves)
+
+
+def _opened(study: Path, undrawn: int | None) -> Study:
+    """Return a study whose images can be read.
+
+    Raises:
+        BadStudyError: One cannot.
+    """
+    seen = survey(study, undrawn=undrawn)
+    errors = [str(problem) for problem in seen.errors if problem.case or seen.study is None]
+    if errors or seen.study is None:
+        raise BadStudyError("\n".join(errors))
+    return seen.study
+
+
+def _table(moves: Sequence[Move]) -> str:
+    rows = [
+        {
+            "case": move.case,
+            "channel": move.channel,
+            "before_mm": f"{move.before_mm:.2f}",
+            "after_mm": f"{move.after_mm:.2f}",
+        }
+        for move in moves
+    ]
+    return table_text(rows, ("case", "channel", "before_mm", "after_mm"))
 
 
 def _case(study: Study, files: CaseFiles, target: Path, how: str) -> list[Move]:

@@ -188,7 +188,7 @@ def find_readings(
     Raises:
         BadFileError: There is no XML file at all.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xml")
+    paths = sorted(folder.rglob("*.[xX][mM][lL]"))
     if not paths:
         msg = f"{folder}: holds no XML file; give the folder of LIDC-IDRI's annotations"
         raise BadFileError(msg)

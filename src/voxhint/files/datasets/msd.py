@@ -91,7 +91,7 @@ def read_msd(folder: Path, *, scribbles: str) -> MsdFolder:
     design = frozenset[str]().union(*(cases[f"images{part}"] for part in _DESIGN))
     learnt = cases["imagesTr"] | design
     for below, target in _MASKS.items():
-        own = test if target == "labelsTs" else learnt
+        own = {"labelsTs": test}.get(target, learnt)
         for case, path in _of_cases(below, found[below], names, own).items():
             _put(files, f"{target}/{case}{image_suffix(path.name)}", path)
     strokes = _of_cases(scribbles, found[scribbles], names, learnt)
@@ -160,17 +160,24 @@ def _names(
     Raises:
         BadFileError: Several channels would lie in one file.
     """
-    images = {stem for below in _IMAGES for stem in found[below]}
-    known = {stem for below in _MASKS for stem in found[below]} | set(listed.values())
+    images = set[str]().union(*(found[below] for below in _IMAGES))
+    known = set(listed.values()).union(*(found[below] for below in _MASKS))
     known |= {place.rpartition("/")[2] for place in listed}
-    matches = [CHANNEL.fullmatch(stem) for stem in images]
-    parts = {match[1] for match in matches if match} - images
-    numbered = all(match and int(match[2]) < channels for match in matches)
-    parted = bool(known & parts) or (numbered and (channels > 1 or not known & images))
+    parted = _are_parted(images, known, channels)
     if channels > 1 and not parted:
         msg = f"{NAME}: names {channels} modalities in one file; give each a file CASE_CCCC"
         raise BadFileError(msg)
     return _Names(parted, listed)
+
+
+def _are_parted(images: Set[str], known: Set[str], channels: int) -> bool:
+    """Return whether images are called CASE_CCCC."""
+    matches = [CHANNEL.fullmatch(stem) for stem in images]
+    parts = {match[1] for match in matches if match} - images
+    if known & parts:
+        return True
+    numbered = all(match and int(match[2]) < channels for match in matches)
+    return numbered and (channels > 1 or not known & images)
 
 
 def _described(spec: Mapping[str, Any]) -> dict[str, Any]:

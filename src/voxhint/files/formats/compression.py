@@ -28,7 +28,7 @@ def _inflated(file: BinaryIO, packing: Packing, size: int | None) -> Iterator[by
         EOFError: The file ends inside of one.
         zlib.error: A stream is damaged, or its sum is wrong.
     """
-    bits = 31 if packing == "gzip" else 47  # gzip alone, or whichever of the two it is
+    bits = {"gzip": 31}.get(packing, 47)  # gzip alone, or whichever of the two it is
     stream, left = zlib.decompressobj(bits), size
     while left != 0 and (raw := file.read(_CHUNK if left is None else min(left, _CHUNK))):
         left = None if left is None else left - len(raw)

@@ -79,18 +79,19 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         head = file.read(_LONGEST_HEADER)
     nrrd, end = path.suffix.lower() == ".nrrd", 0
+    sign, data = (":", "datafile") if nrrd else ("=", "elementdatafile")
     fields: dict[str, str] = {}
     lines = head.splitlines(keepends=True)
     for number, line in enumerate(lines):
         end += len(line)
         text = line.decode("latin-1").strip()
-        key, _, value = text.partition(":" if nrrd else "=")
+        key, _, value = text.partition(sign)
         key = key.replace(" ", "").lower()
         if nrrd and not text:  # an empty line ends the header of NRRD
             return Header(path, fields, (), end)
         if not text.startswith("#") and not value.startswith("="):
             fields[key] = value.strip()
-        if key == ("datafile" if nrrd else "elementdatafile") and _is_list(value):
+        if key == data and _is_list(value):
             return Header(path, fields, _rest(lines[number + 1 :]), end)
         if key == "elementdatafile":
             break
@@ -152,15 +153,22 @@ def data_files(header: Header) -> tuple[Path, ...]:
         return (header.path,)
     if _is_list(said):
         return tuple(folder / name for name in header.names)
+    named = _numbered(words)
+    if named is None:
+        return (folder / said,)
+    if not 0 < len(named) <= _MOST_FILES:
+        msg = f"{header.path.name}: header names {len(named)} files of voxels; mend {said!r}"
+        raise BadFileError(msg)
+    return tuple(folder / (words[0] % number) for number in named)
+
+
+def _numbered(words: list[str]) -> range | None:
+    """Return the numbers of files that are called by a pattern, as "slice%03d.raw 1 20 1"."""
     numbers = [int(word) for word in words[1:4] if re.fullmatch(r"-?\d{1,9}", word)]
-    if _NUMBERED.fullmatch(words[0]) and len(numbers) >= 2:
-        first, last, step = (*numbers, 1)[:3]
-        named = range(first, last + (1 if step > 0 else -1), step or 1)
-        if not 0 < len(named) <= _MOST_FILES:
-            msg = f"{header.path.name}: header names {len(named)} files of voxels; mend {said!r}"
-            raise BadFileError(msg)
-        return tuple(folder / (words[0] % number) for number in named)
-    return (folder / said,)
+    if len(numbers) < 2 or not _NUMBERED.fullmatch(words[0]):
+        return None
+    first, last, step = (*numbers, 1)[:3]
+    return range(first, last + (1 if step > 0 else -1), step or 1)
 
 
 def voxels_of(path: Path, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Voxels:
@@ -220,20 +228,25 @@ def _nrrd(
     if form is None:
         msg = f"{header.path.name}: encoding {said[:20]!r} is not read; write it as raw or gzip"
         raise BadFileError(msg)
-    lines, skipped = header.number("lineskip"), header.number("byteskip")
+    skipped = header.number("byteskip")
     big = header.fields.get("endian", "little").lower().startswith("big")
     found = Voxels(header, tuple(Part(p, 0) for p in files), form, _ordered(dtype, big=big), shape)
     begin = header.end if files == (header.path,) else 0
-    parts = []
-    for file in files:
-        start = _behind_lines(file, begin, lines) if file.is_file() else begin
-        if form == "raw" and skipped < 0:
-            start = max(start, file.stat().st_size - found.promised) if file.is_file() else start
-        elif form == "raw":
-            start += skipped
-        parts.append(Part(file, start))
+    raw = found.promised if form == "raw" else None
+    parts = [Part(file, _behind(header, file, begin, raw)) for file in files]
     later = max(0, skipped) if form in {"gzip", "bzip2"} else 0
     return Voxels(header, tuple(parts), form, found.dtype, shape, later)
+
+
+def _behind(header: Header, file: Path, begin: int, raw: int | None) -> int:
+    """Return where voxels of NRRD begin behind what is skipped; of raw ones the bytes are given."""
+    if not file.is_file():
+        return begin
+    start = _behind_lines(file, begin, header.number("lineskip"))
+    if raw is None:
+        return start
+    skipped = header.number("byteskip")
+    return start + skipped if skipped >= 0 else max(start, file.stat().st_size - raw)
 
 
 def _behind_lines(file: Path, start: int, lines: int) -> int:
@@ -247,28 +260,35 @@ def _behind_lines(file: Path, start: int, lines: int) -> int:
 def _meta(
     header: Header, files: tuple[Path, ...], shape: tuple[int, ...], dtype: "np.dtype[Any]"
 ) -> Voxels:
-    name, local = header.path.name, files == (header.path,)
     form: Form = "zlib" if header.yes("compresseddata") else "raw"
     if header.fields.get("binarydata", "true").lower().startswith(("f", "n", "0")):
         form = "text"
     if len(files) != (count := _count(header, shape)):
         many = f"names {len(files)} files of voxels where its size asks for {count}"
-        msg = f"{name}: {many}; mend the list, or export it again"
+        msg = f"{header.path.name}: {many}; mend the list, or export it again"
         raise BadFileError(msg)
-    start, size = header.number("headersize"), header.number("compresseddatasize")
-    whole = math.prod(shape) * dtype.itemsize // len(files)
-    begin = header.end if local else 0
-    if start < 0:  # voxels end where the file does
-        begin = max(begin, files[0].stat().st_size - whole) if files[0].is_file() else begin
-    elif 0 < start < begin:
-        msg = f"{name}: header says its voxels begin inside it, at byte {start}; export it again"
-        raise BadFileError(msg)
-    else:
-        begin = max(begin, start)
+    size = header.number("compresseddatasize")
+    begin = _begin(header, files, math.prod(shape) * dtype.itemsize // len(files))
     stored = size if form == "zlib" and size > 0 and len(files) == 1 else None
     big = header.yes("binarydatabyteordermsb") or header.yes("elementbyteordermsb")
     parts = tuple(Part(file, begin, stored) for file in files)
     return Voxels(header, parts, form, _ordered(dtype, big=big), shape)
+
+
+def _begin(header: Header, files: tuple[Path, ...], size: int) -> int:
+    """Return the byte at which the voxels of a MetaImage begin, of each file.
+
+    Raises:
+        BadFileError: They would begin in the header.
+    """
+    start, begin = header.number("headersize"), header.end if files == (header.path,) else 0
+    if start < 0:  # voxels end where the file does
+        return max(begin, files[0].stat().st_size - size) if files[0].is_file() else begin
+    if 0 < start < begin:
+        name = header.path.name
+        msg = f"{name}: header says its voxels begin inside it, at byte {start}; export it again"
+        raise BadFileError(msg)
+    return max(begin, start)
 
 
 def _count(header: Header, shape: tuple[int, ...]) -> int:

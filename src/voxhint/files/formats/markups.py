@@ -161,6 +161,13 @@ def _points(
     return points
 
 
+def _unit(markup: dict[str, Any]) -> object:
+    unit: object = markup.get("coordinateUnits", "mm")
+    if isinstance(unit, list) and unit:  # a coded entry: value, scheme, meaning
+        return unit[0]
+    return unit
+
+
 def _markup(
     markup: dict[str, Any], rest: str, labels: LabelSet
 ) -> tuple[Points, ...] | tuple[Box | Diameter] | None:
@@ -170,9 +177,7 @@ def _markup(
         BadHintError: It is in a strange frame or unit.
     """
     system = str(markup.get("coordinateSystem", "LPS")).upper()
-    unit = markup.get("coordinateUnits", "mm")
-    if isinstance(unit, list) and unit:  # a coded entry: value, scheme, meaning
-        unit = unit[0]
+    unit = _unit(markup)
     names = (markup.get("name"), rest)
     if system not in _FRAMES or unit not in _UNITS:
         msg = f"coordinates are {system} in {unit}; use LPS or RAS in mm"
@@ -247,11 +252,17 @@ def _read(path: Path) -> list[dict[str, Any]]:
         if not shaped or not markups:
             msg = f"{path.name}: holds no markups; save it from 3D Slicer again"
             raise BadFileError(msg)
-        controls = [item.get("controlPoints") or [] for item in markups]
-        if not all(isinstance(control, dict) for listed in controls for control in listed):
-            msg = f"{path.name}: a control point is not an object; save it from 3D Slicer again"
-            raise BadFileError(msg)
+        for item in markups:
+            if not all(isinstance(one, dict) for one in item.get("controlPoints") or []):
+                msg = f"{path.name}: a control point is not an object; save it from 3D Slicer again"
+                raise BadFileError(msg)
         return list(markups)
+
+
+def _said(notes: list[str]) -> dict[str, str]:
+    """Return what the lines "# key = value" at the head of a .fcsv file say."""
+    parts = (note.lstrip("# ").partition("=") for note in notes)
+    return {key.strip().lower(): value.strip().lower() for key, _, value in parts}
 
 
 _COLUMNS = "id,x,y,z,ow,ox,oy,oz,vis,sel,lock,label,desc,associatedNodeID"
@@ -265,8 +276,7 @@ def _read_list(path: Path) -> list[dict[str, Any]]:
     """
     with reading(path):
         lines = plain(path.read_text(encoding="utf-8-sig")).splitlines()
-        notes = (line.lstrip("# ").partition("=") for line in lines if line.startswith("#"))
-        said = {key.strip().lower(): value.strip().lower() for key, _, value in notes}
+        said = _said([line for line in lines if line.startswith("#")])
         columns = said.get("columns", _COLUMNS.lower()).split(",")
         frame = said.get("coordinatesystem")
         if frame is None or not {"x", "y", "z"} <= set(columns):
@@ -274,13 +284,12 @@ def _read_list(path: Path) -> list[dict[str, Any]]:
                 f"{path.name}: does not say CoordinateSystem or columns; save it from Slicer again"
             )
             raise BadFileError(msg)
-        rows = csv.reader(line for line in lines if line.strip() and not line.startswith("#"))
+        rows = csv.reader(filter(str.strip, (line for line in lines if not line.startswith("#"))))
         cells = [dict(zip(columns, row, strict=False)) for row in rows]
         if not cells:
             msg = f"{path.name}: holds no points; place some, or remove it"
             raise BadFileError(msg)
         controls = [
-            {"label": row.get("label"), "position": [row.get(axis) for axis in "xyz"]}
-            for row in cells
+            {"label": row.get("label"), "position": [*map(row.get, "xyz")]} for row in cells
         ]
         return [{"type": "Fiducial", "coordinateSystem": frame, "controlPoints": controls}]

@@ -65,6 +65,18 @@ def measured(path: Path, voxels: Voxels, unit: Unit) -> tuple[Voxels, tuple[str,
     return voxels, tuple(notes)
 
 
+def _require_bearable(path: Path, values: np.ndarray) -> None:
+    """Refuse values that are too large to compute with.
+
+    Raises:
+        BadFileError: There is one.
+    """
+    most = float(np.abs(values).max())
+    if most > _LARGEST:
+        msg = f"{path.name}: holds values up to {most:g}; rescale it to less than {_LARGEST:g}"
+        raise BadFileError(msg)
+
+
 def _filled(path: Path, voxels: Voxels, unit: Unit) -> tuple[Voxels, list[str]]:
     valid = np.isfinite(voxels)
     names = sorted({f"{value:g}" for value in voxels[~valid].tolist()} if not valid.all() else ())
@@ -73,23 +85,16 @@ def _filled(path: Path, voxels: Voxels, unit: Unit) -> tuple[Voxels, list[str]]:
         names.append(f"{value:g}")
     count = int(valid.size - valid.sum())
     seen = voxels[valid]
+    finding = f"{count} of {valid.size} voxels are no data ({', '.join(names)})"
     if count and (not seen.size or seen.min() == seen.max()):
         left = f"the others are all {seen[0]:g}" if seen.size else "nothing else is left"
-        msg = (
-            f"{path.name}: {count} of {valid.size} voxels are no data ({', '.join(names)}), and "
-            f"{left}; export it again"
-        )
+        msg = f"{path.name}: {finding}, and {left}; export it again"
         raise BadFileError(msg)
-    most = float(np.abs(seen).max())
-    if most > _LARGEST:
-        msg = f"{path.name}: holds values up to {most:g}; rescale it to less than {_LARGEST:g}"
-        raise BadFileError(msg)
+    _require_bearable(path, seen)
     if not count:
         return voxels, []
     fill = min(_AIR_HU, float(seen.min())) if unit == "HU" else float(seen.min())
-    finding = (
-        f"{count} of {valid.size} voxels are no data ({', '.join(names)}) and are read as {fill:g}"
-    )
+    finding = f"{finding} and are read as {fill:g}"
     return np.where(valid, voxels, np.float32(fill)), [
         f"{finding}; look whether all of them lie outside the body"
     ]

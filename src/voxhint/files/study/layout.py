@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from voxhint.files.images import SUFFIXES, image_stem, image_suffix
 from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 from voxhint.files.study.load import Draft, load_case
-from voxhint.files.tables import read_table
+from voxhint.files.tables import Table, read_table
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 _DATA = (".raw", ".zraw")
@@ -177,21 +177,25 @@ def find_cases(
             notes.error(where, finding, "keep one of them", case)
         cases[case][channel] = path
     for case, images in cases.items():
-        missing = [
-            channel
-            for channel in spec.channels
-            if channel not in images and channel not in spec.optional
-        ]
-        if missing:
-            number = spec.channels.index(missing[0])
-            finding = f"case '{case}' has no {', '.join(missing)}"
-            advice = f"add {case}_{number:04d}, or list the channel in optional_channels"
-            notes.error(folder.name, finding, advice, case)
-    ordered: dict[str, Mapping[str, Path]] = {
-        case: {channel: cases[case][channel] for channel in spec.channels if channel in cases[case]}
-        for case in sorted(cases)
-    }
+        _tell_of_lack(folder.name, case, images, spec, notes)
+    ordered = {case: _in_order(cases[case], spec) for case in sorted(cases)}
     return ordered, tuple(notes.problems)
+
+
+def _tell_of_lack(
+    where: str, case: str, images: Collection[str], spec: Description, notes: _Notes
+) -> None:
+    needed = [channel for channel in spec.channels if channel not in spec.optional]
+    missing = [channel for channel in needed if channel not in images]
+    if missing:
+        number = spec.channels.index(missing[0])
+        finding = f"case '{case}' has no {', '.join(missing)}"
+        advice = f"add {case}_{number:04d}, or list the channel in optional_channels"
+        notes.error(where, finding, advice, case)
+
+
+def _in_order(images: Mapping[str, Path], spec: Description) -> Mapping[str, Path]:
+    return {channel: images[channel] for channel in spec.channels if channel in images}
 
 
 def _masks(root: Path, below: str, notes: _Notes) -> dict[str, Path]:
@@ -293,6 +297,17 @@ def read_subjects(
     except BadFileError as error:
         return {}, (problem_of(error, path.name),)
     notes.problems += table.problems
+    found = _subjects_in(table, notes)
+    if strange := set(found) - cases - known:
+        finding = f"names {len(strange)} cases without images ({some(strange)})"
+        notes.warn(path.name, finding, "remove the rows, or add the images")
+    if lacking := cases - set(found):
+        finding = f"has no row for {len(lacking)} cases ({some(lacking)})"
+        notes.warn(path.name, finding, "add them; each counts as its own subject")
+    return found, tuple(notes.problems)
+
+
+def _subjects_in(table: Table, notes: _Notes) -> dict[str, tuple[str, str | None]]:
     found: dict[str, tuple[str, str | None]] = {}
     for row in table.rows:
         case, subject = notes.named(row.text("case")), row.text("subject")
@@ -302,13 +317,11 @@ def read_subjects(
         elif found.setdefault(case, said) != said:
             finding = f"case '{case}' belongs to two subjects or sites"
             notes.error(row.where, finding, "keep one row", case)
-    if strange := set(found) - cases - known:
-        finding = f"names {len(strange)} cases without images ({some(strange)})"
-        notes.warn(path.name, finding, "remove the rows, or add the images")
-    if lacking := cases - set(found):
-        finding = f"has no row for {len(lacking)} cases ({some(lacking)})"
-        notes.warn(path.name, finding, "add them; each counts as its own subject")
-    return found, tuple(notes.problems)
+    return found
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
@@ -321,14 +334,11 @@ def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
     except BadFileError as error:
         notes.problems.append(problem_of(error, path.name))
         return frozenset()
-    sets = {name: spec.get(name, []) for name in ("fit", "design")}
-    if not all(
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-        for names in sets.values()
-    ):
+    listed = [spec.get(name, []) for name in ("fit", "design")]
+    if not all(map(_are_names, listed)):
         notes.error(path.name, "fit or design is no list of names", "list the names of cases")
         return frozenset()
-    fit, design = (frozenset(map(notes.named, sets[name])) for name in ("fit", "design"))
+    fit, design = (frozenset(map(notes.named, names)) for names in listed)
     if both := fit & design:
         finding = f"{len(both)} cases are in fit and in design ({some(both)})"
         notes.error(path.name, finding, "keep each in one")

@@ -1,5 +1,6 @@
 """Loading one case of a study."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from voxhint.core.case import Case
@@ -57,10 +58,14 @@ def load_case(study: Study, files: CaseFiles, *, hints: bool, dense: bool) -> Ca
     }
     grids = [image.grid for image in images.values()]
     training = any(files.name == other.name for other in study.training)
-    drawn: list[Hint] = []
-    for file in study.stroke_files.get(files.name, ()) if hints and training else ():
-        hint = read_voxel_hint(file, study.labels, grids)
-        drawn.append(on_grid(hint, require_place(file.path, hint.grid, grids)))
-    written = study.hints.get(files.name, ()) if hints and training else ()
+    told: tuple[Hint, ...] = ()
+    if hints and training:
+        told = (*study.hints.get(files.name, ()), *_drawn(study, files, grids))
     truth = _truth(study, files, grids) if dense and training else None
-    return Case(files.name, images, (*written, *drawn), truth)
+    return Case(files.name, images, told, truth)
+
+
+def _drawn(study: Study, files: CaseFiles, grids: Sequence[Grid]) -> Iterator[Hint]:
+    for file in study.stroke_files.get(files.name, ()):
+        hint = read_voxel_hint(file, study.labels, grids)
+        yield on_grid(hint, require_place(file.path, hint.grid, grids))

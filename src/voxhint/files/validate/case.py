@@ -125,10 +125,11 @@ def _drawn(
         return Examined(frozenset({hint.label}), tuple(problems))
     problems += drawn_problems(hint, file.case, study.labels, placed, where)
     counts = counts_of(hint.classes)
-    if file.kind == "labels" and file.undrawn is None and UNDRAWN not in counts:
+    unsaid = file.kind if file.undrawn is None else None
+    if unsaid == "labels" and UNDRAWN not in counts:
         problems += _specks(hint.classes, where, file.case)
-    numbers = [number for number in counts if number != UNDRAWN]
-    if file.kind == "scribbles" and file.undrawn is None and numbers == [0]:
+    numbers = counts.keys() - {UNDRAWN}
+    if unsaid == "scribbles" and numbers == {0}:
         finding = f"draws background alone (0 in {counts[0]} voxels, {UNDRAWN} in the others)"
         advice = f"if {UNDRAWN} stands for a label there, store the label's id"
         problems.append(Problem(where, finding, advice, "warning", file.case))

@@ -200,18 +200,22 @@ def contradictions(placed: Sequence[Placed], grids: Sequence[Grid]) -> Iterator[
     """
     ends = [_heights(grid) for grid in grids]
     extent = (min(low for low, _ in ends), max(high for _, high in ends))
-    absent = [(item, item.hint) for item in placed if _absent(item)]
+    absent = _absent(placed)
     for item in placed if absent else ():
         shown = _evidence(item, extent)
-        for other, tag in absent if shown else ():
-            label, kind, low, high = shown or ("", "", 0.0, 0.0)
-            if isinstance(tag, Tag) and tag.label == label and _covers(tag, low, high):
+        if shown is None:
+            continue
+        label, kind, low, high = shown
+        for other, tag in absent:
+            if tag.label == label and _covers(tag, low, high):
                 finding = f"{kind} shows '{label}' in case '{item.case}', {other.where} says absent"
                 yield Problem(item.where, finding, "keep the one that is right", case=item.case)
 
 
-def _absent(item: Placed) -> bool:
-    return isinstance(item.hint, Tag) and item.hint.state == "absent"
+def _absent(placed: Sequence[Placed]) -> list[tuple[Placed, Tag]]:
+    """Return the tags that say absent."""
+    tags = [(item, item.hint) for item in placed if isinstance(item.hint, Tag)]
+    return [(item, tag) for item, tag in tags if tag.state == "absent"]
 
 
 def drawn_problems(

@@ -1,12 +1,12 @@
 """Opening a study: every problem in it at once, and what can be used of it."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError, BadStudyError
-from voxhint.core.study import Study, VoxelFile
+from voxhint.core.study import CaseFiles, Study, VoxelFile
 from voxhint.files.datasets.luna16 import NAME as LUNA16
 from voxhint.files.datasets.luna16 import read_luna16
 from voxhint.files.description import NAME
@@ -79,19 +79,23 @@ def _by_case(draft: Draft) -> _Hints:
     known = {files.name for files in draft.study.training}
     # a case whose image is no good has been told of already
     known |= {problem.case for problem in draft.problems if problem.case and _grave(problem)}
-    strays = []
     placed: dict[str, list[Placed]] = {}
     for item in draft.placed:
         placed.setdefault(item.case, []).append(item)
-        if item.case not in known and (problem := _stray(draft.study, item.case, item.where)):
-            strays.append(problem)
     drawn: dict[str, list[VoxelFile]] = {}
     for file in draft.voxel_files:
         drawn.setdefault(file.case, []).append(file)
-        where = file.path.relative_to(draft.study.root).as_posix()
-        if file.case not in known and (problem := _stray(draft.study, file.case, where)):
-            strays.append(problem)
-    return _Hints(placed, drawn, tuple(strays) if draft.study.training else ())
+    return _Hints(placed, drawn, tuple(_strays(draft, known)) if draft.study.training else ())
+
+
+def _strays(draft: Draft, known: Set[str]) -> Iterator[Problem]:
+    """Yield hints of cases that are none for training."""
+    places = [(item.case, item.where) for item in draft.placed]
+    for file in draft.voxel_files:
+        places.append((file.case, file.path.relative_to(draft.study.root).as_posix()))
+    for case, where in places:
+        if case not in known and (problem := _stray(draft.study, case, where)):
+            yield problem
 
 
 def _mixed(study: Study) -> Iterator[Problem]:
@@ -138,10 +142,8 @@ def _unsaid(study: Study, seen: dict[str, Examined]) -> Iterator[Problem]:
 def _usable(draft: Draft, problems: Iterable[Problem]) -> Study:
     """Return the study without the cases that have an error, its hints joined."""
     errors = [problem for problem in problems if problem.case and _grave(problem)]
-    bad = {problem.case for problem in errors if not problem.where.startswith(_TEST)}
-    bad_test = {problem.case for problem in errors if problem.where.startswith(_TEST)}
     study = draft.study
-    training = tuple(files for files in study.training if files.name not in bad)
+    training = _good(study.training, errors, test=False)
     kept = {files.name for files in training}
     hints = gather(item for item in draft.placed if item.case in kept)
     strokes: dict[str, tuple[VoxelFile, ...]] = {}
@@ -151,11 +153,19 @@ def _usable(draft: Draft, problems: Iterable[Problem]) -> Study:
     return replace(
         study,
         training=training,
-        test=tuple(files for files in study.test if files.name not in bad_test),
+        test=_good(study.test, errors, test=True),
         hints=hints,
         stroke_files=strokes,
         design=study.design & kept,
     )
+
+
+def _good(
+    cases: Sequence[CaseFiles], errors: Iterable[Problem], *, test: bool
+) -> tuple[CaseFiles, ...]:
+    """Return the cases of a side that no error is about."""
+    bad = {error.case for error in errors if error.where.startswith(_TEST) == test}
+    return tuple(files for files in cases if files.name not in bad)
 
 
 def survey(
@@ -195,8 +205,8 @@ def survey(
         found += examine_test(study, files, depth=depth)
     if dense:
         found += _undense(study, {file.case for file in draft.voxel_files if file.kind == "labels"})
-    elif seen and not any(item.where.startswith("hints") for item in found if _grave(item)):
-        found += _unsaid(study, seen)
+    elif not any(item.where.startswith("hints") for item in filter(_grave, found)):
+        found += _unsaid(study, seen) if seen else ()
     return Survey(_usable(draft, found), tuple(found))
 
 
