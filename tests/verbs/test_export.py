@@ -105,8 +105,14 @@ CHANGES: tuple[tuple[Callable[[Path], None], type[VoxhintError], str], ...] = (
 
 @pytest.mark.parametrize(("change", "error", "told"), CHANGES)
 def test_nothing_of_another_day_is_handed_on(
-    run: Path, tmp_path: Path, change: Callable[[Path], None], error: type[VoxhintError], told: str
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    error: type[VoxhintError],
+    told: str,
 ) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # of which no other test knows the study
     assert (
         len(list((export(run, to="nnunet", out=tmp_path / "good").out / "labelsTr").iterdir())) == 2
     )

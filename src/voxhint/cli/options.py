@@ -319,7 +319,7 @@ def read_words(name: str, kind: type[Any], words: Sequence[str]) -> Any:  # noqa
 
 
 def _of_machine(knobs: dict[str, Any]) -> dict[str, Any]:
-    """Take the knobs of the machine out of all; return them without their table."""
+    """Return the knobs of the machine without their table, taken out of all."""
     names = [name for name in knobs if name.startswith("machine.")]
     return {name.removeprefix("machine."): knobs.pop(name) for name in names}
 
