@@ -62,9 +62,7 @@ def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...], tuple[s
     found, odd = find_cases(images, spec)
     errors = tuple(problem for problem in odd if problem.severity == "error")
     skipped, spoilt = tuple(map(str, errors)), {problem.case for problem in errors}
-    cases = {
-        case: _known(by_name, plan) for case, by_name in found.items() if case not in spoilt
-    }
+    cases = {case: _known(by_name, plan) for case, by_name in found.items() if case not in spoilt}
     if not cases:
         msg = "\n".join(skipped) or f"{images}: holds no image; name a folder of CASE_0000 files"
         raise BadFileError(msg)
