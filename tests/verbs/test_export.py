@@ -13,7 +13,7 @@ from tests.phantoms import LABELS, ball, make_study, scan, slanted_grid
 
 from voxhint.core import Grid
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError, VoxhintError
-from voxhint.files.images import read_volume, write_ids, write_image
+from voxhint.files.images import read_ids, read_volume, write_ids, write_image
 from voxhint.runs import study_inputs
 from voxhint.verbs.export import export
 from voxhint.verbs.report import report
@@ -120,6 +120,27 @@ def test_nothing_of_another_day_is_handed_on(
     with pytest.raises(error, match=told):
         export(run, to="nnunet", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("wanted", [3, 1])
+def test_nnunet_gets_ids_without_gaps_and_a_line_of_those_that_moved(
+    run: Path, tmp_path: Path, wanted: int
+) -> None:
+    if wanted == 1:
+        study = of_study(run) / "dataset.json"
+        study.write_text(study.read_text().replace('"ball": 3', '"ball": 1'))
+        forget(run)
+        made = json.loads((run / "made.json").read_text())
+        (run / "made.json").write_text(json.dumps({**made, "inputs": {}}))
+        for case in ("c0", "c1"):
+            write_ids(run / "masksTr" / f"{case}.nii.gz", ball(GRID), GRID)
+    done = export(run, to="nnunet", out=tmp_path / "out")
+    ids, grid = read_ids(done.out / "labelsTr" / "c0.nii.gz")
+    np.testing.assert_array_equal(ids, ball(GRID))
+    assert grid.same(GRID)
+    labels = json.loads((done.out / "dataset.json").read_text())["labels"]
+    assert labels == {"background": 0, "ball": 1}
+    assert ["ball 1 for 3" in line for line in done.lines] == [True] * (wanted == 3)
 
 
 def test_hints_may_change_after_a_run(run: Path, tmp_path: Path) -> None:

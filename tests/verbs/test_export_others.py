@@ -1,7 +1,10 @@
 """Masks and hints in the layouts of other tools, read back by their own rules."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +95,37 @@ def test_hints_that_no_partial_mask_can_say_are_told_of_and_alone_refused(tmp_pa
     )
     with pytest.raises(BadFileError, match="no case has strokes, slices or points"):
         partial(tmp_path / "alone", "boxes")
+
+
+INTEGRITY = """
+import sys
+from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
+if __name__ == "__main__":
+    verify_dataset_integrity(sys.argv[1], num_processes=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["nnunet-hints", "nnunet"])
+def test_nnunet_finds_no_fault_in_a_data_set(
+    run: Path,  # noqa: F811
+    tmp_path: Path,
+    target: str,
+) -> None:
+    pytest.importorskip("nnunetv2", reason="no nnU-Net here")
+    if target == "nnunet-hints":
+        out, _ = partial(tmp_path / "given", "scribbles", "points")
+    else:
+        out = export(run, to=target, out=tmp_path / "out").out
+    named = out.rename(tmp_path / "Dataset001_Ball")
+    (tmp_path / "integrity.py").write_text(INTEGRITY)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "integrity.py", named],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found, _, rest = done.stdout.partition("####")
+    assert "Done" in rest
+    assert not re.search("error|warning", found, re.IGNORECASE), found

@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+from voxhint.core.labels import LabelSet
 from voxhint.core.study import CaseFiles, Study
-from voxhint.files.images import read_volume, write_image
+from voxhint.files.images import read_volume, write_ids, write_image
 from voxhint.verbs.export_source import ENDING, HINTED, Exported, Job, each, open_run, read_classes
 
 
@@ -16,17 +17,25 @@ def write_nnunet(job: Job) -> Exported:
         job: What is to be handed on.
 
     Returns:
-        Nothing odd.
+        Which ids are others than the study's, as nnU-Net takes none with gaps.
     """
     study, masked = open_run(job.run, HINTED)
     (job.folder / "labelsTr").mkdir()
+    names, ids = study.labels.names, study.labels.ids
+    kept = ids == tuple(range(len(ids)))
     for case in each(job, masked):
-        read_classes(case, study.labels)
-        shutil.copyfile(case.mask, job.folder / "labelsTr" / f"{case.name}{ENDING}")
+        classes, grid = read_classes(case, study.labels)
+        target = job.folder / "labelsTr" / f"{case.name}{ENDING}"
+        if kept:
+            shutil.copyfile(case.mask, target)
+        else:
+            write_ids(target, classes, grid, LabelSet(names, tuple(range(len(ids)))))
         write_images(job.folder / "imagesTr", study, case.files)
-    labels = dict(zip(study.labels.names, study.labels.ids, strict=True))
-    describe(job.folder, study, labels, len(masked))
-    return Exported()
+    describe(job.folder, study, {name: number for number, name in enumerate(names)}, len(masked))
+    pairs = enumerate(zip(names, ids, strict=True))
+    moved = [f"{name} {number} for {was}" for number, (name, was) in pairs if number != was]
+    told = f"nnU-Net wants ids without gaps, so they are other than the study's: {', '.join(moved)}"
+    return Exported(() if kept else (told,))
 
 
 def write_images(folder: Path, study: Study, files: CaseFiles) -> None:
