@@ -53,7 +53,7 @@ class Model:
             BadFileError: The folder holds no whole model.
         """
         why = "a prediction reads no hints and trains nothing"
-        require_used(machine or Machine(), why, "undrawn", "skip_bad", "max_ram")
+        require_used(machine or Machine(), why, "undrawn", "skip_bad", "max_ram", "workers")
         fabric = open_fabric(machine or Machine())
         return Model(folder.open_model(Path(path), fabric, network=network), Path(path))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from voxhint.cli.import_export import Export, Import, Register
-from voxhint.cli.machines import ImageMachine, LabelMachine
+from voxhint.cli.machines import DemoMachine, ImageMachine, LabelMachine, TrainMachine
 from voxhint.cli.options import Existing, ExistingOption
 from voxhint.cli.results import Measure, Report
 from voxhint.cli.serve import Serve
@@ -37,7 +37,7 @@ class Demo:
     out: Path = Path("voxhint-demo")
     """Folder for the phantom studies and their runs."""
 
-    machine: ImageMachine = field(default_factory=ImageMachine)
+    machine: DemoMachine = field(default_factory=DemoMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the path of each report page."""
@@ -71,6 +71,9 @@ class Check:
     undrawn: int | None = None
     """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
 
+    workers: int = 1
+    """Processes that look at cases at the same time."""
+
     def run(self, _tell: Tell, /) -> Lines:
         """Yield problems, then what the study holds.
 
@@ -85,6 +88,7 @@ class Check:
             dense=dense,
             registration_mm=self.registration_mm,
             undrawn=self.undrawn,
+            workers=self.workers,
         )
         for problem in problems:
             yield f"{problem.severity}: {problem}"
@@ -173,7 +177,7 @@ class Train:
     """What `voxhint label` wrote; not needed with --supervision dense."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    machine: Machine = field(default_factory=Machine)
+    machine: TrainMachine = field(default_factory=TrainMachine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the model folder.

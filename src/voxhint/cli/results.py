@@ -35,6 +35,9 @@ class Measure:
     seed: int = 0
     """Of the resampling."""
 
+    workers: int = 1
+    """Processes that score cases at the same time."""
+
     overwrite: bool = False
     """Replace scores that are there already."""
 
@@ -61,6 +64,7 @@ class Measure:
             compare_with=self.compare,
             probabilities=self.probabilities,
             seed=self.seed,
+            workers=self.workers,
             tell=tell,
         )
         if self.probabilities is not None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
 
-from voxhint.config.ranges import Knobs, Natural, read_by
+from voxhint.config.ranges import Count, Knobs, Natural, read_by
 from voxhint.core.errors import BadRecipeError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -63,6 +63,10 @@ class Machine(Knobs):
 
     threads: Natural = 0
     """CPU threads; 0 takes what OMP_NUM_THREADS says, or all cores this process may use."""
+
+    workers: Count = 1
+    """Processes that work on cases at the same time, each in its share of the threads; results are
+    those of one, with the same --threads."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""

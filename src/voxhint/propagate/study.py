@@ -3,18 +3,20 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Case, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag
+from voxhint.core import Case, Grid, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag
 from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.workers import spread
 from voxhint.prepare import common_grid, resample
 from voxhint.propagate.constraints import Constraints, constraints_of
-from voxhint.propagate.distance_caps import distance_caps, measure_marks
+from voxhint.propagate.distance_caps import Marks, distance_caps, measure_marks
 from voxhint.propagate.nninteractive import Server, weighed
 from voxhint.propagate.shown_labels import (
     SharedSoftLabel,
@@ -27,6 +29,7 @@ from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     FEWEST_CASES,
     VoxelClassifier,
+    VoxelSamples,
     fit_voxel_classifier,
     voxel_samples,
 )
@@ -120,20 +123,19 @@ def plan_propagation(
         return PropagationPlan(dict.fromkeys(study.labels.names, config.scale_mm))
     rng = np.random.default_rng(machine.seed)
     marks, grids, samples, drawn = [], [], [], False
-    for number, files in enumerate(chosen):
+    look = partial(_marks_of, study, rng if together else None)  # which is drawn from in turn
+    looks = spread(look, chosen, 1 if together else machine.workers)
+    for number, (files, looked) in enumerate(looks):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
-            case = aligned_case(study, files)
-            known, labels = _known(case, study.labels)
-            marks.append(measure_marks(known, labels))
-            grids.append(case.grid)
-            drawn |= known.drawn_whole
-            if together:
-                constraints = constraints_of(case.grid, case.hints, study.labels)
-                one = voxel_samples(constraints, case.images, study.channels, study.labels, rng)
+            found, grid, whole, one = looked()
+            marks.append(found)
+            grids.append(grid)
+            drawn |= whole
+            if one is not None:
                 samples.append(one)
     classifier = fit_voxel_classifier(
-        samples,
+        samples if len(samples) == len(chosen) else [],
         study.channels,
         steps=_STEPS,
         rng=rng,
@@ -149,15 +151,31 @@ def plan_propagation(
     return PropagationPlan(caps, classifier, _DISTANCE_LIMIT if nearby else np.inf)
 
 
+def _marks_of(
+    study: Study, rng: np.random.Generator | None, files: CaseFiles
+) -> tuple[dict[str, Marks], Grid, bool, VoxelSamples | None]:
+    """Return the marks of a case, its grid, whether whole slices were drawn, and some voxels."""
+    case = aligned_case(study, files)
+    (known, labels), samples = _known(case, study.labels), None
+    if rng is not None and not _is_large(case, study.labels):
+        constraints = constraints_of(case.grid, case.hints, study.labels)
+        samples = voxel_samples(constraints, case.images, study.channels, study.labels, rng)
+    return measure_marks(known, labels), case.grid, known.drawn_whole, samples
+
+
 def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
     """Return what the hints of a case prove, without an array for each of very many classes."""
     return _sparse(case, labels) or constraints_of(case.grid, case.hints, labels)
 
 
 def _sparse(case: Case, labels: LabelSet) -> SparseConstraints | None:
-    classes = len(labels.names)
-    large = math.prod(case.grid.shape) * classes > _LARGE or classes > _MANY
-    return sparse_constraints_of(case.grid, case.hints, labels) if large else None
+    few = not _is_large(case, labels) and len(labels.names) <= _MANY
+    return None if few else sparse_constraints_of(case.grid, case.hints, labels)
+
+
+def _is_large(case: Case, labels: LabelSet) -> bool:
+    """Return whether a case is a whole scan, of which memory holds no array for each class."""
+    return math.prod(case.grid.shape) * len(labels.names) > _LARGE
 
 
 def _known(case: Case, labels: LabelSet) -> tuple[Constraints | SparseConstraints, LabelSet]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from voxhint.config.ranges import Weight, in_range
+from voxhint.config.ranges import Count, Weight, in_range
 from voxhint.core.study import Study
 from voxhint.files.images import read_volume
 from voxhint.files.problems import Problem
@@ -19,6 +19,7 @@ def check(
     dense: bool = False,
     registration_mm: float | None = None,
     undrawn: int | None = None,
+    workers: int = 1,
 ) -> tuple[tuple[Problem, ...], str]:
     """Look a study over, every voxel included.
 
@@ -28,12 +29,14 @@ def check(
         registration_mm: Also tell which channels lie further than this from the first; None does
             not look.
         undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
+        workers: Processes that look at cases at the same time.
 
     Returns:
         The problems found, and one line that says what the study holds.
     """
     in_range(Weight | None, registration_mm, "registration_mm")
-    seen = survey(study, deep=True, dense=dense, undrawn=undrawn, truths=True)
+    in_range(Count, workers, "workers")
+    seen = survey(study, deep=True, dense=dense, undrawn=undrawn, truths=True, workers=workers)
     if seen.study is None:
         return seen.problems, "no study could be read"
     kinds = ", ".join(f"{count} {kind}" for kind, count in seen.study.hint_kinds().items())

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from voxhint.classify.classifier import CLASSIFIER_FILE
@@ -16,6 +17,7 @@ from voxhint.core import LabelSet, Volume
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.workers import spread
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import write_image
 from voxhint.files.problems import Problem
@@ -32,6 +34,7 @@ from voxhint.propagate.constraints import Constraints
 from voxhint.propagate.nninteractive import Server
 from voxhint.propagate.study import (
     LabelledCase,
+    PropagationPlan,
     aligned_case,
     constraints_for,
     label_case,
@@ -80,6 +83,7 @@ def study_for(
         deep=machine.skip_bad or not is_started(out),
         dense=dense,
         undrawn=machine.undrawn,
+        workers=machine.workers,
     )
 
 
@@ -123,23 +127,12 @@ def label_cases(
     idle = [*without_effect(config, tags=localiser is not None), *_licence(config)]
     tell_found(tell, (*found.warnings, *idle))
     sizes: dict[str, dict[str, Extent]] = {}
-    for number, files in enumerate(hinted):
+    work = _Work(study, out, config, plan, localiser, found.lost)
+    workers = 1 if localiser is not None else machine.workers  # its networks stay where they are
+    for number, (files, sized) in enumerate(spread(work.done, hinted, workers)):
         tell("label", number, len(hinted), files.name)
         with about(f"case {files.name}"):
-            if not _is_labelled(out, files.name, study.labels, config, found.lost):
-                known = label_case(study, files, plan, config)
-                soft, measured = known.soft, (known.few, known.constraints, known.shown.labels)
-                if localiser is not None:
-                    located, constraints = _with_tags(localiser, known)
-                    soft, measured = located.soft, (located.soft, constraints, study.labels)
-                    if config.tags.counterfactuals:
-                        _write_without(out, files.name, located.counterfactual, study.channels)
-                write_soft_label(  # last: then a case is done
-                    out, files.name, soft, study.labels, nifti=config.nifti
-                )
-                sizes[files.name] = extents(*measured)
-            else:
-                sizes[files.name] = _extents(study, files, out)
+            sizes[files.name] = sized()
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if localiser is None else _of_classifier(localiser, out / NETS)),
@@ -159,6 +152,33 @@ def label_cases(
     }
     complete(out, manifest, facts)
     return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What is to be done for each case."""
+
+    study: Study
+    out: Path
+    config: LabelConfig
+    plan: PropagationPlan
+    localiser: Localiser | None
+    lost: Sequence[str]
+
+    def done(self, files: CaseFiles) -> dict[str, Extent]:
+        """Return how large the labels of a case are, made now if they are not there yet."""
+        study, out, config = self.study, self.out, self.config
+        if _is_labelled(out, files.name, study.labels, config, self.lost):
+            return _extents(study, files, out)
+        known = label_case(study, files, self.plan, config)
+        soft, measured = known.soft, (known.few, known.constraints, known.shown.labels)
+        if self.localiser is not None:
+            located, constraints = _with_tags(self.localiser, known)
+            soft, measured = located.soft, (located.soft, constraints, study.labels)
+            if config.tags.counterfactuals:
+                _write_without(out, files.name, located.counterfactual, study.channels)
+        write_soft_label(out, files.name, soft, study.labels, nifti=config.nifti)  # last
+        return extents(*measured)
 
 
 def _with_tags(localiser: Localiser, known: LabelledCase) -> tuple[Localisation, Constraints]:

@@ -1,19 +1,21 @@
 """`voxhint measure`: masks against truth."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from voxhint.config import MeasureConfig
-from voxhint.config.ranges import Natural, in_range
+from voxhint.config.ranges import Count, Natural, in_range
 from voxhint.core import BACKGROUND, UNDRAWN, Grid, LabelSet, Mask
 from voxhint.core.errors import BadFileError, OutputError, about
 from voxhint.core.labels import counts_of, file_name
 from voxhint.core.progress import Tell, silent
+from voxhint.core.workers import spread
 from voxhint.files.atomic import write_text
 from voxhint.files.description import NAME, read_description
 from voxhint.files.grid_match import place_of, require_place
@@ -66,6 +68,7 @@ def measure(  # noqa: PLR0913  # each is a choice of its own
     compare_with: Path | None = None,
     probabilities: Path | None = None,
     seed: int = 0,
+    workers: int = 1,
     tell: Tell = silent,
 ) -> ScoreTable:
     """Score masks against truth, and against other masks of the same cases.
@@ -80,26 +83,22 @@ def measure(  # noqa: PLR0913  # each is a choice of its own
         compare_with: Other masks of the same cases, for a paired test.
         probabilities: A folder of CASE__LABEL.nii.gz: how sure single lesions are, for FROC.
         seed: Of the bootstrap.
+        workers: Processes that score cases at the same time.
         tell: Hears of progress.
 
     Returns:
         The table.
     """
+    in_range(Count, workers, "workers")
     told = truth if isinstance(truth, Truth) else read_truth(truth)
     _require_subjects(told)
     rows: list[CaseScore] = []
     lesions: dict[str, list[CaseLesions]] = defaultdict(list)
-    for case, true, mask in _pairs(masks, told, tell):
-        subject = told.subjects.get(case, case)
-        rows += score_case(true, mask, case=case, subject=subject, tolerance_mm=config.tolerance_mm)
-        for label, drawn, judged in label_by_label(true, mask):
-            sure = None
-            if probabilities is not None:
-                sure, grid = read_chance(probabilities, case, label)
-                true.grid.require_same(grid)
-            lesions[label].append(
-                case_lesions(drawn, judged, true.grid, subject=subject, probability=sure)
-            )
+    score = partial(_scored, told, config.tolerance_mm, probabilities)
+    for scored in _by_case(score, masks, told, (workers, tell)):
+        rows += scored[0]
+        for label, found in scored[1].items():
+            lesions[label].append(found)
     rng = np.random.default_rng(in_range(Natural, seed, "seed"))
     table = tabulate(
         rows,
@@ -116,14 +115,8 @@ def measure(  # noqa: PLR0913  # each is a choice of its own
     if compare_with is not None:
         others = [
             row
-            for case, true, mask in _pairs(compare_with, told, tell)
-            for row in score_case(
-                true,
-                mask,
-                case=case,
-                subject=told.subjects.get(case, case),
-                tolerance_mm=config.tolerance_mm,
-            )
+            for scores, _ in _by_case(score, compare_with, told, (workers, tell))
+            for row in scores
         ]
         against = Path(*compare_with.absolute().parts[-2:]).as_posix()  # as RUN/masks
         comparison = compare(rows, others, against=against, rng=rng)
@@ -238,12 +231,22 @@ def read_chance(folder: Path, case: str, label: str) -> tuple[Float[np.ndarray, 
     return read_probability(path)
 
 
-def _pairs(masks: Path, truth: Truth, tell: Tell) -> Iterator[tuple[str, Mask, Mask]]:
-    """Yield each case of the truth, and its mask on the same grid.
+_Scored = tuple[list[CaseScore], dict[str, CaseLesions], str]
+"""Scores and lesions of a case, and what is odd about the place of its mask."""
+
+
+def _by_case(
+    score: Callable[[tuple[str, Path]], _Scored],
+    masks: Path,
+    truth: Truth,
+    how: tuple[int, Tell],
+) -> Iterator[tuple[list[CaseScore], dict[str, CaseLesions]]]:
+    """Yield the scores and lesions of each case of the truth.
 
     Raises:
         BadFileError: Labels contradict each other, or a case has no mask.
     """
+    workers, tell = how
     odd = _odd_labels(masks, truth)
     if odd:
         tell("measure", 0, len(truth.masks), odd)
@@ -252,13 +255,32 @@ def _pairs(masks: Path, truth: Truth, tell: Tell) -> Iterator[tuple[str, Mask, M
     if missing:
         msg = f"{masks}: has no mask of {missing[0]}, which the truth has; predict it too"
         raise BadFileError(msg)
-    for number, (case, path) in enumerate(truth.masks.items()):
+    items = [(case, drawn[case]) for case in truth.masks]
+    for number, ((case, _), scored) in enumerate(spread(score, items, workers)):
         tell("measure", number, len(truth.masks), case)
         with about(f"case {case}"):
-            true, mask, told = _pair(path, drawn[case], truth)
-            if told:
-                tell("measure", number, len(truth.masks), told)
-        yield case, true, mask
+            rows, lesions, told = scored()
+        if told:
+            tell("measure", number, len(truth.masks), told)
+        yield rows, lesions
+
+
+def _scored(
+    truth: Truth, tolerance_mm: float, probabilities: Path | None, item: tuple[str, Path]
+) -> _Scored:
+    """Return what is said of one mask."""
+    case, drawn = item
+    true, mask, odd = _pair(truth.masks[case], drawn, truth)
+    subject = truth.subjects.get(case, case)
+    lesions = {}
+    for label, one, other in label_by_label(true, mask):
+        sure = None
+        if probabilities is not None:
+            sure, grid = read_chance(probabilities, case, label)
+            true.grid.require_same(grid)
+        lesions[label] = case_lesions(one, other, true.grid, subject=subject, probability=sure)
+    scores = score_case(true, mask, case=case, subject=subject, tolerance_mm=tolerance_mm)
+    return [*scores], lesions, odd
 
 
 def _pair(path: Path, drawn: Path, truth: Truth) -> tuple[Mask, Mask, str]:

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
-from voxhint.classify.masks import MaskMaker, Respect
+from voxhint.classify.masks import MaskMaker, Prediction, Respect
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.config.without_effect import require_used
 from voxhint.core import Volume
@@ -18,12 +18,13 @@ from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import counted, told_seconds
+from voxhint.core.workers import spread
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
 from voxhint.files.study.images_alone import as_cases
 from voxhint.files.study.layout import some
-from voxhint.models.device import open_fabric
+from voxhint.models.device import cores, open_fabric
 from voxhint.models.folder import Model, open_model, plan_of
 from voxhint.models.image_description import cases_for, description_of
 from voxhint.models.single_file import unpacked
@@ -187,7 +188,7 @@ def predict_cases(
         general += unused(config, why, "boundary_refinement")
     for warning in general:
         tell("look at images", 1, 1, warning)
-    _write_cases(maker, work, out, skipped, tell)
+    _write_cases(maker, work, out, skipped, (machine, tell))
     done = [case for case in work.cases if case not in skipped]
     if not done:  # then nothing is complete
         skipped.require_none(0)
@@ -206,25 +207,82 @@ def predict_cases(
     return out
 
 
-def _write_cases(maker: MaskMaker, work: Work, out: Path, skipped: Skipped, tell: Tell) -> None:
+def _write_cases(
+    maker: MaskMaker, work: Work, out: Path, skipped: Skipped, told: tuple[Machine, Tell]
+) -> None:
     """Write what is missing of every case that can be used."""
+    machine, tell = told
     chances: Mapping[str, Mapping[str, float]] = {}
     if work.respect is None and maker.classifier is not None:  # hinted images have their own tags
         table = out / CLASSIFICATION
         chances = classify_images(maker.classifier, work.cases, table, tell, skipped.trying)
-    total = len(work.cases)
-    for number, (case, images) in enumerate(work.cases.items()):
+    missing = [
+        case
+        for case in work.cases
+        if case not in skipped and not all(path.exists() for path in _paths(out, case, maker))
+    ]
+    total, first = len(work.cases), len(work.cases) - len(missing)
+    alone = (maker, tell) if machine.workers == 1 else None
+    one = _Writer(out, work, chances, maker.config, machine, maker.model.weights.parent, alone)
+    for number, (case, written) in enumerate(spread(one.write, missing, machine.workers), first):
         tell(work.name, number, total, case)
-        if case in skipped or all(path.exists() for path in _paths(out, case, maker)):
-            continue
         with skipped.trying(case):
-            allowed = work.respect and work.respect(case)
-            at = (work.name, number, total, case)
-            telling = maker.telling(partial(_tell_tile, tell, at, time.monotonic()))
-            notes = _write_case(telling, case, images, (out, allowed, chances.get(case, {})))
-            for note in notes:
+            for note in written():
+                keep_notes(out, _about(case), [note])
                 tell(work.name, number, total, note)
     tell(work.name, total, total, "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Writer:
+    """Writes the masks of one case after the other, in this process or in one of several."""
+
+    out: Path
+    work: Work
+    chances: Mapping[str, Mapping[str, float]]
+    config: PredictConfig
+    machine: Machine
+    model: Path
+    alone: tuple[MaskMaker, Tell] | None
+    """The model as it was opened, and who hears of its tiles; None in one of several processes."""
+
+    def write(self, case: str) -> list[str]:
+        """Return what a person should know of the images of a case whose masks it writes."""
+        if self.alone is None:
+            maker = _opened(self.model, self.config, self.machine)
+        else:
+            maker, tell = self.alone
+            number, total = [*self.work.cases].index(case), len(self.work.cases)
+            at = (self.work.name, number, total, case)
+            maker = maker.telling(partial(_tell_tile, tell, at, time.monotonic()))
+        allowed = self.work.respect and self.work.respect(case)
+        images, chances = self.work.cases[case], self.chances.get(case, {})
+        volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+        notes = [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
+        if self.alone is not None:
+            keep_notes(self.out, _about(case), notes)  # first: with its mask a case is done
+        prepared = maker.prepare(volumes)
+        del volumes  # a whole scan is not kept twice
+        self._keep(case, maker, maker.predict(prepared, chances, allowed, self.out))
+        return notes
+
+    def _keep(self, case: str, maker: MaskMaker, made: Prediction) -> None:
+        labels, out = maker.model.plan.labels, self.out
+        if made.stored is not None:
+            for number, name in enumerate(labels.foreground, 1):
+                path = out / f"{case}__{file_name(name)}.nii.gz"
+                write_probability(path, made.probability(number), made.grid)
+        if made.uncertainty is not None:
+            write_probability(out / f"{case}__uncertainty.nii.gz", made.uncertainty, made.grid)
+        write_ids(out / f"{case}.nii.gz", labels.to_ids(made.classes), made.grid, labels)
+
+
+@cache
+def _opened(model: Path, config: PredictConfig, machine: Machine) -> MaskMaker:
+    """Return the maker of masks of one of several processes."""
+    threads = machine.threads or max(1, cores() // machine.workers)
+    fabric = open_fabric(dataclasses.replace(machine, threads=threads))
+    return MaskMaker.of(open_model(model, fabric), config, machine.seed)
 
 
 def _tell_tile(
@@ -248,47 +306,21 @@ def _paths(out: Path, case: str, maker: MaskMaker) -> list[Path]:
     return [out / f"{case}{part}.nii.gz" for part in ("", *parts)]
 
 
-def _write_case(
-    maker: MaskMaker,
-    case: str,
-    images: Mapping[str, Path],
-    how: tuple[Path, Respect | None, Mapping[str, float]],
-) -> list[str]:
-    """Write the masks of one case.
-
-    Returns:
-        What a person should know of how its images were read.
-    """
-    out, respect, chances = how
-    volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
-    notes = [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
-    keep_notes(out, _about(case), notes)  # first: with its mask a case is done
-    prepared = maker.prepare(volumes)
-    del volumes  # a whole scan is not kept twice
-    made = maker.predict(prepared, chances, respect, out)
-    labels, grid = maker.model.plan.labels, prepared.grid
-    if made.stored is not None:
-        for number, name in enumerate(labels.foreground, 1):
-            path = out / f"{case}__{file_name(name)}.nii.gz"
-            write_probability(path, made.probability(number), grid)
-    if made.uncertainty is not None:
-        write_probability(out / f"{case}__uncertainty.nii.gz", made.uncertainty, grid)
-    write_ids(out / f"{case}.nii.gz", labels.to_ids(made.classes), grid, labels)
-    return notes
-
-
 def _about(case: str) -> str:
     return f"case {case}"
 
 
 def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[str, str]) -> Work:
     """Return the hinted images of a study as work whose masks respect the hints."""
-    by_name = {case.name: case for case in files}
+    return Work(
+        cases={case.name: case.images for case in files},
+        inputs=inputs,
+        respect=partial(_allowed, study, {case.name: case for case in files}),
+        name="predict hinted images",
+    )
 
-    def allowed_by_hints(name: str) -> Respect:
-        case = aligned_case(study, by_name[name])
-        known = constraints_for(case, study.labels)
-        return lambda probs, planes, turn: respect(probs, *known.bounds(planes, turn))
 
-    cases = {case.name: case.images for case in files}
-    return Work(cases=cases, inputs=inputs, respect=allowed_by_hints, name="predict hinted images")
+def _allowed(study: Study, files: Mapping[str, CaseFiles], case: str) -> Respect:
+    """Return what the hints of a case allow."""
+    known = constraints_for(aligned_case(study, files[case]), study.labels)
+    return lambda probs, planes, turn: respect(probs, *known.bounds(planes, turn))

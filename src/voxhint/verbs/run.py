@@ -218,7 +218,14 @@ def _measure(study: Study, out: Path, clock: "_Clock", how: tuple[Recipe, Machin
     if not truth.masks:
         return
     with clock.timing("measure"):
-        table = measure(out / "masks", truth, config=recipe.measure, seed=machine.seed, tell=tell)
+        table = measure(
+            out / "masks",
+            truth,
+            config=recipe.measure,
+            seed=machine.seed,
+            workers=machine.workers,
+            tell=tell,
+        )
         write_scores(table, out / "scores.json", overwrite=True)
 
 

@@ -14,6 +14,7 @@ from voxhint.classify.classifier import (
     require_names_of_today,
 )
 from voxhint.config import Machine, TrainConfig, seconds_of
+from voxhint.config.without_effect import require_used
 from voxhint.core import Case, SoftLabel
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import BadRecipeError, BadStudyError
@@ -73,6 +74,7 @@ def train_model(  # noqa: PLR0913  # each is a choice of its own
     if dense and labels is not None:
         msg = "soft labels have no effect with supervision dense; leave --labels out"
         raise BadRecipeError(msg)
+    require_used(machine, "training is one process", "workers")
     opened, _ = study_for(study, out, machine, dense=dense)
     opened.learning_cases(dense=dense)
     require_views_of(opened, config)

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError, BadStudyError
 from voxhint.core.study import CaseFiles, Study, VoxelFile
+from voxhint.core.workers import spread
 from voxhint.files.datasets.luna16 import NAME as LUNA16
 from voxhint.files.datasets.luna16 import read_luna16
 from voxhint.files.description import NAME
@@ -168,13 +170,14 @@ def _good(
     return tuple(files for files in cases if files.name not in bad)
 
 
-def survey(
+def survey(  # each is a choice of its own
     root: Path,
     *,
     deep: bool = False,
     dense: bool = False,
     undrawn: int | None = None,
     truths: bool = False,
+    workers: int = 1,
 ) -> Survey:
     """Look at a study and collect every problem in it.
 
@@ -186,6 +189,7 @@ def survey(
         dense: Whether dense masks stand in for hints.
         undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
         truths: Whether truths of test cases will be needed: their values are then looked at.
+        workers: Processes that look at cases at the same time.
 
     Returns:
         The usable part of the study, and the problems in the order of its folders.
@@ -197,12 +201,12 @@ def survey(
     study, depth, hints = draft.study, Depth(deep, dense, truths), _by_case(draft)
     found = [*draft.problems, *_mixed(study), *hints.strays]
     seen: dict[str, Examined] = {}
-    for files in study.training:
-        case = (hints.placed.get(files.name, ()), hints.drawn.get(files.name, ()))
-        seen[files.name] = examine_training(study, files, case, depth=depth)
+    training = partial(_training, study, hints, depth)
+    for files, examined in spread(training, study.training, workers):
+        seen[files.name] = examined()
         found += seen[files.name].problems
-    for files in study.test:
-        found += examine_test(study, files, depth=depth)
+    for _, told in spread(partial(_test, study, depth), study.test, workers):
+        found += told()
     if dense:
         found += _undense(study, {file.case for file in draft.voxel_files if file.kind == "labels"})
     elif not any(item.where.startswith("hints") for item in filter(_grave, found)):
@@ -210,12 +214,21 @@ def survey(
     return Survey(_usable(draft, found), tuple(found))
 
 
+def _training(study: Study, hints: _Hints, depth: Depth, files: CaseFiles) -> Examined:
+    case = (hints.placed.get(files.name, ()), hints.drawn.get(files.name, ()))
+    return examine_training(study, files, case, depth=depth)
+
+
+def _test(study: Study, depth: Depth, files: CaseFiles) -> list[Problem]:
+    return [*examine_test(study, files, depth=depth)]
+
+
 def _refusal(errors: tuple[Problem, ...]) -> str:
     more = [f"... and {len(errors) - _LISTED} more"] if len(errors) > _LISTED else []
     return "\n".join([*map(str, errors[:_LISTED]), *more])
 
 
-def open_study(
+def open_study(  # noqa: PLR0913  # each is a choice of its own
     root: Path,
     *,
     skip_bad: bool = False,
@@ -223,6 +236,7 @@ def open_study(
     dense: bool = False,
     undrawn: int | None = None,
     truths: bool = False,
+    workers: int = 1,
 ) -> tuple[Study, tuple[Problem, ...]]:
     """Open a study for a run.
 
@@ -233,6 +247,7 @@ def open_study(
         dense: Whether dense masks stand in for hints.
         undrawn: The value that means "not drawn" in drawn maps, if not dataset.json says it.
         truths: Whether truths of test cases will be needed: their values are then looked at.
+        workers: Processes that look at cases at the same time.
 
     Returns:
         The study, and its problems: warnings, and what was set aside.
@@ -241,7 +256,7 @@ def open_study(
         BadStudyError: The study has errors; with `skip_bad`, errors of the whole study, or no
             case without one.
     """
-    seen = survey(root, deep=deep, dense=dense, undrawn=undrawn, truths=truths)
+    seen = survey(root, deep=deep, dense=dense, undrawn=undrawn, truths=truths, workers=workers)
     barred = tuple(item for item in seen.errors if not skip_bad or item.case is None)
     if barred or seen.study is None:
         raise BadStudyError(_refusal(barred or seen.problems))
