@@ -183,6 +183,48 @@ class ImportMsd:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportMasks:
+    """Link images with masks of MONAI Label, TotalSegmentator, BIDS or ITK-SNAP: a new study."""
+
+    folder: Existing
+    """The data set."""
+
+    as_: Literal["truth", "hints", "boxes"]
+    """Masks are the whole truth, or say nothing of the rest, or boxes around them are taken."""
+
+    out: Path
+    """The study to make."""
+
+    label: tuple[str, ...] = ()
+    """Labels to take; all if none is given; NAME=THEIR NAME where they are called otherwise."""
+
+    channel: str | None = None
+    """What the images are, such as CT; of BIDS the suffix to take, such as T1w."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        from voxhint.verbs.import_masks import import_masks
+
+        made = import_masks(
+            self.folder,
+            self.out,
+            wanted=self.as_,
+            labels=self.label,
+            channel=self.channel,
+            overwrite=self.overwrite,
+            tell=tell,
+        )
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield (
+            f"{made.out}: {counted(made.cases, 'case')} of {made.layout}, masks for {made.masked}; "
+            f"run voxhint check {made.out}"
+        )
+
+
 class Import:
     """Make a study of other data: a DICOM export or archive, LUNA16, or a Decathlon-like set."""
 
@@ -190,6 +232,7 @@ class Import:
         "dicom": ImportDicom,
         "dicomweb": ImportDicomweb,
         "luna16": ImportLuna16,
+        "masks": ImportMasks,
         "msd": ImportMsd,
     }
     """What can be imported, by the word that follows the command."""

@@ -1,7 +1,7 @@
 """What objects beside a DICOM series drew becomes masks, hints or boxes of the study."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -58,8 +58,8 @@ class Collection:
 
 
 @dataclass(slots=True)
-class _Names:
-    """Which label a structure is of."""
+class LabelNames:
+    """Which label a structure is of, and which structures have none."""
 
     wanted: dict[str, str] = field(default_factory=dict)
     """Labels by the plain form of a name."""
@@ -68,6 +68,15 @@ class _Names:
     """Whether every name becomes a label."""
 
     left: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, names: Mapping[str, tuple[str, ...]]) -> "LabelNames":
+        """Return those of some labels; if there is none, of every name there is.
+
+        Args:
+            names: Of each label, as `wanted_names` reads them.
+        """
+        return cls({_plain(name): label for label in names for name in names[label]}, not names)
 
     def label(self, structure: Structure) -> str | None:
         """Return the label of a structure, or None, which is noted."""
@@ -143,9 +152,7 @@ def collect(
     Returns:
         What is taken, and what was left aside.
     """
-    book = _Book(
-        _Names({_plain(name): label for label in names for name in names[label]}, not names)
-    )
+    book = _Book(LabelNames.of(names))
     instances = {
         plane.instance: (case, number)
         for case, stack in enumerate(stacks)
@@ -179,7 +186,7 @@ _REPORT = "reports"
 class _Book:
     """What was found so far."""
 
-    names: _Names
+    names: LabelNames
     lines: list[str] = field(default_factory=list)
     taken: list[_Taken] = field(default_factory=list)
     marks: list[tuple[int, Hint]] = field(default_factory=list)
@@ -327,8 +334,9 @@ def _written(
         odd.append(f"{', '.join(fractions)}: stored in fractions; half and more is taken")
         layers |= {label: layers[label] >= _HALF for label in fractions}
     if wanted == "boxes":
-        return tuple(_boxes(layers, grid)), odd
-    classes, clashes = _classes(layers, labels)
+        return tuple(boxes_around(layers.items(), grid)), odd
+    drawn = ((label, layer) for label, layer in layers.items() if layer.dtype == bool)
+    classes, clashes = classes_of(drawn, labels, grid.shape)
     if wanted == "hints":
         odd += [f"{clashes}, which are left undrawn"] if clashes else []
         return tuple(_hints(layers, classes, grid)), odd
@@ -343,13 +351,24 @@ def _written(
 _Layers = dict[str, Bool[np.ndarray, "i j k"] | Float32[np.ndarray, "i j k"]]
 
 
-def _classes(layers: _Layers, labels: LabelSet) -> tuple[UInt8[np.ndarray, "i j k"], str]:
-    """Return the class of each voxel, and how many have two; those are undrawn."""
-    classes = np.zeros(next(iter(layers.values())).shape, np.uint8)
+def classes_of(
+    layers: Iterable[tuple[str, Bool[np.ndarray, "i j k"]]],
+    labels: LabelSet,
+    shape: tuple[int, int, int],
+) -> tuple[UInt8[np.ndarray, "i j k"], str]:
+    """Return the class of each voxel; voxels of two labels are undrawn.
+
+    Args:
+        layers: Masks of labels, one after the other.
+        labels: The study's.
+        shape: Of the masks.
+
+    Returns:
+        Class numbers, and how many voxels have two labels, in words, or nothing.
+    """
+    classes = np.zeros(shape, np.uint8)
     twice: Counter[tuple[str, str]] = Counter()
-    for label, layer in layers.items():
-        if layer.dtype != bool:
-            continue
+    for label, layer in layers:
         for number in np.unique(classes[layer]).tolist():
             if number not in (0, UNDRAWN):
                 pair = (labels.names[number], label)
@@ -367,14 +386,25 @@ def _hints(layers: _Layers, classes: UInt8[np.ndarray, "i j k"], grid: Grid) -> 
         if layer.dtype != bool
     )
     if classes.any():
-        yield Strokes(
-            np.where(classes == 0, UNDRAWN, classes).astype(np.uint8), grid, complete=False
-        )
+        yield partial_mask(classes, grid)
 
 
-def _boxes(layers: _Layers, grid: Grid) -> Iterator[Box]:
-    """Yield a box around each connected piece, from the outer faces of its voxels."""
-    for label, layer in layers.items():
+def partial_mask(classes: UInt8[np.ndarray, "i j k"], grid: Grid) -> Strokes:
+    """Return a mask that says nothing of where it has no class."""
+    undrawn = np.where(classes == 0, UNDRAWN, classes).astype(np.uint8)
+    return Strokes(undrawn, grid, complete=False)
+
+
+def boxes_around(
+    layers: Iterable[tuple[str, Bool[np.ndarray, "i j k"]]], grid: Grid
+) -> Iterator[Box]:
+    """Yield a box around each connected piece, from the outer faces of its voxels.
+
+    Args:
+        layers: Masks of labels.
+        grid: Where they lie.
+    """
+    for label, layer in layers:
         pieces, _ = ndimage.label(layer, np.ones((3, 3, 3)))
         for part in ndimage.find_objects(pieces):
             ends = [(axis.start - _HALF, axis.stop - _HALF) for axis in part]

@@ -119,7 +119,7 @@ def import_dicom(
     _require_apart(source.resolve(), out.resolve())
     with atomic_folder(out, verb="import dicom", overwrite=overwrite) as folder:
         names = wanted_names(request.labels)
-        _describe(folder, tuple(names) or _LABELS, "CT", 0)  # told before the long scan
+        describe_images(folder, tuple(names) or _LABELS, "CT", 0)  # told before the long scan
         (unpacked := folder / _UNPACKED).mkdir()
         flaws = unpack_zips(source, unpacked)
         roots = [unpacked] if is_zip(source) else [source, unpacked]
@@ -133,7 +133,7 @@ def import_dicom(
         _require_cases(book, modality)
         found = collect(scan.objects, book.stacks, names, request.objects, tell)
         book.lines += found.lines
-        _describe(folder, labels := found.labels or _LABELS, modality, len(book.rows))
+        describe_images(folder, labels := found.labels or _LABELS, modality, len(book.rows))
         _write_tables(folder, book)
         if request.objects is not None:
             cases = [row["case"] for row in book.rows]
@@ -270,8 +270,14 @@ def _slices(case: str, stack: Stack, *, keep: bool) -> Iterator[dict[str, str]]:
         }
 
 
-def _describe(folder: Path, labels: Sequence[str], modality: str, cases: int) -> None:
-    """Write dataset.json.
+def describe_images(folder: Path, labels: Sequence[str], modality: str, cases: int) -> None:
+    """Write dataset.json of images of one kind.
+
+    Args:
+        folder: The study.
+        labels: Their names.
+        modality: What the images are.
+        cases: How many there are.
 
     Raises:
         BadRecipeError: A label cannot be called so.
