@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_drafts_of_a_model_are_left_out(tmp_path: Path) -> None:
     assert "1 masks that no person saved" in line
 
 
-def test_an_id_without_a_name_a_mask_elsewhere_and_two_of_one_label_are_left_out(
+def test_an_id_without_a_name_a_mask_elsewhere_and_two_of_one_name_are_left_out(
     tmp_path: Path,
 ) -> None:
     itk_snap(tmp_path / "a")
@@ -144,10 +145,19 @@ def test_an_id_without_a_name_a_mask_elsewhere_and_two_of_one_label_are_left_out
     write_ids(tmp_path / "b" / "labels" / "a.nii.gz", ids(3), moved)
     with pytest.raises(BadFileError, match="masks of this case are left out"):
         taken(tmp_path / "b", tmp_path / "out")
-    totalsegmentator(tmp_path / "c")
-    with pytest.raises(BadFileError, match="draws 'organ', as kidney_left"):
-        taken(tmp_path / "c", tmp_path / "out", "truth", "organ=kidney_left,spleen")
+    bids(tmp_path / "c")
+    derived = tmp_path / "c" / "derivatives"
+    shutil.copytree(derived / "hand", derived / "model")
+    with pytest.raises(BadFileError, match=r"draws 'grey matter', as another.*hand.*model"):
+        taken(tmp_path / "c", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_two_names_may_be_one_label(tmp_path: Path) -> None:
+    totalsegmentator(tmp_path / "in")
+    taken(tmp_path / "in", tmp_path / "out", "truth", "organ=kidney_left,spleen")
+    mask, _ = read_ids(tmp_path / "out" / "denseTr" / "a.nii.gz")
+    np.testing.assert_array_equal(mask, ids(3, 5) > 0)
 
 
 def test_kinds_of_images_are_chosen_among(tmp_path: Path) -> None:

@@ -369,11 +369,12 @@ def classes_of(
     classes = np.zeros(shape, np.uint8)
     twice: Counter[tuple[str, str]] = Counter()
     for label, layer in layers:
+        own = labels.number(label)
         for number in np.unique(classes[layer]).tolist():
-            if number not in (0, UNDRAWN):
+            if number not in (0, own, UNDRAWN):
                 pair = (labels.names[number], label)
                 twice[pair] += int((classes[layer] == number).sum())
-        classes[layer] = np.where(classes[layer] == 0, labels.number(label), UNDRAWN)
+        classes[layer] = np.where(np.isin(classes[layer], (0, own)), own, UNDRAWN)
     told = [f"{count} are both '{one}' and '{two}'" for (one, two), count in twice.most_common(2)]
     return classes, f"{twice.total()} voxels have two labels ({', '.join(told)})" if twice else ""
 

@@ -175,9 +175,9 @@ def _layers(masks: Sequence[NamedMask], grid: Grid, names: LabelNames) -> _Layer
     """Yield each label of some masks, one after the other.
 
     Raises:
-        BadFileError: A mask lies elsewhere, holds an id without a name, or repeats a label.
+        BadFileError: A mask lies elsewhere, holds an id without a name, or repeats a name.
     """
-    done: dict[str, str] = {}
+    done: dict[str, Path] = {}
     for mask in masks:
         ids, own = read_ids(mask.path)
         require_place(mask.path, own, [grid])
@@ -188,8 +188,8 @@ def _layers(masks: Sequence[NamedMask], grid: Grid, names: LabelNames) -> _Layer
                 raise BadFileError(msg)
             if (label := _label(names, name)) is None:
                 continue
-            where = f"{mask.path.name} {'' if mask.one else number}"
-            if done.setdefault(label, where) != where:
-                msg = f"{mask.path.name}: draws '{label}', as {done[label]} does; keep one"
+            if done.setdefault(name, mask.path) != mask.path:
+                both = f"{done[name].parent} and {mask.path.parent}"
+                msg = f"{mask.path.name}: draws '{name}', as another mask does ({both}); keep one"
                 raise BadFileError(msg)
             yield label, ids > 0 if mask.one else ids == number
