@@ -24,8 +24,9 @@ from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
 from voxhint.files.dicom.source_series import open_source
 from voxhint.files.images import read_grid, read_ids, read_probability
-from voxhint.verbs.import_annotations import Wanted, wanted_names
+from voxhint.verbs.import_annotations import Wanted
 from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
+from voxhint.verbs.label_names import wanted_names
 
 SERIES = Series(
     uid="1.7",

@@ -23,7 +23,8 @@ from voxhint.files.tables import table_text
 from voxhint.files.units import odd_header
 from voxhint.files.zip_archives import is_zip
 from voxhint.runs import MADE, atomic_folder
-from voxhint.verbs.import_annotations import Wanted, collect, wanted_names, write_drawn
+from voxhint.verbs.import_annotations import Wanted, collect, write_drawn
+from voxhint.verbs.label_names import wanted_names
 from voxhint.verbs.simulate import made_by
 
 _NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"

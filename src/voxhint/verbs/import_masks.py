@@ -22,14 +22,13 @@ from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.tables import table_text
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.verbs.import_annotations import (
-    LabelNames,
     Wanted,
     boxes_around,
     classes_of,
     partial_mask,
-    wanted_names,
 )
 from voxhint.verbs.import_dicom import describe_images
+from voxhint.verbs.label_names import LabelNames, wanted_names
 from voxhint.verbs.simulate import link, made_by
 
 _Layers = Iterator[tuple[str, Bool[np.ndarray, "i j k"]]]
