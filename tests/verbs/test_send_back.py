@@ -15,7 +15,7 @@ from tests.train.scenes import plan
 
 from voxhint.cli.main import main
 from voxhint.core import LabelSet
-from voxhint.files.images import read_grid, read_ids, write_image
+from voxhint.files.images import read_grid, read_ids, read_probability, write_image
 from voxhint.models.folder import network_of
 from voxhint.nets import weights_bytes
 
@@ -125,3 +125,21 @@ def test_a_damaged_zip_is_one_line(
     assert called("predict", model, tmp_path / "x.zip", "--out", tmp_path / "out") == 1
     (line,) = [one for one in capsys.readouterr().err.splitlines() if "error" in one]
     assert told in line
+
+
+def test_probabilities_go_into_the_object_where_they_are_asked_for(
+    model: Path, tmp_path: Path
+) -> None:
+    folder, out = SERIES.write(tmp_path / "series"), tmp_path / "out"
+    words = ("--out", out, "--to", "dicom-seg", "--probabilities")
+    assert called("predict", model, folder, *words) == 0
+    made = pydicom.dcmread(out / "case_001.seg.dcm")
+    assert (made.SegmentationType, made.MaximumFractionalValue) == ("FRACTIONAL", 255)
+    chances, _ = read_probability(out / "case_001__liver.nii.gz")
+    heights = [
+        float(one.PlanePositionSequence[0].ImagePositionPatient[2])
+        for one in made.PerFrameFunctionalGroupsSequence
+    ]
+    stored = made.pixel_array.reshape(-1, 5, 4)[np.argsort(heights)] / 255
+    kept = chances.transpose(2, 1, 0)[(np.sort(heights) - 40) / 2.5 == np.arange(len(heights))]
+    np.testing.assert_allclose(stored, kept, atol=0.003)

@@ -1,8 +1,9 @@
 """Export to DICOM: masks as segmentation objects or structure sets, on their own series."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -65,7 +66,9 @@ def write_segs(job: Job) -> Exported:
 
     def write(laid: _Laid) -> None:
         origin = Origin(hinted=laid.case.hinted, parameters=parameters)
-        values = _chances(laid) if kind == "fractional" else laid.classes
+        values: Any = laid.classes
+        if kind == "fractional":
+            values = chances_on(laid.source, laid.case.mask, laid.segments)
         write_seg(laid.path, values, laid.source, laid.segments, kind=kind, origin=origin)
 
     return _write_all(job, write, coded=True)
@@ -150,21 +153,32 @@ def _own_series(case: Masked) -> Source:
     return open_source(case.image[1])
 
 
-def _chances(laid: _Laid) -> Float32[np.ndarray, "class slice row column"]:
-    """Return the probability of each label on the slices.
+def chances_on(
+    source: Source, mask: Path, segments: Sequence[Segment]
+) -> Float32[np.ndarray, "class slice row column"]:
+    """Return the probability of each label on the slices of a series.
+
+    Args:
+        source: The series.
+        mask: CASE.nii.gz, beside which the probabilities lie.
+        segments: One for each label.
 
     Raises:
-        BadFileError: The run wrote none.
+        BadFileError: There are none.
     """
     values = []
-    for segment in laid.segments:
-        name = f"{laid.case.name}__{file_name(segment.label)}{ENDING}"
-        path = laid.case.mask.with_name(name)
+    for segment in segments:
+        path = chances_path(mask, segment.label)
         if not path.is_file():
-            msg = f"{path.parent.name}: holds no {name}; run with --probabilities"
+            msg = f"{path.parent.name}: holds no {path.name}; run with --probabilities"
             raise BadFileError(msg)
-        values.append(laid.source.chances(read_probability(path)[0]))
+        values.append(source.chances(read_probability(path)[0]))
     return np.stack(values)
+
+
+def chances_path(mask: Path, label: str) -> Path:
+    """Return where the probability of a label lies, beside CASE.nii.gz."""
+    return mask.with_name(f"{mask.name.removesuffix(ENDING)}__{file_name(label)}{ENDING}")
 
 
 def store(out: Path, archive: str) -> str:

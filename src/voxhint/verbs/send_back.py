@@ -1,16 +1,19 @@
 """Masks of a prediction on DICOM, sent back as objects on their series in the same command."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
 
 from voxhint.core.errors import BadFileError, about
 from voxhint.files.codes import Segment, require_codes, segments_of
 from voxhint.files.description import NAME
 from voxhint.files.dicom.rtstruct import write_rtstruct
 from voxhint.files.dicom.segmentation import Origin, write_seg
-from voxhint.files.dicom.source_series import open_source, told_resampled
+from voxhint.files.dicom.source_series import Source, open_source, told_resampled
 from voxhint.files.images import image_warnings, read_ids
 from voxhint.files.study.images_alone import as_cases
 from voxhint.models.folder import plan_of
@@ -18,6 +21,7 @@ from voxhint.models.image_description import cases_for
 from voxhint.models.single_file import unpacked
 from voxhint.prepare import Plan
 from voxhint.runs import record
+from voxhint.verbs.export_dicom import chances_on, chances_path
 from voxhint.verbs.export_source import EMPTY
 
 ObjectKind = Literal["dicom-seg", "rtstruct"]
@@ -61,7 +65,8 @@ def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> tu
     Args:
         model: What predicted.
         images: What was predicted.
-        out: Where CASE.nii.gz lies; CASE.seg.dcm or CASE.rtstruct.dcm goes beside it.
+        out: Where CASE.nii.gz lies; CASE.seg.dcm or CASE.rtstruct.dcm goes beside it. A
+            segmentation object holds the probabilities, where they lie there too.
         to: What to write.
 
     Returns:
@@ -85,10 +90,25 @@ def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> tu
                 if to == "rtstruct":
                     write_rtstruct(path, classes, source, segments, hinted=False)
                 else:
-                    origin = Origin(hinted=False)
-                    write_seg(path, classes, source, segments, kind="binary", origin=origin)
+                    _write_seg(path, classes, source, segments, out / f"{case}.nii.gz")
             record(out, path.name)
     return tuple(lines)
+
+
+def _write_seg(
+    path: Path,
+    classes: UInt8[np.ndarray, "slice row column"],
+    source: Source,
+    segments: Sequence[Segment],
+    mask: Path,
+) -> None:
+    """Write a segmentation object; of probabilities, where they lie beside the mask."""
+    origin = Origin(hinted=False)
+    if all(chances_path(mask, segment.label).is_file() for segment in segments):
+        chances = chances_on(source, mask, segments)
+        write_seg(path, chances, source, segments, kind="fractional", origin=origin)
+    else:
+        write_seg(path, classes, source, segments, kind="binary", origin=origin)
 
 
 @contextmanager
