@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.propagate.test_golden import ORGANS, hinted, patient, softened
+from tests.propagate.test_golden import hinted, patient, softened
 
 from voxhint.config import LabelConfig
 from voxhint.core import Hint, Points
 from voxhint.propagate import interactive
-from voxhint.propagate.coarse_to_fine import hinted_box
+from voxhint.propagate.coarse_to_fine import Window, hinted_box
 from voxhint.propagate.interactive import LiveMask
+from voxhint.simulate.phantom import ORGANS
 
 PINNED = Path(__file__).with_suffix(".json")
 SMALL = {"_BUDGET": 4000, "_MOST": 9000, "_MEASURED": 3000}
@@ -37,7 +38,7 @@ def answered(hints: Sequence[Hint], *, model: bool, one_by_one: bool) -> Iterato
     images = list(patient().images.values())
     prior = softened("scribbles").probs if model else None
     mask = LiveMask(images, ORGANS, config=LabelConfig(), prior=prior)
-    steps = [(hints, None)]
+    steps: list[tuple[Sequence[Hint], Window | None]] = [(hints, None)]
     if one_by_one:
         grid = images[0].grid
         steps = [(hints[: n + 1], hinted_box([hint], grid)) for n, hint in enumerate(hints)]

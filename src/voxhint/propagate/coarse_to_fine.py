@@ -54,7 +54,7 @@ class Coarse:
         (a, b, c), (i, j, k) = self.grid.shape, self.step
         return part.reshape(a, i, b, j, c, k)
 
-    def fine(self, values: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "c i j k"]:
+    def fine(self, values: Float32[np.ndarray, "c i j k"]) -> Float32[np.ndarray, "c x y z"]:
         """Return values of blocks between which voxels are interpolated."""
         if max(self.step) == 1:
             return values
