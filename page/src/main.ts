@@ -158,13 +158,9 @@ class App {
     try {
       const began = performance.now();
       const opened = await api.open(name);
-      const [image, mask, scribbles, slices] = await Promise.all([
-        api.image(name, 0),
-        api.layer(name, "mask"),
-        api.layer(name, "scribbles"),
-        api.layer(name, "slices"),
-      ]);
-      if (!(await this.viewer.show(opened, image, mask, merged(scribbles, slices)))) return;
+      const image = await api.image(name, 0);
+      const empty = new Uint8Array(opened.shape[0] * opened.shape[1] * opened.shape[2]);
+      if (!(await this.viewer.show(opened, image, empty, empty.slice()))) return;
       this.opened = opened;
       get("case-name").textContent = name;
       get<HTMLTextAreaElement>("note").value = opened.row.note;
@@ -177,12 +173,35 @@ class App {
       this.viewer.goTo(at ? (this.viewer.index(at).map(Math.round) as [number, number, number]) : (opened.shape.map((n) => Math.floor(n / 2)) as [number, number, number]));
       this.refresh();
       this.put(opened.row);
-      this.tell(`Opened in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+      const since = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
+      this.tell(`First picture after ${since()}; the mask is being made …`);
+      document.body.dataset["picture"] = String((performance.now() - began) / 1000);
+      this.queue = this.queue.then(() => this.showMask(opened, since));
       this.take();
     } catch (error) {
       this.fail(error);
     } finally {
       this.busy(null);
+    }
+  }
+
+  /** The mask comes after the picture: a model may have to look at the case first. Steps wait for it. */
+  private async showMask(opened: Opened, since: () => string): Promise<void> {
+    try {
+      const [mask, scribbles, slices] = await Promise.all([
+        api.layer(opened.name, "mask"),
+        api.layer(opened.name, "scribbles"),
+        api.layer(opened.name, "slices"),
+      ]);
+      const { row } = await api.open(opened.name);
+      if (this.opened !== opened) return;
+      this.viewer.layer("strokes")?.voxels.set(merged(scribbles, slices));
+      this.viewer.replaceMask(mask);
+      this.put(row);
+      this.tell(`Opened in ${since()}`);
+      document.body.dataset["ready"] = opened.name;
+    } catch (error) {
+      this.fail(error);
     }
   }
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from tests.phantoms import LABELS, ball, slanted_grid
 from tests.serve.desks import HOST, MIDDLE, TOKEN, client_of, edited, point, session_of
 
+from voxhint.core import Volume
 from voxhint.files.images import read_ids, write_ids
 from voxhint.files.validate.study import survey
 from voxhint.serve.guard import LARGEST
+from voxhint.verbs.session_model import SessionModel
 
 
 def mask_of(client: object, case: str = "c0") -> np.ndarray:
@@ -231,3 +233,33 @@ def test_a_token_is_needed_for_nothing_but_the_api(tmp_path: Path) -> None:
     with client_of(session_of(tmp_path)) as client:
         assert client.get("/", headers={"x-voxhint-token": ""}).status_code in (200, 503)
         assert TOKEN not in client.get("/").text
+
+
+def test_without_masks_the_model_is_asked_when_the_mask_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+
+    def ask(_self: object, run: Path, images: dict[str, Volume]) -> np.ndarray:
+        assert run == tmp_path / "run"
+        (image,) = images.values()
+        asked.append(image.voxels.shape)
+        inside = np.full(image.voxels.shape, 0.4, np.float32)
+        inside[4:9, 4:9, 3:6] = 0.9
+        said: np.ndarray = np.stack([1 - inside, inside])
+        return said
+
+    monkeypatch.setattr(SessionModel, "ask", ask)
+    (tmp_path / "run" / "model").mkdir(parents=True)
+    (tmp_path / "run" / "model" / "plan.json").write_text("{}")
+    with client_of(session_of(tmp_path, run=tmp_path / "run")) as client:
+        client.get("/api/cases/c0")
+        client.get("/api/cases/c0/images/0")
+        assert not asked  # the picture does not wait for it
+        mask = mask_of(client)
+        assert mask[4:9, 4:9, 3:6].all()
+        assert mask.sum() == 75
+        mask_of(client)
+        assert len(asked) == 1
+        rows = {row["name"]: row for row in client.get("/api/session").json()["cases"]}
+        assert rows["c0"]["sureness"] == pytest.approx(0.8, abs=0.02)

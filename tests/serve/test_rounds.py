@@ -16,6 +16,7 @@ from voxhint.runs import is_started
 from voxhint.serve import Session
 from voxhint.serve.rounds import Renewed, Rounds
 from voxhint.verbs.rounds import FOLDER
+from voxhint.verbs.session_model import SessionModel
 
 
 class Scripted:
@@ -84,7 +85,7 @@ def test_a_round_that_ends_early_hands_nothing_over(error: str, state: str) -> N
 
 
 def ended(session: Session) -> dict[str, object]:
-    for _ in range(2400):
+    for _ in range(12_000):
         status = session.rounds.status
         if status.state not in ("none", "running"):
             return dict(status.model_dump())
@@ -93,7 +94,9 @@ def ended(session: Session) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_masks_of_a_round_come_in_and_accepted_ones_stay(tmp_path: Path) -> None:
+def test_masks_of_a_round_come_in_and_accepted_ones_stay(  # noqa: PLR0915 - told in order
+    tmp_path: Path,
+) -> None:
     session = session_of(tmp_path, cases=3)
     with client_of(session) as client:
         away = [MIDDLE[0] + 5, MIDDLE[1], MIDDLE[2]]
@@ -123,6 +126,11 @@ def test_masks_of_a_round_come_in_and_accepted_ones_stay(tmp_path: Path) -> None
     assert "begin" in (rounds / "2" / "run" / "made.json").read_text()
     again = session_of(tmp_path)  # it goes on with the newest masks
     assert again.overview().run == "round 2"
+    scene = again.scene("c0")
+    said = SessionModel(LABELS).ask(rounds / "2" / "run", scene.images)  # where there are no masks
+    assert said is not None
+    assert said.shape[1:] == scene.grid.shape
+    assert np.allclose(said.sum(0), 1, atol=1e-3)
     ids, _ = read_ids(rounds / "2" / "run" / "masksTr" / "c0.nii.gz")
     assert set(np.unique(ids)) <= set(LABELS.ids)
 

@@ -165,11 +165,13 @@ def _image(session: Session, request: Request, _body: bytes) -> Response:
         msg = f"the case has {len(images)} images, none with number {number}"
         raise UnknownError(msg)
     voxels: np.ndarray = images[number].voxels
-    whole = voxels.astype(np.int16) if np.abs(voxels).max() < 2**15 else voxels
-    exact = whole.dtype == np.int16 and np.array_equal(whole, voxels)
-    chosen = whole if exact else voxels
-    headers = {"x-voxhint-type": "int16" if exact else "float32"}
-    return _binary(chosen, headers)
+    fits = voxels.min() >= -(2**15) and voxels.max() < 2**15
+    whole = np.empty(voxels.shape, np.int16 if fits else np.float32, order="F")
+    for j in range(voxels.shape[1]):  # slab by slab, which is several times as fast
+        whole[:, j] = voxels[:, j]
+    if fits and not np.array_equal(whole, voxels):
+        whole = voxels
+    return _binary(whole, {"x-voxhint-type": whole.dtype.name})
 
 
 def _layer(session: Session, request: Request, _body: bytes) -> Response:

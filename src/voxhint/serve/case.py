@@ -51,6 +51,9 @@ class WorkCase:
 
     sureness: float | None = None
     scene: Scene | None = None
+    ready: bool = False
+    """Whether the mask of the open case has answered to its hints."""
+
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def row(self) -> Row:

@@ -110,7 +110,6 @@ class Session:
                 {layer: np.array(drawn, order="F") for layer, drawn in scene.drawn.items()}
             )
             case.scene = scene
-            self._answer_whole(case, scene)
         with self._lock:
             self._open[name] = case
             self._open.move_to_end(name)
@@ -119,8 +118,17 @@ class Session:
             self._put_away(other)
         return case.scene
 
+    def _ready(self, case: WorkCase) -> Scene:
+        """Return an open case whose mask has answered: what a model says of it, and its hints."""
+        scene = self._scene(case)
+        if not case.ready:
+            self._answer_whole(case, scene)
+            case.ready = True
+        return scene
+
     def _answer_whole(self, case: WorkCase, scene: Scene) -> None:
         """Make the mask of a case anew; one that a person accepted stays as it is."""
+        self.desk.renew(case.listed.name, scene)
         scene.answers.answer(all_hints(case, scene), None)
         case.sureness = scene.answers.sureness
         if (
@@ -149,8 +157,7 @@ class Session:
                 case.sureness = made.sureness.get(name)
         for case in still:
             with case.lock:
-                if case.scene is not None:
-                    self.desk.renew(case.listed.name, case.scene)
+                if case.scene is not None and case.ready:
                     self._answer_whole(case, case.scene)
         self._masks += 1
 
@@ -158,13 +165,13 @@ class Session:
         if case.lock.acquire(blocking=False):  # somebody works on it: then it stays
             try:
                 self._open.pop(case.listed.name, None)
-                case.scene = None
+                case.scene, case.ready = None, False
                 case.hints.drawn = {}
             finally:
                 case.lock.release()
 
     def open(self, name: str) -> Opened:
-        """Open a case; the first time its images are read and its hints propagated.
+        """Open a case; the first time its images are read. Its mask answers when it is asked for.
 
         Args:
             name: Of the case.
@@ -201,7 +208,7 @@ class Session:
         """
         case = self._case(name)
         with case.lock:
-            scene = self._scene(case)
+            scene = self._ready(case) if layer == "mask" else self._scene(case)
             if layer == "mask":
                 return np.array(scene.answers.classes, order="F")
             if layer in case.hints.drawn:
@@ -229,7 +236,7 @@ class Session:
             msg = f"case '{name}' is a test case (imagesTs): look and judge; hints are of imagesTr"
             raise BadHintError(msg)
         with case.lock:
-            scene = self._scene(case)
+            scene = self._ready(case)
             require_current(case, edit.revision)
             edit = written_out(edit, case, scene)
             case.hints.require_good(edit)
@@ -260,7 +267,7 @@ class Session:
         """
         case = self._case(name)
         with case.lock:
-            self._scene(case)
+            self._ready(case)
             require_current(case, revision)
             if not (case.hints.redo_steps if again else case.hints.undo_steps):
                 msg = "there is nothing to do again" if again else "there is nothing to undo"
@@ -323,7 +330,7 @@ class Session:
         name = case.listed.name
         kept = verdict.state in _KEPT
         if kept:
-            self.desk.keeper.keep_mask(name, self._scene(case).answers.classes)
+            self.desk.keeper.keep_mask(name, self._ready(case).answers.classes)
         told = verdict.model_dump(mode="json", exclude={"seconds"})
         self._journal_add(case, "verdict", verdict.seconds, verdict=told)
         if not kept and case.state in _KEPT:

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from voxhint.verbs.rounds import RoundProcess, newest_run, renewed
 from voxhint.verbs.session_folder import SessionFolder, begin
 from voxhint.verbs.session_images import FOLDER as IMAGES
 from voxhint.verbs.session_images import study_of_images
+from voxhint.verbs.session_model import SessionModel
 
 _SURE = 0.9  # probability that a mask without probabilities is believed with
 _PATIENCE = 1  # seconds in which open answers may end when the program does
@@ -90,8 +92,14 @@ def serve(  # noqa: PLR0913 - a command and its flags
             timeout_graceful_shutdown=_PATIENCE,  # streams of news never end by themselves
         )
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        threading.Thread(target=_load_early, daemon=True).start()
         announce(f"http://{shown}:{port}/#token={token}")
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _load_early() -> None:
+    """Load what the first case needs while the browser starts."""
+    import voxhint.propagate.study  # noqa: F401
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -153,18 +161,24 @@ def open_session(study: Study, out: Path, *, run: Path | None = None) -> Session
     cases = {files.name: files for files in (*study.training, *study.test)}
     testing = {files.name for files in study.test}
     newest = newest_run(out)
-    shown = _Shown(_masks_of(run if newest is None else newest))
+    shown, model = _Shown(run if newest is None else newest), SessionModel(study.labels)
     made = Renewed("" if run is None else run.resolve().name, {})
     made = made if newest is None else renewed(newest)
 
     def open_scene(name: str) -> Scene:
         scene, grid, turn = _scene(study, cases[name])
         places[name] = (grid, turn)
-        _show_masks(scene, study, cases[name], (shown.masks, grid, turn))
+        _show_layers(scene, study, cases[name], (shown.masks, grid, turn))
         return scene
 
     def renew(name: str, scene: Scene) -> None:
-        _show_masks(scene, study, cases[name], (shown.masks, *places[name]))
+        grid, turn = places[name]
+        _show_layers(scene, study, cases[name], (shown.masks, grid, turn))
+        prior = _prior(study, name, grid, shown.masks)
+        said = None if prior is None else turn.apply(prior)
+        if prior is None and shown.run is not None:
+            said = model.ask(shown.run, scene.images)
+        scene.answers.trust(said)
 
     def begin_round(minutes: float) -> RoundProcess:
         return RoundProcess(out, minutes, newest_run(out) or run, shown.renew)
@@ -191,12 +205,12 @@ def _open_image(images: Sequence[Volume], labels: LabelSet) -> LiveMask:
 class _Shown:
     """The masks that are shown: those of the newest run."""
 
-    def __init__(self, masks: Mapping[str, Path]) -> None:
-        self.masks = masks
+    def __init__(self, run: Path | None) -> None:
+        self.renew(run)
 
-    def renew(self, run: Path) -> None:
+    def renew(self, run: Path | None) -> None:
         """Show those of another run."""
-        self.masks = _masks_of(run)
+        self.run, self.masks = run, _masks_of(run)
 
 
 def _listed(study: Study, name: str, made: Renewed, *, hinted: bool) -> Listed:
@@ -210,7 +224,7 @@ def _masks_of(run: Path | None) -> Mapping[str, Path]:
     """Return the masks, and probabilities, of a run by their names.
 
     Raises:
-        BadStudyError: The run has none.
+        BadStudyError: The run has neither masks nor a model.
     """
     if run is None:
         return {}
@@ -218,8 +232,8 @@ def _masks_of(run: Path | None) -> Mapping[str, Path]:
     for folder in (run, run / "masks", run / "masksTr"):
         if folder.is_dir():
             found |= images_in(folder)
-    if not found:
-        msg = f"{run}: holds no masks; give what voxhint run or predict wrote"
+    if not found and not any((run / at / "plan.json").is_file() for at in ("", "model")):
+        msg = f"{run}: holds no masks and no model; give what voxhint run or predict wrote"
         raise BadStudyError(msg)
     return found
 
@@ -240,13 +254,11 @@ def _scene(study: Study, files: CaseFiles) -> tuple[Scene, Grid, Turn]:
     return Scene(images, drawn, live, fixed), case.grid, turn
 
 
-def _show_masks(
+def _show_layers(
     scene: Scene, study: Study, files: CaseFiles, of: tuple[Mapping[str, Path], Grid, Turn]
 ) -> None:
-    """Let an open case rest on masks of a run, and show them and the truth beside its own."""
+    """Let masks of a run, and the truth, be shown beside the case's own mask."""
     masks, grid, turn = of
-    prior = _prior(study, files.name, grid, masks)
-    scene.answers.trust(None if prior is None else turn.apply(prior))
     layers = {}
     truth = files.dense or files.truth
     if truth is not None:
