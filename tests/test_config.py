@@ -67,7 +67,6 @@ def test_a_recipe_changes_only_what_it_names(tmp_path: Path) -> None:
         ("label.tags", "regions = 0", "label.tags.regions"),
         ("label.tags", "largest_mm = 0", "label.tags.largest_mm"),
         ("label.tags", 'verify = "perhaps"', "label.tags.verify"),
-        ("train", "copy_paste = 1.5", "train.copy_paste"),
         ("train", "width = 0", "train.width"),
         ("train", "steps = 2.5", "train.steps"),
         ("train", "batch = 0", "train.batch"),

@@ -36,7 +36,6 @@ IDLE: tuple[tuple[type[Any], Knobs, Knobs], ...] = (
      {"classifier.backbone": "own"}),
     (TrainConfig, {"pw4medseg.kl_weight": 1.0}, {"network": "probabilistic"}),
     (TrainConfig, {"crossmodal.fusion": "gated", "network": "dynunet"}, {"network": "crossmodal"}),
-    (TrainConfig, {"crossmodal.ramp": 9}, {"crossmodal.consistency_weight": 0.1}),
     (TrainConfig, {"dice_weight": 0.1, "loss": "pw4medseg"}, {"loss": "hints"}),
 )  # fmt: skip
 

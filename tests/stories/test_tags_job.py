@@ -163,14 +163,7 @@ def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
     study = tmp_path / "study"
     write_phantom_study(study, kind="lung", cases=4, test_cases=1)
     maps = ("--set", 'label.tags.fuse=["grad-cam++"]', "--set", "label.tags.verify=true")
-    choice = (
-        "--set",
-        "label.tags.regions=2",
-        "--set",
-        "label.tags.largest_mm=40",
-        "--copy-paste",
-        "1",
-    )
+    choice = ("--set", "label.tags.regions=2", "--set", "label.tags.largest_mm=40")
     code, _, errors = run(study, tmp_path / "run", *maps, *choice)
     if "no hint shows where" not in errors:  # a classifier of four steps may convince nobody
         assert code == 0, errors

@@ -41,8 +41,6 @@ RENAMED: Mapping[str, str] = {
     "train.kl_weight": "train.pw4medseg.kl_weight",
     "train.mirror": "train.flips",
     "train.modality_dropout": "train.crossmodal.modality_dropout",
-    "train.paste": "train.copy_paste",
-    "train.ramp": "train.crossmodal.ramp",
 }
 """Where a knob of an earlier version is now."""
 
@@ -59,9 +57,9 @@ GONE: frozenset[str] = frozenset(
         ),
         "measure": "resamples",
         "train": (
-            "consistency_back consistency_sure jitter_mm joint_output mixed_agreed mixed_weight "
-            "mumford_shah_weight noise prototype_weight shared_encoder size_weight teacher_weight "
-            "tv_weight"
+            "consistency_back consistency_sure copy_paste crossmodal.ramp jitter_mm joint_output "
+            "mixed_agreed mixed_weight mumford_shah_weight noise paste prototype_weight ramp "
+            "shared_encoder size_weight teacher_weight tv_weight"
         ),
     }.items()
     for name in names.split()

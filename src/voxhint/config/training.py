@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from voxhint.config.machine import seconds_of
-from voxhint.config.ranges import Count, Knobs, Natural, Positive, Share, Weight, read_by
+from voxhint.config.ranges import Count, Knobs, Positive, Share, Weight, read_by
 from voxhint.core.errors import BadRecipeError
 
 _BUDGET = "1h"  # a laptop bears it, and small studies stop earlier
@@ -53,9 +53,6 @@ class CrossModalConfig(Knobs):
     """Weight of cross-branch consistency: divergence of the branches from the joint one where that
     is sure, and half of it the other way."""
 
-    ramp: Natural = 400
-    """Steps in which that weight rises."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Knobs):
@@ -99,10 +96,6 @@ class TrainConfig(Knobs):
 
     crf_weight: Weight = 0.0
     """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
-
-    copy_paste: Share = 0.0
-    """Share of the patches without a label that get a lesion of it, copied from cases that show
-    one."""
 
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""

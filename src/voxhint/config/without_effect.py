@@ -58,11 +58,6 @@ _LABELLING = (
 _TRAINING = (
     _Rule("pw4medseg.", lambda c: c.network == "probabilistic", "network probabilistic"),
     _Rule("crossmodal.", lambda c: c.network in ("auto", "crossmodal"), "network crossmodal"),
-    _Rule(
-        "crossmodal.ramp",
-        lambda c: c.crossmodal.consistency_weight > 0,
-        "a crossmodal.consistency_weight",
-    ),
     _Rule("dice_weight", lambda c: c.loss != "pw4medseg", "loss hints or probability"),
 )
 

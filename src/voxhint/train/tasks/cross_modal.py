@@ -19,6 +19,7 @@ from voxhint.train.loop import Teacher
 from voxhint.train.tasks.voxels import VoxelTask
 
 _SURE = 0.8  # probability from which a branch teaches another
+_RAMP = 400  # steps in which the weight of consistency rises
 _BACK = 0.5  # weight of what the joint branch learns from the others
 
 
@@ -58,7 +59,7 @@ class BranchTask:
             loss = loss + config.branch_weight * _mean(own, loss)
         if config.consistency_weight:
             apart = config.consistency_weight * _cross_branch(logits, batch, present)
-            loss = loss + ramp(self._step, config.ramp) * apart
+            loss = loss + ramp(self._step, _RAMP) * apart
         return loss
 
 

@@ -13,7 +13,6 @@ from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment, restyle
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
-from voxhint.train.copy_paste import Grafts
 from voxhint.train.losses import partial_cross_entropy
 from voxhint.train.objective import claims_loss
 from voxhint.train.regularise import gated_crf
@@ -41,8 +40,6 @@ class VoxelTask:
     checks: Sequence[Batch]
     plan: Plan
     config: TrainConfig
-    grafts: Grafts | None = None
-    """Lesions to paste, if wanted."""
 
     @staticmethod
     def of(
@@ -50,8 +47,7 @@ class VoxelTask:
     ) -> "VoxelTask":
         """Return the task of some cases; the hints of those held out choose the checkpoint."""
         checks = fixed_batches(held_out, plan.patch, plan.batch)
-        grafts = Grafts.of(fit, plan.spacing_mm, config.copy_paste) if config.copy_paste else None
-        return VoxelTask(Examples.of(fit), checks, plan, config, grafts)
+        return VoxelTask(Examples.of(fit), checks, plan, config)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the losses and regularisers that the config asks for, of a varied batch."""
@@ -70,8 +66,6 @@ class VoxelTask:
         """Return a batch drawn at random, varied; a channel that a case lacks stays 0."""
         batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
         present = shown(batch.image)[:, :, None, None, None].to(device)
-        if self.grafts is not None:
-            batch = self.grafts.into(batch, rng)
         varied = self._varied(batch.to(device), rng)
         return replace(varied, image=varied.image * present)
 
