@@ -69,7 +69,7 @@ class Prepared:
         }
         stack, affine = prepare(images, self.plan)
         first = next(iter(loaded.values()))
-        meta = {**first.meta, "spatial_shape": np.array(first.shape[1:])}
+        meta = {**_without_place(first.meta), "spatial_shape": np.array(first.shape[1:])}
         meta["original_affine"] = np.asarray(first.affine, np.float64)
         image = MetaTensor(torch.from_numpy(stack), affine=torch.from_numpy(affine), meta=meta)
         return {"image": image}
@@ -94,8 +94,14 @@ class Restored:
         affine = np.asarray(item["image"].affine, np.float64)
         said = np.asarray(torch.as_tensor(item["pred"]).cpu(), np.float32)
         ids = self.ids[restore(said, affine, (i, j, k), onto).argmax(0)]
-        mask = MetaTensor(torch.from_numpy(ids[None]), affine=torch.from_numpy(onto), meta=meta)
+        kept, place = _without_place(meta), torch.from_numpy(onto)
+        mask = MetaTensor(torch.from_numpy(ids[None]), affine=place, meta=kept)
         return {**item, "pred": mask}
+
+
+def _without_place(meta: Item) -> Item:
+    """Return what is told of an image but where it lies, which is said anew."""
+    return {key: value for key, value in meta.items() if key != "affine"}
 
 
 class Probabilities(torch.nn.Module):
