@@ -7,8 +7,8 @@ at, those of `design` are labelled and scored. A voxel belongs to its most proba
 nothing is trusted, to the background. `points:20~3` moves each click by a Gaussian of 3 mm,
 `points:20-posterior` forgets that label in every fourth case, `points:20*` tells every tenth
 foreground click also as another label. Methods are values of --method; `+alone`
-switches off learning across cases; `nearest` is the control: the class of the nearest hint along ways
-that avoid edges. A label that a dense mask lacks is not scored there. With
+switches off learning across cases; `nearest` is the control: the class of the nearest hint along
+ways that avoid edges. A label that a dense mask lacks is not scored there. With
 --simulator hints come from a program with the words `STUDY KIND OUT`. Intervals come from
 resampling subjects.
 """
@@ -113,11 +113,12 @@ def nearest(case: Case, labels: LabelSet) -> np.ndarray:
 def scores(study: Study, truth: Path, design: set[str], method: str) -> np.ndarray:
     """Return Dice and volume over true volume of each label, a row for each design case."""
     hinted, config = study.hinted, config_of(method)
+    plan = None
     if method != "nearest":
         plan = plan_propagation(study, hinted, config=config, machine=Machine())
     rows = []
     for files in (files for files in hinted if files.name in design):
-        if method == "nearest":
+        if plan is None:
             found = nearest(aligned_case(study, files), study.labels)
         else:
             found = label_case(study, files, plan, config).soft.largest_class()

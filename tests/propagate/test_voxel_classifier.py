@@ -12,9 +12,9 @@ from voxhint.propagate.voxel_classifier import (
     VoxelClassifier,
     VoxelSamples,
     fit_voxel_classifier,
-    voxel_features,
     voxel_samples,
 )
+from voxhint.propagate.voxel_features import voxel_features
 
 ONE = LabelSet(("background", "a"), (0, 1))
 GRID = plain_grid((14, 12, 10), (1.0, 1.2, 1.5))
@@ -165,3 +165,14 @@ def test_one_grid_may_differ_from_another() -> None:
     image = image_of(1).cropped((slice(6), slice(5), slice(4)))
     constraints = constraints_of(image.grid, [], ONE)
     assert classifier.log_probs({"CT": image}, constraints).shape == (2, 6, 5, 4)
+
+
+def test_one_click_a_case_tells_no_place_by_itself_and_no_label_half_of_the_image() -> None:
+    samples = [samples_of(image_of(s, 0.0), *clicks(s, 1)) for s in range(60)]
+    classifier = fit_voxel_classifier(
+        samples, ("CT",), steps=STEPS, rng=np.random.default_rng(0), lone=True
+    )
+    assert classifier is not None
+    assert classifier.place == "image"  # the middle of one click is the click
+    logs = classifier.log_probs({"CT": image_of(99, 0.0)}, constraints_for(*clicks(99, 1)))
+    assert (logs[1] > logs[0]).sum() < 2 * (away() < 4).sum()

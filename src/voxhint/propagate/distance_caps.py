@@ -42,6 +42,11 @@ class Marks:
     """Usual distance from a mark to the hints of other classes that surround it in its slice;
     None where they surround none."""
 
+    @property
+    def speaks(self) -> bool:
+        """Return whether it says how far the label reaches; a single click does not."""
+        return self.extent_mm > 0 or self.gap_mm is not None or self.apart_mm is not None
+
 
 def measure_marks(
     constraints: Constraints | SparseConstraints, labels: LabelSet

@@ -193,10 +193,9 @@ def _compete(
     caps = scene.caps * stretch
     near = np.minimum(away.min(0), FAR_MM)
     margin = _margin(away, caps, constraints)
-    if prior is None:
-        said = LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
-    else:
-        said = _PRIOR * prior.log_probs
+    said = np.zeros_like(away) if prior is None else _PRIOR * prior.log_probs
+    if prior is None or constraints.likely.any():
+        said += LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
     limit = np.float32(np.inf if prior is None else prior.distance_limit)
     scores = np.maximum(-away / margin, -limit) + said
     cap = caps[scores[1:].argmax(0) + 1]
@@ -246,7 +245,7 @@ def _distances(
         if number:
             next_mm = way_to_next(way, owner, steep, constraints.grid, edge_weight=weight)
             stretch[number] = geodesic_stretch(next_mm / plain, marks, constraints.grid)
-    if constraints.likely.any():
+    if constraints.likely.any() and not constraints.likely[0].any():
         away[0] *= np.float32(_SHAPED)
     return away, stretch
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,13 @@ from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.workers import spread
 from voxhint.prepare import common_grid, resample
+from voxhint.propagate.box_model import (
+    BoxModel,
+    BoxSample,
+    box_samples,
+    fit_box_models,
+    place_objects,
+)
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import Marks, distance_caps, measure_marks
 from voxhint.propagate.nninteractive import Server, weighed
@@ -56,6 +63,9 @@ class PropagationPlan:
     distance_limit: float = np.inf
     """Most that distance may speak against a class. Where the cases teach each other, lone clicks
     and drawn slices only lean the balance nearby."""
+
+    boxes: Mapping[str, BoxModel] = field(default_factory=dict)
+    """What boxes of all cases tell, for each label with enough of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,44 +133,53 @@ def plan_propagation(
         return PropagationPlan(dict.fromkeys(study.labels.names, config.scale_mm))
     rng = np.random.default_rng(machine.seed)
     marks, grids, samples, drawn = [], [], [], False
+    boxes: list[tuple[str, BoxSample]] = []
     look = partial(_marks_of, study, rng if together else None)  # which is drawn from in turn
     looks = spread(look, chosen, 1 if together else machine.workers)
     for number, (files, looked) in enumerate(looks):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
-            found, grid, whole, one = looked()
+            found, grid, whole, one, boxed = looked()
             marks.append(found)
             grids.append(grid)
             drawn |= whole
             if one is not None:
                 samples.append(one)
+            boxes += boxed
+    lone = any(
+        all(name not in case or not case[name].speaks for case in marks)
+        for name in study.labels.foreground
+    )
     classifier = fit_voxel_classifier(
         samples if len(samples) == len(chosen) else [],
         study.channels,
         steps=_STEPS,
         rng=rng,
+        lone=lone,
         progress=lambda done, total: tell("learn from all cases", done, total, ""),
     )
     caps = distance_caps(marks, grids, study.labels)
     if config.scale_mm is not None:
         caps = dict.fromkeys(caps, config.scale_mm)
-    lone = any(
-        all(name not in case or case[name].gap_mm is None for case in marks) for name in caps
-    )
     nearby = classifier is not None and (lone or drawn)
-    return PropagationPlan(caps, classifier, _DISTANCE_LIMIT if nearby else np.inf)
+    limit = _DISTANCE_LIMIT if nearby else np.inf
+    return PropagationPlan(caps, classifier, limit, fit_box_models(boxes, rng))
 
 
 def _marks_of(
     study: Study, rng: np.random.Generator | None, files: CaseFiles
-) -> tuple[dict[str, Marks], Grid, bool, VoxelSamples | None]:
-    """Return the marks of a case, its grid, whether whole slices were drawn, and some voxels."""
+) -> tuple[dict[str, Marks], Grid, bool, VoxelSamples | None, list[tuple[str, BoxSample]]]:
+    """Return the marks of a case, its grid, whether whole slices were drawn, and some voxels.
+
+    The last two are voxels that teach other cases: those that are proven, and those of boxes.
+    """
     case = aligned_case(study, files)
     (known, labels), samples = _known(case, study.labels), None
     if rng is not None and not _is_large(case, study.labels):
         constraints = constraints_of(case.grid, case.hints, study.labels)
         samples = voxel_samples(constraints, case.images, study.channels, study.labels, rng)
-    return measure_marks(known, labels), case.grid, known.drawn_whole, samples
+    boxes = [] if rng is None else list(box_samples(case, study.channels, rng))
+    return measure_marks(known, labels), case.grid, known.drawn_whole, samples, boxes
 
 
 def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
@@ -217,13 +236,14 @@ def label_case(
             return LabelledCase(case, known, compact, shown)
         shown = shown_labels(case, study.labels)
     labels = shown.labels
-    constraints = constraints_of(case.grid, shown.case.hints, labels)
+    seen = constraints_of(case.grid, shown.case.hints, labels)
     if config.method == "nninteractive":
-        soft = _asked(shown.case, constraints, labels, config)
-        return LabelledCase(case, constraints, soft, shown)
-    prior = None
+        return LabelledCase(case, seen, _asked(shown.case, seen, labels, config), shown)
+    constraints, logs = place_objects(seen, shown.case, study.channels, labels, plan.boxes)
     if plan.classifier is not None:
-        prior = Prior(plan.classifier.log_probs(case.images, constraints), plan.distance_limit)
+        said = plan.classifier.log_probs(case.images, seen)
+        logs = said if logs is None else said + logs
+    prior = None if logs is None else Prior(logs, plan.distance_limit)
     soft = propagate_hints(
         constraints,
         images,
@@ -232,7 +252,7 @@ def label_case(
         config=config,
         prior=prior,
     )
-    return LabelledCase(case, constraints, soft, shown)
+    return LabelledCase(case, seen, soft, shown)
 
 
 def _asked(

@@ -8,17 +8,17 @@ from typing import Literal
 import edt
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Int64
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core import LabelSet, Volume
-from voxhint.propagate.constraints import Constraints, places_mm
+from voxhint.propagate.constraints import Constraints
 from voxhint.propagate.distance_caps import distance_caps, measure_marks
+from voxhint.propagate.voxel_features import voxel_features
 
-_BLURS_MM = (0.7, 1.5, 3.0, 6.0)
-_PLACE_MM = np.float32(100)
 _KEPT = 4000  # facts of a case that are learnt from
 _PRESUMED = 600  # voxels of a case that are learnt from as background that nobody showed
 _HELD = 1.5  # caps within which a voxel may be of the label whose hint is nearest
@@ -35,6 +35,7 @@ _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
 _FITS = 4  # networks: one for each kind of place, and that of all cases
+_POOLED = 100_000  # places of an image that ask for the nearest fact of all cases
 _TOLD = 100  # steps after which progress is told
 _SHARPNESS = np.linspace(0.2, 1.5, 14)
 
@@ -98,68 +99,6 @@ class VoxelClassifier:
         logs = self.sharpness * torch.cat(told).T.reshape(-1, *grid.shape).numpy()
         logs[~self.shown] = logs[0]
         return np.ascontiguousarray(logs)
-
-
-def voxel_features(
-    images: Mapping[str, Volume], constraints: Constraints, channels: Sequence[str]
-) -> Float32[np.ndarray, "i j k feature"]:
-    """Describe each voxel by its surroundings, free of each image's scale and offset, and place.
-
-    Args:
-        images: Channels by name, on one grid.
-        constraints: What the hints of the case prove, on that grid.
-        channels: Names of all channels of the study; one that is absent is described by zeros.
-
-    Returns:
-        For each channel the intensity, plain and blurred by 0.7 to 6 mm, and the slope; then the
-        place to the right, the front and the head: of the middle of all hints of labels, in
-        decimetres, and in the image, -1 to 1.
-    """
-    grid = constraints.grid
-    near = constraints.near
-    described: list[Float32[np.ndarray, "i j k"]] = []
-    for name in channels:
-        if name in images:
-            described += _surroundings(images[name], near)
-        else:
-            described += [np.zeros(grid.shape, np.float32)] * (len(_BLURS_MM) + 2)
-    middle = _middle(constraints)
-    for axis, place in enumerate(places_mm(grid)):
-        described.append((place - np.float32(middle[axis])) / _PLACE_MM)
-    turn = grid.turn_to_ras()
-    for axis, flipped in zip(turn.axes, turn.flips, strict=True):
-        count = grid.shape[axis]
-        along = (2 * np.arange(count, dtype=np.float32) + 1) / count - 1
-        shape = [count if other == axis else 1 for other in range(3)]
-        described.append(np.broadcast_to((-along if flipped else along).reshape(shape), grid.shape))
-    return np.stack(described, -1)
-
-
-def _middle(constraints: Constraints) -> Float64[np.ndarray, "3"]:
-    """Return the middle of the marks of labels, each class counted once, in world mm."""
-    shown = (constraints.proven[1:] > 0.5) | (constraints.likely[1:] > 0)
-    middles = [
-        constraints.grid.to_world(np.argwhere(seeds).astype(np.float64)).mean(0)
-        for seeds in shown
-        if seeds.any()
-    ]
-    if not middles:
-        middles = [constraints.grid.to_world((np.array([constraints.grid.shape]) - 1) / 2)[0]]
-    return np.asarray(np.mean(middles, axis=0), np.float64)
-
-
-def _surroundings(
-    image: Volume, near: Bool[np.ndarray, "i j k"]
-) -> list[Float32[np.ndarray, "i j k"]]:
-    spacing = image.grid.spacing_mm
-    quiet = ndimage.gaussian_filter(image.voxels, _BLURS_MM[0] / spacing)
-    low, high = (float(v) for v in np.percentile(quiet[near] if near.any() else quiet, [1, 99]))
-    scaled = np.clip((image.voxels - low) / max(high - low, 1e-6), -0.2, 1.2).astype(np.float32)
-    blurred = [ndimage.gaussian_filter(scaled, blur / spacing, truncate=3) for blur in _BLURS_MM]
-    steep = ndimage.gaussian_gradient_magnitude(scaled, 1 / spacing, truncate=3)
-    typical = float(steep[near].mean()) if near.any() else float(steep.mean())
-    slope = steep / max(3 * typical, 1e-6)
-    return [*(2 * part - 1 for part in (scaled, *blurred)), slope]
 
 
 def voxel_samples(
@@ -227,8 +166,13 @@ def _stand_for(
     """
     spacing = constraints.grid.spacing_mm
     shown = constraints.proven > 0.5
-    caps = distance_caps([measure_marks(constraints, labels)], [constraints.grid], labels)
-    reach = np.array([np.inf, *(_HELD * caps[name] for name in labels.foreground)], np.float32)
+    marks = measure_marks(constraints, labels)
+    caps = distance_caps([marks], [constraints.grid], labels)
+    guessed = {name for name, one in marks.items() if not one.speaks}
+    reach = np.array(
+        [np.inf, *(np.inf if n in guessed else _HELD * caps[n] for n in labels.foreground)],
+        np.float32,
+    )
     band = np.full(constraints.grid.shape, not shown[1:].any())
     for number in range(1, len(shown)):
         if shown[number].any():
@@ -255,6 +199,7 @@ def fit_voxel_classifier(
     *,
     steps: int,
     rng: np.random.Generator,
+    lone: bool = False,
     progress: Callable[[int, int], None] = _unheard,
 ) -> VoxelClassifier | None:
     """Learn from all cases, with the place of voxels only where that helps.
@@ -267,6 +212,8 @@ def fit_voxel_classifier(
         channels: Names of all channels of the study.
         steps: Optimiser steps.
         rng: Gives the seeds of the networks.
+        lone: Whether one or two clicks are all that shows some label. The middle of all hints then
+            lies as these few do, and would tell their classes and no others.
         progress: Hears how many steps of how many are done.
 
     Returns:
@@ -279,10 +226,13 @@ def fit_voxel_classifier(
     shown = _shown(cases)
     if not shown[0] or shown.sum() < 2:
         return None
+    cases = _weighed_together(cases, rng) if lone else cases
     held_out = cases[::_HELD_OUT]
     rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
     found = []
     for number, place in enumerate(_PLACES):
+        if lone and place == "hints":
+            continue
         tell = partial(_further, progress, number * steps, _FITS * steps)
         net = _fit(rest, place, steps, int(rng.integers(2**31)), tell)
         found.append((*_try(net, held_out, place), place))
@@ -292,6 +242,25 @@ def fit_voxel_classifier(
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
     net = _fit(cases, place, steps, int(rng.integers(2**31)), tell)
     return VoxelClassifier(net, tuple(channels), shown, place, sharpness, skill)
+
+
+def _weighed_together(
+    cases: Sequence[VoxelSamples], rng: np.random.Generator
+) -> list[VoxelSamples]:
+    """Return facts weighed by the part of the image that is nearest to them of those of all cases.
+
+    Alone in its case a click stands for half of the image. Over many cases the clicks of a label
+    lie as wide as it is, those of background around them.
+    """
+    places = [case.features[:, -_AXES:] for case in cases]
+    asked = rng.uniform(-1, 1, (_POOLED, _AXES))
+    nearest = cKDTree(np.concatenate(places)).query(asked)[1]
+    held = np.bincount(nearest, minlength=sum(map(len, places))).astype(np.float32)
+    ends = np.cumsum([len(part) for part in places])[:-1]
+    return [
+        VoxelSamples(case.features, case.classes, np.asarray(weights))
+        for case, weights in zip(cases, np.split(held, ends), strict=True)
+    ]
 
 
 def _further(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:

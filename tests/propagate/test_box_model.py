@@ -1,0 +1,111 @@
+"""What boxes of all cases tell: where the object lies in its box, and how it looks."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from jaxtyping import Bool, Float32
+from tests.propagate.grids import places, plain_grid
+
+from voxhint.core import Box, Case, LabelSet, Points, Volume
+from voxhint.propagate import constraints_of
+from voxhint.propagate.box_model import (
+    BoxModel,
+    box_samples,
+    fit_box_models,
+    place_objects,
+)
+
+ONE = LabelSet(("background", "a"), (0, 1))
+TWO = LabelSet(("background", "a", "b"), (0, 1, 2))
+GRID = plain_grid((18, 16, 14))
+LOW, HIGH = np.array([4.0, 4.0, 4.0]), np.array([14.0, 12.0, 10.0])
+
+
+def diagonal() -> Bool[np.ndarray, "i j k"]:
+    """Return a bar from one corner of the box to the opposite one."""
+    along = (places(GRID) - LOW[:, None, None, None]) / (HIGH - LOW)[:, None, None, None]
+    apart = along.max(0) - along.min(0)
+    return np.asarray((apart < 0.35) & (along > 0).all(0) & (along < 1).all(0))
+
+
+def case_of(seed: int, contrast: float = 60.0) -> Case:
+    rng = np.random.default_rng(seed)
+    voxels = (contrast * diagonal() + rng.normal(0, 20, GRID.shape)) * rng.uniform(0.5, 5)
+    image = Volume(voxels.astype(np.float32), GRID)
+    return Case(f"c{seed}", {"CT": image}, (Box("a", LOW, HIGH),))
+
+
+@cache
+def models(count: int = 10, contrast: float = 60.0) -> dict[str, BoxModel]:
+    rng = np.random.default_rng(0)
+    samples = [one for s in range(count) for one in box_samples(case_of(s, contrast), ("CT",), rng)]
+    return fit_box_models(samples, rng)
+
+
+def told(case: Case, contrast: float = 60.0) -> Float32[np.ndarray, "class i j k"]:
+    known = constraints_of(GRID, case.hints, ONE)
+    logs = place_objects(known, case, ("CT",), ONE, models(contrast=contrast))[1]
+    assert logs is not None
+    return logs
+
+
+def test_an_object_that_is_not_round_is_found_in_a_case_that_did_not_teach() -> None:
+    logs = told(case_of(99))
+    middle, half = (LOW + HIGH) / 2, (HIGH - LOW) / 2
+    away = (places(GRID) - middle[:, None, None, None]) / half[:, None, None, None]
+    ball = np.asarray((away**2).sum(0) < 1)
+    assert dice(logs[1] > logs[0]) > dice(ball) + 0.15
+
+
+def dice(found: Bool[np.ndarray, "i j k"]) -> float:
+    truth = diagonal()
+    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
+
+
+@pytest.mark.parametrize("contrast", [0.0, 60.0])
+def test_most_slices_of_a_box_hold_some_of_its_object(contrast: float) -> None:
+    logs = told(case_of(99, contrast), contrast)
+    found = logs[1] >= logs[0] - 1e-4
+    held = [found.any((1, 2))[4:14], found.any((0, 2))[4:12], found.any((0, 1))[4:10]]
+    assert np.concatenate(held).mean() >= 0.85
+
+
+def test_nothing_is_likely_outside_of_the_box() -> None:
+    case = case_of(99)
+    known = constraints_of(GRID, case.hints, ONE)
+    likely = place_objects(known, case, ("CT",), ONE, models())[0].likely
+    x, y, z = places(GRID)
+    inside = (x > 4) & (x < 14) & (y > 4) & (y < 12) & (z > 4) & (z < 10)
+    assert likely[1].any()
+    assert not likely[1][~inside].any()
+    assert not (likely[0] * likely[1]).any()
+    assert likely[0][inside].any()  # beside the bar
+
+
+def test_few_boxes_and_other_hints_tell_nothing() -> None:
+    assert models(count=7) == {}
+    rng = np.random.default_rng(0)
+    clicked = Case("c", case_of(0).images, (Points("a", np.full((1, 3), 8.0), np.ones(1)),))
+    assert list(box_samples(clicked, ("CT",), rng)) == []
+    known = constraints_of(GRID, clicked.hints, ONE)
+    assert place_objects(known, clicked, ("CT",), ONE, models()) == (known, None)
+
+
+def test_a_label_that_is_clicked_in_the_box_of_another_is_not_taken_for_background() -> None:
+    case = case_of(3)
+    hints = (*case.hints, Points("b", np.array([[12.5, 5.5, 8.5]]), np.ones(1)))
+    both = Case("c", case.images, hints)
+    known = constraints_of(GRID, hints, TWO)
+    found, logs = place_objects(known, both, ("CT",), TWO, models())
+    assert logs is not None
+    assert not found.likely[0].any()
+    assert np.array_equal(logs[0], logs[2])  # the box says nothing of it
+
+
+def test_a_channel_that_is_absent_costs_nothing() -> None:
+    rng = np.random.default_rng(0)
+    samples = list(box_samples(case_of(0), ("CT", "PET"), rng))
+    features = samples[0][1].features
+    assert np.isfinite(features).all()
+    assert np.ptp(features[:, features.shape[1] // 2 :], axis=0).max() == 0
