@@ -54,6 +54,8 @@ def test_working_out_one_silent_label_for_all_changes_nothing(
     spread = shown.spread(few).dense()
     np.testing.assert_array_equal(spread.probs, whole.probs)
     np.testing.assert_array_equal(spread.trust, whole.trust)
+    largest = shown.spread(few).largest_class()
+    np.testing.assert_array_equal(largest, whole.largest_class())
     for name, soft in (("one", whole), ("two", shown.spread(few))):
         write_soft_label(tmp_path / name, "x", soft, MANY)
     for path in (tmp_path / "one").iterdir():
