@@ -54,7 +54,7 @@ class SharedSoftLabel:
         """Return the most probable class of each voxel, as the study numbers it."""
         count = len(self.shown.labels.names)
         numbers = [self.shown.numbers.index(number) for number in range(count)]
-        return np.array(numbers, np.uint8)[self.few.largest_class()]
+        return np.asarray(np.array(numbers, np.uint8)[self.few.largest_class()])
 
     def dense(self) -> SoftLabel:
         """Return the same with an array for each class."""

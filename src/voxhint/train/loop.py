@@ -1,15 +1,14 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from voxhint.core.errors import BadFileError
 from voxhint.train.resume import load_state, save_state
@@ -44,17 +43,12 @@ class Task(Protocol):
         """Return the loss of held-out hints, in nats; None if none are held out."""
 
 
-Teacher = Callable[..., Any]
-"""The averaged network in evaluation mode: from images to logits, without their graph; what else it
-is told goes to the network, which may then answer otherwise."""
-
-
 @runtime_checkable
 class StepHook(Protocol):
-    """A task that wants to know, before each step, how far training is and what the EMA says."""
+    """A task that wants to know, before each step, how far training is."""
 
-    def before_step(self, step: int, teacher: Teacher, /) -> None:
-        """Take note, before each step, of the steps done and of the teacher of now."""
+    def before_step(self, step: int, /) -> None:
+        """Take note of the steps done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +124,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         if isinstance(task, StepHook):
-            task.before_step(run.step, _teacher(net, run.averaged, fabric))
+            task.before_step(run.step)
         rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
         run.add(_descend(fabric, model, optimizer, task.loss(model, rng, fabric.device)))
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
@@ -202,20 +196,6 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float
                 averaged[name].lerp_(value, 1 - keep)
             else:
                 averaged[name].copy_(value)
-
-
-def _teacher(net: nn.Module, averaged: Mapping[str, Tensor], fabric: "Fabric") -> Teacher:
-    """Return the averaged network; it is made of what a checkpoint holds."""
-
-    def ask(*told: Any, **named: Any) -> Any:  # noqa: ANN401
-        net.eval()
-        with torch.no_grad(), fabric.autocast():
-            # some networks know a weight by two names, each with an average of its own
-            said = functional_call(net, dict(averaged), told, named, tie_weights=False)
-        net.train()
-        return said.float() if isinstance(said, Tensor) else said
-
-    return ask
 
 
 def _score(

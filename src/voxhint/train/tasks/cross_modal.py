@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from voxhint.nets.crossmodal import Branches, shown
 from voxhint.train.batches import Batch
 from voxhint.train.consistency import Present, consistency, drop_modalities, ramp
-from voxhint.train.loop import Teacher
 from voxhint.train.tasks.voxels import VoxelTask
 
 _SURE = 0.8  # probability from which a branch teaches another
@@ -31,9 +30,8 @@ class BranchTask:
     _step: int = field(default=0, init=False)
     """Steps done, told anew before each step."""
 
-    def before_step(self, step: int, teacher: Teacher, /) -> None:
+    def before_step(self, step: int, /) -> None:
         """Take note of how far training is."""
-        del teacher
         self._step = step
 
     def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
