@@ -1,5 +1,6 @@
 """A round in the background: masks come in, and what was accepted stays."""
 
+import json
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -7,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 from tests.phantoms import LABELS
-from tests.serve.desks import MIDDLE, client_of, edited, point, session_of
+from tests.serve.desks import HOST, MIDDLE, TOKEN, client_of, edited, point, session_of
 
 from voxhint.core.errors import BadStudyError
 from voxhint.files.images import read_ids
 from voxhint.runs import is_started
-from voxhint.serve import Session
+from voxhint.serve import Session, make_app
+from voxhint.serve.contract import Round
 from voxhint.serve.rounds import Renewed, Rounds
 from voxhint.verbs.rounds import FOLDER
 from voxhint.verbs.session_model import SessionModel
@@ -144,3 +147,15 @@ def test_a_round_without_hints_says_so(tmp_path: Path) -> None:
     assert end["state"] == "failed"
     assert "hint" in str(end["note"])
     assert not is_started(tmp_path / "session" / FOLDER / "1" / "run")
+
+
+def test_news_come_as_events_until_the_server_ends(tmp_path: Path) -> None:
+    ends = iter([False, False])
+    app = make_app(
+        session_of(tmp_path), token=TOKEN, hosts=frozenset({HOST}), over=lambda: next(ends, True)
+    )
+    with TestClient(app, base_url=f"http://{HOST}", headers={"x-voxhint-token": TOKEN}) as client:
+        answer = client.get("/api/events")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    (event,) = answer.text.strip().split("\n\n")  # nothing happened since the first
+    assert json.loads(event.removeprefix("data: ")) == {"round": Round().model_dump(), "masks": 0}

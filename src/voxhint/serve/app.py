@@ -50,13 +50,20 @@ def is_built() -> bool:
     return (PAGE / "index.html").is_file()
 
 
-def make_app(session: Session, *, token: str, hosts: frozenset[str]) -> Starlette:
+def make_app(
+    session: Session,
+    *,
+    token: str,
+    hosts: frozenset[str],
+    over: Callable[[], bool] = lambda: False,
+) -> Starlette:
     """Return the ASGI application of a session.
 
     Args:
         session: What it serves; closed when the application ends.
         token: What requests must bring along.
         hosts: Names, with the port, under which it may be asked.
+        over: Tells when the server ends, so that streams of news do.
     """
 
     @contextlib.asynccontextmanager
@@ -80,7 +87,7 @@ def make_app(session: Session, *, token: str, hosts: frozenset[str]) -> Starlett
         Route(f"{case}/verdict", _answering(session, _judge), methods=["PUT"]),
         Route("/api/round", _answering(session, _begin), methods=["POST"]),
         Route("/api/round", _answering(session, _stop), methods=["DELETE"]),
-        Route("/api/events", _events(session)),
+        Route("/api/events", _events(session, over)),
     ]
     if session.desk.open_image is not None:
         routes += Remote(session.desk.open_image).routes()
@@ -122,12 +129,12 @@ def _answering(session: Session, handler: Handler) -> Callable[[Request], Any]:
     return route
 
 
-def _events(session: Session) -> Callable[[Request], Any]:
+def _events(session: Session, over: Callable[[], bool]) -> Callable[[Request], Any]:
     """Return a route that tells news as server-sent events."""
 
     async def told() -> AsyncIterator[str]:
         last, quiet = "", 0.0
-        while True:
+        while not over():
             news = session.news().model_dump_json()
             if news != last or quiet > _ALIVE:
                 yield f"data: {news}\n\n"

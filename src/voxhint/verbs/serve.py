@@ -35,7 +35,7 @@ from voxhint.verbs.session_images import study_of_images
 from voxhint.verbs.session_model import SessionModel
 
 _SURE = 0.9  # probability that a mask without probabilities is believed with
-_PATIENCE = 1  # seconds in which open answers may end when the program does
+_PATIENCE = 5  # seconds in which open answers may end when the program does
 _LISTED = 20  # problems that are told before the rest is counted
 
 
@@ -83,18 +83,20 @@ def serve(  # noqa: PLR0913 - a command and its flags
         token = secrets.token_urlsafe(24)
         names = {host, "127.0.0.1", "localhost", "[::1]"}
         names |= {socket.gethostname(), socket.getfqdn()} if host in ("0.0.0.0", "::") else set()
-        app = make_app(session, token=token, hosts=frozenset(f"{name}:{port}" for name in names))
+        served = frozenset(f"{name}:{port}" for name in names)
+        app = make_app(session, token=token, hosts=served, over=lambda: server.should_exit)
         config = uvicorn.Config(
             app,
             log_level="warning",
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_PATIENCE,  # streams of news never end by themselves
+            timeout_graceful_shutdown=_PATIENCE,
         )
+        server = uvicorn.Server(config)
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         threading.Thread(target=_load_early, daemon=True).start()
         announce(f"http://{shown}:{port}/#token={token}")
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
 
 
 def _load_early() -> None:
