@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voxhint.prepare import Draw, cut, draw_patch
-from voxhint.prepare.patches import known_places
+from voxhint.prepare.patches import survey
 
 Triple = tuple[int, int, int]
 
@@ -15,7 +15,7 @@ def drawn(
     belief: np.ndarray, patch: Triple, rng: np.random.Generator, *, centred: float = 0.67
 ) -> Draw:
     _, i, j, k = belief.shape
-    return draw_patch(known_places(belief), (i, j, k), patch, rng, centred=centred)
+    return draw_patch(survey(np.stack([belief, belief])), (i, j, k), patch, rng, centred=centred)
 
 
 sizes = st.tuples(*[st.integers(1, 9)] * 3)

@@ -94,14 +94,19 @@ class CompactSoftLabel:
 
     def by_class(self) -> Iterator[tuple[Floats, Floats]]:
         """Yield probability and trust of one class after the other."""
+        for belief, plausible in self.bounds():
+            soft = SoftLabel.of_bounds(belief[None], plausible[None], self.grid)
+            yield soft.probs[0], soft.trust[0]
+
+    def bounds(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the least and the greatest chance of one class after the other."""
         for number in range(len(self.constraints.elsewhere)):
             belief, plausible = (np.empty(self.grid.shape, np.float32) for _ in range(2))
             for start in range(0, self.grid.shape[0], _PLANES):
                 planes = slice(start, start + _PLANES)
                 belief[planes], plausible[planes] = self._bounds(number, planes)
             self._lay_facts(number, belief, plausible)
-            soft = SoftLabel.of_bounds(belief[None], plausible[None], self.grid)
-            yield soft.probs[0], soft.trust[0]
+            yield belief, plausible
 
     def dense(self) -> SoftLabel:
         """Return the same with an array for each class."""

@@ -134,6 +134,11 @@ class SoftLabel:
         """Yield probability and trust of one class after the other."""
         yield from zip(self.probs, self.trust, strict=True)
 
+    def bounds(self) -> Iterator[tuple[Floats, Floats]]:
+        """Yield the least and the greatest chance of one class after the other."""
+        for prob, trust in self.by_class():
+            yield trust * prob, 1 - trust * (1 - prob)
+
     def dense(self) -> "SoftLabel":
         """Return itself; soft labels kept in another form return one of these."""
         return self

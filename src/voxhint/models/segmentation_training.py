@@ -18,9 +18,10 @@ from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
-from voxhint.models.fit import STATE, stored
+from voxhint.models.fit import STATE
 from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_of
 from voxhint.models.planning import measure_images, trunk_options
+from voxhint.models.prepared import Claims, Image, prepared_example
 from voxhint.nets import load_weights
 from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
@@ -89,15 +90,12 @@ class VoxelLearning:
     def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> Example:
         """Return a case ready for training."""
 
-        def make() -> tuple[np.ndarray, np.ndarray]:
+        def make() -> tuple[Image, Claims]:
             case = self._load(files)
             image, grid = prepare_image(case.images, plan)
-            claims = [one.astype(np.float16) for one in claims_on(grid, self.label_of(case))]
-            return image.astype(np.float16), np.stack(claims, 1)
+            return image, claims_on(grid, self.label_of(case))
 
-        paths = (folder / f"{files.name}.{part}.npy" for part in ("image", "claims"))
-        image, claims = stored(paths, make)
-        return Example.of(files.name, image, claims)
+        return prepared_example(folder, files.name, len(plan.labels.names), make)
 
     def network(self, plan: Plan) -> nn.Module:
         """Return the network of the plan, with the weights of the model to begin with."""
@@ -112,7 +110,7 @@ class VoxelLearning:
         Raises:
             BadStudyError: All hints are tags of one state.
         """
-        if not any(np.any(example.claims[0, 1:] > 0) for example in (*fit, *held_out)):
+        if not any(any(example.known.shown[1:]) for example in (*fit, *held_out)):
             msg = (
                 "no hint shows where a label is, and tags alone need cases tagged present and "
                 "cases tagged absent; add the missing kind, or points, boxes, scribbles or slices"
@@ -177,9 +175,9 @@ class VoxelLearning:
 def _believed(soft: SoftLabel | CompactSoftLabel) -> Bool[np.ndarray, "i j k"]:
     """Return where a label is believed to be; classes are looked at one by one."""
     found = np.zeros(soft.grid.shape, bool)
-    for number, (prob, trust) in enumerate(soft.by_class()):
+    for number, (belief, _) in enumerate(soft.bounds()):
         if number:
-            found |= trust * prob > _BELIEVED
+            found |= belief > _BELIEVED
     return found
 
 

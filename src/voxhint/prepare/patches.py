@@ -1,17 +1,35 @@
 """Cut training patches out of prepared cases, around places that are known."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int64
 
 _KNOWN = 0.1  # belief from which a voxel counts as a place to look at
 _PLACES = 20_000  # of each class that are remembered; more of them would not be drawn anyway
 
-Places = tuple[Int[np.ndarray, " _"], ...]
-"""For each class the flat indices of voxels where it is known to be."""
+_DEEP = 64  # planes that are looked at together
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Where in a prepared case it is worth looking."""
+
+    sizes: tuple[int, ...]
+    """How many places of each class there are to draw from."""
+
+    shown: tuple[bool, ...]
+    """Whether each class is believed in anywhere, however little."""
+
+    middle: tuple[float, float, float] | None
+    """Of all voxels in which any class is believed in, as an index; None without any."""
+
+    places: Callable[[int], Int64[np.ndarray, " _"]]
+    """Gives the flat indices of voxels where a class is known to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +48,54 @@ class Draw:
         return Draw((i, j, k))
 
 
-def known_places(belief: Float[np.ndarray, "class i j k"]) -> Places:
-    """Return where each class is known to be: all voxels, or evenly spread ones of too many."""
-    found = [np.flatnonzero(one > _KNOWN) for one in belief]
-    return tuple(flat[:: max(1, -(-flat.size // _PLACES))].copy() for flat in found)
+def survey(claims: Any) -> Known:  # noqa: ANN401
+    """Look once where each class is known to be: at all voxels, or evenly spread ones of too many.
+
+    Args:
+        claims: Belief, then plausibility, of shape (2, class, i, j, k); some planes of one class
+            are read at a time.
+
+    Returns:
+        What was found.
+    """
+    _, classes, deep, *plane = claims.shape
+    counts, shown = [0] * classes, [False] * classes
+    total, believed = np.zeros(3), 0
+    for start in range(0, deep, _DEEP):
+        anywhere = np.zeros((min(_DEEP, deep - start), *plane), bool)
+        for number in range(classes):
+            belief = np.asarray(claims[0, number, start : start + _DEEP])
+            counts[number] += int((belief > _KNOWN).sum())
+            shown[number] |= bool((belief > 0).any())
+            anywhere |= belief > 0
+        along = np.nonzero(anywhere)
+        total += [float(axis.sum()) for axis in along]
+        total[0] += start * len(along[0])
+        believed += len(along[0])
+    middle = None if not believed else (total / believed).tolist()
+    found = [_spread(claims, number, count) for number, count in enumerate(counts)]
+    return Known(
+        tuple(flat.size for flat in found),
+        tuple(shown),
+        None if middle is None else (middle[0], middle[1], middle[2]),
+        found.__getitem__,
+    )
+
+
+def _spread(claims: Any, number: int, count: int) -> Int64[np.ndarray, " _"]:  # noqa: ANN401
+    """Return every so manieth place of a class, so that there are not too many."""
+    step, seen = max(1, -(-count // _PLACES)), 0
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, claims.shape[2] if count else 0, _DEEP):
+        belief = np.asarray(claims[0, number, start : start + _DEEP])
+        flat = np.flatnonzero(belief > _KNOWN).astype(np.int64)
+        found.append(flat[-seen % step :: step] + start * belief[0].size)
+        seen += flat.size
+    return np.concatenate(found)
 
 
 def draw_patch(
-    places: Places,
+    known: Known,
     shape: tuple[int, int, int],
     patch: tuple[int, int, int],
     rng: np.random.Generator,
@@ -47,7 +105,7 @@ def draw_patch(
     """Draw where to cut.
 
     Args:
-        places: What is known of the case; decides where it is worth looking.
+        known: What is known of the case; decides where it is worth looking.
         shape: Size of the case.
         patch: Size wanted.
         rng: Source of chance.
@@ -58,24 +116,24 @@ def draw_patch(
         The corner. An axis the case does not fill is centred.
     """
     middle = [rng.integers(0, n) for n in shape]
-    known = [flat for flat in places if flat.size]
-    if rng.random() < centred and known:
-        flat = known[rng.integers(len(known))]
+    classes = [number for number, size in enumerate(known.sizes) if size]
+    if rng.random() < centred and classes:
+        flat = known.places(classes[rng.integers(len(classes))])
         middle = list(np.unravel_index(flat[rng.integers(flat.size)], shape))
     return Draw.around(middle, shape, patch)
 
 
 def cut(
-    array: Float[np.ndarray, "lead i j k"],
+    array: Any,  # noqa: ANN401
     draw: Draw,
     patch: tuple[int, int, int],
     *,
     fill: float | None = None,
-) -> Float[np.ndarray, "lead a b c"]:
+) -> Float[np.ndarray, "*lead a b c"]:
     """Cut a patch; beyond the case it holds `fill`, or repeats the border.
 
     Args:
-        array: A prepared case, possibly memory-mapped: only the patch is read.
+        array: A prepared case of shape (..., i, j, k), possibly on disk: only the patch is read.
         draw: Where.
         patch: Size.
         fill: Value beyond the case; None repeats the border.
@@ -83,8 +141,9 @@ def cut(
     Returns:
         An array of exactly the patch's size.
     """
-    inner, pads = [slice(None)], [(0, 0)]
-    for start, size, length in zip(draw.corner, patch, array.shape[1:], strict=True):
+    lead = len(array.shape) - 3
+    inner, pads = [slice(None)] * lead, [(0, 0)] * lead
+    for start, size, length in zip(draw.corner, patch, array.shape[lead:], strict=True):
         low, high = max(start, 0), min(start + size, length)
         inner.append(slice(low, high))
         pads.append((low - start, start + size - high))

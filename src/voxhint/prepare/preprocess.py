@@ -127,6 +127,5 @@ def claims_on(
     Yields:
         Belief = trust x probability, then plausibility = 1 - trust x (1 - probability).
     """
-    for prob, trust in soft.by_class():
-        bounds = (trust * prob, 1 - trust * (1 - prob))
+    for bounds in soft.bounds():
         yield np.stack([onto(bound, soft.grid, grid) for bound in bounds])

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from voxhint.prepare import Draw, cut, draw_patch
-from voxhint.prepare.patches import Places, known_places
+from voxhint.prepare.patches import Known, survey
 
 Triple = tuple[int, int, int]
 
@@ -18,15 +19,17 @@ _LOOKS = 24  # held-out patches at most: enough to rank checkpoints, cheap to sc
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One prepared case, possibly memory-mapped."""
+    """One prepared case; its arrays may lie on disk, and are then read patch by patch."""
 
     name: str
-    image: Float[np.ndarray, "channel i j k"]
-    claims: Float[np.ndarray, "two class i j k"]
-    """Belief and plausibility of each class."""
+    image: Any
+    """Of shape (channel, i, j, k)."""
 
-    places: Places
-    """For each class the flat indices of voxels where it is believed to be."""
+    claims: Any
+    """Belief and plausibility of each class, of shape (2, class, i, j, k)."""
+
+    known: Known
+    """Where it is worth looking."""
 
     @staticmethod
     def of(
@@ -35,7 +38,7 @@ class Example:
         claims: Float[np.ndarray, "two class i j k"],
     ) -> "Example":
         """Return a case, having looked once where its classes are."""
-        return Example(name, image, claims, known_places(claims[0]))
+        return Example(name, image, claims, survey(claims))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +53,8 @@ class Examples:
     def of(every: Sequence[Example]) -> "Examples":
         """Return cases sorted by what they show."""
         sides = []
-        for label in range(1, len(every[0].places)):
-            shown = [number for number, one in enumerate(every) if one.places[label].size]
+        for label in range(1, len(every[0].known.sizes)):
+            shown = [number for number, one in enumerate(every) if one.known.sizes[label]]
             if 0 < len(shown) < len(every):
                 sides.append((shown, sorted(set(range(len(every))) - set(shown))))
         return Examples(every, sides)
@@ -93,7 +96,7 @@ def draw_batch(examples: Examples, patch: Triple, size: int, rng: np.random.Gene
     places = []
     for example in examples.draw(size, rng):
         i, j, k = example.claims.shape[2:]
-        places.append((example, draw_patch(example.places, (i, j, k), patch, rng)))
+        places.append((example, draw_patch(example.known, (i, j, k), patch, rng)))
     return _stack(places, patch)
 
 
@@ -101,21 +104,19 @@ def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list
     """Return the same patches at every call: those of the middle of what is known."""
     places = []
     for example in examples[:: max(1, -(-len(examples) // _LOOKS))]:
-        known = np.argwhere(np.asarray(example.claims[0]).max(0) > 0)
         shape = example.claims.shape[2:]
-        middle = known.mean(0) if len(known) else np.array(shape) / 2
+        middle = np.array(shape) / 2 if example.known.middle is None else example.known.middle
         places.append((example, Draw.around(middle, shape, patch)))
     return [_stack(places[i : i + size], patch) for i in range(0, len(places), size)]
 
 
 def _stack(places: Sequence[tuple[Example, Draw]], patch: Triple) -> Batch:
-    def pieces(arrays: Sequence[np.ndarray], fill: float | None) -> Tensor:
-        cuts = [cut(a, draw, patch, fill=fill) for a, (_, draw) in zip(arrays, places, strict=True)]
+    def pieces(cuts: Sequence[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(cuts).astype(np.float32))
 
-    return Batch(
-        pieces([e.image for e, _ in places], None),
-        pieces([e.claims[0] for e, _ in places], 0.0),
-        pieces([e.claims[1] for e, _ in places], 1.0),
-        pieces([np.broadcast_to(1.0, (1, *e.image.shape[1:])) for e, _ in places], 0.0),
-    )
+    images = [cut(e.image, draw, patch) for e, draw in places]
+    claims = pieces([cut(e.claims, draw, patch, fill=0.0) for e, draw in places])
+    wholes = [np.broadcast_to(1.0, (1, *e.image.shape[1:])) for e, _ in places]
+    inside = pieces([cut(w, d, patch, fill=0.0) for w, (_, d) in zip(wholes, places, strict=True)])
+    belief, plausible = claims.unbind(1)
+    return Batch(pieces(images), belief.contiguous(), plausible + (1 - inside), inside)
