@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import blosc2
 import numpy as np
 from jaxtyping import Float32
 
@@ -47,11 +46,15 @@ def prepared_example(
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401
+    import blosc2  # takes a second to load
+
     return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
 
 
 def _made(path: Path, shape: Sequence[int]) -> Any:  # noqa: ANN401
     """Return an empty array on disk of half floats; leading axes are packed apart."""
+    import blosc2  # takes a second to load
+
     lead = (1,) * (len(shape) - 3)
     return blosc2.empty(
         tuple(shape),
