@@ -81,3 +81,21 @@ def test_a_prediction_tells_on_which_grid_its_masks_lie(tmp_path: Path) -> None:
     (warning,) = warnings_of({"a": {"CT": tilted}, "b": {"CT": plain}})
     assert warning.startswith("a_0000: slices are sheared")
     assert "masks and results lie" in warning
+
+
+def test_a_forecast_counts_the_tiles_that_a_prediction_asks_about() -> None:
+    wanted = plan()
+    net = Asked(len(wanted.labels.names))
+    model = Model(wanted, net, Path("weights"), Fabric(accelerator="cpu", devices=1))
+    grid = Grid((21, 30, 9), np.eye(4))
+    voxels = np.random.default_rng(0).random(grid.shape, np.float32)
+    volumes = {name: Volume(voxels, grid, "HU") for name in wanted.channels}
+    told: list[tuple[int, int]] = []
+    for tta in (False, True):
+        maker = MaskMaker(model, None, PredictConfig(tta=tta), 0)
+        prepared = maker.prepare(volumes)
+        tiles, seconds, blended = maker.forecast(prepared)
+        maker.telling(lambda tile, all_: told.append((tile, all_))).predict(prepared, {})
+        assert told[-1][1] == tiles == max(tile for tile, _ in told)
+        assert seconds > 0
+        assert blended == 4 * len(wanted.labels.names) * wanted.patch[0] * 30 * 9

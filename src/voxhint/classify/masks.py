@@ -1,12 +1,15 @@
 """Masks of one image: the network's answer, in planes, and what tags taught beside it."""
 
 import dataclasses
+import math
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32, UInt8, UInt16
 from torch import Tensor
 
@@ -141,6 +144,20 @@ class MaskMaker:
                     stored[:, part] = steps_of(probs[1:])
         unsure = None if doubt is None else turn.undo(doubt)
         return Prediction(prepared.grid, turn.undo(classes), unsure, turn, stored)
+
+    def forecast(self, prepared: Prepared) -> tuple[int, float, int]:
+        """Return how many tiles an image has, seconds for each, and bytes that blending takes."""
+        tiling, (channels, deep, *plane) = self._tiling(), prepared.image.shape
+        tiles = math.prod(map(len, tiling.tiles_of((deep, *plane)))) * len(self._flips())
+        pair = torch.zeros((2, channels, *tiling.patch), device=tiling.device)
+        seconds = 0.0
+        for _ in range(2):  # the first one warms up
+            began = time.monotonic()
+            with torch.inference_mode():
+                tiling.segment(pair).cpu()
+            seconds = (time.monotonic() - began) / len(pair)
+        kept = tiling.patch[0] if self.classifier is None else deep
+        return tiles, seconds, 4 * len(self.model.plan.labels.names) * kept * math.prod(plane)
 
     def _slabs(
         self, prepared: Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]

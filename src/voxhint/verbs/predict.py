@@ -105,7 +105,7 @@ def predict(
 def forecast_prediction(
     model: Path, images: Path, config: PredictConfig, machine: Machine
 ) -> Iterator[str]:
-    """Yield what a prediction would do and need, measured on the first case; nothing is written."""
+    """Yield what a prediction would do and need, by a few tiles of the first case; nothing is written."""
     with (
         unpacked(model) as place,
         as_cases(images, channels=plan_of(place).needed) as folder,
@@ -116,11 +116,17 @@ def forecast_prediction(
         first = next(iter(cases.values()))
         volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
         maker = MaskMaker.of(opened, config, machine.seed)
-        maker.predict(maker.prepare(volumes), {})
+        prepared = maker.prepare(volumes)
         seconds = time.monotonic() - began
-    yield f"{counted(len(cases), 'case')} to predict; the first took {seconds:.1f} s"
-    minutes, peak = seconds * len(cases) / 60, peak_ram_mb() / 1024
-    yield f"in all about {minutes:.0f} min; peak so far {peak:.1f} GiB"
+        tiles, each, blended = maker.forecast(prepared)
+    seconds += tiles * each
+    yield (
+        f"{counted(len(cases), 'case')} to predict; the first has {counted(tiles, 'tile')} of "
+        f"{each:.2f} s and takes {told_seconds(seconds)}"
+    )
+    in_all = seconds * -(-len(cases) // machine.workers)
+    peak = peak_ram_mb() / 1024 + blended / 2**30
+    yield f"in all about {told_seconds(in_all)}; about {peak:.1f} GiB a process"
 
 
 def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
