@@ -105,7 +105,7 @@ def predict(
 def forecast_prediction(
     model: Path, images: Path, config: PredictConfig, machine: Machine
 ) -> Iterator[str]:
-    """Yield what a prediction would do and need, by a few tiles of the first case; nothing is written."""
+    """Yield what a prediction would take, by two tiles of the first case; nothing is written."""
     with (
         unpacked(model) as place,
         as_cases(images, channels=plan_of(place).needed) as folder,
