@@ -15,6 +15,7 @@ from voxhint.classify.tags import TagJob
 from voxhint.classify.training import fit_classifier
 from voxhint.config import LabelConfig, Machine, TrainConfig
 from voxhint.config.ranges import changed
+from voxhint.core import SoftLabel
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
 from voxhint.files import open_study
@@ -45,7 +46,7 @@ def told(study: Study, out: Path, knobs: dict[str, Any]) -> dict[str, float]:
     for files in study.training:
         truth = read_ids(study.root / "denseTr" / f"{files.name}.nii.gz")[0] > 0
         soft = read_soft_label(out, files.name, study.labels)
-        assert soft is not None
+        assert isinstance(soft, SoftLabel)
         if truth.any():
             found = soft.trust[1] * soft.probs[1]
             dice.append(2 * (truth & (found > 0.5)).sum() / (truth.sum() + (found > 0.5).sum()))
