@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from jaxtyping import Bool, Float32, Float64, Shaped
+from pydicom.tag import Tag
 
 from voxhint.core.errors import BadFileError
 from voxhint.files.dicom.contours import filled
@@ -22,7 +23,7 @@ _OFF = 0.05  # of a pixel: how far pixels of an object may lie beside those of a
 _BESIDE = 0.1  # of the gap: how far a frame or a contour may lie before or behind its slice
 _SHORTEST = 3  # letters of a part of a name that gives its patient away
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
-_HALF = 0.5
+_CONTOUR_DATA = Tag("ContourData")
 
 Drawing = Bool[np.ndarray, "slice row column"] | Float32[np.ndarray, "slice row column"]
 """On the slices of a stack; numbers where an object stores fractions."""
@@ -162,7 +163,8 @@ def _referred(data: pydicom.Dataset) -> Mapping[str, set[str]]:
 
 def _below(sequence: pydicom.DataElement) -> Iterator[pydicom.DataElement]:
     for item in sequence.value:
-        for element in item:
+        for tag in item.keys() - {_CONTOUR_DATA}:  # which is long to parse
+            element = item[tag]
             if element.VR == "SQ":
                 yield from _below(element)
             else:
