@@ -16,8 +16,6 @@ from voxhint.core.errors import BadRecipeError, NotAvailableError
 from voxhint.core.packed import pack, unpack
 from voxhint.propagate.nninteractive import KEY, Server, weighed
 
-pytest.importorskip("blosc2")
-
 GRID = Grid((12, 11, 10), np.diag([2.0, 1.0, 1.5, 1.0]))
 
 

@@ -19,8 +19,6 @@ from voxhint.core.packed import pack, unpack
 from voxhint.serve import make_app
 from voxhint.serve.nninteractive import LEASE, META, MOST
 
-pytest.importorskip("blosc2")
-
 SHAPE = (24, 26, 22)
 MIDDLE = [12, 13, 11]
 AT = f"http://{HOST}/nninteractive"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from voxhint.core.errors import BadFileError, NotAvailableError
+from voxhint.core.errors import BadFileError
 
 _HEAD = struct.Struct("<4sBBBB")  # magic, version, codec, axes, length of the type's name
 _BLOCK = struct.Struct("<QQ")  # bytes of a block, unpacked and packed
@@ -21,27 +21,14 @@ _TYPES = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"
 _FLOATS = ("float16", "float32", "float64")
 
 
-def _blosc() -> Any:  # noqa: ANN401 - a module without types
-    """Return the library that packs blocks.
-
-    Raises:
-        NotAvailableError: It is not installed.
-    """
-    try:
-        import blosc2
-    except ImportError:
-        msg = "nnInteractive's protocol needs Blosc; install voxhint[nninteractive]"
-        raise NotAvailableError(msg) from None
-    return blosc2
-
-
 def pack(array: np.ndarray) -> bytes:
     """Return an array as it travels.
 
     Args:
         array: Whole numbers, truth values or floats.
     """
-    blosc = _blosc()
+    import blosc2  # takes a second to load
+
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     name = array.dtype.name.encode()
     data = memoryview(array.tobytes())
@@ -54,7 +41,7 @@ def pack(array: np.ndarray) -> bytes:
     ]
     for start in starts:
         block = data[start : start + _LARGEST_BLOCK]
-        packed = blosc.compress2(block, typesize=array.itemsize, codec=blosc.Codec.ZSTD, clevel=3)
+        packed = blosc2.compress2(block, typesize=array.itemsize, codec=blosc2.Codec.ZSTD, clevel=3)
         parts += [_BLOCK.pack(block.nbytes, len(packed)), packed]
     return b"".join(parts)
 
@@ -83,7 +70,8 @@ def _unpacked(data: bytes, most: int) -> np.ndarray:
         BadFileError: It is too large.
         ValueError: Its blocks are not as long as they say.
     """
-    blosc = _blosc()
+    import blosc2  # takes a second to load
+
     dtype, shape, at = _header(data)
     size = prod(shape) * dtype.itemsize
     if size > most:
@@ -91,9 +79,9 @@ def _unpacked(data: bytes, most: int) -> np.ndarray:
         raise BadFileError(msg)
     raw = bytearray()
     for block, length in _blocks(data, at):
-        if blosc.get_cbuffer_sizes(block)[0] != length or len(raw) + length > size:
+        if blosc2.get_cbuffer_sizes(block)[0] != length or len(raw) + length > size:
             raise ValueError(length)
-        raw += blosc.decompress2(block)
+        raw += blosc2.decompress2(block)
     if len(raw) != size:
         raise ValueError(size)
     return np.frombuffer(bytes(raw), dtype).reshape(shape)
