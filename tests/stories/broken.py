@@ -276,7 +276,11 @@ _TABLES: dict[str, Kind] = {
     ),
     "upside down": Kind(tags("c0,ball,present,9,2"), ("row 2", "z_min 9", "swap")),
     "one height": Kind(tags("c0,ball,present,9,"), ("row 2", "only one of z_min and z_max")),
-    "rows twice": Kind(_points(*[f"c0,ball,{MIDDLE}", f"c1,ball,{MIDDLE}"] * 2), (), "fine"),
+    "rows twice": Kind(
+        _points(*[f"c{n},ball,{MIDDLE}" for n in (0, 1, 0)]),
+        ("points.csv row 4", "repeats hints/points.csv row 2", "remove one"),
+        "warning",
+    ),
     "table is a folder": Kind(text("hints/tags.csv/x", "x"), ("hints/tags.csv",)),
     "table is a pipe": Kind(pipe("hints/tags.csv"), ("hints/tags.csv", "neither a file")),
     "hints are a file": Kind(both(remove("hints"), data("hints", b"x")), ("hints",)),
