@@ -89,7 +89,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_whole_run_gives_pictures_scores_plan_history_and_classifier(run: Path) -> None:
     facts = gather(run, each=1)
-    assert facts.problems == ()
+    assert facts.problems == facts.counterfactual_pictures == ()
     assert [one.case for one in facts.test_pictures] == ["u", "t", "s"]
     assert facts.test_pictures[0].reason.startswith("among the worst: Dice liver 0.")
     assert facts.test_pictures[0].file == "masks/u.nii.gz"
@@ -107,17 +107,16 @@ def test_a_whole_run_gives_pictures_scores_plan_history_and_classifier(run: Path
 
 
 def test_images_without_a_label_are_shown_beside_the_scan(run: Path) -> None:
-    assert gather(run, each=1).counterfactual_pictures == ()
     voxels = np.zeros(GRID.shape, np.float32)
-    write_image(run / "labels" / "counterfactuals" / "b_0000.nii.gz", Volume(voxels, GRID))
-    facts = gather(run, each=1)
+    below, moved = run / "labels" / "counterfactuals", Grid(GRID.shape, np.eye(4))
+    for name, grid in (("a", moved), ("b", GRID)):
+        write_image(below / f"{name}_0000.nii.gz", Volume(voxels, grid))
+    facts = gather(run, each=2)
     assert [one.case for one in facts.counterfactual_pictures] == ["b"]
     panels = facts.counterfactual_pictures[0].views[0].panels
     assert {"without the label", "difference"} <= {panel.title for panel in panels}
     assert "without what tags name" in write_report(facts)
-    moved = Grid(GRID.shape, np.eye(4))
-    write_image(run / "labels" / "counterfactuals" / "a_0000.nii.gz", Volume(voxels, moved))
-    assert any("corners differ" in problem for problem in gather(run, each=1).problems)
+    assert any("corners differ" in problem for problem in facts.problems)
 
 
 def test_without_scores_an_even_choice_of_test_cases_is_shown(run: Path) -> None:

@@ -91,6 +91,7 @@ def test_what_is_odd_passes_with_a_warning_at_most(
     assert "0 errors" in told
 
 
+@pytest.mark.slow  # PyTorch is loaded anew
 def test_a_process_of_its_own_tells_the_same(study: Path, tmp_path: Path) -> None:
     kind = KINDS["images: wrong magic"]  # of which the format library talks at length
     kind.spoil(study)

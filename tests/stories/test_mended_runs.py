@@ -92,6 +92,7 @@ def test_what_is_gone_or_changed_is_made_again_to_the_very_bit(
     assert not [note for note in again(folder) if "made again" in note]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_warns_of_all_that_an_unbroken_one_warns_of(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", tests=2)
     for name in ("imagesTr/c0", "imagesTs/t0"):

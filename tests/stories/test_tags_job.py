@@ -48,7 +48,7 @@ def run(study: Path, out: Path, *knobs: str) -> tuple[object, str, str]:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lung") / "study"
-    write_phantom_study(folder, kind="lung", cases=12, test_cases=3)
+    write_phantom_study(folder, kind="lung", cases=6, test_cases=2)
     return folder
 
 
@@ -62,7 +62,7 @@ def run_folder(study: Path) -> Path:
 
 
 def test_masks_of_a_study_of_tags_lie_on_the_source_grid(study: Path, run_folder: Path) -> None:
-    for images, masks, count in (("imagesTr", "masksTr", 12), ("imagesTs", "masks", 3)):
+    for images, masks, count in (("imagesTr", "masksTr", 6), ("imagesTs", "masks", 2)):
         found = list((run_folder / masks).glob("*.nii.gz"))
         assert len(found) == count
         for path in found:
@@ -138,6 +138,7 @@ def test_tags_of_one_state_are_refused_in_one_line(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path) -> None:
     study = tmp_path / "study"
     write_phantom_study(study, kind="lung", cases=4, test_cases=1)
@@ -159,6 +160,7 @@ def test_tags_of_slices_run_through_and_absent_slices_stay_empty(tmp_path: Path)
     assert facts["nodule"]["auc"] is None  # no image is tagged as a whole
 
 
+@pytest.mark.slow
 def test_every_way_to_choose_regions_runs_through(tmp_path: Path) -> None:
     study = tmp_path / "study"
     write_phantom_study(study, kind="lung", cases=4, test_cases=1)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from tests.stories.writers import FULL, WRITING
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -52,7 +54,6 @@ def test_a_second_writer_is_refused_in_one_line(second: dict[str, Any], name: st
     assert (end["code"], end["untouched"]) == (1, True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
 def test_a_full_disk_is_told_in_one_line_and_the_same_command_goes_on(
     full: dict[str, Any], name: str
