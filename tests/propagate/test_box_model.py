@@ -71,6 +71,17 @@ def test_most_slices_of_a_box_hold_some_of_its_object(contrast: float) -> None:
     assert np.concatenate(held).mean() >= 0.85
 
 
+def test_boxes_alone_show_background_in_them_and_boxes_with_a_click_do_not() -> None:
+    case = case_of(99)
+    click = Points("a", (LOW + HIGH)[None] / 2, np.ones(1))
+    for more, shown in (((), True), ((click,), False)):
+        hints = (*case.hints, *more)
+        known = constraints_of(GRID, hints, ONE)
+        case = Case(case.name, case.images, hints)
+        likely = place_objects(known, case, ("CT",), ONE, models())[0].likely
+        assert bool(((likely[0] > 0) & (likely[0] != known.likely[0])).any()) == shown
+
+
 def test_nothing_is_likely_outside_of_the_box() -> None:
     case = case_of(99)
     known = constraints_of(GRID, case.hints, ONE)

@@ -68,6 +68,16 @@ def test_a_known_study_gets_the_masks_that_it_had(study: str) -> None:
     np.testing.assert_allclose(np.array(told(study)), pinned, rtol=1e-3, atol=1e-5)
 
 
+def test_a_case_that_is_opened_again_has_the_mask_that_its_clicks_made() -> None:
+    images, hints = list(patient().images.values()), clicks()
+    one, two = (LiveMask(images, ORGANS, config=LabelConfig()) for _ in range(2))
+    for number, hint in enumerate(hints):
+        one.answer(hints[: number + 1], hinted_box([hint], images[0].grid))
+    two.answer(hints, None)
+    np.testing.assert_array_equal(one.classes, two.classes)
+    assert one.sureness == two.sureness
+
+
 if __name__ == "__main__":
     rows = {study: np.round(told(study), 6).tolist() for study in STUDIES}
     PINNED.write_text(json.dumps(rows).replace("]], ", "]],\n") + "\n")
