@@ -71,6 +71,14 @@ def test_most_slices_of_a_box_hold_some_of_its_object(contrast: float) -> None:
     assert np.concatenate(held).mean() >= 0.85
 
 
+def test_the_core_that_is_likely_shows_more_of_the_object_than_the_middle_of_its_box() -> None:
+    case = case_of(99)
+    known = constraints_of(GRID, case.hints, ONE)
+    core = place_objects(known, case, ("CT",), ONE, models())[0].likely[1] > 0
+    middle = known.likely[1] > 0
+    assert dice(core) > dice(np.asarray(middle)) + 0.1
+
+
 def test_boxes_alone_show_background_in_them_and_boxes_with_a_click_do_not() -> None:
     case = case_of(99)
     click = Points("a", (LOW + HIGH)[None] / 2, np.ones(1))

@@ -89,7 +89,8 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_whole_run_gives_pictures_scores_plan_history_and_classifier(run: Path) -> None:
     facts = gather(run, each=1)
-    assert facts.problems == facts.counterfactual_pictures == ()
+    assert not facts.problems
+    assert not facts.counterfactual_pictures
     assert [one.case for one in facts.test_pictures] == ["u", "t", "s"]
     assert facts.test_pictures[0].reason.startswith("among the worst: Dice liver 0.")
     assert facts.test_pictures[0].file == "masks/u.nii.gz"
