@@ -277,9 +277,7 @@ _TABLES: dict[str, Kind] = {
     "upside down": Kind(tags("c0,ball,present,9,2"), ("row 2", "z_min 9", "swap")),
     "one height": Kind(tags("c0,ball,present,9,"), ("row 2", "only one of z_min and z_max")),
     "rows twice": Kind(
-        _points(*[f"c{n},ball,{MIDDLE}" for n in (0, 1, 0)]),
-        ("points.csv row 4", "repeats hints/points.csv row 2", "remove one"),
-        "warning",
+        _points(*[f"c{n},ball,{MIDDLE}" for n in (0, 1, 0)]), ("row 4", "repeats"), "warning"
     ),
     "table is a folder": Kind(text("hints/tags.csv/x", "x"), ("hints/tags.csv",)),
     "table is a pipe": Kind(pipe("hints/tags.csv"), ("hints/tags.csv", "neither a file")),
