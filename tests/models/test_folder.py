@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.models.untrained import untrained_model
 from tests.train.scenes import plan
 
 from voxhint.classify.classifier import CLASSIFIER_FILE, classifier_network, open_classifier
@@ -33,11 +34,7 @@ LEARNT = {
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "plan.json").write_text(json.dumps(PLAN.to_json()))
-    (folder / "weights.safetensors").write_bytes(weights_bytes(network_of(PLAN)))
-    return folder
+    return untrained_model(tmp_path / "model", PLAN)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
 from tests.verbs.test_send_back import called
@@ -21,8 +21,6 @@ from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Axis
 from voxhint.files.images import read_ids, write_image
-from voxhint.models.folder import network_of
-from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan, back_from, prepare_image
 from voxhint.prepare.plan import Intensity
 from voxhint.verbs.export import export
@@ -45,11 +43,7 @@ CALIBRATION = {"temperature": 1.7, "facts": 9, "loss_before": 2.0, "loss_after":
 
 def make_run(folder: Path, wanted: Plan = PLAN) -> Path:
     """Return a run that holds an untrained model."""
-    torch.manual_seed(0)
-    model = folder / "model"
-    model.mkdir(parents=True)
-    (model / "plan.json").write_text(json.dumps(wanted.to_json()))
-    (model / "weights.safetensors").write_bytes(weights_bytes(network_of(wanted)))
+    model = untrained_model(folder / "model", wanted)
     (model / "calibration.json").write_text(json.dumps(CALIBRATION))
     (model / "made.json").write_text(json.dumps({"verb": "train"}))
     (folder / "made.json").write_text(json.dumps({"verb": "run", "study": "../study"}))

@@ -10,6 +10,7 @@ import pydicom
 import pytest
 import torch
 from tests.files.series import MARK, PATIENT, Series
+from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
 
@@ -31,12 +32,7 @@ SERIES = Series(common={"FrameOfReferenceUID": "1.2.9"})
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    torch.manual_seed(0)
-    (folder / "plan.json").write_text(json.dumps(PLAN.to_json()))
-    (folder / "weights.safetensors").write_bytes(weights_bytes(network_of(PLAN)))
-    return folder
+    return untrained_model(tmp_path / "model", PLAN)
 
 
 def called(*words: object) -> int:

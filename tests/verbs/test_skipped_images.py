@@ -8,28 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from tests.files.series import Series
+from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
 from tests.verbs.test_send_back import PLAN as FINE
 from tests.verbs.test_send_back import called
 
-from voxhint.core import Volume
+from voxhint.core import LabelSet, Volume
 from voxhint.files.images import write_image
-from voxhint.models.folder import network_of
-from voxhint.nets import weights_bytes
 
 PLAN = replace(FINE, spacing_mm=(4.0, 4.0, 4.0), patch=(8, 8, 8))  # a scan is one tile or two
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    torch.manual_seed(0)
-    (folder / "plan.json").write_text(json.dumps(PLAN.to_json()))
-    (folder / "weights.safetensors").write_bytes(weights_bytes(network_of(PLAN)))
-    return folder
+    return untrained_model(tmp_path / "model", PLAN)
 
 
 def write(path: Path) -> None:
@@ -149,3 +142,18 @@ def test_no_image_of_a_folder_is_left_out_without_a_word(
     assert "b_0000.nii.gz: is there besides b_0000.nii" in capsys.readouterr().err
     made = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
     assert made == ["a.nii.gz", "deep.nii.gz"]
+
+
+def test_only_what_is_lost_is_done_again_whatever_labels_are_called(tmp_path: Path) -> None:
+    named = replace(PLAN, labels=LabelSet(("background", "left/right"), (0, 1)))
+    model, images, out = untrained_model(tmp_path / "model", named), tmp_path / "in", tmp_path / "o"
+    for case in "ab":
+        write(images / f"{case}_0000.nii.gz")
+    words = ("predict", model, images, "--out", out, "--set", "predict.probabilities=true")
+    assert called(*words) == 0
+    (out / "a.nii.gz").unlink()
+    before = {path: path.stat().st_mtime_ns for path in out.glob("b*.nii.gz")}
+    assert len(before) == 2
+    assert called(*words) == 0
+    assert (out / "a.nii.gz").exists()
+    assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -23,7 +23,7 @@ from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell
 from voxhint.files.atomic import write_text
 from voxhint.files.description import read_object
-from voxhint.files.images import read_volume
+from voxhint.files.images import read_channels
 from voxhint.files.names import plain
 from voxhint.files.tables import read_table, table_text
 from voxhint.measure.roc import Ranking
@@ -272,7 +272,7 @@ def classify_images(
             continue
         tell("ask what images hold", number, len(cases), case)
         with trying(case):
-            volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+            volumes = read_channels(images)
             scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
             for name, score in scores.items():
                 answer = zip(_COLUMNS[2:], _answer(classifier.facts[name], score), strict=True)

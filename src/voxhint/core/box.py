@@ -1,13 +1,24 @@
-"""Boxes of voxels: around a place, and around a region."""
+"""Boxes: around a place, around a region, and their corners."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 from scipy import ndimage
 
 Window = tuple[slice, slice, slice]
+
+
+def corners(low: Iterable[Any], high: Iterable[Any]) -> Float64[np.ndarray, "8 3"]:
+    """Return the eight corners of a box; the last axis goes from low to high first.
+
+    Args:
+        low: Least place along each axis.
+        high: Greatest place.
+    """
+    ends = np.meshgrid(*zip(low, high, strict=True), indexing="ij")
+    return np.array(ends, np.float64).reshape(3, 8).T
 
 
 def window_around(middle: Sequence[Any], size: Sequence[int], shape: Sequence[int]) -> Window:

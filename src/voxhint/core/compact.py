@@ -110,9 +110,7 @@ class CompactSoftLabel:
 
     def dense(self) -> SoftLabel:
         """Return the same with an array for each class."""
-        pairs = list(self.by_class())
-        probs, trust = (np.stack([pair[part] for pair in pairs]) for part in range(2))
-        return SoftLabel(probs, trust, self.grid)
+        return SoftLabel.of_classes(self.by_class(), self.grid)
 
     def thinned(self, most: int) -> SoftLabel:
         """Return every second voxel, or every third, so that no more values are left than that.

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 
+from voxhint.core.box import corners
 from voxhint.core.errors import GridMismatchError
 
 Axis = Literal[0, 1, 2]
@@ -108,8 +109,7 @@ class Grid:
 
     def corners_mm(self) -> Float64[np.ndarray, "8 3"]:
         """Return the centres of the eight corner voxels in world millimetres."""
-        ends = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij"), np.float64)
-        return self.to_world(ends.reshape(3, 8).T)
+        return self.to_world(corners((0, 0, 0), [n - 1 for n in self.shape]))
 
     def distance_mm(self, other: "Grid") -> float:
         """Return how far apart the corners of two grids lie at most."""

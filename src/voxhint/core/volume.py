@@ -1,6 +1,6 @@
 """Arrays that know their place: images, masks and soft labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,14 @@ Unit = Literal["HU", "SUV", "a.u."]
 
 STEPS = np.float32(2**15)
 """Probabilities and trust are kept as whole numbers of 2^-15: 0, 1/2 and 1 exactly."""
+
+
+def with_background(
+    labels: Float32[np.ndarray, "label i j k"],
+) -> Float32[np.ndarray, "class i j k"]:
+    """Return probabilities of all classes: background comes first, and has what labels leave."""
+    rest = np.maximum(1 - labels.sum(0, keepdims=True), 0)
+    return np.concatenate([rest, labels])
 
 
 def steps_of(values: Float32[np.ndarray, "..."]) -> UInt16[np.ndarray, "..."]:
@@ -103,6 +111,12 @@ class SoftLabel:
 
     def __repr__(self) -> str:  # type: ignore[explicit-override]
         return f"SoftLabel({len(self.probs)} classes, {self.grid.told()})"
+
+    @staticmethod
+    def of_classes(pairs: Iterable[tuple[Floats, Floats]], grid: Grid) -> "SoftLabel":
+        """Return the soft label of probability and trust of one class after the other."""
+        probs, trust = zip(*pairs, strict=True)
+        return SoftLabel(np.stack(probs), np.stack(trust), grid)
 
     @staticmethod
     def of_bounds(

@@ -1,5 +1,6 @@
 """Images, masks and probabilities on disk, whatever their format."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,15 @@ def image_warnings(path: Path) -> tuple[str, ...]:
                 return nifti_warnings(path)
             case _:
                 return itk_warnings(path)
+
+
+def read_channels(images: Mapping[str, Path]) -> dict[str, Volume]:
+    """Return the images of a case by channel.
+
+    Args:
+        images: Paths by channel.
+    """
+    return {channel: read_volume(path, channel=channel) for channel, path in images.items()}
 
 
 def read_volume(path: Path, *, channel: str = "") -> Volume:

@@ -15,6 +15,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2, vq
 
 from voxhint.core import Box, Case, LabelSet, Volume
+from voxhint.core.box import corners
 from voxhint.propagate.constraints import Constraints, places_mm
 from voxhint.propagate.voxel_classifier import FEWEST_CASES
 from voxhint.propagate.voxel_features import surroundings
@@ -240,9 +241,7 @@ def _around(
     """Return where a box and a rim around it lie in the image, and its voxels."""
     size = np.maximum(box.high_mm - box.low_mm, 1e-3)
     room = np.maximum(_ROOM * size, _ROOM_VOXELS * case.grid.spacing_mm.max())
-    ends = np.stack([box.low_mm - room, box.high_mm + room])
-    corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), -1).reshape(-1, 3)
-    index = case.grid.to_index(corners)
+    index = case.grid.to_index(corners(box.low_mm - room, box.high_mm + room))
     low = np.clip(np.floor(index.min(0)), 0, np.array(case.grid.shape) - 1).astype(int)
     high = np.clip(np.ceil(index.max(0)) + 1, low + 1, case.grid.shape).astype(int)
     i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))

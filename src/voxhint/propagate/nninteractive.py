@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from voxhint.core import Box, Diameter, Grid, Hint, LabelSet, Points, Strokes, Volume
+from voxhint.core.box import corners
 from voxhint.core.errors import NotAvailableError
 from voxhint.core.labels import UNDRAWN
 from voxhint.core.packed import pack, unpack
@@ -195,8 +196,7 @@ def _scribbles(classes: UInt8[np.ndarray, "i j k"], number: int) -> Iterator[_Pr
 
 def _box(low: np.ndarray, high: np.ndarray, grid: Grid, supports: Any) -> _Prompt:  # noqa: ANN401
     """Return a box in voxels, its middle slice where the server knows no deeper ones."""
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    index = grid.to_index(corners)
+    index = grid.to_index(corners(low, high))
     first = np.clip(np.round(index.min(0)), 0, np.array(grid.shape) - 1).astype(int)
     last = np.clip(np.round(index.max(0)) + 1, first + 1, grid.shape).astype(int)
     if not supports("bbox3d"):

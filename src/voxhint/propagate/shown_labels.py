@@ -58,9 +58,7 @@ class SharedSoftLabel:
 
     def dense(self) -> SoftLabel:
         """Return the same with an array for each class."""
-        pairs = list(self.by_class())
-        probs, trust = (np.stack([pair[part] for pair in pairs]) for part in range(2))
-        return SoftLabel(probs, trust, self.grid)
+        return SoftLabel.of_classes(self.by_class(), self.grid)
 
 
 def every_label(case: Case, labels: LabelSet) -> ShownLabels:

@@ -176,8 +176,9 @@ def _marks_of(
     case = aligned_case(study, files)
     (known, labels), samples = _known(case, study.labels), None
     if rng is not None and not _is_large(case, study.labels):
-        constraints = constraints_of(case.grid, case.hints, study.labels)
-        samples = voxel_samples(constraints, case.images, study.channels, study.labels, rng)
+        whole = known if isinstance(known, Constraints) and labels == study.labels else None
+        whole = whole or constraints_of(case.grid, case.hints, study.labels)
+        samples = voxel_samples(whole, case.images, study.channels, study.labels, rng)
     boxes = [] if rng is None else list(box_samples(case, study.channels, rng))
     return measure_marks(known, labels), case.grid, known.drawn_whole, samples, boxes
 

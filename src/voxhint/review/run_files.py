@@ -3,15 +3,17 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
 from voxhint.measure.table import ScoreTable
 from voxhint.review.report_data import LabelVolume, TagRanking
+
+T = TypeVar("T")
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
@@ -69,13 +71,7 @@ def read_classifier(path: Path) -> Mapping[str, TagRanking]:
     Raises:
         BadFileError: It cannot be read, or its facts are none of a classifier.
     """
-    try:
-        return _CLASSIFIER.validate_python(read_object(path).get("classifier", {}))
-    except ValidationError as error:
-        msg = (
-            f"{path.name}: tells nothing of a classifier that could be read; label the study again"
-        )
-        raise BadFileError(msg) from error
+    return _told(path, "classifier", _CLASSIFIER.validate_python, "a classifier")
 
 
 def read_weights(path: Path) -> Mapping[str, Mapping[str, str]]:
@@ -90,11 +86,7 @@ def read_weights(path: Path) -> Mapping[str, Mapping[str, str]]:
     Raises:
         BadFileError: It cannot be read, or says it in another way.
     """
-    try:
-        return _WEIGHTS.validate_python(read_object(path).get("weights", {}))
-    except ValidationError as error:
-        msg = f"{path.name}: tells nothing of weights that could be read; label the study again"
-        raise BadFileError(msg) from error
+    return _told(path, "weights", _WEIGHTS.validate_python, "weights")
 
 
 def read_findings(path: Path) -> Mapping[str, float]:
@@ -126,10 +118,21 @@ def read_volumes(path: Path) -> Mapping[str, LabelVolume]:
     Raises:
         BadFileError: It cannot be read, or says it in another way.
     """
+    return _told(path, "volumes_ml", _VOLUMES.validate_python, "volumes")
+
+
+def _told(
+    path: Path, key: str, validated: Callable[[object], dict[str, T]], what: str
+) -> dict[str, T]:
+    """Return what a file says under one key; nothing if it says nothing.
+
+    Raises:
+        BadFileError: It cannot be read, or says it in another way.
+    """
     try:
-        return _VOLUMES.validate_python(read_object(path).get("volumes_ml", {}))
+        return validated(read_object(path).get(key, {}))
     except ValidationError as error:
-        msg = f"{path.name}: tells nothing of volumes that could be read; label the study again"
+        msg = f"{path.name}: tells nothing of {what} that could be read; label the study again"
         raise BadFileError(msg) from error
 
 

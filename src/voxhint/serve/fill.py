@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 from scipy import ndimage
 
+from voxhint.core.box import bounding_box
 from voxhint.core.errors import BadHintError
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.serve.contract import Paint
@@ -108,8 +109,7 @@ def with_rim(
     found = np.full(classes.shape, UNDRAWN, np.uint8, order="F")
     if not inside.any():
         return found
-    (window,) = ndimage.find_objects(inside.astype(np.uint8))
-    part = tuple(slice(max(0, w.start - _RIM), w.stop + _RIM) for w in window)
+    part = bounding_box(inside, (_RIM, _RIM, _RIM))
     held = ndimage.binary_dilation(inside[part], np.ones((3, 3, 3), np.bool_), _RIM)
     found[part] = np.where(held, classes[part], UNDRAWN)
     return found

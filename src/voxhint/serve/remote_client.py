@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from scipy import ndimage
 
 from voxhint.core import UNDRAWN, Box, Grid, Hint, LabelSet, Points, Strokes, Volume
+from voxhint.core.box import bounding_box
 from voxhint.core.errors import BadHintError
 from voxhint.serve.scene import Answers, OpenImage
 from voxhint.serve.undo_redo import Box3
@@ -233,9 +234,8 @@ class Client:
     def _strokes(self, inside: Bool[np.ndarray, "i j k"], told: Prompt) -> Box3 | None:
         classes = np.full(inside.shape, UNDRAWN, np.uint8)
         classes[inside] = LABELS.number(_label(told))
-        ((i, j, k),) = ndimage.find_objects(inside.astype(np.uint8))
-        place = (i, j, k)
-        return self._add(Strokes(classes, self._grid, complete=False), place, told)
+        strokes = Strokes(classes, self._grid, complete=False)
+        return self._add(strokes, bounding_box(inside), told)
 
     def _add(self, hint: Hint, place: Box3, told: Prompt) -> Box3 | None:
         self._ready()

@@ -7,6 +7,7 @@ import numpy as np
 from voxhint.config.ranges import Natural, in_range
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, silent
+from voxhint.core.volume import with_background
 from voxhint.files.masks import read_mask
 from voxhint.measure.calibration import CaseTrust, TrustTable, score_trust, tabulate_trust
 from voxhint.verbs.measure import Truth, read_chance, read_truth
@@ -48,9 +49,8 @@ def _score(folder: Path, truth: Truth, case: str) -> CaseTrust:
     for where in grids:
         grid.require_same(where)
     foreground = np.stack([values for values, _ in found])
-    rest = np.clip(1 - foreground.sum(0, keepdims=True), 0, 1)
     return score_trust(
-        np.concatenate([rest, foreground]),
+        with_background(foreground),
         truth.labels.to_classes(ids),
         case=case,
         subject=truth.subjects.get(case, case),

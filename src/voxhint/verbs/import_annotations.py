@@ -22,6 +22,7 @@ from voxhint.files.dicom.measurements import diameters, read_measurements
 from voxhint.files.dicom.stack import Stack
 from voxhint.files.images import write_ids
 from voxhint.files.study.hint_writer import write_hints
+from voxhint.files.validate.hints import outer_corners_mm
 from voxhint.verbs.label_names import LabelNames
 
 Wanted = Literal["truth", "hints", "boxes"]
@@ -330,8 +331,6 @@ def boxes_around(
     """
     for label, layer in layers:
         pieces, _ = ndimage.label(layer, np.ones((3, 3, 3)))
-        for part in ndimage.find_objects(pieces):
-            ends = [(axis.start - _HALF, axis.stop - _HALF) for axis in part]
-            corners = np.array(np.meshgrid(*ends, indexing="ij")).reshape(3, -1).T
-            places = grid.to_world(corners)
+        for i, j, k in ndimage.find_objects(pieces):
+            places = outer_corners_mm(grid.cropped((i, j, k)))
             yield Box(label, places.min(axis=0), places.max(axis=0))

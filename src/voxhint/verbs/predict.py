@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from voxhint.core.words import counted, told_seconds
 from voxhint.core.workers import spread
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
-from voxhint.files.images import image_warnings, read_volume, write_ids, write_probability
+from voxhint.files.images import image_warnings, read_channels, write_ids, write_probability
 from voxhint.files.study.images_alone import as_cases
 from voxhint.files.study.layout import some
 from voxhint.models.device import cores, open_fabric
@@ -84,11 +84,7 @@ def predict(
         SkippedError: Images cannot be used; the masks of all others are there.
     """
     require_used(machine, _NO_HINTS, "undrawn", "skip_bad", "max_ram")
-    with (
-        unpacked(model) as place,
-        as_cases(images, channels=plan_of(place).needed) as folder,
-    ):
-        opened = open_model(place, open_fabric(machine))
+    with _asked(model, images, machine) as (opened, folder):
         cases, told, skipped = cases_for(folder, opened.plan)
         warnings = (*opened.warnings, *told, *warnings_of(cases))
         for what, lines in (("look at images", warnings), ("skipped", skipped)):
@@ -102,21 +98,25 @@ def predict(
             return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
 
 
-def forecast_prediction(
-    model: Path, images: Path, config: PredictConfig, machine: Machine
-) -> Iterator[str]:
-    """Yield what a prediction would take, by two tiles of the first case; nothing is written."""
+@contextmanager
+def _asked(model: Path, images: Path, machine: Machine) -> Iterator[tuple[Model, Path]]:
+    """Yield an opened model, and a folder of the images that it is asked about."""
     with (
         unpacked(model) as place,
         as_cases(images, channels=plan_of(place).needed) as folder,
     ):
-        opened = open_model(place, open_fabric(machine))
+        yield open_model(place, open_fabric(machine)), folder
+
+
+def forecast_prediction(
+    model: Path, images: Path, config: PredictConfig, machine: Machine
+) -> Iterator[str]:
+    """Yield what a prediction would take, by two tiles of the first case; nothing is written."""
+    with _asked(model, images, machine) as (opened, folder):
         cases = cases_for(folder, opened.plan)[0]
         began = time.monotonic()
-        first = next(iter(cases.values()))
-        volumes = {name: read_volume(path, channel=name) for name, path in first.items()}
         maker = MaskMaker.of(opened, config, machine.seed)
-        prepared = maker.prepare(volumes)
+        prepared = maker.prepare(read_channels(next(iter(cases.values()))))
         seconds = time.monotonic() - began
         tiles, each, blended = maker.forecast(prepared)
     seconds += tiles * each
@@ -263,7 +263,7 @@ class _Writer:
             maker = maker.telling(partial(_tell_tile, tell, at, time.monotonic()))
         allowed = self.work.respect and self.work.respect(case)
         images, chances = self.work.cases[case], self.chances.get(case, {})
-        volumes = {name: read_volume(path, channel=name) for name, path in images.items()}
+        volumes = read_channels(images)
         notes = [f"{images[name].name}: {note}" for name, v in volumes.items() for note in v.notes]
         if self.alone is not None:
             keep_notes(self.out, _about(case), notes)  # first: with its mask a case is done
@@ -276,8 +276,7 @@ class _Writer:
         labels, out = maker.model.plan.labels, self.out
         if made.stored is not None:
             for number, name in enumerate(labels.foreground, 1):
-                path = out / f"{case}__{file_name(name)}.nii.gz"
-                write_probability(path, made.probability(number), made.grid)
+                write_probability(_chance(out, case, name), made.probability(number), made.grid)
         if made.uncertainty is not None:
             write_probability(out / f"{case}__uncertainty.nii.gz", made.uncertainty, made.grid)
         write_ids(out / f"{case}.nii.gz", labels.to_ids(made.classes), made.grid, labels)
@@ -308,8 +307,14 @@ def image_chances(maker: MaskMaker, volumes: Mapping[str, Volume]) -> Mapping[st
 def _paths(out: Path, case: str, maker: MaskMaker) -> list[Path]:
     """Return what is written of a case."""
     labels = maker.model.plan.labels.foreground if maker.config.probabilities else ()
-    parts = [f"__{name}" for name in labels] + ["__uncertainty"] * maker.config.uncertainty
-    return [out / f"{case}{part}.nii.gz" for part in ("", *parts)]
+    parts = ("", "__uncertainty") if maker.config.uncertainty else ("",)
+    whole = [out / f"{case}{part}.nii.gz" for part in parts]
+    return whole + [_chance(out, case, name) for name in labels]
+
+
+def _chance(out: Path, case: str, label: str) -> Path:
+    """Return where the probability of a label is written."""
+    return out / f"{case}__{file_name(label)}.nii.gz"
 
 
 def _about(case: str) -> str:

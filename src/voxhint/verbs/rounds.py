@@ -19,6 +19,7 @@ from voxhint.core.errors import BadFileError, BadStudyError, VoxhintError
 from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import Study
+from voxhint.core.volume import with_background
 from voxhint.files.atomic import MADE, write_json
 from voxhint.files.description import NAME, read_object
 from voxhint.files.images import read_probability
@@ -240,7 +241,7 @@ def _sureness_of(run: Path) -> dict[str, float]:
         for case in images:
             if f"{case}__{labels[0]}" in images:
                 chances = np.stack([read_probability(images[f"{case}__{n}"])[0] for n in labels])
-                ordered = np.sort(np.concatenate([1 - chances.sum(0, keepdims=True), chances]), 0)
+                ordered = np.sort(with_background(chances), 0)
                 inside = chances.max(0) >= ordered[-1]
                 if inside.any():
                     lead = (ordered[-1] - ordered[-2])[inside].mean()

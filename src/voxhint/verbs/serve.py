@@ -14,6 +14,7 @@ from voxhint.core import UNDRAWN, Case, Grid, Hint, LabelSet, Soft, Strokes, Tur
 from voxhint.core.errors import BadFileError, BadStudyError, NotAvailableError, OutputError
 from voxhint.core.labels import file_name
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.volume import with_background
 from voxhint.files.images import read_ids, read_probability
 from voxhint.files.problems import Problem
 from voxhint.files.study.layout import images_in
@@ -327,9 +328,7 @@ def _prior(
         read = [read_probability(path) for path in given]
         for path, (_, place) in zip(given, read, strict=True):
             _require_place(path, place, grid)
-        chances = np.stack([values for values, _ in read])
-        rest = np.maximum(1 - chances.sum(0, keepdims=True), 0)
-        return np.concatenate([rest, chances]).astype(np.float32)
+        return with_background(np.stack([values for values, _ in read]))
     mask = masks.get(name)
     if mask is None:
         return None

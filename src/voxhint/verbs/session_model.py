@@ -10,11 +10,10 @@ from jaxtyping import Float32
 from voxhint.config import Machine, PredictConfig
 from voxhint.core import LabelSet, Volume
 from voxhint.core.errors import BadFileError
+from voxhint.core.volume import STEPS, with_background
 
 if TYPE_CHECKING:
     from voxhint.classify.masks import MaskMaker
-
-_STEP = 2.0**-15  # of stored probabilities
 
 
 class SessionModel:
@@ -49,8 +48,7 @@ class SessionModel:
 
         made = maker.predict(maker.prepare(images), image_chances(maker, images))
         said = [made.probability(n) for n in range(1, len(self._labels.names))]
-        chances = np.stack(said).astype(np.float32) * np.float32(_STEP)
-        return np.concatenate([np.maximum(1 - chances.sum(0, keepdims=True), 0), chances])
+        return with_background(np.stack(said) / STEPS)
 
     def _open(self, run: Path) -> "MaskMaker | None":
         from voxhint.classify.masks import MaskMaker

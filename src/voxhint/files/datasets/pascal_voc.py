@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from voxhint.core.box import corners
 from voxhint.core.errors import BadFileError
 from voxhint.core.hints import Box
 from voxhint.files.datasets.lidc import WithoutEntities
@@ -93,6 +94,5 @@ def _touch(one: tuple[int, FlatBox], number: int, box: FlatBox) -> bool:
 def _corners(number: int, box: FlatBox, stack: Stack) -> np.ndarray:
     """Return the corners of a box on a slice, as thick as the slice, in RAS+ millimetres."""
     shift = (0, 0, number) if stack.resampled is None else stack.resampled[number]
-    spans = (box.ends[::2], box.ends[1::2], (-_HALF, _HALF))
-    index = np.array(np.meshgrid(*spans, indexing="ij")).reshape(3, -1).T
+    index = corners((*box.ends[:2], -_HALF), (*box.ends[2:], _HALF))
     return stack.grid.to_world(index + np.asarray(shift, np.float64))

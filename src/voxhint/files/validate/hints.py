@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from voxhint.core.box import corners
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Points, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN, LabelSet, counts_of
@@ -20,14 +21,12 @@ Corners = Float64[np.ndarray, "8 3"]
 
 def outer_corners_mm(grid: Grid) -> Corners:
     """Return the eight corners of the volume the voxels fill, half a step beyond the centres."""
-    ends = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in grid.shape], indexing="ij"))
-    return grid.to_world(ends.reshape(3, 8).T.astype(np.float64))
+    return grid.to_world(corners([-0.5] * 3, [n - 0.5 for n in grid.shape]))
 
 
 def box_corners_mm(box: Box) -> Corners:
     """Return the eight corners of a box, in the order of `outer_corners_mm`."""
-    sides = list(zip(box.low_mm, box.high_mm, strict=True))
-    return np.array(np.meshgrid(*sides, indexing="ij"), np.float64).reshape(3, 8).T
+    return corners(box.low_mm, box.high_mm)
 
 
 def overlap(first: Corners, second: Corners) -> bool:
