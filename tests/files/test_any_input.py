@@ -118,11 +118,13 @@ def test_made_json_is_an_object_or_refused(tmp_path: Path, content: bytes) -> No
         st.dictionaries(TEXTS, st.integers(-1, 300)).map(lambda ids: {"background": 0, **ids}),
     ),
     optional=st.one_of(JSON, st.just([])),
+    some=st.one_of(JSON, st.just([]), st.lists(WORDS, max_size=2)),
 )
 def test_a_description_names_each_class_and_channel_once(
-    tmp_path: Path, channels: object, labels: object, optional: object
+    tmp_path: Path, channels: object, labels: object, optional: object, some: object
 ) -> None:
-    spec = {"channel_names": channels, "labels": labels, "optional_channels": optional}
+    spec = {"channel_names": channels, "labels": labels}
+    spec |= {"optional_channels": optional, "optional_labels": some}
     (tmp_path / "dataset.json").write_bytes(dumped(spec))
     told, problems = read_description(tmp_path / "dataset.json")
     assert (told is None) == bool(problems)
@@ -132,6 +134,7 @@ def test_a_description_names_each_class_and_channel_once(
         ids = told.labels.ids
         assert len(set(told.channels)) == len(told.channels) > 0
         assert set(told.optional) <= set(told.channels)
+        assert set(told.labels.optional) <= set(told.labels.foreground)
         assert told.labels.names[0] == "background"
         assert ids[0] == 0
         assert list(ids) == sorted(set(ids))

@@ -53,6 +53,13 @@ def test_a_label_the_truth_lacks_has_a_volume_but_no_overlap() -> None:
     assert row.mask_ml == pytest.approx(0.02)
 
 
+def test_an_optional_label_is_not_scored_where_the_truth_does_not_outline_it() -> None:
+    names = LabelSet(NAMES.names, NAMES.ids, NAMES.ignore, optional=("tumour",))
+    truth, judged = mask(LIVER), mask(LIVER, TUMOUR)
+    assert list(scored(Mask(truth.ids, GRID, names), judged)) == ["liver"]
+    assert list(scored(Mask(judged.ids, GRID, names), truth)) == ["liver", "tumour"]
+
+
 def test_a_label_both_lack_is_said_so() -> None:
     row = scored(mask(LIVER), mask(LIVER))["tumour"]
     assert (row.dice, row.mask_ml, row.empty) == (None, 0.0, "both empty")

@@ -34,6 +34,8 @@ class SparseConstraints:
 
     grid: Grid
     drawn_whole: bool = False
+    open_labels: tuple[int, ...] = ()
+    """As in `Constraints`."""
 
     @property
     def seeds(self) -> UInt8[np.ndarray, "i j k"]:

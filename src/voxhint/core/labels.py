@@ -35,6 +35,10 @@ class LabelSet:
     ignore: int | None = None
     """The id that marks unlabelled voxels in `labelsTr`, if the study has one."""
 
+    optional: tuple[str, ...] = ()
+    """Labels that are outlined in some cases only: a case that shows none of one does not say that
+    it is absent."""
+
     @property
     def foreground(self) -> tuple[str, ...]:
         """Return the names without background."""

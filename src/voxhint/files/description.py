@@ -3,7 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +185,18 @@ def _undrawn(value: object, labels: LabelSet | None) -> tuple[int | None, list[s
     return value, []
 
 
-def _optional(value: object, channels: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+def _optional(
+    spec: Mapping[str, Any], kind: str, known: tuple[str, ...]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the channels or labels that some cases may lack, and what is wrong with them."""
+    key = f"optional_{kind}s"
+    value = spec.get(key, [])
     if not isinstance(value, list):
-        return (), ["optional_channels must be a list of channel names"]
-    strange = [str(name) for name in value if name not in channels]
+        return (), [f"{key} must be a list of {kind} names"]
+    strange = [str(name) for name in value if name not in known]
     if strange:
-        return (), [f"optional_channels names {', '.join(strange)}, which is no channel"]
-    return tuple(name for name in channels if name in value), []
+        return (), [f"{key} names {', '.join(strange)}, which is no {kind}"]
+    return tuple(name for name in known if name in value), []
 
 
 def read_description(
@@ -232,10 +237,11 @@ def describe(
         return None, (Problem(NAME, f"has no {' and no '.join(missing)}", advice),)
     channels, findings = _channels(spec["channel_names"])
     labels, more = _labels(spec["labels"])
-    optional, rest = _optional(spec.get("optional_channels", []), channels)
+    optional, rest = _optional(spec, "channel", channels)
+    some, others = _optional(spec, "label", () if labels is None else labels.foreground)
     undrawn, last = _undrawn(spec.get("undrawn"), labels)
-    findings += more + (rest if channels else []) + last
+    findings += more + (rest if channels else []) + (others if labels else []) + last
     problems = tuple(Problem(NAME, finding, "mend dataset.json") for finding in findings)
     if problems or labels is None:
         return None, problems
-    return Description(channels, optional, labels, undrawn), ()
+    return Description(channels, optional, replace(labels, optional=some), undrawn), ()

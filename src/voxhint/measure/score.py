@@ -43,6 +43,8 @@ def score_case(
 ) -> tuple[CaseScore, ...]:
     """Score a mask against the truth, one row for each foreground label of the truth's names.
 
+    Optional labels that the truth does not outline have none.
+
     Voxels where the truth says nothing (the ignore id, or 255) are left out of both.
 
     Args:
@@ -88,7 +90,8 @@ def label_by_label(
 ) -> Iterator[tuple[str, Bool[np.ndarray, "i j k"], Bool[np.ndarray, "i j k"]]]:
     """Yield each foreground label with where the truth and the mask have it.
 
-    Voxels where the truth says nothing are left out of both.
+    Voxels where the truth says nothing are left out of both, and so is a label that is optional
+    and that the truth does not outline.
 
     Raises:
         GridMismatchError: The two masks do not lie on one grid.
@@ -98,7 +101,9 @@ def label_by_label(
     if truth.names.ignore is not None:
         told &= truth.ids != truth.names.ignore
     for label, value in zip(truth.names.foreground, truth.names.ids[1:], strict=True):
-        yield label, (truth.ids == value) & told, (mask.ids == value) & told
+        drawn = (truth.ids == value) & told
+        if drawn.any() or label not in truth.names.optional:
+            yield label, drawn, (mask.ids == value) & told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

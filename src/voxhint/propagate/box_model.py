@@ -7,7 +7,7 @@ lies around it is surroundings alone.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
@@ -305,5 +305,4 @@ def place_objects(
     rest = 1 - chance.max(0)
     for number in set(range(len(chance))) - numbers:
         chance[number] = rest
-    facts = (constraints.proven, constraints.possible, likely, constraints.grid)
-    return Constraints(*facts, constraints.drawn_whole), np.log(np.clip(chance, _LEAST, 1))
+    return replace(constraints, likely=likely), np.log(np.clip(chance, _LEAST, 1))

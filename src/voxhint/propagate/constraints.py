@@ -1,7 +1,7 @@
 """What each hint proves of each voxel: classes present, classes ruled out, and classes likely."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -53,6 +53,9 @@ class Constraints:
     drawn_whole: bool = False
     """Whether whole slices were drawn: their gaps, not their voxels, say how far they speak."""
 
+    open_labels: tuple[int, ...] = ()
+    """Labels that the case does not show, and that may be where it shows background."""
+
     @property
     def settled(self) -> Bool[np.ndarray, "i j k"]:
         """Return the voxels of which every class is decided, with nothing left to propagate."""
@@ -85,8 +88,8 @@ class Constraints:
     def cropped(self, part: tuple[slice, slice, slice]) -> "Constraints":
         """Return the constraints of a box of voxels."""
         inner = (slice(None), *part)
-        fields = (self.proven[inner], self.possible[inner], self.likely[inner])
-        return Constraints(*fields, self.grid.cropped(part), self.drawn_whole)
+        fields = {name: getattr(self, name)[inner] for name in ("proven", "possible", "likely")}
+        return replace(self, grid=self.grid.cropped(part), **fields)
 
     def open_box(self) -> tuple[slice, slice, slice] | None:
         """Return the box around all voxels that are not settled and a rim, None without any."""
@@ -132,7 +135,34 @@ def constraints_of(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Const
             possible[number] = np.minimum(possible[number], reached)
     draw_conclusions(proven, possible)
     drawn_whole = any(isinstance(h, Strokes) and h.complete for h in hints)
-    return Constraints(proven, possible, likely, grid, drawn_whole)
+    return Constraints(proven, possible, likely, grid, drawn_whole, open_labels(hints, labels))
+
+
+def spoken_of(hints: Sequence[Hint], labels: LabelSet) -> set[int]:
+    """Return the classes that hints of a case show or tag, background included."""
+    spoken = {0}
+    for hint in hints:
+        if isinstance(hint, Strokes):
+            drawn = np.flatnonzero(np.bincount(hint.classes.ravel(), minlength=UNDRAWN + 1))
+            spoken |= {int(number) for number in drawn if number != UNDRAWN}
+        else:
+            spoken.add(labels.number(hint.label))
+    return spoken
+
+
+def open_labels(hints: Sequence[Hint], labels: LabelSet) -> tuple[int, ...]:
+    """Return the labels that may be where a case shows background.
+
+    They are those that the case does not show, and that are tagged unknown or outlined in some
+    cases only.
+
+    Args:
+        hints: Of one case.
+        labels: Names of the classes, and which are optional.
+    """
+    told = [h for h in hints if not (isinstance(h, Tag) and h.state == "unknown")]
+    asked = {*labels.optional, *(h.label for h in hints if isinstance(h, Tag))}
+    return tuple(sorted({labels.number(name) for name in asked} - spoken_of(told, labels)))
 
 
 def _lay(

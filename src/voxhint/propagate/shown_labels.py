@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 
 from voxhint.core import UNDRAWN, Case, Grid, Hint, LabelSet, SoftLabel, Strokes
 from voxhint.core.volume import Floats
+from voxhint.propagate.constraints import spoken_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,21 +74,18 @@ def shown_labels(case: Case, labels: LabelSet) -> ShownLabels:
         case: With its hints on one grid.
         labels: Of the study.
     """
-    spoken = {0}
-    for hint in case.hints:
-        if isinstance(hint, Strokes):
-            drawn = np.flatnonzero(np.bincount(hint.classes.ravel(), minlength=UNDRAWN + 1))
-            spoken |= {int(number) for number in drawn if number != UNDRAWN}
-        else:
-            spoken.add(labels.number(hint.label))
-    silent = [number for number in range(len(labels.names)) if number not in spoken]
-    kept = sorted({*spoken, *silent[:1]})
+    unspoken = {*range(len(labels.names))} - spoken_of(case.hints, labels)
+    optional = {number for number in unspoken if labels.names[number] in labels.optional}
+    others = unspoken - optional
+    silent = sorted(optional if len(optional) > len(others) else others)  # one kind is alike
+    kept = sorted({*range(len(labels.names))} - {*silent[1:]})
     place = {number: new for new, number in enumerate(kept)}
     numbers = tuple(place.get(n, place[silent[0]] if silent else n) for n in range(len(labels.ids)))
     few = replace(
         labels,
         names=tuple(labels.names[number] for number in kept),
         ids=tuple(labels.ids[number] for number in kept),
+        optional=tuple(labels.names[number] for number in kept if number in optional),
     )
     table = np.full(UNDRAWN + 1, UNDRAWN, np.uint8)
     table[: len(numbers)] = numbers

@@ -1,14 +1,14 @@
 """From the hints of one case to its soft label: gather, let the classes compete, weigh."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
 
 from voxhint.config import LabelConfig
-from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume
-from voxhint.propagate.constraints import Constraints
+from voxhint.core import Case, Grid, LabelSet, SoftLabel, Strokes, Volume
+from voxhint.propagate.constraints import Constraints, open_labels
 from voxhint.propagate.distance_caps import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 from voxhint.propagate.geodesic import FAR_MM, edge_cost, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import log_likelihood
@@ -37,6 +37,9 @@ class Prior:
     """Most that distance may speak against a class, as a logarithm of odds; if it is finite, that
     much also against a class that the case does not show at all."""
 
+    told: Bool[np.ndarray, " class"] | None = None
+    """Classes of which other cases can tell; None for all."""
+
     @property
     def everywhere(self) -> bool:
         """Return whether it speaks far from hints too, and of classes that no hint shows."""
@@ -44,7 +47,7 @@ class Prior:
 
     def cropped(self, part: tuple[slice, slice, slice]) -> "Prior":
         """Return what is said of a box of voxels."""
-        return Prior(self.log_probs[(slice(None), *part)], self.distance_limit)
+        return replace(self, log_probs=self.log_probs[(slice(None), *part)])
 
 
 def propagate_hints(  # noqa: PLR0913 - each says another thing
@@ -108,7 +111,7 @@ def propagate_hints(  # noqa: PLR0913 - each says another thing
     trust[trust < LEAST] = 0
     untold = unseen & np.asarray(constraints.possible.any((1, 2, 3)))
     if prior is not None and prior.everywhere:
-        untold[:] = False  # other cases tell of it
+        untold &= prior.told is not None and ~prior.told  # other cases tell of the rest
     untold[0] = False
     bounds = _with_facts(probs, trust, constraints, unseen=untold)
     return SoftLabel.of_bounds(*bounds, constraints.grid)
@@ -338,6 +341,23 @@ def with_facts(
     return SoftLabel.of_bounds(*bounds, constraints.grid)
 
 
+def leave_open(soft: SoftLabel, open_labels: Sequence[int]) -> SoftLabel:
+    """Return a soft label whose background may be any of the open labels.
+
+    Args:
+        soft: Of one case.
+        open_labels: From its constraints.
+    """
+    if not open_labels:
+        return soft
+    belief, plausible = soft.belief, soft.plausibility
+    rest = 1 - np.delete(belief, [0, *open_labels], axis=0).sum(0)
+    for number in open_labels:
+        plausible[number] = np.maximum(plausible[number], np.minimum(plausible[0], rest))
+    belief[0] = 0
+    return SoftLabel.of_bounds(belief, plausible, soft.grid)
+
+
 def facts_of(constraints: Constraints) -> SoftLabel:
     """Return only what the hints prove, with nothing propagated."""
     belief = constraints.proven
@@ -362,4 +382,5 @@ def dense_label(case: Case, labels: LabelSet) -> SoftLabel:
     classes = labels.to_classes(truth.ids)
     probs = np.stack([classes == n for n in range(len(labels.names))]).astype(np.float32)
     drawn = np.broadcast_to(probs.max(0), probs.shape).astype(np.float32)
-    return SoftLabel(probs, drawn, truth.grid)
+    outlined = (Strokes(classes, truth.grid, complete=True),)
+    return leave_open(SoftLabel(probs, drawn, truth.grid), open_labels(outlined, labels))

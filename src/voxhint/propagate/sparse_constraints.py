@@ -1,13 +1,14 @@
 """Constraints of a whole scan: what marks and tags say of few voxels, and of all others."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
 from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Points, Strokes, Tag
 from voxhint.core.compact import SparseConstraints
-from voxhint.propagate.constraints import draw_conclusions, nearest_voxels
+from voxhint.propagate.constraints import draw_conclusions, nearest_voxels, open_labels
 
 
 def sparse_constraints_of(
@@ -44,7 +45,19 @@ def sparse_constraints_of(
     possible = np.repeat(elsewhere[:, None], len(places), axis=1)
     draw_conclusions(proven[..., None, None], possible[..., None, None])
     whole = any(isinstance(hint, Strokes) and hint.complete for hint in hints)
-    return SparseConstraints(places, proven, possible, elsewhere, grid, whole)
+    open_ = open_labels(hints, labels)
+    return SparseConstraints(places, proven, possible, elsewhere, grid, whole, open_)
+
+
+def opened(constraints: SparseConstraints) -> SparseConstraints:
+    """Return facts of which background leaves the open labels possible, as `leave_open` does."""
+    if not constraints.open_labels:
+        return constraints
+    proven, possible = constraints.proven.copy(), constraints.possible.copy()
+    for number in constraints.open_labels:
+        possible[number] = np.maximum(possible[number], possible[0])
+    proven[0] = 0
+    return replace(constraints, proven=proven, possible=possible)
 
 
 def _is_sparse(hint: Hint) -> bool:

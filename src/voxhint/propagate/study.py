@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -31,8 +31,8 @@ from voxhint.propagate.shown_labels import (
     every_label,
     shown_labels,
 )
-from voxhint.propagate.soft_label import Prior, propagate_hints, with_facts
-from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.propagate.soft_label import Prior, leave_open, propagate_hints, with_facts
+from voxhint.propagate.sparse_constraints import opened, sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     FEWEST_CASES,
     VoxelClassifier,
@@ -234,17 +234,22 @@ def label_case(
         known = _sparse(case, study.labels) if config.method == "geodesic" else None
         if known is not None and known.proven[1:].any():
             compact = propagate_over_scan(known, images, study.labels, caps_mm=plan.caps_mm)
+            compact = replace(compact, constraints=opened(known))
             return LabelledCase(case, known, compact, shown)
         shown = shown_labels(case, study.labels)
     labels = shown.labels
     seen = constraints_of(case.grid, shown.case.hints, labels)
     if config.method == "nninteractive":
-        return LabelledCase(case, seen, _asked(shown.case, seen, labels, config), shown)
+        asked = _asked(shown.case, seen, labels, config)
+        return LabelledCase(case, seen, leave_open(asked, seen.open_labels), shown)
     constraints, logs = place_objects(seen, shown.case, study.channels, labels, plan.boxes)
     if plan.classifier is not None:
         said = plan.classifier.log_probs(case.images, seen)
         logs = said if logs is None else said + logs
-    prior = None if logs is None else Prior(logs, plan.distance_limit)
+    prior = None
+    if logs is not None:
+        told = None if plan.classifier is None else plan.classifier.shown
+        prior = Prior(logs, plan.distance_limit, told)
     soft = propagate_hints(
         constraints,
         images,
@@ -253,7 +258,7 @@ def label_case(
         config=config,
         prior=prior,
     )
-    return LabelledCase(case, seen, soft, shown)
+    return LabelledCase(case, seen, leave_open(soft, seen.open_labels), shown)
 
 
 def _asked(

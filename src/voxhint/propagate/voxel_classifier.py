@@ -1,7 +1,7 @@
 """What the hints of all cases together tell of a voxel: how a class features, and where it lies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -36,6 +36,7 @@ _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
 _FITS = 4  # networks: one for each kind of place, and that of all cases
 _POOLED = 100_000  # places of an image that ask for the nearest fact of all cases
+_NEVER = -1e4  # a log probability of 0 that still has a gradient
 _TOLD = 100  # steps after which progress is told
 _SHARPNESS = np.linspace(0.2, 1.5, 14)
 
@@ -53,6 +54,9 @@ class VoxelSamples:
 
     features: Float32[np.ndarray, "n feature"]
     classes: Float32[np.ndarray, "n class"]
+    also: Bool[np.ndarray, "n class"]
+    """Labels that a voxel shown or presumed as background may be, for all that its case says."""
+
     weights: Float32[np.ndarray, " n"]
     """The volume each voxel stands for, so that places shown often do not count twice."""
 
@@ -136,9 +140,16 @@ def voxel_samples(
     background = np.zeros((len(beside), classes.shape[1]), np.float32)
     background[:, 0] = 1
     features = voxel_features(images, constraints, channels)
+    both = np.concatenate([classes, background])
+    also = np.zeros(both.shape, np.bool_)
+    also[:, list(constraints.open_labels)] = True
+    also[len(kept) :] |= ~(constraints.proven.any((1, 2, 3)) | constraints.likely.any((1, 2, 3)))
+    also &= constraints.possible.any((1, 2, 3)) & (both[:, :1] > 0)
+    also[:, 0] = False
     return VoxelSamples(
         features.reshape(-1, features.shape[-1])[np.concatenate([kept, beside])],
-        np.concatenate([classes, background]),
+        both,
+        also,
         np.concatenate([weights, more]),
     )
 
@@ -258,7 +269,7 @@ def _weighed_together(
     held = np.bincount(nearest, minlength=sum(map(len, places))).astype(np.float32)
     ends = np.cumsum([len(part) for part in places])[:-1]
     return [
-        VoxelSamples(case.features, case.classes, np.asarray(weights))
+        replace(case, weights=np.asarray(weights))
         for case, weights in zip(cases, np.split(held, ends), strict=True)
     ]
 
@@ -287,11 +298,27 @@ def _chosen(
 def _join(
     cases: Sequence[VoxelSamples],
     place: Place,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     features = np.concatenate([_chosen(case.features, place) for case in cases])
     classes = np.concatenate([case.classes for case in cases])
+    also = np.concatenate([case.also for case in cases])
     weights = np.concatenate([case.weights for case in cases])
-    return torch.from_numpy(features), torch.from_numpy(classes), torch.from_numpy(weights)
+    found = (torch.from_numpy(part) for part in (features, classes, also, weights))
+    return next(found), next(found), next(found), next(found)
+
+
+def _or_open(logs: Tensor, also: Tensor) -> Tensor:
+    """Return log probabilities where that of background holds all that it may be.
+
+    Source:
+        The loss for candidate label sets of Jin and Ghahramani 2002, "Learning with multiple
+        labels".
+    """
+    if not also.any():
+        return logs
+    others = logs.masked_fill(~also, _NEVER)
+    background = torch.logaddexp(logs[:, 0], others.logsumexp(1))
+    return torch.cat([background[:, None], logs[:, 1:].masked_fill(also[:, 1:], _NEVER)], 1)
 
 
 def _fit(
@@ -301,7 +328,7 @@ def _fit(
     seed: int,
     tell: Callable[[int], None],
 ) -> nn.Module:
-    features, classes, weights = _join(cases, place)
+    features, classes, also, weights = _join(cases, place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(
@@ -319,7 +346,7 @@ def _fit(
             tell(step)
             drawn = np.searchsorted(upto, order.random(_BATCH) * upto[-1], side="right")
             some = torch.from_numpy(np.minimum(drawn, len(upto) - 1))
-            logs = functional.log_softmax(net(features[some]), 1)
+            logs = _or_open(functional.log_softmax(net(features[some]), 1), also[some])
             optimiser.zero_grad()
             (-(classes[some] * logs).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -335,14 +362,12 @@ def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: Place) -> tuple[f
         what the classes' shares alone would have. It is bounded, where the log likelihood lets a
         single fact that stands for a large volume decide.
     """
-    features, classes, weights = _join(cases, place)
+    features, classes, also, weights = _join(cases, place)
     share = (weights / weights.sum())[:, None]
     with torch.no_grad():
         logs = net(features)
-        errors = [
-            float((share * (functional.softmax(float(s) * logs, 1) - classes) ** 2).sum())
-            for s in _SHARPNESS
-        ]
+        said = [_or_open((float(s) * logs).log_softmax(1), also).exp() for s in _SHARPNESS]
+        errors = [float((share * (probs - classes) ** 2).sum()) for probs in said]
         blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
     best = int(np.argmin(errors))
     return 1 - errors[best] / max(blind, 1e-9), float(_SHARPNESS[best])

@@ -4,7 +4,7 @@ import dataclasses
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxhint.classify.classifier import CLASSIFIER_FILE
@@ -29,7 +29,7 @@ from voxhint.files.soft_labels import (
 )
 from voxhint.files.validate.study import open_study
 from voxhint.models.shipped import origins
-from voxhint.propagate import constraints_of
+from voxhint.propagate import constraints_of, leave_open
 from voxhint.propagate.constraints import Constraints
 from voxhint.propagate.nninteractive import Server
 from voxhint.propagate.study import (
@@ -184,7 +184,9 @@ class _Work:
 def _with_tags(localiser: Localiser, known: LabelledCase) -> tuple[Localisation, Constraints]:
     """Return a case with regions of labels that only tags name, and what its hints prove."""
     constraints = constraints_of(known.case.grid, known.case.hints, localiser.study.labels)
-    return localiser.add_regions(known.soft.dense(), constraints, known.case), constraints
+    located = localiser.add_regions(known.soft.dense(), constraints, known.case)
+    soft = leave_open(located.soft, constraints.open_labels)
+    return replace(located, soft=soft), constraints
 
 
 def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
