@@ -1,13 +1,16 @@
 """Work over several processes gives what it gives in one, in order, errors included."""
 
 import os
+import signal
 import time
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from voxhint.core.errors import BadFileError
-from voxhint.core.workers import spread
+from voxhint.core.errors import BadFileError, NotAvailableError
+from voxhint.core.workers import cluster, on_cluster, spread
 
 
 def squared(offset: int, number: int) -> tuple[int, int]:
@@ -36,3 +39,50 @@ def test_results_come_in_order_and_an_error_costs_the_others_nothing(workers: in
 
 def test_nothing_to_do_starts_no_process() -> None:
     assert [*spread(partial(squared, 7), (), 4)] == []
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Return the address of a cluster of two machines, both of them here."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    limits = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    local = Cluster(initialize_head=True, head_node_args=limits)
+    local.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    yield local.address
+    local.shutdown()  # type: ignore[no-untyped-call,unused-ignore]
+
+
+def fatal_once(folder: Path, number: int) -> int:
+    """Return the square of a number; the first worker that is asked about 3 dies of it."""
+    with (folder / str(number)).open("a") as tries:
+        tries.write("x")
+    if number == 3 and (folder / "3").read_text() == "x":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+@pytest.mark.slow
+def test_a_cluster_does_what_one_process_does_and_what_a_lost_worker_did_once_more(
+    address: str, tmp_path: Path
+) -> None:
+    with cluster(address):
+        assert on_cluster()
+        test_results_come_in_order_and_an_error_costs_the_others_nothing(9)
+        found = {n: result() for n, result in spread(partial(fatal_once, tmp_path), range(5), 1)}
+        ((_, here),) = spread(partial(squared, 7), [5], 0)
+        assert here() == (32, os.getpid())
+    assert not on_cluster()
+    assert [*found.items()] == [(n, n**2) for n in range(5)]
+    tries = {path.name: len(path.read_text()) for path in tmp_path.iterdir()}
+    assert tries == {"0": 1, "1": 1, "2": 1, "3": 2, "4": 1}
+
+
+def test_a_cluster_that_is_not_there_is_told_in_one_line() -> None:
+    pytest.importorskip("ray")
+    with (
+        pytest.raises(NotAvailableError, match="no Ray cluster answers at 'nobody'"),
+        cluster("nobody"),
+    ):
+        pass

@@ -1,9 +1,10 @@
-"""Two processes write what one writes, to the byte, and say the same."""
+"""Two processes, or a cluster, write what one process writes, to the byte, and say the same."""
 
 import json
 from pathlib import Path
 
 import pytest
+from tests.core.test_workers import address as cluster_address
 from tests.phantoms import make_study, scan, slanted_grid
 from tests.verbs.test_skipped_images import cut_short
 from tests.verbs.test_skipped_images import model as model_folder
@@ -18,7 +19,7 @@ def called(*words: object) -> int:
     return int(ended.value.code or 0)
 
 
-model = model_folder
+model, address = model_folder, cluster_address
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -26,16 +27,24 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("by", ["workers", "cluster"])
+def test_many_do_what_one_does(
+    by: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    many = ("--workers", 2)
+    if by == "cluster":
+        many = ("--cluster", request.getfixturevalue("address"))
     study, images = make_study(tmp_path / "study", tests=2, hints=("points",)), tmp_path / "in"
     for name in ("a", "b", "d"):
         write_image(images / f"{name}_0000.nii.gz", scan(slanted_grid(), ord(name)))
     cut_short(images / "c_0000.nii.gz")
     labels, masks, scores, told = [], [], [], []
-    for workers in (1, 2):
-        here, how = tmp_path / str(workers), ("--workers", workers)
+    for number, how in enumerate(((), many)):
+        here = tmp_path / str(number)
         assert called("label", study, "--out", here / "labels", "--threads", 1, *how) == 0
         out = here / "masks"
         assert called("predict", model, images, "--out", out, "--threads", 1, *how) == 1

@@ -19,6 +19,7 @@ from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, R
 from voxhint.core.errors import BadStudyError, SkippedError
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
+from voxhint.core.workers import cluster
 
 Lines = Iterator[str]
 
@@ -74,6 +75,9 @@ class Check:
     workers: int = 1
     """Processes that look at cases at the same time."""
 
+    cluster: str | None = None
+    """Address of a Ray cluster whose machines look at cases instead."""
+
     def run(self, _tell: Tell, /) -> Lines:
         """Yield problems, then what the study holds.
 
@@ -83,13 +87,14 @@ class Check:
         from voxhint.verbs.check import check
 
         dense = self.supervision == "dense"
-        problems, told = check(
-            self.study,
-            dense=dense,
-            registration_mm=self.registration_mm,
-            undrawn=self.undrawn,
-            workers=self.workers,
-        )
+        with cluster(self.cluster):
+            problems, told = check(
+                self.study,
+                dense=dense,
+                registration_mm=self.registration_mm,
+                undrawn=self.undrawn,
+                workers=self.workers,
+            )
         for problem in problems:
             yield f"{problem.severity}: {problem}"
         errors = sum(problem.severity == "error" for problem in problems)
@@ -148,6 +153,9 @@ class Label:
     out: Path
     """Folder for the soft labels."""
 
+    cluster: str | None = None
+    """Address of a Ray cluster whose machines work on cases instead."""
+
     label: LabelConfig = field(default_factory=LabelConfig)
     machine: LabelMachine = field(default_factory=LabelMachine)
 
@@ -160,7 +168,9 @@ class Label:
             return
         from voxhint.verbs.label import label
 
-        yield str(label(self.study, self.out, config=self.label, machine=self.machine, tell=tell))
+        machine = _of_cluster(self.machine, self.cluster)
+        with cluster(self.cluster, threads=machine.threads):
+            yield str(label(self.study, self.out, config=self.label, machine=machine, tell=tell))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +233,9 @@ class Predict:
     to: Literal["dicom-seg", "rtstruct"] | None = None
     """Also write CASE.seg.dcm or CASE.rtstruct.dcm, the mask on its DICOM series."""
 
+    cluster: str | None = None
+    """Address of a Ray cluster whose machines work on images instead."""
+
     predict: PredictConfig = field(default_factory=PredictConfig)
     machine: ImageMachine = field(default_factory=ImageMachine)
 
@@ -245,7 +258,9 @@ class Predict:
             require_series(self.model, images, to=self.to)
         left: SkippedError | None = None
         try:
-            predict(self.model, images, out, config=config, machine=self.machine, tell=tell)
+            machine = _of_cluster(self.machine, self.cluster)
+            with cluster(self.cluster, threads=machine.threads, gpu=machine.device != "cpu"):
+                predict(self.model, images, out, config=config, machine=machine, tell=tell)
         except SkippedError as error:
             left = error
         if self.to is not None:
@@ -308,6 +323,13 @@ class Doctor:
 
         for name, value in doctor():
             yield f"{name}: {value}"
+
+
+def _of_cluster(machine: Machine, address: str | None) -> Machine:
+    """Return the machine of one case on a cluster: one thread, if no number was asked for."""
+    return (
+        machine if address is None else dataclasses.replace(machine, threads=machine.threads or 1)
+    )
 
 
 COMMANDS: dict[str, type[Command]] = {

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from voxhint.core.errors import NotAvailableError, VoxhintError, printable
+from voxhint.core.together import together
 from voxhint.core.words import did_you_mean
 
 OK, BAD_INPUT, MISUSE, NOT_HERE, OURS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
@@ -121,13 +122,15 @@ def _run(name: str, kind: type[Any], words: list[str]) -> int:
     from voxhint.cli.options import require_there
     from voxhint.cli.progress import Teller
 
-    teller = Teller()
+    first = together().rank == 0  # of several processes one tells
+    teller = Teller(quiet=not first)
     try:
         command = _parse(name, kind, words)
         require_there(command)
         for line in command.run(teller):
             teller.close()
-            print(printable(line), flush=True)  # names in it are whatever files are called
+            if first:
+                print(printable(line), flush=True)  # names in it are whatever files are called
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a person reads one line
         teller.close()
         return _told(error, name)

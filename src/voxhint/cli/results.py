@@ -9,6 +9,7 @@ from typing import Annotated
 from voxhint.cli.options import Existing, ExistingOption, Place
 from voxhint.config import MeasureConfig
 from voxhint.core.progress import Tell
+from voxhint.core.workers import cluster
 
 Lines = Iterator[str]
 
@@ -38,6 +39,9 @@ class Measure:
     workers: int = 1
     """Processes that score cases at the same time."""
 
+    cluster: str | None = None
+    """Address of a Ray cluster whose machines score cases instead."""
+
     overwrite: bool = False
     """Replace scores that are there already."""
 
@@ -57,16 +61,17 @@ class Measure:
             require_free(self.out, overwrite=self.overwrite)
         truth = read_truth(self.truth)
         yield from (f"warning: {odd}" for odd in truth.problems if odd.severity == "warning")
-        table = measure(
-            self.masks,
-            truth,
-            config=self.measure,
-            compare_with=self.compare,
-            probabilities=self.probabilities,
-            seed=self.seed,
-            workers=self.workers,
-            tell=tell,
-        )
+        with cluster(self.cluster):
+            table = measure(
+                self.masks,
+                truth,
+                config=self.measure,
+                compare_with=self.compare,
+                probabilities=self.probabilities,
+                seed=self.seed,
+                workers=self.workers,
+                tell=tell,
+            )
         if self.probabilities is not None:
             from voxhint.verbs.calibration import measure_trust
 

@@ -7,9 +7,12 @@ import torch
 
 from voxhint.config import Machine
 from voxhint.core.errors import NotAvailableError
+from voxhint.core.together import Together, together
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 def cores() -> int:
@@ -19,29 +22,68 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def open_fabric(machine: Machine) -> "Fabric":
+def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     """Set threads and give the device a command asked for.
 
     Args:
         machine: Its device, threads and precision.
+        several: Join the processes that torchrun or srun started together, if it did.
 
     Returns:
         Lightning Fabric, in float32 or in mixed precision with bfloat16.
 
     Raises:
-        NotAvailableError: The device is not here.
+        NotAvailableError: The device is not here, or several processes came where one is wanted.
     """
     from lightning_fabric import Fabric  # takes seconds to load
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-    torch.set_num_threads(machine.threads or _threads())
+    among = together()
+    if among.count > 1 and not several:
+        msg = f"{among.count} processes were started together, and only voxhint train shares its "
+        raise NotAvailableError(msg + "work among them; start this command once")
+    torch.set_num_threads(machine.threads or _threads(among))
     kind, number = _named(machine.device)
     gpu = kind != "cpu" and torch.cuda.is_available()
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     if machine.precision == "bfloat16" or (machine.precision == "auto" and _halves(gpu=gpu)):
         precision = "bf16-mixed"
+    if among.count > 1:
+        return _joined(among, precision, gpu=gpu and machine.device)
+    # a job of SLURM may have many tasks, and this command be one process all the same
+    one = LightningEnvironment()
     if not gpu:
-        return Fabric(accelerator="cpu", devices=1, precision=precision)
-    return Fabric(accelerator="cuda", devices=[number], precision=precision)
+        return Fabric(accelerator="cpu", devices=1, precision=precision, plugins=one)
+    return Fabric(accelerator="cuda", devices=[number], precision=precision, plugins=one)
+
+
+def _joined(among: Together, precision: Precision, *, gpu: str | bool) -> "Fabric":
+    """Return the fabric of one of several processes, each with a device of its own.
+
+    Raises:
+        NotAvailableError: There are not as many devices.
+    """
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    if gpu and (":" in str(gpu) or torch.cuda.device_count() < among.here):
+        msg = f"{among.here} processes here take a GPU each, and see {torch.cuda.device_count()} "
+        msg += (
+            f"with --device {gpu}; start as many as there are, all of them seen by each, or take "
+        )
+        raise NotAvailableError(msg + "--device cpu")
+    fabric = Fabric(
+        accelerator="cuda" if gpu else "cpu",
+        devices=among.here,
+        num_nodes=among.count // among.here,
+        strategy=DDPStrategy(),
+        precision=precision,
+        plugins=SLURMEnvironment() if among.slurm else TorchElasticEnvironment(),
+    )
+    fabric.launch()
+    return fabric
 
 
 def _named(device: str) -> tuple[str, int]:
@@ -61,10 +103,10 @@ def _named(device: str) -> tuple[str, int]:
     return kind, int(number or 0)
 
 
-def _threads() -> int:
+def _threads(among: Together) -> int:
     """Return one thread a core, or as many as OpenMP was told to take."""
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) else cores()
+    return int(told) if told.isdecimal() and int(told) else max(1, cores() // among.here)
 
 
 def _halves(*, gpu: bool) -> bool:

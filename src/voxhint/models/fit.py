@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from voxhint.core.errors import about
+from voxhint.core.errors import BadRecipeError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles
 from voxhint.files.atomic import replacing, write_json, write_text
@@ -90,7 +90,7 @@ def fit(
     Args:
         learning: What is learnt.
         folder: Where plan.json, weights.safetensors and history.csv go.
-        fabric: Device and precision.
+        fabric: Device and precision; of several processes, the first one writes.
         seed: Of the split, the first weights and all steps.
         tell: Hears of progress.
 
@@ -98,13 +98,16 @@ def fit(
         The network with the weights that were chosen.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plan = _planned(folder / PLAN, learning.make_plan)
-    cases = learning.files(plan)
+    with fabric.rank_zero_first():  # the others find on disk what the first has made
+        plan = _planned(folder / PLAN, learning.make_plan)
+    _require_shares(plan, fabric.world_size)
+    with fabric.rank_zero_first():
+        cases = learning.files(plan)
 
-    def prepare(where: Path, files: CaseFiles) -> E:
-        return learning.prepare(where, files, plan)
+        def prepare(where: Path, files: CaseFiles) -> E:
+            return learning.prepare(where, files, plan)
 
-    examples = prepare_cases(folder, cases, prepare, learning.prepare_step, tell)
+        examples = prepare_cases(folder, cases, prepare, learning.prepare_step, tell)
     fitted, held_out = split_by_subject(cases, examples, learning.held_out, seed)
     torch.manual_seed(seed)
     net = learning.network(plan)
@@ -119,9 +122,10 @@ def fit(
     )
     net.load_state_dict(result.weights)
     net.to(fabric.device).eval()
-    with replacing(folder / WEIGHTS) as partial:
-        partial.write_bytes(weights_bytes(net))
-    _write_history(folder / HISTORY, result.history)
+    if fabric.is_global_zero:
+        with replacing(folder / WEIGHTS) as partial:
+            partial.write_bytes(weights_bytes(net))
+        _write_history(folder / HISTORY, result.history)
     return Fitted(net, plan, task, settings, result, examples, fitted, held_out)
 
 
@@ -174,6 +178,17 @@ def stored(paths: Iterable[Path], make: Callable[[], Iterable[np.ndarray]]) -> l
             with replacing(path) as partial:
                 np.save(partial, array)
     return [np.load(path, mmap_mode="r") for path in paths]
+
+
+def _require_shares(plan: Plan, processes: int) -> None:
+    """Refuse a batch that processes cannot share.
+
+    Raises:
+        BadRecipeError: Some would have more to do than others.
+    """
+    if plan.batch % processes:
+        msg = f"{processes} processes cannot share the {plan.batch} patches of a step evenly; "
+        raise BadRecipeError(msg + f"use --batch {processes}, or fewer processes")
 
 
 def _planned(path: Path, make: Callable[[], Plan]) -> Plan:

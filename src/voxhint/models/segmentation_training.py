@@ -23,6 +23,7 @@ from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_o
 from voxhint.models.planning import measure_images, trunk_options
 from voxhint.models.prepared import Claims, Image, prepared_example
 from voxhint.nets import load_weights
+from voxhint.nets.crossmodal import CrossModal
 from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.train import Example, Settings, Task, VoxelTask, step_seconds
@@ -102,6 +103,10 @@ class VoxelLearning:
         net = (self.make_network or network_of)(plan)
         if self.begin is not None:
             load_weights(net, weights_of(self.begin))
+        branches = self.config.crossmodal
+        if isinstance(net, CrossModal) and not branches.branch_weight + branches.consistency_weight:
+            for unasked in (*net.decoders[:-1], *net.heads[:-1]):  # processes would wait for them
+                unasked.requires_grad_(requires_grad=False)
         return net
 
     def task(self, fit: Sequence[Example], held_out: Sequence[Example], plan: Plan) -> Task:
@@ -167,8 +172,9 @@ class VoxelLearning:
             else:
                 each = state["seconds"] / state["step"]
                 steps = state["step"] + int(max(0.0, left - state["seconds"]) / each)
-            told = {"budget": self.config.time, "steps": steps}
-            write_json(path, told)
+            told = fabric.broadcast({"budget": self.config.time, "steps": steps})
+            if fabric.is_global_zero:
+                write_json(path, told)
         return int(told["steps"])
 
 

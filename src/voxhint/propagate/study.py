@@ -135,7 +135,7 @@ def plan_propagation(
     marks, grids, samples, drawn = [], [], [], False
     boxes: list[tuple[str, BoxSample]] = []
     look = partial(_marks_of, study, rng if together else None)  # which is drawn from in turn
-    looks = spread(look, chosen, 1 if together else machine.workers)
+    looks = spread(look, chosen, 0 if together else machine.workers)
     for number, (files, looked) in enumerate(looks):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):

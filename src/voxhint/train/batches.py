@@ -11,6 +11,7 @@ from torch import Tensor
 
 from voxhint.prepare import Draw, cut, draw_patch
 from voxhint.prepare.patches import Known, survey
+from voxhint.train.shares import share_of, whole
 
 Triple = tuple[int, int, int]
 
@@ -87,17 +88,24 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        parts = (self.image, self.belief, self.plausible, self.inside)
-        return Batch(*(part.to(device) for part in parts))
+        return Batch(*(part.to(device) for part in self._parts))
+
+    def whole(self) -> "Batch":
+        """Return the batch of which every process has drawn a share."""
+        return Batch(*(whole(part) for part in self._parts))
+
+    @property
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.image, self.belief, self.plausible, self.inside
 
 
 def draw_batch(examples: Examples, patch: Triple, size: int, rng: np.random.Generator) -> Batch:
-    """Return patches of cases drawn at random."""
+    """Return patches of cases drawn at random; of those, this process's share."""
     places = []
     for example in examples.draw(size, rng):
         i, j, k = example.claims.shape[2:]
         places.append((example, draw_patch(example.known, (i, j, k), patch, rng)))
-    return _stack(places, patch)
+    return _stack(places[share_of(size)], patch)
 
 
 def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list[Batch]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from voxhint.core.errors import BadFileError
 from voxhint.train.resume import load_state, save_state
+from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -99,10 +100,11 @@ def train(
     """Train a network, going on from a checkpoint if there is one.
 
     All chance in a step comes from (seed, step), so an interrupted training ends with the same
-    weights as an uninterrupted one on the same machine and thread count.
+    weights as an uninterrupted one on the same machine and thread count, and several processes
+    learn what one does, rounding aside.
 
     Args:
-        fabric: Device and precision.
+        fabric: Device and precision; launched, where several processes share each batch.
         net: With its first weights.
         task: What to learn, and from what; without held-out hints the last checkpoint is taken.
         settings: Steps, step size, seed and places.
@@ -116,6 +118,7 @@ def train(
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
+    asked = Shared(model) if fabric.world_size > 1 else model
     run = _Run.start(net, optimizer, settings.state)
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
@@ -125,11 +128,11 @@ def train(
             group["lr"] = rate
         if isinstance(task, StepHook):
             task.before_step(run.step)
-        rng = np.random.default_rng([settings.seed, run.step, fabric.global_rank])
-        run.add(_descend(fabric, model, optimizer, task.loss(model, rng, fabric.device)))
+        rng = np.random.default_rng([settings.seed, run.step, 0])  # one batch for all processes
+        run.add(_descend(fabric, model, optimizer, task.loss(asked, rng, fabric.device)))
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
         run.step += 1
-        run.seconds = time.monotonic() - began
+        run.seconds = fabric.broadcast(time.monotonic() - began)  # all end at the same step
         if run.step == next_look(run.step - 1) or not run.goes_on(settings):
             run.check(_score(net, run.averaged, task, fabric), rate)
         if time.monotonic() - saved > _SAVE_SECONDS:

@@ -11,6 +11,7 @@ from torch import nn
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
 from voxhint.train.loop import StepHook, Task
+from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,13 +32,14 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     """
     trial = copy.deepcopy(net).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model = fabric.setup_module(trial)
+    asked = Shared(model) if fabric.world_size > 1 else model
     if isinstance(task, StepHook):
         task.before_step(_LATE)
     rng = np.random.default_rng(0)
     seconds = []
     for _ in range(3):
         began = time.monotonic()
-        fabric.backward(task.loss(model, rng, fabric.device))
+        fabric.backward(task.loss(asked, rng, fabric.device))
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.monotonic() - began)

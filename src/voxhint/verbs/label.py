@@ -128,7 +128,7 @@ def label_cases(
     tell_found(tell, (*found.warnings, *idle))
     sizes: dict[str, dict[str, Extent]] = {}
     work = _Work(study, out, config, plan, localiser, found.lost)
-    workers = 1 if localiser is not None else machine.workers  # its networks stay where they are
+    workers = 0 if localiser is not None else machine.workers  # its networks stay where they are
     for number, (files, sized) in enumerate(spread(work.done, hinted, workers)):
         tell("label", number, len(hinted), files.name)
         with about(f"case {files.name}"):

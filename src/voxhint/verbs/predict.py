@@ -18,7 +18,7 @@ from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import counted, told_seconds
-from voxhint.core.workers import spread
+from voxhint.core.workers import on_cluster, spread
 from voxhint.files.description import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_channels, write_ids, write_probability
@@ -228,7 +228,7 @@ def _write_cases(
         if case not in skipped and not all(path.exists() for path in _paths(out, case, maker))
     ]
     total, first = len(work.cases), len(work.cases) - len(missing)
-    alone = (maker, tell) if machine.workers == 1 else None
+    alone = (maker, tell) if machine.workers == 1 and not on_cluster() else None
     one = _Writer(out, work, chances, maker.config, machine, maker.model.weights.parent, alone)
     for number, (case, written) in enumerate(spread(one.write, missing, machine.workers), first):
         tell(work.name, number, total, case)

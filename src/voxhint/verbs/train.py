@@ -2,10 +2,12 @@
 
 import dataclasses
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from torch.distributed import DistError
 
 from voxhint.classify.classifier import (
     CLASSIFIER,
@@ -17,7 +19,7 @@ from voxhint.config import Machine, TrainConfig, seconds_of
 from voxhint.config.without_effect import require_used
 from voxhint.core import Case, SoftLabel
 from voxhint.core.compact import CompactSoftLabel
-from voxhint.core.errors import BadRecipeError, BadStudyError
+from voxhint.core.errors import BadRecipeError, BadStudyError, NotAvailableError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import Study
 from voxhint.files.atomic import replacing, write_json
@@ -31,12 +33,24 @@ from voxhint.models.planning import require_views_of
 from voxhint.models.segmentation_training import VoxelLearning, voxels_of
 from voxhint.models.shipped import ORIGIN
 from voxhint.propagate import dense_label
-from voxhint.runs import Manifest, complete, locked, read_made, start, study_inputs
+from voxhint.runs import (
+    MADE,
+    Manifest,
+    complete,
+    is_started,
+    locked,
+    read_made,
+    start,
+    study_inputs,
+)
 from voxhint.runs.study_unchanged import odd_files
 from voxhint.train import Result, Settings
 from voxhint.train.loop import settled
 from voxhint.train.temperature import fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, study_for
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _TAG_DICE = 0.5  # regions found by tags are small, and cross-entropy alone shrinks them
 _LENGTH = {f"config.{part}{knob}" for part in ("", "train.") for knob in ("steps", "budget")}
@@ -74,7 +88,10 @@ def train_model(  # noqa: PLR0913  # each is a choice of its own
     if dense and labels is not None:
         msg = "soft labels have no effect with supervision dense; leave --labels out"
         raise BadRecipeError(msg)
-    require_used(machine, "training is one process", "workers")
+    require_used(machine, "torchrun starts the processes of a training", "workers")
+    fabric = open_fabric(machine, several=True)  # all meet before the first looks at the study
+    if fabric.global_rank:
+        return _follow(study, out, (labels, network), (config, machine), fabric)
     opened, _ = study_for(study, out, machine, dense=dense)
     opened.learning_cases(dense=dense)
     require_views_of(opened, config)
@@ -111,7 +128,6 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
         The output folder.
     """
     dense = config.supervision == "dense"
-    files = study.learning_cases(dense=dense)
     manifest = Manifest(
         verb="train",
         config=dataclasses.asdict(config),
@@ -122,18 +138,13 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
             **begun_with(begin),
         },
     )
-    found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
+    fabric = open_fabric(machine, several=True)
+    with fabric.rank_zero_first():  # the others wait
+        found = start(out, manifest, overwrite=machine.overwrite, longer=asks_more)
     if found.complete:
         return out
     tell_found(tell, found.warnings)
-    began = time.monotonic()
-    fabric = open_fabric(machine)
-    settled = _settled(config, labels)
-
-    def label_of(case: Case) -> SoftLabel | CompactSoftLabel:
-        return dense_label(case, study.labels) if dense else _soft(labels, case, study)
-
-    learning = VoxelLearning(study, files, label_of, settled, machine, tell, began, network, begin)
+    learning = _learning(study, labels, (network, begin), (config, machine, tell))
     fitted = fit(learning, out, fabric=fabric, seed=machine.seed, tell=tell)
     tell_found(tell, fitted.result.warnings)
     temperature = fit_temperature(
@@ -156,6 +167,58 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     }
     complete(out, manifest, facts)
     return out
+
+
+def _follow(
+    study: Path,
+    out: Path,
+    given: tuple[Path | None, NetworkFactory | None],
+    how: tuple[TrainConfig, Machine],
+    fabric: "Fabric",
+) -> Path:
+    """Share the steps of a training whose first process prepares, writes and tells.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        NotAvailableError: It is not on a disk that all processes share, or others have ended.
+        RuntimeError: Of torch, for another reason.
+    """
+    (labels, network), (config, machine) = given, how
+    try:
+        with fabric.rank_zero_first():
+            pass
+        if not is_started(out):
+            msg = f"{out}: not there for process {fabric.global_rank}, as it is for the first; put "
+            raise NotAvailableError(msg + "it on a disk that all machines share")
+        if not (out / MADE).exists():
+            opened, _ = study_for(study, out, machine, dense=config.supervision == "dense")
+            learning = _learning(opened, labels, (network, None), (config, machine, silent))
+            fit(learning, out, fabric=fabric, seed=machine.seed, tell=silent)
+    except RuntimeError as error:
+        if not isinstance(error, DistError) and "gloo" not in str(error):
+            raise
+        msg = f"process {fabric.global_rank} lost the others; they say why, and the same command "
+        raise NotAvailableError(msg + "goes on from here") from error
+    return out
+
+
+def _learning(
+    study: Study,
+    labels: Path | None,
+    made: tuple[NetworkFactory | None, Path | None],
+    how: tuple[TrainConfig, Machine, Tell],
+) -> VoxelLearning:
+    """Return what is learnt from the cases of a study, by which network."""
+    config, machine, tell = how
+    dense = config.supervision == "dense"
+
+    def label_of(case: Case) -> SoftLabel | CompactSoftLabel:
+        return dense_label(case, study.labels) if dense else _soft(labels, case, study)
+
+    files, settled, began = study.learning_cases(dense=dense), _settled(config, labels), monotonic()
+    return VoxelLearning(study, files, label_of, settled, machine, tell, began, *made)
 
 
 def begun_with(model: Path | None) -> dict[str, str]:

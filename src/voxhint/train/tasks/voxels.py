@@ -64,9 +64,10 @@ class VoxelTask:
 
     def drawn(self, rng: np.random.Generator, device: torch.device) -> Batch:
         """Return a batch drawn at random, varied; a channel that a case lacks stays 0."""
-        batch = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
-        present = shown(batch.image)[:, :, None, None, None].to(device)
-        varied = self._varied(batch.to(device), rng)
+        share = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
+        batch = share.to(device).whole()
+        present = shown(batch.image)[:, :, None, None, None]
+        varied = self._varied(batch, rng)
         return replace(varied, image=varied.image * present)
 
     def score(self, logits: Tensor, batch: Batch) -> Tensor:
