@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets.crossmodal import CrossModal
+from voxhint.nets.norm import quicken
 
 Triple = tuple[int, int, int]
 
@@ -51,7 +52,7 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
             from monai.networks.nets.dynunet import DynUNet
 
             shape = (strides, kernels, features)
-            return DynUNet(**dynunet_arguments(channels, classes, *shape))
+            return quicken(DynUNet(**dynunet_arguments(channels, classes, *shape)))
         case "segresnet":
             from monai.networks.nets.segresnet import SegResNet
 
@@ -69,7 +70,7 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
             )
             return _AnySize(inner, 2 ** (levels - 1))
         case "crossmodal":
-            return CrossModal(
+            joined = CrossModal(
                 modalities=channels,
                 classes=classes,
                 strides=strides,
@@ -77,6 +78,7 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
                 features=features,
                 **(options or {}),
             )
+            return quicken(joined)
         case _:
             msg = f"network '{network}' is unknown; use dynunet, segresnet or crossmodal"
             raise BadRecipeError(msg)
