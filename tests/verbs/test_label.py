@@ -38,8 +38,16 @@ def test_cases_teach_each_other_unless_told_not_to(
     )
     study = open_study(make_study(tmp_path / "study", hints=kinds))[0]
     config = LabelConfig(cross_case=wanted)
-    propagation.plan_propagation(study, study.hinted, config=config, machine=Machine())
+    told: list[str] = []
+    propagation.plan_propagation(
+        study,
+        study.hinted,
+        config=config,
+        machine=Machine(),
+        tell=lambda step, _done, _total, note: told.append(f"{step}: {note}"),
+    )
     assert (found[0] > 0) == teach
+    assert any("cannot teach each other" in line for line in told) == teach
 
 
 def _note(found: list[int], cases: Sequence[Any]) -> None:

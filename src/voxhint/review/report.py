@@ -6,7 +6,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from voxhint.review.curves import draw_learning, outlook
+from voxhint.measure.learning_curve import outlook
+from voxhint.review.curves import draw_learning
 from voxhint.review.report_data import RunFacts
 from voxhint.review.score_tables import (
     EMPTY_IN_SHORT,

@@ -26,6 +26,7 @@ from voxhint.files.atomic import replacing, write_json
 from voxhint.files.description import read_object
 from voxhint.files.hashing import hash_of
 from voxhint.files.soft_labels import read_soft_label
+from voxhint.measure.learning_curve import outlook
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import fit, forget_progress
 from voxhint.models.folder import CALIBRATION, OWN_NETWORK, NetworkFactory, weights_of
@@ -147,6 +148,8 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     learning = _learning(study, labels, (network, begin), (config, machine, tell))
     fitted = fit(learning, out, fabric=fabric, seed=machine.seed, tell=tell)
     tell_found(tell, fitted.result.warnings)
+    history = fitted.result.history
+    tell(learning.train_step, len(history), len(history), outlook(history))
     temperature = fit_temperature(
         fitted.net,
         voxels_of(fitted.task).checks,
