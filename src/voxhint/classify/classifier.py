@@ -264,25 +264,19 @@ def classify_images(
         For each case the chance of each label: 0 where the classifier does not see it, and 1 where
         it does but nothing calibrates it.
     """
-    own = {plain(case): case for case in cases}  # as tables are read
-    rows = _answers(table, own)
+    rows = _answers(table, {plain(case): case for case in cases})  # as tables are read
     asked = {row["case"] for row in rows}
     for number, (case, images) in enumerate(cases.items()):
         if case in asked:
             continue
         tell("ask what images hold", number, len(cases), case)
         with trying(case):
-            volumes = read_channels(images)
-            scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
-            for name, score in scores.items():
-                answer = zip(_COLUMNS[2:], _answer(classifier.facts[name], score), strict=True)
-                rows.append({"case": case, "label": name, **dict(answer)})
+            rows += _asked(classifier, case, read_channels(images))
     if not table.exists() or {row["case"] for row in rows} != asked:
         write_text(table, table_text(rows, _COLUMNS))
     chances: dict[str, dict[str, float]] = {case: {} for case in cases}
     for row in rows:
-        known = float(row["probability"] or 1)
-        chances[row["case"]][row["label"]] = known if row["in_mask"] == ALLOWED else 0.0
+        chances[row["case"]][row["label"]] = _chance(row)
     return chances
 
 
@@ -297,12 +291,23 @@ def _answers(table: Path, cases: Mapping[str, str]) -> list[dict[str, str]]:
 
 def chances_of(classifier: Classifier, volumes: Mapping[str, Volume]) -> dict[str, float]:
     """Return the chance of each label in one image, as `classify_images` does for many."""
+    return {row["label"]: _chance(row) for row in _asked(classifier, "", volumes)}
+
+
+def _asked(
+    classifier: Classifier, case: str, volumes: Mapping[str, Volume]
+) -> list[dict[str, str]]:
+    """Return a row of answers for each label."""
     scores = classifier.scores(prepare_image(volumes, classifier.plan)[0])
-    chances = {}
-    for name, score in scores.items():
-        probability, _, decision = _answer(classifier.facts[name], score)
-        chances[name] = float(probability or 1) if decision == ALLOWED else 0.0
-    return chances
+    return [
+        dict(zip(_COLUMNS, (case, name, *_answer(classifier.facts[name], score)), strict=True))
+        for name, score in scores.items()
+    ]
+
+
+def _chance(row: Mapping[str, str]) -> float:
+    """Return the chance in a row: 0 where it is ruled out, 1 where nothing calibrates it."""
+    return float(row["probability"] or 1) if row["in_mask"] == ALLOWED else 0.0
 
 
 def _answer(facts: Mapping[str, Any], score: float) -> tuple[str, str, str]:

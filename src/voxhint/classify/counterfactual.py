@@ -95,21 +95,7 @@ def remove_label(
     Raises:
         BadRecipeError: There is no such method, or what it needs is not given.
     """
-    if method not in METHODS:
-        msg = f"method '{method}' is unknown; use one of {', '.join(METHODS)}"
-        raise BadRecipeError(msg)
-    chosen = METHODS[method]
-    missing = [
-        name
-        for name, needed, given in (
-            ("a flow", chosen.needs_flow, flow),
-            ("a classifier", chosen.needs_classifier, logit),
-        )
-        if needed and given is None
-    ]
-    if missing:
-        msg = f"method '{method}' needs {' and '.join(missing)}; give it, or use another method"
-        raise BadRecipeError(msg)
+    chosen = _method(method, flow, logit)
     settings = settings or chosen.preset
     asks = [Counted(v) for v in _velocities(flow)]
     classifier = Counted(logit or _nothing)
@@ -126,6 +112,26 @@ def remove_label(
         flow_evaluations=sum(ask.images for ask in asks),
         classifier_evaluations=classifier.images,
     )
+
+
+def _method(name: str, flow: LabelVelocities | None, logit: Logit | None) -> Method:
+    """Return a method that is given what it needs.
+
+    Raises:
+        BadRecipeError: There is none.
+    """
+    if name not in METHODS:
+        msg = f"method '{name}' is unknown; use one of {', '.join(METHODS)}"
+        raise BadRecipeError(msg)
+    method = METHODS[name]
+    for what, needed, given in (
+        ("a flow", method.needs_flow, flow),
+        ("a classifier", method.needs_classifier, logit),
+    ):
+        if needed and given is None:
+            msg = f"method '{name}' needs {what}; give it, or use another method"
+            raise BadRecipeError(msg)
+    return method
 
 
 def _velocities(flow: LabelVelocities | None) -> tuple[Callable[..., Tensor], ...]:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,13 @@ class Prediction:
         return self.turn.undo(self.stored[label - 1])
 
 
+def _rule_out(probs: Planes, classes: Sequence[int]) -> None:
+    """Give the probability of classes to the background."""
+    for number in classes:
+        probs[0] += probs[number]
+        probs[number] = 0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskMaker:
     """A trained network, and what tags taught of the labels that nothing else shows."""
@@ -125,17 +132,11 @@ class MaskMaker:
         target = prepared.grid.turned(turn)
         classes, labels = np.zeros(target.shape, np.uint8), self.model.plan.labels
         doubt = np.zeros(target.shape, np.uint16) if self.config.uncertainty else None
-        stored = None
-        if self.config.probabilities:
-            shape = (len(labels.foreground), *target.shape)
-            with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
-                stored = np.memmap(file, np.uint16, "w+", shape=shape)
+        stored = self._stored((len(labels.foreground), *target.shape), folder)
         ruled_out = [labels.number(label) for label, chance in chances.items() if chance == 0]
         if set(ruled_out) < set(range(1, len(labels.names))):  # else nothing is left to look for
             for part, probs in self._slabs(prepared, turn, target, chances):
-                for number in ruled_out:
-                    probs[0] += probs[number]
-                    probs[number] = 0
+                _rule_out(probs, ruled_out)
                 likeliest = probs.argmax(0) if respect is None else respect(probs, part, turn)
                 classes[part] = likeliest
                 if doubt is not None:
@@ -144,6 +145,15 @@ class MaskMaker:
                     stored[:, part] = steps_of(probs[1:])
         unsure = None if doubt is None else turn.undo(doubt)
         return Prediction(prepared.grid, turn.undo(classes), unsure, turn, stored)
+
+    def _stored(
+        self, shape: tuple[int, ...], folder: Path | None
+    ) -> UInt16[np.ndarray, "label a b c"] | None:
+        """Return room for probabilities on disk, if they are asked for."""
+        if not self.config.probabilities:
+            return None
+        with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
+            return np.memmap(file, np.uint16, "w+", shape=shape)
 
     def forecast(self, prepared: Prepared) -> tuple[int, float, int]:
         """Return how many tiles an image has, seconds for each, and bytes that blending takes."""

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Strokes, Tag
 from voxhint.core.progress import Tell
 from voxhint.core.study import Study
 from voxhint.train import Bag
+
+_KNOWN = {"present": 1.0, "absent": 0.0}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,24 +30,20 @@ class TagJob:
 
 def bags_of(study: Study, name: str, labels: Sequence[str]) -> tuple[Bag, ...]:
     """Return what is said of a case: one bag for the whole image, one for each range of slices."""
-    whole = dict.fromkeys(labels, float("nan"))
-    ranges: dict[tuple[float, float], dict[str, float]] = {}
+    nothing = dict.fromkeys(labels, float("nan"))
+    said: dict[tuple[float, float] | None, dict[str, float]] = {}
     for hint in study.hints.get(name, ()):
-        if isinstance(hint, Strokes) or hint.label not in whole:
-            continue
-        if not isinstance(hint, Tag):
-            whole[hint.label] = 1.0  # who marks a place says that there is one
-        elif hint.state != "unknown":
-            known = 1.0 if hint.state == "present" else 0.0
-            if hint.z_range_mm is None:
-                whole[hint.label] = known
-            else:
-                part = ranges.setdefault(hint.z_range_mm, dict.fromkeys(labels, float("nan")))
-                part[hint.label] = known
-    bags = [Bag(tuple(part.values()), heights) for heights, part in ranges.items()]
-    if not all(np.isnan(value) for value in whole.values()):
-        bags.append(Bag(tuple(whole.values())))
-    return tuple(bags)
+        match hint:
+            case Strokes():
+                continue
+            case Tag(label=label, state=state, z_range_mm=heights):
+                known = _KNOWN.get(state)
+            case _:  # who marks a place says that there is one
+                label, heights, known = hint.label, None, 1.0
+        if label in nothing and known is not None:
+            said.setdefault(heights, dict(nothing))[label] = known
+    ranges = sorted(said, key=lambda heights: heights is None)  # the whole image last
+    return tuple(Bag(tuple(said[heights].values()), heights) for heights in ranges)
 
 
 def labels_to_localise(study: Study) -> tuple[str, ...]:

@@ -208,15 +208,14 @@ def _facts(
     from images held out, or from all where those are of one state.
     """
     everything = _scored(classifier, label, tagged[0])
-    aside = {files.subject for files, _ in tagged[1]}
-    held_out = [row for row in everything if row.subject in aside]
-    contrast = _contrast(classifier, label, [image for _, image in tagged[0]], config, rng)
+    contrast = _contrast(classifier, label, tagged[0], config, rng)
     facts: dict[str, Any] = {"contrast": dataclasses.asdict(contrast)}
     if not everything:  # tags speak of ranges of slices only
         return {**facts, "operating_point": _NO_LIMIT, "auc": None, "calibration": None}
-    apart = len({row.present for row in held_out}) > 1
-    tried = held_out if apart else everything
-    facts["held_out"] = apart
+    aside = {files.subject for files, _ in tagged[1]}
+    held_out = [row for row in everything if row.subject in aside]
+    facts["held_out"] = len({row.present for row in held_out}) > 1
+    tried = held_out if facts["held_out"] else everything
     scores, truth = np.array([r.score for r in tried]), np.array([r.present for r in tried])
     drawn = np.random.default_rng(0)  # intervals are the same at every look
     facts["auc"] = dataclasses.asdict(
@@ -256,7 +255,7 @@ def _scored(classifier: Classifier, label: str, tagged: Sequence[Tagged]) -> lis
 def _contrast(
     classifier: Classifier,
     label: str,
-    images: Sequence[TaggedImage],
+    tagged: Sequence[Tagged],
     config: LabelConfig,
     rng: np.random.Generator,
 ) -> Contrast:
@@ -265,6 +264,7 @@ def _contrast(
     Otsu's threshold parts the voxels of the first channel. The label is of the kind that the
     saliency in images tagged present prefers.
     """
+    images = [image for _, image in tagged]
     values = np.concatenate(
         [rng.choice(np.asarray(i.image[0], np.float32).ravel(), _SAMPLES) for i in images]
     )

@@ -304,9 +304,11 @@ def read_words(name: str, kind: type[Any], words: Sequence[str]) -> Any:  # noqa
     """
     parser = parser_of(name, kind)
     read = vars(parser.parse_args(list(words)))
-    given = {f"{k}_" if iskeyword(k) else k: v for k, v in read.items()}
-    config, settings = given.pop("config", None), given.pop("set", [])
-    given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
+    given: dict[str, Any] = {
+        f"{k}_" if iskeyword(k) else k: tuple(v) if isinstance(v, list) else v
+        for k, v in read.items()
+    }
+    config, settings = given.pop("config", None), given.pop("set", ())
     knobs = {k: given.pop(k) for k in list(given) if "." in k}
     machine = _of_machine(knobs)
     if tables := _tables(kind):

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,16 @@ def problem_of(
     if not finding:
         finding, advice = advice, "mend it and check again"
     return Problem(where, finding, advice, severity, case)
+
+
+def lines_of(problems: Iterable[Problem], severity: Severity) -> list[str]:
+    """Return the problems of a severity, a line each.
+
+    Args:
+        problems: Of any severity.
+        severity: Of those wanted.
+    """
+    return [str(problem) for problem in problems if problem.severity == severity]
 
 
 def one_line(error: BaseException) -> str:

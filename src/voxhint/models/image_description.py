@@ -51,14 +51,7 @@ def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...], tuple[s
     Raises:
         BadFileError: There is no image, or none of a channel that the model needs.
     """
-    path = description_of(images)
-    told, problems = (None, ()) if path is None else read_description(path)
-    if told is None:
-        warnings = [f"{problem}; channels are taken by their numbers" for problem in problems[:1]]
-        spec = Description(plan.channels, plan.optional_channels, plan.labels)
-    else:
-        warnings = list(_contradictions(told, plan))
-        spec = _expected(told, plan)
+    spec, warnings = _expected(images, plan)
     found, odd = find_cases(images, spec)
     errors = tuple(problem for problem in odd if problem.severity == "error")
     skipped, spoilt = tuple(map(str, errors)), {problem.case for problem in errors}
@@ -66,7 +59,7 @@ def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...], tuple[s
     if not cases:
         msg = "\n".join(skipped) or f"{images}: holds no image; name a folder of CASE_0000 files"
         raise BadFileError(msg)
-    return cases, tuple(warnings), skipped
+    return cases, warnings, skipped
 
 
 def _known(images: Mapping[str, Path], plan: Plan) -> Mapping[str, Path]:
@@ -74,16 +67,22 @@ def _known(images: Mapping[str, Path], plan: Plan) -> Mapping[str, Path]:
     return {channel: images[channel] for channel in plan.channels if channel in images}
 
 
-def _expected(told: Description, plan: Plan) -> Description:
-    """Return the channels that are there, of which those are needed that a model needs.
+def _expected(images: Path, plan: Plan) -> tuple[Description, tuple[str, ...]]:
+    """Return the channels that are there, those needed that a model needs; and what is odd.
 
     Raises:
         BadFileError: A channel is missing.
     """
+    path = description_of(images)
+    told, problems = (None, ()) if path is None else read_description(path)
+    if told is None:
+        odd = tuple(f"{problem}; channels are taken by their numbers" for problem in problems[:1])
+        return Description(plan.channels, plan.optional_channels, plan.labels), odd
     _require_channels(told.channels, plan)
     needed = {*plan.channels} - {*plan.optional_channels}
     others = tuple(name for name in told.channels if name not in needed)
-    return Description(told.channels, others, plan.labels)
+    spec = Description(told.channels, others, plan.labels)
+    return spec, tuple(_contradictions(told, plan))
 
 
 def _require_channels(channels: tuple[str, ...], plan: Plan) -> None:

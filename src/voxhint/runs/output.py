@@ -82,18 +82,13 @@ def start(
     wanted = manifest.to_json()
     try:
         found = read_manifest(out)
-        changed = changes(found or wanted, wanted)
-        if found is not None and changed and longer is not None and longer(changed, found, wanted):
-            (out / JOURNAL).touch()
-            _remember(out, found)
-            now = {name: wanted[name] for name in ("config", "inputs")}
-            write_json(out / STARTED, {**found, **now})
-            (out / MADE).unlink(missing_ok=True)
-            found = read_manifest(out)
-        elif found is not None and overwrite and changed:
-            require_replaceable(out, manifest.verb)
-            _clear(out)
-            found = None
+        if found and (changed := changes(found, wanted)):
+            if longer is not None and longer(changed, found, wanted):
+                found = _lengthen(out, found, wanted)
+            elif overwrite:
+                require_replaceable(out, manifest.verb)
+                _clear(out)
+                found = None
         if found is not None:
             require_unchanged(out, found, wanted)
             return _resume(out, found)
@@ -104,6 +99,17 @@ def start(
     except OSError as error:
         raise OutputError(unusable(out, error)) from None
     return Started()
+
+
+def _lengthen(
+    out: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return what a folder says that was made the beginning of what is wanted now."""
+    (out / JOURNAL).touch()
+    _remember(out, found)
+    write_json(out / STARTED, {**found, **{name: wanted[name] for name in ("config", "inputs")}})
+    (out / MADE).unlink(missing_ok=True)
+    return read_manifest(out)
 
 
 def complete(
@@ -171,8 +177,9 @@ def _resume(out: Path, found: Mapping[str, Any]) -> Started:
     _sweep(out)
     differing = differences(out)
     gone = [name for name in differing.gone if not _is_hidden(name)]
+    lost = (*gone, *differing.changed)
     was_complete = (out / MADE).exists()
-    if was_complete and not gone and not differing.changed:
+    if was_complete and not lost:
         _forget_progress(out)
         return Started(complete=True)
     if was_complete:
@@ -181,11 +188,8 @@ def _resume(out: Path, found: Mapping[str, Any]) -> Started:
     (out / JOURNAL).touch()
     for name in differing.changed:
         _set_aside(out, name)
-    for name in (*gone, *differing.changed):
-        if PurePosixPath(name).name == MADE:  # of a part: nothing says any more what is in it
-            _drop_part(out, str(PurePosixPath(name).parent))
+    _drop_parts(out, lost)
     _leave_to_parts(out)
-    lost = (*gone, *differing.changed)
     warnings = _warnings(gone if was_complete else [], differing.changed)
     return Started(lost=lost, warnings=tuple(warnings), facts=found if was_complete else {})
 
@@ -250,15 +254,17 @@ def set_aside_changed(out: Path, name: str) -> tuple[str, ...]:
     return tuple(_warnings([], [name]))
 
 
-def _drop_part(out: Path, part: str) -> None:
-    """Remove what was made in a part, and leave the rest."""
-    below = f"{part}/"
-    for name in recorded(out):
-        if name.startswith(below):
-            (out / name).unlink(missing_ok=True)
-    for name in (STARTED, JOURNAL, LOCK, NOTES):
-        (out / part / name).unlink(missing_ok=True)
-    _prune(out / part)
+def _drop_parts(out: Path, lost: Sequence[str]) -> None:
+    """Remove what was made in parts whose manifest is lost: nothing says what it is any more."""
+    for path in map(PurePosixPath, lost):
+        if path.name != MADE:
+            continue
+        for name in recorded(out):
+            if name.startswith(f"{path.parent}/"):
+                (out / name).unlink(missing_ok=True)
+        for name in (STARTED, JOURNAL, LOCK, NOTES):
+            (out / path.parent / name).unlink(missing_ok=True)
+        _prune(out / path.parent)
 
 
 def _clear(out: Path) -> None:

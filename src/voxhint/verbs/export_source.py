@@ -134,13 +134,16 @@ def _predicted(job: Job, made: Mapping[str, Any]) -> Masks:
         msg = f"{job.run}: holds no mask and its labels; name what voxhint predict wrote"
         raise BadFileError(msg)
     hinted = job.run.absolute().name == HINTED
-    names = [path.name.removesuffix(ENDING) for path in masks]
-    cases = (CaseFiles(name=name, subject=name, images={}) for name in names)
     return Masks(
         LabelSet(tuple(ids), tuple(ids.values())),
         job.dicom.folder or job.run,
-        tuple(Masked(case, mask, hinted) for case, mask in zip(cases, masks, strict=True)),
+        tuple(Masked(_without_image(mask), mask, hinted) for mask in masks),
     )
+
+
+def _without_image(mask: Path) -> CaseFiles:
+    name = mask.name.removesuffix(ENDING)
+    return CaseFiles(name=name, subject=name, images={})
 
 
 def open_run(run: Path, *folders: str) -> tuple[Study, tuple[Masked, ...]]:

@@ -16,7 +16,6 @@ from voxhint.core.hints import Box, Diameter, Hint, Soft, Strokes
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.progress import Tell
 from voxhint.files.datasets.pascal_voc import FlatBox, read_flat_boxes, solid_boxes
-from voxhint.files.description import NAME, read_description
 from voxhint.files.dicom.annotations import Structure, on_grid, open_object
 from voxhint.files.dicom.measurements import diameters, read_measurements
 from voxhint.files.dicom.stack import Stack
@@ -175,12 +174,15 @@ def _add_diameters(
             book.marks.append((told[1], Diameter(label, told[2], told[0].diameter_mm)))
 
 
-def write_drawn(folder: Path, found: Collection, cases: Mapping[str, Stack]) -> tuple[str, ...]:
+def write_drawn(
+    folder: Path, found: Collection, labels: LabelSet, cases: Mapping[str, Stack]
+) -> tuple[str, ...]:
     """Write masks, hints or boxes into a study.
 
     Args:
-        folder: The study, its dataset.json written.
+        folder: The study.
         found: Which objects are taken.
+        labels: The study's.
         cases: Names and stacks, in the order of their numbers.
 
     Returns:
@@ -189,7 +191,6 @@ def write_drawn(folder: Path, found: Collection, cases: Mapping[str, Stack]) -> 
     Raises:
         BadFileError: Nothing was drawn that could be taken.
     """
-    described, _ = read_description(folder / NAME)
     lines: list[str] = []
     hints: dict[str, tuple[Hint, ...]] = {}
     flaws: dict[tuple[str, str], str] = {}
@@ -197,34 +198,41 @@ def write_drawn(folder: Path, found: Collection, cases: Mapping[str, Stack]) -> 
     for number, (case, stack) in enumerate(cases.items()):
         layers: _Layers = {}
         told: dict[str, None] = {}
-        for taken in found.taken if described is not None else ():
-            if number in taken.cases:
-                for label, notes in _draw(taken, stack, layers, flaws):
-                    done.add((taken.name, label))
-                    told |= dict.fromkeys(notes)
-        lines += [f"{case}: {line}" for line in told]
-        marks = tuple(mark for which, mark in found.marks if which == number)
-        if layers and described is not None:
-            drawn, odd = _written(folder, case, layers, found.wanted, described.labels, stack.grid)
-            lines += [f"{case}: {line}" for line in odd]
-            marks += drawn
-        hints[case] = marks
+        for name, label, notes in _draw(found, number, stack, layers, flaws):
+            done.add((name, label))
+            told |= dict.fromkeys(notes)
+        drawn, odd = _written(folder, case, layers, found.wanted, labels, stack.grid)
+        lines += [f"{case}: {line}" for line in (*told, *odd)]
+        hints[case] = (*(mark for which, mark in found.marks if which == number), *drawn)
     lines += [
         f"{name}, '{label}', is set aside: {why}"
         for (name, label), why in flaws.items()
         if (name, label) not in done
     ]
-    if described is None or not (done or found.marks):
+    if not (done or found.marks):
         none = "nothing that can be taken lies on what is imported; leave --as out"
         raise BadFileError("\n".join([*found.lines, *lines, none]))
-    write_hints(folder / "hints", hints, described.labels)
+    write_hints(folder / "hints", hints, labels)
     return tuple(lines)
 
 
 def _draw(
+    found: Collection,
+    number: int,
+    stack: Stack,
+    layers: "_Layers",
+    flaws: dict[tuple[str, str], str],
+) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Add what objects draw on a case to its layers; yield object, label and what is odd."""
+    for taken in found.taken:
+        if number in taken.cases:
+            for label, notes in _draw_object(taken, stack, layers, flaws):
+                yield taken.name, label, notes
+
+
+def _draw_object(
     taken: _Taken, stack: Stack, layers: "_Layers", flaws: dict[tuple[str, str], str]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Add what an object draws on a case to its layers, and yield each label with what is odd."""
     made = open_object(taken.path, taken.name)
     for structure, label in taken.labels if made is not None else ():
         try:
@@ -252,18 +260,14 @@ def _written(
     Returns:
         Else its hints; and what is odd.
     """
-    fractions = [label for label, layer in layers.items() if layer.dtype != bool]
-    odd: list[str] = []
-    if wanted != "hints" and fractions:
-        odd.append(f"{', '.join(fractions)}: stored in fractions; half and more is taken")
-        layers |= {label: layers[label] >= _HALF for label in fractions}
+    if not layers:
+        return (), []
+    if wanted == "hints":
+        return _partial(layers, labels, grid)
+    odd = _halve(layers)
     if wanted == "boxes":
         return tuple(boxes_around(layers.items(), grid)), odd
-    drawn = ((label, layer) for label, layer in layers.items() if layer.dtype == bool)
-    classes, clashes = classes_of(drawn, labels, grid.shape)
-    if wanted == "hints":
-        odd += [f"{clashes}, which are left undrawn"] if clashes else []
-        return tuple(_hints(layers, classes, grid)), odd
+    classes, clashes = classes_of(layers.items(), labels, grid.shape)
     if clashes:
         return (), [*odd, f"{clashes}, so no mask is made; name labels that do not overlap"]
     write_ids(folder / "denseTr" / f"{case}.nii.gz", labels.to_ids(classes), grid, labels)
@@ -303,15 +307,26 @@ def classes_of(
     return classes, f"{twice.total()} voxels have two labels ({', '.join(told)})" if twice else ""
 
 
-def _hints(layers: _Layers, classes: UInt8[np.ndarray, "i j k"], grid: Grid) -> Iterator[Hint]:
-    """Yield partial masks; where nothing is drawn nothing is known."""
-    yield from (
+def _halve(layers: _Layers) -> list[str]:
+    """Return what is odd, after half and more was taken where fractions are stored."""
+    fractions = [label for label, layer in layers.items() if layer.dtype != bool]
+    layers |= {label: layers[label] >= _HALF for label in fractions}
+    told = f"{', '.join(fractions)}: stored in fractions; half and more is taken"
+    return [told] if fractions else []
+
+
+def _partial(layers: _Layers, labels: LabelSet, grid: Grid) -> tuple[tuple[Hint, ...], list[str]]:
+    """Return partial masks, where nothing is drawn nothing is known; and what is odd."""
+    drawn = {label: layer for label, layer in layers.items() if layer.dtype == bool}
+    classes, clashes = classes_of(drawn.items(), labels, grid.shape)
+    hints: list[Hint] = [
         Soft(label, layer.astype(np.float32), grid)
         for label, layer in layers.items()
-        if layer.dtype != bool
-    )
+        if label not in drawn
+    ]
     if classes.any():
-        yield partial_mask(classes, grid)
+        hints.append(partial_mask(classes, grid))
+    return tuple(hints), [f"{clashes}, which are left undrawn"] if clashes else []
 
 
 def partial_mask(classes: UInt8[np.ndarray, "i j k"], grid: Grid) -> Strokes:

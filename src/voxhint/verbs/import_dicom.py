@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json, write_text
@@ -114,9 +115,7 @@ def import_dicom(
         OutputError: The study would lie in the export, or over it.
     """
     request = request or ImportRequest()
-    if not source.is_dir() and not is_zip(source) and not is_dicom(source):
-        msg = f"{source}: is no folder, no zip and no DICOM; give the folder of a DICOM export"
-        raise BadFileError(msg)
+    _require_source(source)
     _require_apart(source.resolve(), out.resolve())
     with atomic_folder(out, verb="import dicom", overwrite=overwrite) as folder:
         names = wanted_names(request.labels)
@@ -134,13 +133,13 @@ def import_dicom(
         _require_cases(book, modality)
         found = collect(scan.objects, book.stacks, names, request.objects, tell)
         book.lines += found.lines
-        describe_images(folder, labels := found.labels or _LABELS, modality, len(book.rows))
+        labels = describe_images(folder, found.labels or _LABELS, modality, len(book.rows))
         _write_tables(folder, book)
         if request.objects is not None:
-            cases = [row["case"] for row in book.rows]
-            book.lines += write_drawn(folder, found, dict(zip(cases, book.stacks, strict=True)))
+            cases = zip((row["case"] for row in book.rows), book.stacks, strict=True)
+            book.lines += write_drawn(folder, found, labels, dict(cases))
         shutil.rmtree(unpacked)
-        settings: dict[str, object] = {"labels": labels, "modality": modality}
+        settings: dict[str, object] = {"labels": labels.foreground, "modality": modality}
         settings |= {"source": source.resolve().name} if request.keep_identifiers else {}
         write_json(folder / MADE, made_by("import dicom", settings, {}))
     return ImportSummary(out, modality, len(book.rows), len(book.subjects), tuple(book.lines))
@@ -158,6 +157,17 @@ def _require_cases(book: _Book, modality: str) -> None:
         book.lines.append(_ONE_SUBJECT)
     if not book.rows:
         raise BadFileError("\n".join([*book.lines, _NOTHING]))
+
+
+def _require_source(source: Path) -> None:
+    """Refuse what can hold no export.
+
+    Raises:
+        BadFileError: It is no folder, no zip and no DICOM file.
+    """
+    if not (source.is_dir() or is_zip(source) or is_dicom(source)):
+        msg = f"{source}: is no folder, no zip and no DICOM; give the folder of a DICOM export"
+        raise BadFileError(msg)
 
 
 def _require_apart(source: Path, out: Path) -> None:
@@ -271,7 +281,7 @@ def _slices(case: str, stack: Stack, *, keep: bool) -> Iterator[dict[str, str]]:
         }
 
 
-def describe_images(folder: Path, labels: Sequence[str], modality: str, cases: int) -> None:
+def describe_images(folder: Path, labels: Sequence[str], modality: str, cases: int) -> LabelSet:
     """Write dataset.json of images of one kind.
 
     Args:
@@ -279,6 +289,9 @@ def describe_images(folder: Path, labels: Sequence[str], modality: str, cases: i
         labels: Their names.
         modality: What the images are.
         cases: How many there are.
+
+    Returns:
+        The labels as they are read again.
 
     Raises:
         BadRecipeError: A label cannot be called so.
@@ -292,11 +305,12 @@ def describe_images(folder: Path, labels: Sequence[str], modality: str, cases: i
     }
     path = folder / "dataset.json"
     write_json(path, spec)
-    _, problems = read_description(path)
-    if problems or len(ids) <= len(labels):
+    described, problems = read_description(path)
+    if described is None or problems or len(ids) <= len(labels):
         told = "; ".join(problem.finding for problem in problems) or "a label is named twice"
         msg = f"--label {' '.join(labels)}: {told}; give each label a plain name of its own"
         raise BadRecipeError(msg)
+    return described.labels
 
 
 def _write_tables(folder: Path, book: _Book) -> None:

@@ -13,6 +13,7 @@ from voxhint.files.atomic import write_json
 from voxhint.files.datasets.msd import read_msd
 from voxhint.files.description import NAME
 from voxhint.files.images import read_ids, write_ids
+from voxhint.files.problems import lines_of
 from voxhint.files.study.layout import read_layout
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link
@@ -106,7 +107,7 @@ def _told(study: Path) -> tuple[str, ...]:
     """
     draft, problems = read_layout(study)
     problems += () if draft is None else draft.problems
-    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    errors = lines_of(problems, "error")
     if errors:
         raise BadFileError("\n".join(errors))
     return tuple(str(problem) for problem in problems)

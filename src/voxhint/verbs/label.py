@@ -20,7 +20,7 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.core.workers import spread
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import write_image
-from voxhint.files.problems import Problem
+from voxhint.files.problems import Problem, lines_of
 from voxhint.files.soft_labels import (
     compact_path,
     read_soft_label,
@@ -145,10 +145,10 @@ def label_cases(
         "warnings": [
             *found.warnings,
             *idle,
-            *(str(p) for p in problems if p.severity == "warning"),
+            *lines_of(problems, "warning"),
             *runaways(sizes),
         ],
-        "skipped": [str(p) for p in problems if p.severity == "error"],
+        "skipped": lines_of(problems, "error"),
     }
     complete(out, manifest, facts)
     return out

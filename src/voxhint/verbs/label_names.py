@@ -79,6 +79,16 @@ def wanted_names(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
             msg = f"--label {said}: {told}; write LABEL or LABEL=NAME,NAME"
             raise BadRecipeError(msg)
         names[label] = (*names.get(label, (label,)), *theirs)
+    _require_one_owner(names)
+    return names
+
+
+def _require_one_owner(names: Mapping[str, Sequence[str]]) -> None:
+    """Refuse names that two labels have.
+
+    Raises:
+        BadRecipeError: There is one.
+    """
     owners: dict[str, str] = {}
     for label, theirs in names.items():
         for name in theirs:
@@ -86,4 +96,3 @@ def wanted_names(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
                 both = f"'{owners[_plain(name)]}' and '{label}'"
                 msg = f"--label: '{name}' is of both {both}; give it to one of them"
                 raise BadRecipeError(msg)
-    return names

@@ -21,7 +21,7 @@ from voxhint.files.description import NAME, read_description
 from voxhint.files.grid_match import place_of, require_place
 from voxhint.files.images import read_ids, read_probability
 from voxhint.files.masks import read_mask
-from voxhint.files.problems import Problem
+from voxhint.files.problems import Problem, lines_of
 from voxhint.files.study.layout import cases_in, images_in, read_subjects
 from voxhint.measure.compare import compare
 from voxhint.measure.confidence_intervals import Estimate
@@ -185,7 +185,7 @@ def _require_subjects(truth: Truth) -> None:
     Raises:
         BadFileError: It has some.
     """
-    errors = [str(problem) for problem in truth.problems if problem.severity == "error"]
+    errors = lines_of(truth.problems, "error")
     if errors:
         raise BadFileError("\n".join(errors))
 

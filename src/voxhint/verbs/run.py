@@ -10,10 +10,10 @@ from voxhint.classify.saliency_methods import require_counterfactual
 from voxhint.config import Machine, Recipe, bytes_of, unused
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
-from voxhint.core.study import CaseFiles, Study
+from voxhint.core.study import Study
 from voxhint.files.atomic import write_json
 from voxhint.files.description import read_object
-from voxhint.files.problems import Problem
+from voxhint.files.problems import Problem, lines_of
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import open_model
@@ -128,8 +128,8 @@ def _run(
             tell=tell,
         )
     with clock.timing("predict"):
-        hinted = study.hinted if hinted_masks or not study.test else ()
-        _predict(study, out, model, (manifest.inputs, hinted), (recipe, inner, tell))
+        wanted = (manifest.inputs, hinted_masks or not study.test)
+        _predict(study, out, model, wanted, (recipe, inner, tell))
     _measure(study, out, clock, (recipe, machine, tell))
     taught = read_made(model)
     facts = {
@@ -143,7 +143,7 @@ def _run(
         "steps": taught["steps"],
         "ended": taught["ended"],
         "warnings": [*found.warnings, *clock.warnings, *idle, *_warnings(problems, out)],
-        "skipped": [str(p) for p in problems if p.severity == "error"],
+        "skipped": lines_of(problems, "error"),
     }
     complete(out, manifest, facts, parts=[part for part in _PARTS if is_started(out / part)])
     (out / _SECONDS).unlink(missing_ok=True)
@@ -190,15 +190,15 @@ def _predict(
     study: Study,
     out: Path,
     model: Path,
-    what: tuple[Mapping[str, str], tuple[CaseFiles, ...]],
+    what: tuple[Mapping[str, str], bool],
     how: tuple[Recipe, Machine, Tell],
 ) -> None:
     recipe, machine, tell = how
-    inputs, hinted = what
+    inputs, hinted_masks = what
     opened = open_model(model, open_fabric(machine))
     work = {"masks": Work(cases={case.name: case.images for case in study.test}, inputs=inputs)}
-    if hinted:
-        work["masksTr"] = training_work(study, hinted, inputs)
+    if hinted_masks:
+        work["masksTr"] = training_work(study, study.hinted, inputs)
     for name, part in work.items():
         if part.cases:
             predict_cases(
@@ -231,10 +231,10 @@ def _measure(study: Study, out: Path, clock: "_Clock", how: tuple[Recipe, Machin
 
 def _warnings(problems: Sequence[Problem], out: Path) -> list[str]:
     """Return what checking and each step found that a person should know, each once."""
-    found = [str(problem) for problem in problems if problem.severity == "warning"]
+    found = lines_of(problems, "warning")
     parts = [out / name for name in _PARTS if is_started(out / name)]
     later = dict.fromkeys(warning for part in parts for warning in read_made(part)["warnings"])
-    return found + [told for told in later if not any(item.endswith(told) for item in found)]
+    return found + [line for line in later if not any(item.endswith(line) for item in found)]
 
 
 class _Clock:

@@ -178,11 +178,10 @@ def _link_images(cases: Sequence[CaseFiles], channels: Sequence[str], folder: Pa
     for files in cases:
         for channel, path in files.images.items():
             suffix = "" if path.is_dir() else image_suffix(path.name) or ""
-            place = folder / f"{files.name}_{channels.index(channel):04d}{suffix}"
-            beside = [
-                p for p in path.parent.glob(f"{path.stem}.*") if suffix == ".mhd" and p != path
-            ]
-            for source, target in ((path, place), *((p, folder / p.name) for p in beside)):
+            targets = {path: folder / f"{files.name}_{channels.index(channel):04d}{suffix}"}
+            if suffix == ".mhd":  # which names the file of its voxels
+                targets = {p: folder / p.name for p in path.parent.glob(f"{path.stem}.*")} | targets
+            for source, target in targets.items():
                 if not os.path.lexists(target):
                     link(source, target)
 

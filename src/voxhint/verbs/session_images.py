@@ -59,15 +59,8 @@ def _cases(images: Path) -> dict[str, Path]:
     Raises:
         BadStudyError: There is none, or two have one name.
     """
-    if images.is_file():
-        found = [images]
-    else:
-        inside = listing(images) if images.is_dir() else []
-        found = [path for path in inside if path.is_dir() or image_suffix(path.name)]
-        if inside and not found:
-            found = [images]  # files without a suffix of ours: slices of one DICOM series
     cases: dict[str, Path] = {}
-    for path in found:
+    for path in _images_in(images):
         stem = path.resolve().name if path.is_dir() else image_stem(path)
         name = match[1] if (match := CHANNEL.fullmatch(stem)) else stem
         if (why := bad_name(name)) or name in cases:
@@ -78,3 +71,11 @@ def _cases(images: Path) -> dict[str, Path]:
         msg = f"{images}: holds no image; give an image file, a folder of them, or of DICOM"
         raise BadStudyError(msg)
     return cases
+
+
+def _images_in(given: Path) -> list[Path]:
+    """Return image files and folders of DICOM in a folder, or what is given if it is one image."""
+    inside = listing(given) if given.is_dir() else []
+    found = [path for path in inside if path.is_dir() or image_suffix(path.name)]
+    # files without a suffix of ours are slices of one DICOM series
+    return found or ([given] if inside or given.is_file() else [])

@@ -307,21 +307,25 @@ def asks_more(changed: Sequence[str], found: Mapping[str, Any], wanted: Mapping[
     Args:
         changed: Names of what differs, such as `config.train.steps`.
         found: What the folder of a training, or of a run, says it was begun with.
-        wanted: The ticket of now.
+        wanted: The manifest of now.
 
     Returns:
         True for more steps, a longer budget, or hinted images that are to be predicted too.
     """
-    if not set(changed) <= {*_LENGTH, _HINTED}:
+    fewer = _HINTED in changed and not wanted["config"]["hinted_masks"]
+    if fewer or not set(changed) <= {*_LENGTH, _HINTED}:
         return False
-    if _HINTED in changed and not wanted["config"]["hinted_masks"]:
-        return False
-    was, now = (told["config"].get("train", told["config"]) for told in (found, wanted))
-    earlier, later = (TrainConfig(steps=c["steps"], budget=c["budget"]) for c in (was, now))
+    earlier, later = _length(found), _length(wanted)
     if later.time is None:
-        done = int(found.get("steps", 0)) if earlier.time else earlier.steps
-        return (later.steps or 0) >= (done or 0)
+        done = found.get("steps", 0) if earlier.time else earlier.steps or 0
+        return (later.steps or 0) >= int(done)
     return earlier.time is None or seconds_of(later.time) >= seconds_of(earlier.time)
+
+
+def _length(manifest: Mapping[str, Any]) -> TrainConfig:
+    """Return the knobs of a training, or of that of a run, that say how long it is."""
+    config = manifest["config"].get("train", manifest["config"])
+    return TrainConfig(steps=config["steps"], budget=config["budget"])
 
 
 def _take_classifier(labels: Path | None, out: Path) -> None:

@@ -219,16 +219,7 @@ def _bids(folder: Path, channel: str | None) -> MaskedImages:
     Source:
         BIDS specification 1.10, "Imaging derivatives": `_dseg`, `_mask`, and tables of labels.
     """
-    scans = [path for path in sorted(folder.glob("sub-*/**/*.nii*")) if "anat" in path.parts]
-    kinds = sorted({_entities(path)["suffix"] for path in scans})
-    if channel is None and len(kinds) == 1:
-        channel = kinds[0]
-    if channel not in kinds:
-        msg = (
-            f"{folder.name}: holds images of {', '.join(kinds) or 'no kind in anat'}; choose one "
-            "with --channel, such as --channel T1w"
-        )
-        raise BadFileError(msg)
+    channel, scans = _scans(folder, channel)
     masks = [
         path
         for path in sorted((folder / "derivatives").glob("**/sub-*.nii*"))
@@ -236,20 +227,40 @@ def _bids(folder: Path, channel: str | None) -> MaskedImages:
     ]
     images, used = [], set()
     for scan in scans:
-        of = _entities(scan)
-        if of["suffix"] != channel:
-            continue
-        mine = [
-            path
-            for path in masks
-            if all(value == of.get(key) for key, value in _entities(path).items() if key in _SAME)
-        ]
+        mine = [path for path in masks if _is_of(path, scan)]
         used |= set(mine)
         named = tuple(_bids_mask(path, folder) for path in mine)
-        images.append(MaskedImage(image_stem(scan), f"sub-{of.get('sub', '')}", scan, named))
+        subject = f"sub-{_entities(scan).get('sub', '')}"
+        images.append(MaskedImage(image_stem(scan), subject, scan, named))
     left = len(masks) - len(used)
     lines = (f"{left} masks are of no image of {channel} and are left out",) if left else ()
-    return MaskedImages("BIDS", channel or "", tuple(images), lines)
+    return MaskedImages("BIDS", channel, tuple(images), lines)
+
+
+def _scans(folder: Path, suffix: str | None) -> tuple[str, list[Path]]:
+    """Return the images of a suffix, or of the only one there is, and that suffix.
+
+    Raises:
+        BadFileError: There are several, and none was chosen; or none of it.
+    """
+    scans: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("sub-*/**/*.nii*")):
+        if "anat" in path.parts:
+            scans.setdefault(_entities(path)["suffix"], []).append(path)
+    chosen = suffix or (next(iter(scans)) if len(scans) == 1 else "")
+    if chosen not in scans:
+        msg = (
+            f"{folder.name}: holds images of {', '.join(sorted(scans)) or 'no kind in anat'}; "
+            "choose one with --channel, such as --channel T1w"
+        )
+        raise BadFileError(msg)
+    return chosen, scans[chosen]
+
+
+def _is_of(mask: Path, scan: Path) -> bool:
+    """Return whether a mask shares all entities of an image that it names."""
+    of = _entities(scan)
+    return all(value == of.get(key) for key, value in _entities(mask).items() if key in _SAME)
 
 
 def _bids_mask(path: Path, root: Path) -> NamedMask:

@@ -6,6 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from voxhint.core.box import corners
 from voxhint.core.errors import BadFileError
@@ -71,28 +72,22 @@ def solid_boxes(flat: Mapping[str, Mapping[int, Sequence[FlatBox]]], stack: Stac
         stack: The slices.
     """
     for label, by_slice in flat.items():
-        groups: list[list[tuple[int, FlatBox]]] = []
-        for number, boxes in sorted(by_slice.items()):
-            for box in boxes:
-                touched = [
-                    group for group in groups if any(_touch(one, number, box) for one in group)
-                ]
-                groups = [group for group in groups if not any(group is one for one in touched)]
-                groups.append([*(one for group in touched for one in group), (number, box)])
-        for group in groups:
-            places = np.concatenate([_corners(number, box, stack) for number, box in group])
+        slices = np.array([number for number, boxes in by_slice.items() for _ in boxes])
+        ends = np.array([box.ends for boxes in by_slice.values() for box in boxes])
+        near = np.abs(slices[:, None] - slices) <= 1
+        overlap = (ends[:, None, :2] <= ends[:, 2:]).all(-1)
+        count, groups = connected_components(near & overlap & overlap.T)
+        for group in range(count):
+            corners_mm = [
+                _corners(number, box, stack)
+                for number, box in zip(slices[groups == group], ends[groups == group], strict=True)
+            ]
+            places = np.concatenate(corners_mm)
             yield Box(label, places.min(axis=0), places.max(axis=0))
 
 
-def _touch(one: tuple[int, FlatBox], number: int, box: FlatBox) -> bool:
-    """Return whether a box lies on the slice before, or the same, and overlaps."""
-    near, other = number - one[0] <= 1, one[1].ends
-    across = box.ends[0] <= other[2] and other[0] <= box.ends[2]
-    return near and across and box.ends[1] <= other[3] and other[1] <= box.ends[3]
-
-
-def _corners(number: int, box: FlatBox, stack: Stack) -> np.ndarray:
+def _corners(number: int, ends: Sequence[float], stack: Stack) -> np.ndarray:
     """Return the corners of a box on a slice, as thick as the slice, in RAS+ millimetres."""
     shift = (0, 0, number) if stack.resampled is None else stack.resampled[number]
-    index = corners((*box.ends[:2], -_HALF), (*box.ends[2:], _HALF))
+    index = corners((*ends[:2], -_HALF), (*ends[2:], _HALF))
     return stack.grid.to_world(index + np.asarray(shift, np.float64))

@@ -1,7 +1,7 @@
 """Segmentations and structure sets that lie beside a series: what they drew on its slices."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,9 @@ class DicomObject:
         Raises:
             BadFileError: It lies beside the pixels or slices, or beyond them.
         """
-        if self.kind == "SEG":
-            return _segment(self.data, structure.number, stack), ()
-        return _contoured(self.data, structure.number, stack)
+        draw = _segment if self.kind == "SEG" else _contoured
+        drawn, notes = draw(self.data, structure.number, stack)
+        return (drawn if drawn.any() else None), notes
 
 
 def open_object(path: Path, name: str) -> DicomObject | None:
@@ -191,7 +191,7 @@ def _slice_of(stack: Stack, position: Float64[np.ndarray, "3"], what: str) -> in
     return number
 
 
-def _segment(data: pydicom.Dataset, number: int, stack: Stack) -> Drawing | None:
+def _segment(data: pydicom.Dataset, number: int, stack: Stack) -> tuple[Drawing, tuple[str, ...]]:
     """Return a segment on the slices of a stack."""
     kind = str(data.get("SegmentationType", ""))
     frames = np.asarray(_frames(data))
@@ -200,12 +200,15 @@ def _segment(data: pydicom.Dataset, number: int, stack: Stack) -> Drawing | None
     drawn = np.zeros((len(stack.planes), rows, columns), np.float32 if scale else bool)
     each = data.get("PerFrameFunctionalGroupsSequence") or ()
     for frame, facts, groups in zip(frames, frame_facts(data), each, strict=True):
-        if kind != "LABELMAP" and _number_of(groups, data) != number:
+        if kind == "LABELMAP":
+            values = frame == number
+        elif _number_of(groups, data) == number:
+            values = frame / scale if scale else frame > 0
+        else:
             continue
-        values = frame == number if kind == "LABELMAP" else frame / scale if scale else frame > 0
         if values.any():
             _lay(drawn, values, _Lattice.of(facts), stack)
-    return drawn if drawn.any() else None
+    return drawn, ()
 
 
 def _number_of(groups: pydicom.Dataset, data: pydicom.Dataset) -> int:
@@ -284,35 +287,18 @@ def _lay(
     drawn[number, row, column] = np.maximum(drawn[number, row, column], values[rows, columns])
 
 
-def _contoured(
-    data: pydicom.Dataset, number: int, stack: Stack
-) -> tuple[Drawing | None, tuple[str, ...]]:
+def _contoured(data: pydicom.Dataset, number: int, stack: Stack) -> tuple[Drawing, tuple[str, ...]]:
     """Return a structure of contours on the slices of a stack, and what is odd about it.
 
     Raises:
         BadFileError: A contour lies between slices, or runs across them.
     """
-    rings: dict[int, list[np.ndarray]] = {}
-    left = 0
-    for roi in data.get("ROIContourSequence") or ():
-        for contour in (
-            roi.get("ContourSequence") or () if roi.ReferencedROINumber == number else ()
-        ):
-            places = np.array(contour.get("ContourData") or (), np.float64).reshape(-1, 3)
-            if contour.get("ContourGeometricType") not in _CLOSED or not len(places):
-                left += 1
-                continue
-            slices = {_slice_of(stack, place, "a contour") for place in _ends(places, stack)}
-            if len(slices) > 1:
-                msg = "a contour runs across slices; draw it on the slices of the series"
-                raise BadFileError(msg)
-            ring = _pixels(places, stack.planes[min(slices)])[:, ::-1]
-            rings.setdefault(min(slices), []).append(ring)
+    rings, left = _rings(_contours(data, number), stack)
     notes = [f"{left} contours are points or open lines and are left out"] if left else []
-    if not rings:
-        return None, tuple(notes)
     columns, rows = stack.planes[0].size
     drawn = np.zeros((len(stack.planes), rows, columns), bool)
+    if not rings:
+        return drawn, tuple(notes)
     crossings = 0
     for slice_, found in rings.items():
         drawn[slice_], crossing = filled(found, (rows, columns))
@@ -324,7 +310,36 @@ def _contoured(
         notes.append(
             f"{skipped} slices between its contours have none and stay empty; look at them"
         )
-    return (drawn if drawn.any() else None), tuple(notes)
+    return drawn, tuple(notes)
+
+
+def _contours(data: pydicom.Dataset, number: int) -> Iterator[pydicom.Dataset]:
+    for roi in data.get("ROIContourSequence") or ():
+        if roi.ReferencedROINumber == number:
+            yield from roi.get("ContourSequence") or ()
+
+
+def _rings(
+    contours: Iterable[pydicom.Dataset], stack: Stack
+) -> tuple[dict[int, list[Float64[np.ndarray, "n 2"]]], int]:
+    """Return closed contours as (row, column) by the slice they lie on, and how many are not.
+
+    Raises:
+        BadFileError: One lies between slices, or runs across them.
+    """
+    rings: dict[int, list[np.ndarray]] = {}
+    left = 0
+    for contour in contours:
+        places = np.array(contour.get("ContourData") or (), np.float64).reshape(-1, 3)
+        if contour.get("ContourGeometricType") not in _CLOSED or not len(places):
+            left += 1
+            continue
+        first, last = (_slice_of(stack, place, "a contour") for place in _ends(places, stack))
+        if first != last:
+            msg = "a contour runs across slices; draw it on the slices of the series"
+            raise BadFileError(msg)
+        rings.setdefault(first, []).append(_pixels(places, stack.planes[first])[:, ::-1])
+    return rings, left
 
 
 def _ends(places: Float64[np.ndarray, "n 3"], stack: Stack) -> Float64[np.ndarray, "2 3"]:

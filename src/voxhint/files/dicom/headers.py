@@ -71,7 +71,8 @@ _WHO = ("PatientID", "PatientName", "PatientBirthDate")
 _MOSAIC = 0x0019100A  # Siemens: number of images in mosaic
 _OTHER = ("FrameType", "GantryDetectorTilt", "NominalScannedPixelSpacing", "BurnedInAnnotation")
 # nothing else is decoded, so that nothing that names a patient can reach a message
-_TAGS = (*_OBJECT, *_PLACE, *TRAITS, *_VALUES, *_FRAMES, *_OTHER, *_WHO)
+_TAGS_OF_ALL = (*_OBJECT, *_PLACE, *TRAITS, *_VALUES, *_OTHER, *_WHO)
+_TAGS = (*_TAGS_OF_ALL, *_FRAMES)
 _SKEW = 1e-3  # direction cosines are written with about 6 digits
 _TYPES = ("ImageType", "FrameType")
 _MASKS = ("SEG", "RTDOSE")
@@ -192,9 +193,9 @@ def frame_facts(header: pydicom.Dataset) -> list[dict[str, Any]]:
     Source:
         DICOM PS3.3, C.7.6.16: shared and per-frame functional groups.
     """
-    top = {tag: header[tag].value for tag in _TAGS if tag in header and tag not in _FRAMES}
-    if "PixelSpacing" not in top and "NominalScannedPixelSpacing" in top:  # as GDCM and ITK write
-        top["PixelSpacing"] = top["NominalScannedPixelSpacing"]
+    top = {tag: header[tag].value for tag in _TAGS_OF_ALL if tag in header}
+    if "NominalScannedPixelSpacing" in top:  # as GDCM and ITK write
+        top.setdefault("PixelSpacing", top["NominalScannedPixelSpacing"])
     frames = int(header.get("NumberOfFrames") or 1)
     if not header.get(_FRAMES[1]):
         return [top] * frames
@@ -269,9 +270,7 @@ def _no_slice(
 ) -> Aside | None:
     """Return why a file holds no slice of a stack, or None if it does."""
     if "Rows" not in header or modality in _MASKS:
-        lost = not kind or (kind.endswith(" Image Storage") and CAPTURE not in kind)
-        why = f"no slice ({kind or 'of unknown kind'}{', without Rows' if lost else ''})"
-        return Aside(modality, why, _COPY if lost else "")
+        return _no_image(modality, kind)
     types = {str(word) for said in facts for tag in _TYPES for word in _words(said.get(tag))}
     if "LOCALIZER" in types:
         return Aside(modality, "a localiser")
@@ -279,6 +278,13 @@ def _no_slice(
         why = "a Siemens mosaic, all slices tiled in one image"
         return Aside(modality, why, "convert the series to NIfTI with dcm2niix")
     return _placeless(header, modality, kind, facts)
+
+
+def _no_image(modality: str, kind: str) -> Aside:
+    """Return why a file holds no image: by its kind, or because it lost it."""
+    if not kind or (kind.endswith(" Image Storage") and CAPTURE not in kind):
+        return Aside(modality, f"no slice ({kind or 'of unknown kind'}, without Rows)", _COPY)
+    return Aside(modality, f"no slice ({kind})")
 
 
 def _placeless(
@@ -313,16 +319,10 @@ def _plane(file: _File, said: Mapping[str, Any]) -> Plane:
     down, across = (float(value) for value in said["PixelSpacing"])
     along = np.array(said["ImageOrientationPatient"], dtype=np.float64).reshape(2, 3)
     position = np.array(said["ImagePositionPatient"], dtype=np.float64)
-    slope, intercept = said.get("RescaleSlope"), said.get("RescaleIntercept")
-    rescale = (1.0 if slope is None else float(slope), float(intercept or 0))
+    rescale, rescaled = _rescale(file.name, said)
     skew = float(np.abs(along @ along.T - np.eye(2)).max())
-    finding = ""
     if not (skew <= _SKEW and min(down, across) > 0 and np.isfinite(position).all()):
-        finding = "rows and columns are no right-angled grid; repair the headers"
-    elif said.get("ModalityLUTSequence") or not rescale[0] or not np.isfinite(rescale).all():
-        finding = "values are scaled by a table, or by no number; export plain values"
-    if finding:
-        msg = f"{file.name}: {finding}"
+        msg = f"{file.name}: rows and columns are no right-angled grid; repair the headers"
         raise BadFileError(msg)
     return Plane(
         path=file.path,
@@ -338,13 +338,27 @@ def _plane(file: _File, said: Mapping[str, Any]) -> Plane:
         along=along,
         spacing=np.array([across, down]),
         rescale=rescale,
-        rescaled=slope is not None and intercept is not None,
+        rescaled=rescaled,
         photometric=str(said.get("PhotometricInterpretation", "MONOCHROME2")),
         reference=str(said.get("FrameOfReferenceUID", "")),
         gantry_degrees=float(said.get("GantryDetectorTilt") or 0),
         burned=str(said.get("BurnedInAnnotation", "")).upper() == "YES",
         traits=_traits(said),
     )
+
+
+def _rescale(name: str, said: Mapping[str, Any]) -> tuple[tuple[float, float], bool]:
+    """Return slope and intercept, and whether the header tells both.
+
+    Raises:
+        BadFileError: Values are in a table.
+    """
+    slope, intercept = said.get("RescaleSlope"), said.get("RescaleIntercept")
+    rescale = (1.0 if slope is None else float(slope), float(intercept or 0))
+    if said.get("ModalityLUTSequence") or not rescale[0] or not np.isfinite(rescale).all():
+        msg = f"{name}: values are scaled by a table, or by no number; export plain values"
+        raise BadFileError(msg)
+    return rescale, slope is not None and intercept is not None
 
 
 def _traits(said: Mapping[str, Any]) -> dict[str, str]:

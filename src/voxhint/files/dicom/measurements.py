@@ -120,34 +120,54 @@ def _concept(item: Dataset, tag: str = "ConceptNameCodeSequence") -> str:
 
 def _measured(group: Dataset, data: Dataset) -> Measured | None:
     """Return the diameter of a group, or None if it has none with a place."""
+    number = _length(group)
+    if number is None:
+        return None
+    diameter_mm = _millimetres(number)
+    where = next(_regions(number), None) or next(_regions(group), None)
+    slice_ = None if where is None else _slice(where)
+    if diameter_mm is None or where is None or slice_ is None:
+        return None
+    image, frame = slice_
+    points = np.array(where.GraphicData, np.float64).reshape(-1, 2 if image else 3)
+    return Measured(
+        finding=_finding(group, data),
+        diameter_mm=diameter_mm,
+        line=len(points) == _ENDS and where.get("GraphicType") == "POLYLINE",
+        image=image,
+        frame=frame,
+        reference=str(where.get("ReferencedFrameOfReferenceUID", "")),
+        points=points,
+    )
+
+
+def _length(group: Dataset) -> Dataset | None:
+    """Return the number of a group that says most of a diameter."""
     numbers = [
         item
         for item in group.get("ContentSequence") or ()
         if item.get("ValueType") == "NUM" and _concept(item) in _LENGTHS
     ]
-    if not numbers:
-        return None
-    number = min(numbers, key=lambda item: _LENGTHS[_concept(item)])
+    return min(numbers, key=lambda item: _LENGTHS[_concept(item)], default=None)
+
+
+def _millimetres(number: Dataset) -> float | None:
     value = (number.get("MeasuredValueSequence") or [Dataset()])[0]
     unit = _UNITS_MM.get(_concept(value, "MeasurementUnitsCodeSequence"))
-    where = next(_regions(number), None) or next(_regions(group), None)
-    if unit is None or where is None or value.get("NumericValue") is None:
-        return None
-    flat = where.get("ValueType") == "SCOORD"
-    points = np.array(where.GraphicData, np.float64).reshape(-1, 2 if flat else 3)
-    referred = [one for item in _items(where) for one in item.get("ReferencedSOPSequence") or ()]
-    if flat and not referred:
-        return None
-    frame = referred[0].get("ReferencedFrameNumber") if flat else None
-    return Measured(
-        finding=_finding(group, data),
-        diameter_mm=float(value.NumericValue) * unit,
-        line=len(points) == _ENDS and where.get("GraphicType") == "POLYLINE",
-        image=str(referred[0].ReferencedSOPInstanceUID) if flat else "",
-        frame=int(frame if isinstance(frame, int | str) else 1) - 1,
-        reference=str(where.get("ReferencedFrameOfReferenceUID", "")),
-        points=points,
-    )
+    told = value.get("NumericValue")
+    return None if unit is None or told is None else float(told) * unit
+
+
+def _slice(where: Dataset) -> tuple[str, int] | None:
+    """Return the image and its frame that a region lies on, if it lies on one and says so."""
+    if where.get("ValueType") != "SCOORD":
+        return "", 0
+    for item in _items(where):
+        for image in item.get("ReferencedSOPSequence") or ():
+            frame = image.get("ReferencedFrameNumber")
+            number = int(frame) if isinstance(frame, int | str) else 1
+            return str(image.ReferencedSOPInstanceUID), number - 1
+    return None
 
 
 def _regions(item: Dataset) -> Iterator[Dataset]:

@@ -75,20 +75,26 @@ def unpack_zips(root: Path, folder: Path) -> tuple[str, ...]:
     if is_zip(root):
         unpack(root, folder / root.name)
     flaws: Counter[str] = Counter()
-    below = root.parent if root.is_file() else root
     done: set[Path] = {root}
     for _ in range(_DEEPEST):
         zips = [path for place in (root, folder) for path in files_below(place)[0] if is_zip(path)]
         for path in set(zips) - done:
-            inner = path.is_relative_to(folder)
-            place = path.with_name(f"{path.name}_") if inner else folder / path.relative_to(below)
-            place.mkdir(parents=True)
             try:
-                unpack(path, place)
+                unpack(path, _place_of(path, root, folder))
             except BadFileError as error:
                 flaws[str(error).removeprefix(f"{path.name}: ")] += 1
         done |= set(zips)
     return tuple(f"{count} zip files are passed over: {why}" for why, count in flaws.items())
+
+
+def _place_of(path: Path, root: Path, folder: Path) -> Path:
+    """Return a new folder for what is in a zip."""
+    if path.is_relative_to(folder):
+        place = path.with_name(f"{path.name}_")
+    else:
+        place = folder / path.relative_to(root.parent if root.is_file() else root)
+    place.mkdir(parents=True)
+    return place
 
 
 def scan_export(roots: Sequence[Path], hear: Callable[[int, int], None]) -> Scan:
@@ -102,11 +108,7 @@ def scan_export(roots: Sequence[Path], hear: Callable[[int, int], None]) -> Scan
         The stacks, and what was passed over.
     """
     members, shut = read_members(roots, lambda number, _path: f"file {number}", hear)
-    aside = Counter(
-        why
-        for member in members
-        if not _is_object(member) and not is_zip(member.path) and (why := _passed_over(member))
-    )
+    aside = Counter(why for member in members if (why := _passed_over(member)))
     told = [f"{count} files are passed over: {why}" for why, count in sorted(aside.items())]
     told += [f"{len(shut)} folders may not be opened; allow reading them"] if shut else []
     planes = [plane for member in members for plane in member.planes]
@@ -122,7 +124,9 @@ def _is_object(member: Member) -> bool:
 
 
 def _passed_over(member: Member) -> str:
-    """Return why a file gives no slice, or nothing."""
+    """Return why a file gives no slice; nothing where it does, or may be of use in another way."""
+    if _is_object(member) or is_zip(member.path):
+        return ""
     if member.error:
         return "cannot be read, export them again"
     if member.aside:

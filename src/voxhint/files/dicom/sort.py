@@ -23,6 +23,7 @@ from voxhint.files.dicom.stack import SAME_MM, heights_mm, in_order, is_even, is
 
 FEWEST = 2
 
+_NEVER_TOLD = ("patient", "series", "frame of reference", "orientation", "size")
 _ANGLE = 1e-3  # direction cosines are written with about 6 digits
 _THINNEST = 3  # slices of a stack that is parted from others in one place
 
@@ -107,8 +108,8 @@ def _shaped(planes: Iterable[Plane]) -> list[Pile]:
     return [*done, *(Pile(tuple(group)) for group in _grouped(left, _scan_of))]
 
 
-def _without_twins(planes: Sequence[Plane]) -> tuple[list[Plane], int]:
-    """Return slices without those that repeat another's place and values, and how many did."""
+def _without_twins(planes: Sequence[Plane]) -> tuple[list[Plane], list[str]]:
+    """Return slices without those that repeat another's place and values, and what to tell."""
     kept: list[Plane] = []
     for group in in_order(planes):
         values = dict(plane_values(group)) if len(group) > 1 else {}
@@ -121,7 +122,9 @@ def _without_twins(planes: Sequence[Plane]) -> tuple[list[Plane], int]:
             )
             unlike += [] if repeats else [number]
         kept += [group[number] for number in unlike]
-    return kept, len(planes) - len(kept)
+    twins = len(planes) - len(kept)
+    told = f"{twins} slices repeat others and are left out; remove the copies"
+    return kept, [told] if twins else []
 
 
 def _shares(planes: Sequence[Plane]) -> int:
@@ -143,15 +146,19 @@ def _parted(planes: Sequence[Plane]) -> list[list[Plane]]:
     # in MR, every second slice of one image may be measured, and numbered, after the others
     timed = shared or not is_even(planes) or planes[0].modality in PHYSICAL
     for trait in (*SCAN, *(TIME if timed else ())):
-        groups = by_trait(planes, trait)
-        if len(groups) < FEWEST or min(map(len, groups)) < _THINNEST or not _overlap(groups):
-            continue
-        found = [[group] if not _shares(group) else _parted(group) for group in groups]
-        parts = [part for several in found for part in several]
+        parts = _stacks(by_trait(planes, trait))
         whole = is_regular if trait in SCAN else is_even
-        if all(found) and ((shared and trait in SCAN) or all(map(whole, parts))):
+        if parts and ((shared and trait in SCAN) or all(map(whole, parts))):
             return parts
     return []
+
+
+def _stacks(groups: Sequence[Sequence[Plane]]) -> list[list[Plane]]:
+    """Return the stacks in groups, or nothing where they are none, or lie apart."""
+    if len(groups) < FEWEST or min(map(len, groups)) < _THINNEST or not _overlap(groups):
+        return []
+    found = [_parted(group) if _shares(group) else [list(group)] for group in groups]
+    return [part for several in found for part in several] if all(found) else []
 
 
 def _ranked(planes: Sequence[Plane]) -> list[list[Plane]]:
@@ -164,17 +171,22 @@ def _ranked(planes: Sequence[Plane]) -> list[list[Plane]]:
     if len(places) < _THINNEST or any(len(group) != count for group in places):
         return []
     for trait in TIME:
-        try:
-            times = [[float(plane.traits[trait]) for plane in group] for group in places]
-        except ValueError:
-            continue
-        if all(len(set(one)) == count for one in times):
-            orders = [np.argsort(one) for one in times]
+        times = _times(places, trait)
+        if times and all(len(set(one)) == count for one in times):
+            orders = np.argsort(times, axis=1)
             return [
                 [group[order[rank]] for group, order in zip(places, orders, strict=True)]
                 for rank in range(count)
             ]
     return []
+
+
+def _times(places: Sequence[Sequence[Plane]], trait: str) -> list[list[float]]:
+    """Return a time of each slice, or nothing where some have none."""
+    try:
+        return [[float(plane.traits[trait]) for plane in group] for group in places]
+    except ValueError:
+        return []
 
 
 def _piles(group: Pile) -> list[Pile]:
@@ -190,10 +202,8 @@ def _piles(group: Pile) -> list[Pile]:
         kept, twins = _without_twins(planes)
     except BadFileError as error:
         return [Pile(planes, flaw=str(error))]
-    if twins:
-        told = (*told, f"{twins} slices repeat others and are left out; remove the copies")
     parts = (_parted(kept) or _ranked(kept)) if _shares(kept) else []
-    return [_pile(part, told) for part in parts or [kept]]
+    return [_pile(part, (*told, *twins)) for part in parts or [kept]]
 
 
 def _pile(planes: Sequence[Plane], warnings: tuple[str, ...] = ()) -> Pile:
@@ -246,25 +256,28 @@ def unlike(piles: Sequence[Pile]) -> dict[str, list[str]]:
     Returns:
         Values by what they are of, one for each stack; numbers where they may not be told.
     """
-    first = [pile.planes[0] for pile in piles]
-    kinds: dict[str, list[str]] = {
-        "patient": [plane.patient for plane in first],
-        "series": [plane.series for plane in first],
-        "modality": [plane.modality for plane in first],
-        "kind of object": [plane.kind for plane in first],
-        "size": ["{} x {}".format(*plane.size) for plane in first],
-        "frame of reference": [plane.reference for plane in first],
-        "photometric interpretation": [plane.photometric for plane in first],
-        "orientation": [str(np.round(plane.along, 2) + 0.0) for plane in first],
-        "pixel spacing": [" x ".join(f"{step:g}" for step in plane.spacing) for plane in first],
-    }
-    hidden = ("patient", "series", "frame of reference", "orientation", "size")
-    told = {
-        kind: numbered(values) if kind in hidden else values
-        for kind, values in kinds.items()
-        if len(set(values)) > 1
-    }
+    kinds = [_kinds(pile.planes[0]) for pile in piles]
+    told = {}
+    for kind in kinds[0]:
+        values = [each[kind] for each in kinds]
+        if len(set(values)) > 1:
+            told[kind] = numbered(values) if kind in _NEVER_TOLD else values
     return told | _unlike_traits(piles)
+
+
+def _kinds(plane: Plane) -> dict[str, str]:
+    """Return what must be the same for slices to make one stack."""
+    return {
+        "patient": plane.patient,
+        "series": plane.series,
+        "modality": plane.modality,
+        "kind of object": plane.kind,
+        "size": "{} x {}".format(*plane.size),
+        "frame of reference": plane.reference,
+        "photometric interpretation": plane.photometric,
+        "orientation": str(np.round(plane.along, 2) + 0.0),
+        "pixel spacing": " x ".join(f"{step:g}" for step in plane.spacing),
+    }
 
 
 def _unlike_traits(piles: Sequence[Pile]) -> dict[str, list[str]]:

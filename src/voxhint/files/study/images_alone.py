@@ -12,6 +12,7 @@ from voxhint.files.description import bad_name
 from voxhint.files.dicom.files import files_below, is_dicom
 from voxhint.files.formats.itk import data_names
 from voxhint.files.images import image_stem, image_suffix
+from voxhint.files.study.layout import listing
 from voxhint.files.zip_archives import unpack
 
 SERIES = "case_001"
@@ -70,21 +71,24 @@ def _loose(given: Path) -> list[tuple[str, Path]]:
 
     Nothing if some have one. Two files may be of one case: whoever reads the folder tells of it.
     """
-    if given.is_file() and not image_suffix(given.name) and is_dicom(given):
-        return [(SERIES, given)]
     if given.is_file():
-        return [(image_stem(given).removesuffix(_FIRST), given)]
-    inside = [path for path in sorted(given.iterdir()) if not path.name.startswith(".")]
-    named = [path for path in inside if path.is_dir() or image_suffix(path.name)]
-    if any(_NUMBERED.fullmatch(image_stem(path)) for path in named):
+        return [(_case_of(given), given)]
+    named = [path for path in listing(given) if path.is_dir() or image_suffix(path.name)]
+    if any(map(_NUMBERED.fullmatch, map(image_stem, named))):
         return []
-    if all(path.is_dir() for path in named):
-        return [(SERIES, given)] if any(map(is_dicom, files_below(given)[0])) else []
-    return [
-        (image_stem(path), path)
-        for path in named
-        if not path.is_dir() or any(map(is_dicom, files_below(path)[0]))
-    ]
+    if all(map(Path.is_dir, named)):
+        return [(SERIES, given)] if _holds_image(given) else []
+    return [(image_stem(path), path) for path in named if _holds_image(path)]
+
+
+def _case_of(file: Path) -> str:
+    series = not image_suffix(file.name) and is_dicom(file)
+    return SERIES if series else image_stem(file).removesuffix(_FIRST)
+
+
+def _holds_image(path: Path) -> bool:
+    """Return whether it is a file, or a folder with DICOM in it."""
+    return path.is_file() or any(map(is_dicom, files_below(path)[0]))
 
 
 def _link(path: Path, folder: Path, case: str) -> None:

@@ -217,6 +217,13 @@ def _absent(placed: Sequence[Placed]) -> list[tuple[Placed, Tag]]:
     return [(item, tag) for item, tag in tags if tag.state == "absent"]
 
 
+def _shows(drawn: Strokes, number: int, tag: Tag) -> bool:
+    """Return whether a class is drawn in the slices that a tag speaks of."""
+    heights = drawn.grid.to_world(np.argwhere(drawn.classes == number).astype(np.float64))[:, 2]
+    low, high = tag.z_range_mm or (-np.inf, np.inf)
+    return bool(((heights >= low) & (heights <= high)).any())
+
+
 def drawn_problems(
     drawn: Strokes, case: str, labels: LabelSet, placed: Iterable[Placed], where: str
 ) -> Iterator[Problem]:
@@ -242,11 +249,6 @@ def drawn_problems(
         if item.hint.state == "present" and not {UNDRAWN, number} & set(counts):
             finding = f"is drawn in full without '{item.hint.label}', {item.where} says present"
             yield Problem(where, finding, "keep the one that is right", case=case)
-        if item.hint.state != "absent" or number not in counts:
-            continue
-        voxels = np.argwhere(drawn.classes == number).astype(np.float64)
-        heights = drawn.grid.to_world(voxels)[:, 2] if len(voxels) else np.empty(0)
-        low, high = item.hint.z_range_mm or (-np.inf, np.inf)
-        if ((heights >= low) & (heights <= high)).any():
+        if item.hint.state == "absent" and _shows(drawn, number, item.hint):
             finding = f"shows '{item.hint.label}', {item.where} says absent"
             yield Problem(where, finding, "keep the one that is right", case=case)
