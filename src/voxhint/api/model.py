@@ -20,12 +20,12 @@ from voxhint.verbs import run as run_verb
 from voxhint.verbs.predict import image_chances
 from voxhint.verbs.train import train_model
 
-Factory = Callable[[Plan], nn.Module]
+_Factory = Callable[[Plan], nn.Module]
 """Makes a network of a plan: from (batch, channel, i, j, k) to logits (batch, class, i, j, k)."""
 
 _NO_FORECAST = ("Python makes no forecast, but `voxhint run --dry-run` does", "dry_run")
 
-Pathlike = str | os.PathLike[str]
+_Pathlike = str | os.PathLike[str]
 
 
 class Model:
@@ -37,7 +37,7 @@ class Model:
 
     @staticmethod
     def load(
-        path: Pathlike, *, machine: Machine | None = None, network: Factory | None = None
+        path: _Pathlike, *, machine: Machine | None = None, network: _Factory | None = None
     ) -> "Model":
         """Open a model folder.
 
@@ -102,13 +102,13 @@ class Model:
 
 
 def train(  # noqa: PLR0913  # each is a choice of its own
-    study: Pathlike,
-    out: Pathlike,
+    study: _Pathlike,
+    out: _Pathlike,
     *,
-    labels: Pathlike | None = None,
+    labels: _Pathlike | None = None,
     config: TrainConfig | None = None,
     machine: Machine | None = None,
-    network: Factory | None = None,
+    network: _Factory | None = None,
     progress: Tell = silent,
 ) -> Model:
     """Train a model, going on where an earlier call stopped.
@@ -141,10 +141,10 @@ def train(  # noqa: PLR0913  # each is a choice of its own
 
 
 def run(
-    study: Pathlike,
-    out: Pathlike,
+    study: _Pathlike,
+    out: _Pathlike,
     *,
-    recipe: Recipe | Pathlike | None = None,
+    recipe: Recipe | _Pathlike | None = None,
     machine: Machine | None = None,
     progress: Tell = silent,
 ) -> Path:

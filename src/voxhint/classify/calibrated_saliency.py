@@ -17,7 +17,7 @@ from voxhint.core.errors import about
 from voxhint.core.study import Study
 from voxhint.propagate.constraints import places_mm
 
-Map = Float32[np.ndarray, "i j k"]
+_Map = Float32[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +38,12 @@ class FusedSaliency:
         """Return the map of each method for a case."""
         return [one.compute(case, self.label, rng, calibrating=calibrating) for one in self.methods]
 
-    def fuse(self, maps: Sequence[SaliencyMap]) -> Map:
+    def fuse(self, maps: Sequence[SaliencyMap]) -> _Map:
         """Return all maps of a case as one."""
         values = [one.values for one in maps]
         return fuse(values, self.nulls) if self.nulls else values[0]
 
-    def weighed(self, case: Case, values: Map) -> Map:
+    def weighed(self, case: Case, values: _Map) -> _Map:
         """Return saliency weighed by density."""
         density = self.classifier.contrast(self.label).of(image_of(case, self.classifier.plan))
         return weigh(values, density)
@@ -105,7 +105,7 @@ class CalibratedSaliency:
         return CalibratedSaliency(saliency, QuantileThreshold(value))
 
 
-def fuse(maps: Sequence[Map], nulls: Sequence[NullDistribution]) -> Map:
+def fuse(maps: Sequence[_Map], nulls: Sequence[NullDistribution]) -> _Map:
     """Return the mean negative log p-value of maps that ask the same question in different units.
 
     Args:

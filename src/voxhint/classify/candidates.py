@@ -9,21 +9,21 @@ from scipy import ndimage
 from voxhint.classify.refinement import Contrast, refine, weigh
 from voxhint.config.tags import Refinement
 
-Map = Float32[np.ndarray, "i j k"]
-Region = Bool[np.ndarray, "i j k"]
+_Map = Float32[np.ndarray, "i j k"]
+_Region = Bool[np.ndarray, "i j k"]
 
 _MOST = 50  # places that are tried: noise in a large image has thousands
 
 
 def candidates(
-    saliency: Map,
-    above: Region,
-    image: Map,
+    saliency: _Map,
+    above: _Region,
+    image: _Map,
     *,
     spacing_mm: tuple[float, float, float],
     contrast: Contrast,
     method: Refinement,
-) -> Iterator[Region]:
+) -> Iterator[_Region]:
     """Yield regions that do not overlap, that of the strongest saliency first.
 
     The first grows from the strongest saliency of all, whether or not it is above the threshold.
@@ -54,7 +54,7 @@ def candidates(
                 yield region
 
 
-def _places(saliency: Map, above: Region, density: Map) -> Iterator[Region]:
+def _places(saliency: _Map, above: _Region, density: _Map) -> Iterator[_Region]:
     """Yield the whole image, then the connected parts above the threshold, the strongest first."""
     yield np.ones(above.shape, bool)
     numbers, count = ndimage.label(above, structure=np.ones((3, 3, 3)))

@@ -11,7 +11,7 @@ from voxhint.flow.invert import S_MIN
 from voxhint.flow.straight_path import Field, Times
 
 
-def beyond(request: CounterfactualRequest) -> Velocity:
+def _beyond(request: CounterfactualRequest) -> Velocity:
     """Return the velocity of images without the label, exaggerated by the weight."""
     flow, weight = request.flow, request.settings.weight
     if weight == 1:
@@ -42,7 +42,7 @@ def label_flow(request: CounterfactualRequest) -> CounterfactualResult:
         return solve(velocity, far, start=how.start, end=S_MIN, steps=how.steps, scheme=how.scheme)
 
     before = back(request.flow.present) if how.reference == "paired" else image
-    return difference_between(request, before, back(beyond(request)))
+    return difference_between(request, before, back(_beyond(request)))
 
 
 def edit_flow(request: CounterfactualRequest) -> CounterfactualResult:
@@ -57,7 +57,7 @@ def edit_flow(request: CounterfactualRequest) -> CounterfactualResult:
     after = edit(
         request.image,
         source=request.flow.present,
-        target=beyond(request),
+        target=_beyond(request),
         levels=levels(how.start, 0.0, how.steps),
         rng=request.rng,
         draws=how.repeats,

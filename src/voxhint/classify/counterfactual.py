@@ -31,7 +31,7 @@ _LOST = "prepared intensity that went away"
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class _Method:
     """One way to take a label out of an image."""
 
     compute: Callable[[CounterfactualRequest], CounterfactualResult]
@@ -43,19 +43,19 @@ class Method:
     needs_classifier: bool = False
 
 
-METHODS: Mapping[str, Method] = {
-    "guided-flow": Method(
+METHODS: Mapping[str, _Method] = {
+    "guided-flow": _Method(
         guided_flow.guided_flow,
         "prepared intensity that changed",
         guided_flow.FAITHFUL,
         needs_classifier=True,
     ),
-    "guided-flow-paired": Method(
+    "guided-flow-paired": _Method(
         guided_flow.guided_flow, _LOST, guided_flow.PAIRED, needs_classifier=True
     ),
-    "label-flow": Method(conditional_flow.label_flow, _LOST, conditional_flow.LABEL_FLOW),
-    "edit-flow": Method(conditional_flow.edit_flow, _LOST, conditional_flow.EDIT_FLOW),
-    "pixel-counterfactual": Method(
+    "label-flow": _Method(conditional_flow.label_flow, _LOST, conditional_flow.LABEL_FLOW),
+    "edit-flow": _Method(conditional_flow.edit_flow, _LOST, conditional_flow.EDIT_FLOW),
+    "pixel-counterfactual": _Method(
         guided_flow.pixel_counterfactual,
         _LOST,
         guided_flow.PIXEL,
@@ -114,7 +114,7 @@ def remove_label(
     )
 
 
-def _method(name: str, flow: LabelVelocities | None, logit: Logit | None) -> Method:
+def _method(name: str, flow: LabelVelocities | None, logit: Logit | None) -> _Method:
     """Return a method that is given what it needs.
 
     Raises:

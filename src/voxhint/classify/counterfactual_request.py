@@ -17,9 +17,9 @@ from voxhint.flow.straight_path import Field, Times
 Logit = Callable[[Field], Float[Tensor, " batch"]]
 """Tells how surely each image holds the label; differentiable in the images."""
 
-Init = Literal["noise", "inversion"]
-Difference = Literal["absolute", "positive"]
-Reference = Literal["original", "paired"]
+_Init = Literal["noise", "inversion"]
+_Difference = Literal["absolute", "positive"]
+_Reference = Literal["original", "paired"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class LabelVelocities:
 class Settings:
     """How far a method goes; each uses the settings that its docstring names."""
 
-    init: Init = "inversion"
+    init: _Init = "inversion"
     """Start from the image mixed with noise, or from the noise that the flow makes of it."""
 
     start: float = 0.5
@@ -61,10 +61,10 @@ class Settings:
     repeats: int = 1
     """Draws of noise that are averaged."""
 
-    difference: Difference = "positive"
+    difference: _Difference = "positive"
     """The map: the size of the difference, or only what the label's kind of tissue lost."""
 
-    reference: Reference = "paired"
+    reference: _Reference = "paired"
     """What the changed image is compared with: the original, or its twin made without a change."""
 
     smooth_mm: float = 0.0

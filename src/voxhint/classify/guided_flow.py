@@ -16,7 +16,7 @@ from voxhint.flow.invert import S_MIN
 from voxhint.flow.straight_path import Field, Times, white_noise
 
 
-def noisy(request: CounterfactualRequest) -> Field:
+def _noisy(request: CounterfactualRequest) -> Field:
     """Return the image at the noise level to start from."""
     image, how = request.image, request.settings
     if how.init == "inversion":
@@ -42,7 +42,7 @@ def guided_flow(request: CounterfactualRequest) -> CounterfactualResult:
     down = levels(how.start, S_MIN, how.steps)
     free, guided = [], []
     for _ in range(how.repeats):
-        z = noisy(request)
+        z = _noisy(request)
         if how.reference == "paired":
             twins = twin_paths(
                 request.flow.unknown, request.energy, z,

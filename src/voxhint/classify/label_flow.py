@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FLOW: Literal["flow"] = "flow"
 FLOW_FILE = "flow.json"
-FLOW_FILES = ("plan.json", "weights.safetensors", FLOW_FILE)
+_FLOW_FILES = ("plan.json", "weights.safetensors", FLOW_FILE)
 State = Literal["absent", "present", "unknown"]
 
 _BATCH = 8
@@ -167,14 +167,14 @@ def fit_label_flow(folder: Path, job: TagJob) -> LabelFlow:
     """
     fabric = open_fabric(job.machine)
     if not (folder / FLOW_FILE).exists() and not take_shipped_for(FLOW, folder, job):
-        fit(FlowLearning(job), folder, fabric=fabric, seed=job.machine.seed, tell=job.tell)
+        fit(_FlowLearning(job), folder, fabric=fabric, seed=job.machine.seed, tell=job.tell)
         write_json(folder / FLOW_FILE, {"labels": job.labels})
         forget_progress(folder)
     return open_label_flow(folder, fabric)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FlowLearning:
+class _FlowLearning:
     """Learning how tagged images flow from noise."""
 
     job: TagJob

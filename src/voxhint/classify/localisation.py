@@ -30,12 +30,12 @@ from voxhint.prepare import prepare_image
 from voxhint.prepare.preprocess import onto
 from voxhint.propagate import Constraints
 
-VERIFIER = "verifier"
+_VERIFIER = "verifier"
 """Folder of the second classifier, beside the first."""
 
 _SPARE = 3  # places more than wanted that are tried where a verifier chooses
 
-Mask = Bool[np.ndarray, "i j k"]
+_Mask = Bool[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,7 +136,7 @@ class Localiser:
         believed = [region for part in tried for region in part[: self.config.tags.regions]]
         return Region(np.logical_or.reduce(believed), above) if believed else None
 
-    def _fits(self, region: Mask, grid: Grid) -> bool:
+    def _fits(self, region: _Mask, grid: Grid) -> bool:
         """Return whether a region is as large as a label may be."""
         volume = float(region.sum()) * grid.voxel_mm3
         largest = self.config.tags.largest_mm or np.inf
@@ -168,18 +168,18 @@ def fit_localiser(
     if config.tags.verify:  # one of its own: what comes with voxhint would agree with itself
         alone = replace(config, tags=replace(config.tags, weights="none"))
         other = replace(job, config=alone, machine=replace(machine, seed=machine.seed + 1))
-        verifier = fit_classifier(nets / VERIFIER, other)
+        verifier = fit_classifier(nets / _VERIFIER, other)
     methods = saliency_methods(classifier, nets, job)
     return Localiser.fit(classifier, study, methods, config, machine.seed, tell, verifier)
 
 
 def _verified(
-    tried: Sequence[Sequence[Mask]], case: Case, label: str, verifier: Classifier
-) -> list[list[Mask]]:
+    tried: Sequence[Sequence[_Mask]], case: Case, label: str, verifier: Classifier
+) -> list[list[_Mask]]:
     """Return the regions that the verifier misses, for each range, the most missed one first."""
     image, working = prepare_image(case.images, verifier.plan)
 
-    def carried(region: Mask) -> Bool[np.ndarray, "a b c"]:
+    def carried(region: _Mask) -> Bool[np.ndarray, "a b c"]:
         share = onto(region.astype(np.float32), case.grid, working)
         return np.asarray(
             share >= min(0.5, float(share.max()))

@@ -28,8 +28,8 @@ from voxhint.models.folder import Model, segmenter_of
 from voxhint.predict import Tiling, entropy, predict_planes, restored
 from voxhint.prepare import normalised, prepare_image
 
-Planes = Float32[np.ndarray, "class a b c"]
-Respect = Callable[[Planes, slice, Turn], UInt8[np.ndarray, "a b c"]]
+_Planes = Float32[np.ndarray, "class a b c"]
+Respect = Callable[[_Planes, slice, Turn], UInt8[np.ndarray, "a b c"]]
 """Takes probabilities of some planes of the turned image, which planes, and the turn; returns the
 likeliest classes that hints allow."""
 
@@ -37,7 +37,7 @@ _FLIPS = ((), (1,), (2,), (1, 2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
+class _Prepared:
     """An image as the network sees it."""
 
     image: Float32[np.ndarray, "channel a b c"]
@@ -74,7 +74,7 @@ class Prediction:
         return self.turn.undo(self.stored[label - 1])
 
 
-def _rule_out(probs: Planes, classes: Sequence[int]) -> None:
+def _rule_out(probs: _Planes, classes: Sequence[int]) -> None:
     """Give the probability of classes to the background."""
     for number in classes:
         probs[0] += probs[number]
@@ -104,15 +104,15 @@ class MaskMaker:
         """Return the maker, its tiles heard of."""
         return dataclasses.replace(self, progress=progress)
 
-    def prepare(self, volumes: Mapping[str, Volume]) -> Prepared:
+    def prepare(self, volumes: Mapping[str, Volume]) -> _Prepared:
         """Return an image, by channel, as the network sees it."""
         image, working = prepare_image(volumes, self.model.plan)
         grid = next(iter(volumes.values())).grid
-        return Prepared(image, working, grid, {} if self.classifier is None else volumes)
+        return _Prepared(image, working, grid, {} if self.classifier is None else volumes)
 
     def predict(
         self,
-        prepared: Prepared,
+        prepared: _Prepared,
         chances: Mapping[str, float],
         respect: Respect | None = None,
         folder: Path | None = None,
@@ -155,7 +155,7 @@ class MaskMaker:
         with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
             return np.memmap(file, np.uint16, "w+", shape=shape)
 
-    def forecast(self, prepared: Prepared) -> tuple[int, float, int]:
+    def forecast(self, prepared: _Prepared) -> tuple[int, float, int]:
         """Return how many tiles an image has, seconds for each, and bytes that blending takes."""
         tiling, (channels, deep, *plane) = self._tiling(), prepared.image.shape
         tiles = math.prod(map(len, tiling.tiles_of((deep, *plane)))) * len(self._flips())
@@ -170,8 +170,8 @@ class MaskMaker:
         return tiles, seconds, 4 * len(self.model.plan.labels.names) * kept * math.prod(plane)
 
     def _slabs(
-        self, prepared: Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]
-    ) -> Iterator[tuple[slice, Planes]]:
+        self, prepared: _Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]
+    ) -> Iterator[tuple[slice, _Planes]]:
         """Yield probabilities on the turned grid of the image, some planes at a time."""
         planes = predict_planes(self._tiling(), prepared.image, self._flips())
         slabs = restored(planes, prepared.working, target)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-Map = Float32[np.ndarray, "..."]
+_Map = Float32[np.ndarray, "..."]
 
 _KEPT = 2_000_000  # values that decide a null
 _TAIL = 0.99  # quantile from which a curve speaks for the few values above
@@ -16,7 +16,7 @@ _LEAST = 1e-300  # p-values below are told as this, so that logarithms stay fini
 
 
 @dataclass(frozen=True, slots=True)
-class ParetoTail:
+class _ParetoTail:
     """A generalised Pareto curve over the largest values of a null."""
 
     start: float
@@ -27,7 +27,7 @@ class ParetoTail:
     scale: float
 
     @staticmethod
-    def over(values: Float[np.ndarray, " value"]) -> "ParetoTail | None":
+    def over(values: Float[np.ndarray, " value"]) -> "_ParetoTail | None":
         """Return the curve over sorted values; None if too few lie above its start.
 
         Source:
@@ -45,9 +45,9 @@ class ParetoTail:
         shape = 2 - mean / (mean - 2 * weighted)
         share = above.size / values.size
         if shape <= 0:
-            return ParetoTail(start, share, 0.0, mean)
+            return _ParetoTail(start, share, 0.0, mean)
         shape = min(shape, _HEAVIEST)
-        return ParetoTail(start, share, shape, mean * (1 - shape))
+        return _ParetoTail(start, share, shape, mean * (1 - shape))
 
     def beyond(self, values: Float[np.ndarray, " value"]) -> Float64[np.ndarray, " value"]:
         """Return the share of the null that lies above values beyond the start."""
@@ -64,10 +64,10 @@ class NullDistribution:
     values: Float32[np.ndarray, " _"]
     """Sorted."""
 
-    tail: ParetoTail | None
+    tail: _ParetoTail | None
 
     @staticmethod
-    def of(maps: Iterable[Map], *, rng: np.random.Generator) -> "NullDistribution":
+    def of(maps: Iterable[_Map], *, rng: np.random.Generator) -> "NullDistribution":
         """Return the null of maps.
 
         Args:
@@ -86,9 +86,9 @@ class NullDistribution:
                 kept = [rng.choice(np.concatenate(kept), _KEPT, replace=False)]
                 size = _KEPT
         values = np.sort(np.concatenate(kept))
-        return NullDistribution(values, ParetoTail.over(values))
+        return NullDistribution(values, _ParetoTail.over(values))
 
-    def p_values(self, values: Map) -> Float64[np.ndarray, "..."]:
+    def p_values(self, values: _Map) -> Float64[np.ndarray, "..."]:
         """Return how often a healthy voxel shows as much or more.
 
         Args:

@@ -7,12 +7,12 @@ import numpy as np
 
 from voxhint.prepare.inpaint import Image, Region, without
 
-Score = Callable[[Image], float]
+_Score = Callable[[Image], float]
 """A classifier's logit of a label in a prepared image."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class _Verdict:
     """What a classifier makes of candidates."""
 
     whole: float
@@ -28,12 +28,12 @@ class Verdict:
 def swap_test(
     image: Image,
     regions: Sequence[Region],
-    score: Score,
+    score: _Score,
     *,
     spacing_mm: tuple[float, float, float],
     share: float = 0.3,
     instead: Image | None = None,
-) -> Verdict:
+) -> _Verdict:
     """Try each region alone: how much does the classifier see with it that it does not see without?
 
     All other regions are taken away first. A soft maximum over places barely misses one of two
@@ -60,10 +60,10 @@ def swap_test(
     effects = tuple(left(everything & ~region) - bare for region in regions)
     ranked = sorted(range(len(regions)), key=lambda number: -effects[number])
     kept = tuple(n for n in ranked if effects[n] > 0 and effects[n] >= share * whole)
-    return Verdict(whole, effects, kept)
+    return _Verdict(whole, effects, kept)
 
 
-def transfer_ratio(image: Image, changed: Image, *, guiding: Score, held_out: Score) -> float:
+def transfer_ratio(image: Image, changed: Image, *, guiding: _Score, held_out: _Score) -> float:
     """Return how much of what one classifier loses by a change is lost to another one too.
 
     A change that fools the guiding classifier alone has a ratio near 0; one that takes away what

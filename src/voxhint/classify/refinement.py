@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-Map = Float32[np.ndarray, "i j k"]
-Region = Bool[np.ndarray, "i j k"]
+_Map = Float32[np.ndarray, "i j k"]
+_Region = Bool[np.ndarray, "i j k"]
 
 _TOP = 0.7  # of the peak of a weighted map: the core of what was seen
 _NOISE_MM = 0.35  # of smoothing before levels are compared
@@ -43,12 +43,12 @@ class Contrast:
         """Return the difference, negative where the label is dark."""
         return self.high - self.low
 
-    def of(self, image: Map) -> Map:
+    def of(self, image: _Map) -> _Map:
         """Return the image as 0 (surround) to 1 (what the label is made of) and beyond."""
         return np.asarray((image - self.low) / self.span, np.float32)
 
 
-def weigh(saliency: Map, density: Map) -> Map:
+def weigh(saliency: _Map, density: _Map) -> _Map:
     """Return saliency where there is something to see: weighed by how dense the tissue is.
 
     Gradients of a classifier spread over the surround of what it sees. There is no lesion where
@@ -58,12 +58,12 @@ def weigh(saliency: Map, density: Map) -> Map:
 
 
 def refine(
-    saliency: Map,
-    image: Map,
+    saliency: _Map,
+    image: _Map,
     *,
     spacing_mm: tuple[float, float, float],
     contrast: Contrast,
-) -> Region:
+) -> _Region:
     """Return the region of a label around the strongest saliency for it.
 
     The core is the peak of the saliency weighed by density. Bulk tissue (walls, organs: whatever
@@ -89,7 +89,7 @@ def refine(
     return region
 
 
-def _refined(saliency: Map, density: Map, spacing_mm: tuple[float, float, float]) -> Region:
+def _refined(saliency: _Map, density: _Map, spacing_mm: tuple[float, float, float]) -> _Region:
     """Return the region in the field of view around the strongest saliency."""
     density = ndimage.gaussian_filter(density, _NOISE_MM / np.array(spacing_mm))
     weighed = weigh(saliency, density)
@@ -109,8 +109,8 @@ def _field(
 
 
 def _core(
-    weighed: Map, density: Map, spacing_mm: tuple[float, float, float]
-) -> tuple[Region, Region]:
+    weighed: _Map, density: _Map, spacing_mm: tuple[float, float, float]
+) -> tuple[_Region, _Region]:
     """Return the core of what was seen, and the bulk tissue that it is no part of."""
     peak = _place(weighed)
     core = _piece(weighed > _TOP * weighed[peak], peak)
@@ -123,8 +123,8 @@ def _core(
 
 
 def _grown(
-    core: Region, bulk: Region, density: Map, spacing_mm: tuple[float, float, float]
-) -> Region:
+    core: _Region, bulk: _Region, density: _Map, spacing_mm: tuple[float, float, float]
+) -> _Region:
     away = _distance(~core, spacing_mm)
     surround = density[(away < _FAR_MM) & (density < 0.5)]
     base = float(np.median(surround)) if surround.size else 0.0
@@ -144,12 +144,12 @@ def _grown(
     return np.asarray(ndimage.binary_fill_holes(_piece(candidate & near, middle)), bool)
 
 
-def _distance(region: Region, spacing_mm: tuple[float, float, float]) -> Map:
+def _distance(region: _Region, spacing_mm: tuple[float, float, float]) -> _Map:
     """Return millimetres to the nearest voxel outside the region; the image's edge is none."""
     return np.asarray(edt.edt(np.ascontiguousarray(region), anisotropy=spacing_mm), np.float32)
 
 
-def _opened(region: Region, radius_mm: float, spacing_mm: tuple[float, float, float]) -> Region:
+def _opened(region: _Region, radius_mm: float, spacing_mm: tuple[float, float, float]) -> _Region:
     """Return the parts of a region that a ball fits into; tissue goes on beyond the image."""
     pads = [(int(np.ceil(radius_mm / s)) + 2,) * 2 for s in spacing_mm]
     wide = np.pad(region, pads, mode="edge")
@@ -161,18 +161,18 @@ def _opened(region: Region, radius_mm: float, spacing_mm: tuple[float, float, fl
     return np.asarray(opened[inner] & region, bool)
 
 
-def _piece(region: Region, place: tuple[int, ...]) -> Region:
+def _piece(region: _Region, place: tuple[int, ...]) -> _Region:
     """Return the connected piece of a region around one of its voxels."""
     numbers, _ = ndimage.label(region)
     return np.asarray(numbers == numbers[place], bool) if region[place] else region
 
 
-def _place(values: Map) -> tuple[int, ...]:
+def _place(values: _Map) -> tuple[int, ...]:
     """Return the voxel of the largest value."""
     return tuple(int(n) for n in np.unravel_index(int(values.argmax()), values.shape))
 
 
-def _climb(depth: Map, start: tuple[int, ...]) -> tuple[int, ...]:
+def _climb(depth: _Map, start: tuple[int, ...]) -> tuple[int, ...]:
     """Return a nearby deeper voxel, two steps away at most: the middle of the same thing."""
     for _ in range(2):
         low = [max(0, n - 1) for n in start]
@@ -186,7 +186,7 @@ def _climb(depth: Map, start: tuple[int, ...]) -> tuple[int, ...]:
 
 def _from(
     middle: tuple[int, ...], shape: tuple[int, ...], spacing_mm: tuple[float, float, float]
-) -> Map:
+) -> _Map:
     """Return millimetres from one voxel to every other."""
     squares = [
         ((np.arange(n, dtype=np.float32) - m) * s) ** 2

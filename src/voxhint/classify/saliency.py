@@ -72,7 +72,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class _Request:
     """Where in this image does this network see this label?"""
 
     net: Network
@@ -83,10 +83,10 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class _Method:
     """One kind of saliency map."""
 
-    compute: Callable[[Request], Tensor]
+    compute: Callable[[_Request], Tensor]
     unit: str
     """What a value of the map means."""
 
@@ -126,7 +126,7 @@ def saliency_map(
     if method not in METHODS:
         msg = f"saliency method '{method}' is unknown; use one of {', '.join(METHODS)}"
         raise BadRecipeError(msg)
-    request = Request(net, image.detach()[None], label, rng, settings or Settings())
+    request = _Request(net, image.detach()[None], label, rng, settings or Settings())
     with _at_rest(net), torch.no_grad():
         values = METHODS[method].compute(request).float().cpu().numpy()
     if METHODS[method].per_place:
@@ -135,7 +135,7 @@ def saliency_map(
     return np.asarray(ndimage.gaussian_filter(values, width), np.float32)
 
 
-def _smooth_grad(request: Request) -> Float[Tensor, "i j k"]:
+def _smooth_grad(request: _Request) -> Float[Tensor, "i j k"]:
     """Return the gradient by the image, averaged over noisy copies, without its sign.
 
     The steepest channel counts.
@@ -162,7 +162,7 @@ def _smooth_grad(request: Request) -> Float[Tensor, "i j k"]:
 
 
 def _gradient(
-    request: Request, images: Float[Tensor, "batch channel i j k"]
+    request: _Request, images: Float[Tensor, "batch channel i j k"]
 ) -> Float[Tensor, "batch channel i j k"]:
     """Return the gradient of the label's logit by each voxel of each image."""
     leaf = images.detach().requires_grad_()
@@ -172,7 +172,7 @@ def _gradient(
     return slopes
 
 
-def _grad_cam_pp(request: Request) -> Float[Tensor, "a b c"]:
+def _grad_cam_pp(request: _Request) -> Float[Tensor, "a b c"]:
     """Return the features, each weighted by its rising gradients, less where many places rise.
 
     The paper's g^2 / (2 g^2 + g^3 sum A) is written after division by g^2. Its factor exp(logit) of
@@ -194,9 +194,9 @@ def _grad_cam_pp(request: Request) -> Float[Tensor, "a b c"]:
     return (weights * features).sum(0).relu()
 
 
-METHODS: Mapping[str, Method] = {
-    "smooth-grad": Method(_smooth_grad, "logit per unit of prepared intensity", per_place=False),
-    "grad-cam++": Method(_grad_cam_pp, "logit of the place, damped", per_place=True),
+METHODS: Mapping[str, _Method] = {
+    "smooth-grad": _Method(_smooth_grad, "logit per unit of prepared intensity", per_place=False),
+    "grad-cam++": _Method(_grad_cam_pp, "logit of the place, damped", per_place=True),
 }
 """The maps by name."""
 

@@ -67,7 +67,7 @@ class SaliencyMethod(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassifierSaliency:
+class _ClassifierSaliency:
     """Maps of the classifier alone."""
 
     classifier: Classifier
@@ -256,7 +256,7 @@ def _methods(config: LabelConfig) -> tuple[TagMethod, ...]:
 
 def _method(classifier: Classifier, flow: LabelFlow | None, config: LabelConfig) -> SaliencyMethod:
     if config.tags.method not in METHODS:
-        return ClassifierSaliency(classifier, config)
+        return _ClassifierSaliency(classifier, config)
     needed = METHODS[config.tags.method].needs_flow
     return CounterfactualSaliency(classifier, flow if needed else None, config)
 

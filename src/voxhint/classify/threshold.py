@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float32
 NULL_QUANTILE = 0.995
 """Share of voxels of images tagged absent that lie below the threshold of a map."""
 
-Map = Float32[np.ndarray, "i j k"]
-Region = Bool[np.ndarray, "i j k"]
+_Map = Float32[np.ndarray, "i j k"]
+_Region = Bool[np.ndarray, "i j k"]
 
 _KEPT = 2_000_000  # values that decide a quantile
 
@@ -21,7 +21,7 @@ class QuantileThreshold:
 
     value: float
 
-    def __call__(self, values: Map, counts: Region, /) -> Region:
+    def __call__(self, values: _Map, counts: _Region, /) -> _Region:
         """Return the voxels above the threshold, among those that count."""
         return np.asarray(counts & (values > self.value))
 

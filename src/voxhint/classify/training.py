@@ -46,7 +46,7 @@ _SPECIFICITY = "specificity"
 _PREPARE = "prepare for the classifier"
 _NO_LIMIT = -1e9  # operating point where nothing tells one: every image is above it
 
-Tagged = tuple[CaseFiles, TaggedImage]
+_Tagged = tuple[CaseFiles, TaggedImage]
 
 
 def fit_classifier(folder: Path, job: TagJob) -> Classifier:
@@ -68,7 +68,7 @@ def fit_classifier(folder: Path, job: TagJob) -> Classifier:
             _set_operating_points(folder, open_classifier(folder, fabric), job)
         return open_classifier(folder, fabric)
     first = first_weights(job.study, config.classifier)
-    learning = ClassifierLearning(job, first)
+    learning = _ClassifierLearning(job, first)
     fitted = fit(learning, folder, fabric=fabric, seed=job.machine.seed, tell=job.tell)
     classifier = Classifier(fitted.net, fitted.plan, labels, {}, fabric, mirror)
     rng = np.random.default_rng(job.machine.seed)
@@ -83,7 +83,7 @@ def fit_classifier(folder: Path, job: TagJob) -> Classifier:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClassifierLearning:
+class _ClassifierLearning:
     """Learning image-level tags."""
 
     job: TagJob
@@ -107,7 +107,7 @@ class ClassifierLearning:
         """Return the cases of which tags say anything."""
         return tagged_cases(self.job.study, plan.labels.foreground)
 
-    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> Tagged:
+    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> _Tagged:
         """Return a case with its bags."""
         return files, tagged_image(folder, self.job.study, files, plan)
 
@@ -116,7 +116,7 @@ class ClassifierLearning:
         first = self.first
         return classifier_network(plan, self.job.labels, **first.network, backbone=first.backbone)
 
-    def task(self, fit: Sequence[Tagged], held_out: Sequence[Tagged], plan: Plan) -> Task:
+    def task(self, fit: Sequence[_Tagged], held_out: Sequence[_Tagged], plan: Plan) -> Task:
         """Return the task of tags."""
         return TagTask.of(
             [image for _, image in fit],
@@ -147,7 +147,7 @@ def _set_operating_points(folder: Path, classifier: Classifier, job: TagJob) -> 
         return
     cases = tagged_cases(job.study, classifier.plan.labels.foreground)
 
-    def prepare(where: Path, files: CaseFiles) -> Tagged:
+    def prepare(where: Path, files: CaseFiles) -> _Tagged:
         return files, tagged_image(where, job.study, files, classifier.plan)
 
     tagged = prepare_cases(folder, cases, prepare, _PREPARE, job.tell)
@@ -198,7 +198,7 @@ def tagged_image(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> Ta
 def _facts(
     classifier: Classifier,
     label: str,
-    tagged: tuple[Sequence[Tagged], Sequence[Tagged]],
+    tagged: tuple[Sequence[_Tagged], Sequence[_Tagged]],
     config: LabelConfig,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
@@ -240,7 +240,7 @@ class _Scored:
     present: bool
 
 
-def _scored(classifier: Classifier, label: str, tagged: Sequence[Tagged]) -> list[_Scored]:
+def _scored(classifier: Classifier, label: str, tagged: Sequence[_Tagged]) -> list[_Scored]:
     """Return the scores of the images that are tagged as a whole."""
     number = classifier.labels.index(label)
     rows = []
@@ -255,7 +255,7 @@ def _scored(classifier: Classifier, label: str, tagged: Sequence[Tagged]) -> lis
 def _contrast(
     classifier: Classifier,
     label: str,
-    tagged: Sequence[Tagged],
+    tagged: Sequence[_Tagged],
     config: LabelConfig,
     rng: np.random.Generator,
 ) -> Contrast:

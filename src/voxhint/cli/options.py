@@ -20,7 +20,7 @@ from voxhint.config.renamed import RENAMED, moved
 from voxhint.core.errors import BadStudyError, printable
 from voxhint.core.words import did_you_mean
 
-ON_HELP = frozenset(
+_ON_HELP = frozenset(
     {
         "label.method",
         "label.nifti",
@@ -60,7 +60,7 @@ ExistingOption = Annotated[Path, _Given()]
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class _Option:
     """One option of a command."""
 
     flag: str
@@ -73,7 +73,7 @@ class Option:
     """Full name in the recipe, or with `machine` in front."""
 
 
-class Parser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
     """Tells mistakes in one line, and what was perhaps meant."""
 
     def error(self, message: str) -> NoReturn:  # type: ignore[explicit-override]
@@ -118,7 +118,7 @@ def flags_of(parser: argparse.ArgumentParser) -> dict[str, str]:
     }
 
 
-def parser_of(name: str, kind: type[Any]) -> Parser:
+def parser_of(name: str, kind: type[Any]) -> _Parser:
     """Return the parser of a command.
 
     Args:
@@ -126,8 +126,8 @@ def parser_of(name: str, kind: type[Any]) -> Parser:
         kind: Its dataclass; fields that are tables of a recipe give an option for each knob.
     """
     places = "".join(f" {_usage(kind, field)}" for field in _places(kind))
-    needed = "".join(f" {o.flag} {_metavar(o)}" for o in options_of(kind) if o.required)
-    parser = Parser(
+    needed = "".join(f" {o.flag} {_metavar(o)}" for o in _options_of(kind) if o.required)
+    parser = _Parser(
         prog=f"voxhint {name}",
         usage=f"voxhint {name}{places}{needed} [options]",
         description=" ".join(str(kind.__doc__).split()),
@@ -147,7 +147,7 @@ def parser_of(name: str, kind: type[Any]) -> Parser:
             metavar=_place(kind, field).name or field.name.upper(),
             help=_help(texts(kind)[field.name]),
         )
-    for option in options_of(kind):
+    for option in _options_of(kind):
         _add(parser, option)
     if _tables(kind):
         parser.add_argument(
@@ -163,7 +163,7 @@ def parser_of(name: str, kind: type[Any]) -> Parser:
     return parser
 
 
-def options_of(kind: type[Any]) -> Iterator[Option]:
+def _options_of(kind: type[Any]) -> Iterator[_Option]:
     """Yield the options of a command in the order of help."""
     hints, told = get_type_hints(kind, include_extras=True), texts(kind)
     for field in dataclasses.fields(kind):
@@ -176,20 +176,20 @@ def options_of(kind: type[Any]) -> Iterator[Option]:
         default = field.default
         needed = default is dataclasses.MISSING
         flag = f"--{field.name.rstrip('_').replace('_', '-')}"  # `as_` is --as
-        yield Option(flag, hint, told[field.name], None if needed else default, required=needed)
+        yield _Option(flag, hint, told[field.name], None if needed else default, required=needed)
 
 
-def _of_table(table: str, kind: type[Knobs]) -> Iterator[Option]:
+def _of_table(table: str, kind: type[Knobs]) -> Iterator[_Option]:
     for knob in listed(kind, f"{table}."):
         *_, name = knob.name.split(".")
         if knob.name.count(".") > 1 or name in getattr(kind, "unoffered", ()):
             continue  # knobs of one method stand in its table of a recipe, or after --set
-        shown = issubclass(kind, Machine) or knob.name in ON_HELP
+        shown = issubclass(kind, Machine) or knob.name in _ON_HELP
         flag = f"--{name.replace('_', '-')}"
-        yield Option(flag, knob.hint, knob.text, knob.default, shown, knob=knob.name)
+        yield _Option(flag, knob.hint, knob.text, knob.default, shown, knob=knob.name)
 
 
-def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+def _add(parser: argparse.ArgumentParser, option: _Option) -> None:
     hint = _bare(option.hint)
     text = argparse.SUPPRESS
     if option.shown:
@@ -209,7 +209,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
     parser.add_argument(option.flag, required=option.required, metavar=_metavar(option), **given)
 
 
-def _add_switch(parser: argparse.ArgumentParser, option: Option, given: dict[str, Any]) -> None:
+def _add_switch(parser: argparse.ArgumentParser, option: _Option, given: dict[str, Any]) -> None:
     """Add an option and its opposite; help shows the one that changes something."""
     for value, flag in ((True, option.flag), (False, f"--no-{option.flag[2:]}")):
         text = {"help": argparse.SUPPRESS} if option.default is value else {}
@@ -228,7 +228,7 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     return read
 
 
-def _with_range(option: Option, hint: Any) -> str:  # noqa: ANN401
+def _with_range(option: _Option, hint: Any) -> str:  # noqa: ANN401
     text = option.text.removesuffix(".")
     said = takes(option.hint)
     if hint is not bool and said not in ("path", "text", "whole number", "number"):
@@ -243,7 +243,7 @@ def _help(text: str) -> str:
     return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
-def _metavar(option: Option) -> str:
+def _metavar(option: _Option) -> str:
     hint = _bare(option.hint)
     name = option.flag[2:].rpartition("-")[2].upper()
     if get_origin(hint) is tuple:
@@ -341,7 +341,7 @@ def require_there(command: Any) -> None:  # noqa: ANN401
             raise BadStudyError(msg)
 
 
-def _setting(parser: Parser, text: str, tables: Sequence[str]) -> tuple[str, object]:
+def _setting(parser: _Parser, text: str, tables: Sequence[str]) -> tuple[str, object]:
     """Return name and value of KNOB=VALUE; the value is TOML, or else plain text."""
     name, equals, value = text.partition("=")
     if not equals:

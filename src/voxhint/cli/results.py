@@ -11,7 +11,7 @@ from voxhint.config import MeasureConfig
 from voxhint.core.progress import Tell
 from voxhint.core.workers import cluster
 
-Lines = Iterator[str]
+_Lines = Iterator[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Measure:
 
     measure: MeasureConfig = field(default_factory=MeasureConfig)
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Yield a line for each label."""
         from voxhint.verbs.measure import (
             measure,
@@ -89,7 +89,7 @@ class Report:
     folder: Annotated[Path, Place("RUN")]
     """What `voxhint run` wrote."""
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Yield the path of the page."""
         from voxhint.verbs.report import report
 

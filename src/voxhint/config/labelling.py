@@ -7,11 +7,11 @@ from voxhint.config.ranges import Knobs, Positive
 from voxhint.config.tags import ClassifierConfig, FlowConfig, GuidedFlowConfig, TagConfig
 from voxhint.core.errors import BadRecipeError
 
-LabelMethod = Literal["geodesic", "pw4medseg", "nninteractive", "none"]
+_LabelMethod = Literal["geodesic", "pw4medseg", "nninteractive", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PW4MedSegLabelConfig(Knobs):
+class _PW4MedSegLabelConfig(Knobs):
     """Point labels as published with PW4MedSeg (method pw4medseg)."""
 
     sigma_mm: Positive = 10.0
@@ -22,7 +22,7 @@ class PW4MedSegLabelConfig(Knobs):
 class LabelConfig(Knobs):
     """How hints become soft labels."""
 
-    method: LabelMethod = "geodesic"
+    method: _LabelMethod = "geodesic"
     """How a hint spreads: along geodesics that avoid edges, as Gaussians as published with
     PW4MedSeg, as your own nnInteractive server says, or not at all."""
 
@@ -45,7 +45,7 @@ class LabelConfig(Knobs):
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     guided_flow: GuidedFlowConfig = field(default_factory=GuidedFlowConfig)
-    pw4medseg: PW4MedSegLabelConfig = field(default_factory=PW4MedSegLabelConfig)
+    pw4medseg: _PW4MedSegLabelConfig = field(default_factory=_PW4MedSegLabelConfig)
 
     def require_sense(self) -> None:  # type: ignore[explicit-override]
         """Refuse a method without what it needs.

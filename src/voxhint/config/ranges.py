@@ -23,8 +23,8 @@ Weight = Annotated[float, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Ge(0), Le(1)]
 
-V = TypeVar("V")
-K = TypeVar("K", bound="Knobs")
+_V = TypeVar("_V")
+_K = TypeVar("_K", bound="Knobs")
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 ADVICE = "; see `voxhint help knobs`"
@@ -74,7 +74,7 @@ def _model(kind: type[Knobs]) -> type[BaseModel]:
     return create_model(kind.__name__, __config__=_STRICT, **knobs)
 
 
-def in_range(kind: Any, value: V, name: str) -> V:  # noqa: ANN401
+def in_range(kind: Any, value: _V, name: str) -> _V:  # noqa: ANN401
     """Return a value that is no knob of a dataclass, such as a seed, if it is in its range.
 
     Args:
@@ -122,7 +122,7 @@ def read_by(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def changed(config: K, knobs: Mapping[str, object]) -> K:
+def changed(config: _K, knobs: Mapping[str, object]) -> _K:
     """Return knobs with some of them set anew, those of inner tables included.
 
     Args:

@@ -16,8 +16,8 @@ TagMethod = Literal[
     "pixel-counterfactual",
 ]
 Refinement = Literal["half-maximum", "none"]
-Pooling = Literal["lse", "max", "mean", "attention"]
-BackboneName = Literal["own", "medsam-tinyvit", "radimagenet-resnet50"]
+_Pooling = Literal["lse", "max", "mean", "attention"]
+_BackboneName = Literal["own", "medsam-tinyvit", "radimagenet-resnet50"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +87,13 @@ class ClassifierConfig(Knobs):
     input_voxels: Count = 60_000
     """Voxels of an image as the classifier sees it at most; larger ones are made coarser."""
 
-    pooling: Pooling = "lse"
+    pooling: _Pooling = "lse"
     """How the places of an image are joined: log-sum-exp, maximum, mean or attention."""
 
     dimensions: Literal["3d", "2.5d"] = "3d"
     """2.5d sees slices one by one after a look at their neighbours."""
 
-    backbone: BackboneName = "own"
+    backbone: _BackboneName = "own"
     """A short network of ours, or public weights that see slice by slice."""
 
     backbone_weights: str | None = None

@@ -12,18 +12,18 @@ from voxhint.core.errors import BadRecipeError
 _BUDGET = "1h"  # a laptop bears it, and small studies stop earlier
 
 View = Literal["plain", "soft-tissue", "wide", "gradient", "smooth", "style"]
-Network = Literal["auto", "dynunet", "segresnet", "probabilistic", "crossmodal"]
-Supervision = Literal["weak", "dense"]
+_Network = Literal["auto", "dynunet", "segresnet", "probabilistic", "crossmodal"]
+_Supervision = Literal["weak", "dense"]
 Loss = Literal["hints", "probability", "pw4medseg"]
-Attention = Literal["bilinear", "additive"]
-Fusion = Literal["sum", "squeeze", "gated", "attention"]
+_Attention = Literal["bilinear", "additive"]
+_Fusion = Literal["sum", "squeeze", "gated", "attention"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PW4MedSegTrainConfig(Knobs):
     """The transformer with random attention of PW4MedSeg (network probabilistic)."""
 
-    attention: Attention = "bilinear"
+    attention: _Attention = "bilinear"
     """Repaired, or as published (additive), where every query sees the same."""
 
     kl_weight: Weight = 0.003
@@ -34,7 +34,7 @@ class PW4MedSegTrainConfig(Knobs):
 class CrossModalConfig(Knobs):
     """A network for each channel and one that joins them (network crossmodal), after CmFNet."""
 
-    fusion: Fusion = "sum"
+    fusion: _Fusion = "sum"
     """How features are joined: a sum, squeeze and excite, a gated sum, or cross-attention at the
     coarsest level."""
 
@@ -58,10 +58,10 @@ class CrossModalConfig(Knobs):
 class TrainConfig(Knobs):
     """How a network learns from soft labels."""
 
-    supervision: Supervision = "weak"
+    supervision: _Supervision = "weak"
     """Learn from hints, or from `denseTr` for the upper bound."""
 
-    network: Network = "auto"
+    network: _Network = "auto"
     """A network of MONAI's, a transformer with random attention, or a network for each channel and
     one that joins them; auto is the last where a channel may be missing or is seen in several
     views, and else dynunet."""

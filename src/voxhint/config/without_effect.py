@@ -62,7 +62,7 @@ _TRAINING = (
 )
 
 
-def set_knobs(config: Knobs, tables: Iterable[str] = ("",)) -> list[str]:
+def _set_knobs(config: Knobs, tables: Iterable[str] = ("",)) -> list[str]:
     """Return which knobs are not at their defaults.
 
     Args:
@@ -90,7 +90,7 @@ def require_effect(config: LabelConfig | TrainConfig) -> None:
         BadRecipeError: There is one.
     """
     for rule in _LABELLING if isinstance(config, LabelConfig) else _TRAINING:
-        idle = set_knobs(config, (rule.names,))
+        idle = _set_knobs(config, (rule.names,))
         if idle and not rule.holds(config):
             verb = "has" if len(idle) == 1 else "have"
             msg = f"{', '.join(idle)} {verb} an effect only with {rule.needs}; set that, or leave "
@@ -103,9 +103,9 @@ def unused(config: Knobs, why: str, *tables: str) -> list[str]:
     Args:
         config: Whose knobs they are.
         why: Why nothing asks them.
-        tables: Names or tables, as for `set_knobs`; all knobs if none is given.
+        tables: Names or tables, as for `_set_knobs`; all knobs if none is given.
     """
-    idle = set_knobs(config, tables or ("",))
+    idle = _set_knobs(config, tables or ("",))
     return [f"{', '.join(idle)}: without effect, as {why}"] if idle else []
 
 
@@ -115,7 +115,7 @@ def require_used(config: Knobs, why: str, *tables: str) -> None:
     Args:
         config: Whose knobs they are.
         why: Why nothing asks them.
-        tables: Names or tables, as for `set_knobs`.
+        tables: Names or tables, as for `_set_knobs`.
 
     Raises:
         BadRecipeError: There is one.
@@ -133,6 +133,6 @@ def without_effect(config: LabelConfig, *, tags: bool) -> tuple[str, ...]:
         tags: Whether there are labels that only tags name.
     """
     why = "no label is known by tags alone"
-    told = [] if tags else set_knobs(config, _OF_TAGS)
+    told = [] if tags else _set_knobs(config, _OF_TAGS)
     told = [name for name in told if name != "tags.weights"]
     return (f"{', '.join(told)}: without effect, as {why}",) if told else ()

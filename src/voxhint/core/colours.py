@@ -7,13 +7,13 @@ Source:
     Okabe and Ito 2008, "Color Universal Design".
 """
 
-GREY = "#D9D9D9"
+_GREY = "#D9D9D9"
 """Background's colour."""
 
 
 def colour_of(number: int) -> str:
     """Return the colour of a class as #RRGGBB; background is grey."""
-    return GREY if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
+    return _GREY if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:

@@ -13,7 +13,7 @@ from voxhint.core.volume import STEPS, Floats, SoftLabel
 _PLANES = 16  # looked at together
 _SHOWN = 0.5  # more than that and a voxel is a seed of its class; one class at most can have it
 
-Classes = Float32[np.ndarray, "class i j k"]
+_Classes = Float32[np.ndarray, "class i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +50,7 @@ class SparseConstraints:
         places = self.places[self.proven[number] > _SHOWN]
         return np.stack(np.unravel_index(places, self.grid.shape), -1).astype(np.int64)
 
-    def bounds(self, planes: slice, turn: Turn) -> tuple[Classes, Classes]:
+    def bounds(self, planes: slice, turn: Turn) -> tuple[_Classes, _Classes]:
         """Return the least and the greatest chance of each class in planes of the turned grid."""
         shape = self.grid.turned(turn).shape
         index = np.stack(np.unravel_index(self.places, self.grid.shape))[list(turn.axes)]

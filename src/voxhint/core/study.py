@@ -48,7 +48,7 @@ class CaseFiles:
 
 
 @runtime_checkable
-class CaseReader(Protocol):
+class _CaseReader(Protocol):
     """Reads the files of a case; `core` knows no formats, so whoever opens a study brings one."""
 
     def __call__(self, study: "Study", files: CaseFiles, *, hints: bool, dense: bool) -> Case:
@@ -79,7 +79,7 @@ class Study:
     undrawn: int | None = None
     """The value that means "not drawn" in drawn maps; None where nobody said, and 255 does."""
 
-    reader: CaseReader = field(kw_only=True, repr=False)
+    reader: _CaseReader = field(kw_only=True, repr=False)
 
     def load(self, files: CaseFiles, *, hints: bool = True, dense: bool = False) -> Case:
         """Read the images of a case, and what is asked of its hints.

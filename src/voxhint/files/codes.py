@@ -14,7 +14,7 @@ from voxhint.core.colours import colour_of
 from voxhint.core.errors import BadFileError
 from voxhint.files.tables import Row, read_table
 
-NAME = "codes.csv"
+_NAME = "codes.csv"
 """Of the table that comes along, and of a study's own."""
 
 _NEEDED = ("label", "category_code", "category_meaning", "type_code", "type_meaning")
@@ -80,8 +80,8 @@ def segments_of(labels: Sequence[str], study: Path) -> tuple[Segment, ...]:
     Returns:
         A segment for each.
     """
-    own = _read(study / NAME) if (study / NAME).is_file() else {}
-    with as_file(files("voxhint.files") / NAME) as path:
+    own = _read(study / _NAME) if (study / _NAME).is_file() else {}
+    with as_file(files("voxhint.files") / _NAME) as path:
         shipped = _read(path)
     return tuple(
         _segment(label, (own, shipped), colour_of(number)) for number, label in enumerate(labels, 1)
@@ -103,7 +103,7 @@ def require_codes(segments: Sequence[Segment]) -> None:
     label = f'"{unknown[0]}"' if "," in unknown[0] else unknown[0]
     more = f" (and {len(unknown) - 1} more: {', '.join(unknown[1:_TOLD])})" if unknown[1:] else ""
     msg = (
-        f"label '{unknown[0]}'{more} has no SNOMED CT code, which DICOM asks for; add {NAME} to "
+        f"label '{unknown[0]}'{more} has no SNOMED CT code, which DICOM asks for; add {_NAME} to "
         f"the study with the line {','.join(_NEEDED)} and a row such as {label},{_EXAMPLE}"
     )
     raise BadFileError(msg)
@@ -149,7 +149,7 @@ def _read(path: Path) -> dict[str, Row]:
     Raises:
         BadFileError: A row lacks a cell, or a cell is too long for DICOM.
     """
-    table = read_table(path, NAME, needed=_NEEDED, known=_KNOWN)
+    table = read_table(path, _NAME, needed=_NEEDED, known=_KNOWN)
     for problem in table.problems:
         if problem.severity == "error":
             raise BadFileError(str(problem))

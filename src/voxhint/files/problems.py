@@ -10,7 +10,7 @@ from typing import Literal
 
 from voxhint.core.errors import BadFileError, VoxhintError, printable
 
-Severity = Literal["error", "warning"]
+_Severity = Literal["error", "warning"]
 
 _LONGEST = 160  # characters of a foreign message; some libraries write a page
 _LONGEST_PART = 300  # characters of a finding; some cells of a table hold a page
@@ -25,7 +25,7 @@ class Problem:
 
     finding: str
     advice: str
-    severity: Severity = "error"
+    severity: _Severity = "error"
     case: str | None = None
     """The case it spoils; None if it concerns the whole study."""
 
@@ -41,7 +41,7 @@ def _cut(text: str, longest: int = _LONGEST_PART) -> str:
 
 
 def problem_of(
-    error: VoxhintError, where: str, *, case: str | None = None, severity: Severity = "error"
+    error: VoxhintError, where: str, *, case: str | None = None, severity: _Severity = "error"
 ) -> Problem:
     """Turn an error of ours into a problem.
 
@@ -61,7 +61,7 @@ def problem_of(
     return Problem(where, finding, advice, severity, case)
 
 
-def lines_of(problems: Iterable[Problem], severity: Severity) -> list[str]:
+def lines_of(problems: Iterable[Problem], severity: _Severity) -> list[str]:
     """Return the problems of a severity, a line each.
 
     Args:
@@ -71,7 +71,7 @@ def lines_of(problems: Iterable[Problem], severity: Severity) -> list[str]:
     return [str(problem) for problem in problems if problem.severity == severity]
 
 
-def one_line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     """Return the last line of a foreign error, shortened: the one that says what happened."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
@@ -110,7 +110,9 @@ def reading(path: Path) -> Iterator[None]:
     except Exception as error:
         # libraries name the whole path, which says more of a machine than of the file
         line = (
-            one_line(error).replace(f"{path.absolute().parent}/", "").replace(f"{path.parent}/", "")
+            _one_line(error)
+            .replace(f"{path.absolute().parent}/", "")
+            .replace(f"{path.parent}/", "")
         )
         foreign = f"cannot be read ({line}); export or copy it again"
         said = next((text for kind, text in _SAID.items() if isinstance(error, kind)), foreign)

@@ -10,7 +10,7 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.core.volume import Volume
 from voxhint.files.formats.itk import image_of, itk
 
-How = Literal["rigid", "deformable"]
+_How = Literal["rigid", "deformable"]
 _COARSE_MM = 3.0  # voxels are at least about this large where movements are sought
 _LEVELS = (4, 2, 1)  # times coarser still, one after the other
 _SMALLEST = 8  # voxels an axis keeps
@@ -22,7 +22,7 @@ _KNOTS_MM = 40.0  # between the control points of a deformation
 
 
 @dataclass(frozen=True, slots=True)
-class Offset:
+class _Offset:
     """How far a channel lies from another, as far as a rigid registration can tell."""
 
     residual_mm: float
@@ -32,7 +32,7 @@ class Offset:
     """Nats that the registered channels tell more of each other; near 0 the way is in doubt."""
 
 
-def offset(fixed: Volume, moving: Volume) -> Offset:
+def offset(fixed: Volume, moving: Volume) -> _Offset:
     """Measure by how much a channel would have to move to lie on another.
 
     Args:
@@ -44,7 +44,7 @@ def offset(fixed: Volume, moving: Volume) -> Offset:
     """
     still = _coarse(_to_itk(fixed))
     found, gain = _rigid(still, _coarse(_to_itk(moving)))
-    return Offset(_way_mm(still, found), gain)
+    return _Offset(_way_mm(still, found), gain)
 
 
 def registered(fixed: Volume, moving: Volume, how: str) -> Volume:
@@ -61,8 +61,8 @@ def registered(fixed: Volume, moving: Volume, how: str) -> Volume:
     Raises:
         BadRecipeError: There is no such way.
     """
-    if how not in get_args(How):
-        msg = f"registration '{how}' is unknown; use {' or '.join(get_args(How))}"
+    if how not in get_args(_How):
+        msg = f"registration '{how}' is unknown; use {' or '.join(get_args(_How))}"
         raise BadRecipeError(msg)
     still, image = _to_itk(fixed), _to_itk(moving)
     coarse = _coarse(still), _coarse(image)

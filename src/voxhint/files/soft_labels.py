@@ -25,7 +25,7 @@ _LEVEL = 1  # of compression: most of a scan is far from hints, and packs well a
 
 
 @runtime_checkable
-class ByClass(Protocol):
+class _ByClass(Protocol):
     """A soft label that tells class after class."""
 
     @property
@@ -53,7 +53,7 @@ def compact_path(folder: Path, case: str) -> Path:
 def write_soft_label(
     folder: Path,
     case: str,
-    soft: SoftLabel | CompactSoftLabel | ByClass,
+    soft: SoftLabel | CompactSoftLabel | _ByClass,
     labels: LabelSet,
     *,
     nifti: bool = False,
@@ -74,7 +74,7 @@ def write_soft_label(
         _write_compact(compact_path(folder, case), soft, labels)
 
 
-def _write_by_class(paths: Sequence[Path], soft: ByClass) -> None:
+def _write_by_class(paths: Sequence[Path], soft: _ByClass) -> None:
     """Write probability and trust of each class; what classes share is packed once."""
     latest = shared = None
     for number, pair in enumerate(soft.by_class()):

@@ -12,22 +12,22 @@ from voxhint.core.grid import Grid
 from voxhint.core.labels import UNDRAWN, LabelSet, counts_of, told_ids
 from voxhint.core.study import VoxelKind
 
-Form = Literal["solid", "specks", "thin"]
+_Form = Literal["solid", "specks", "thin"]
 
 _LONG = 5  # voxels: what is longer and has no inside is a stroke or a slice, not a small object
 _INSIDE = 3  # planes an axis needs before a voxel can have both neighbours on it
 _COARSE = 1.5  # times the other spacings: people draw across the coarsest axis
 
-Ids = UInt8[np.ndarray, "i j k"]
+_Ids = UInt8[np.ndarray, "i j k"]
 
 
-def drawn_background(labels: LabelSet) -> int | None:
+def _drawn_background(labels: LabelSet) -> int | None:
     """Return the id of background strokes where 0 means not drawn: the one after the highest."""
     highest = max(*labels.ids, labels.ignore or 0)
     return highest + 1 if highest + 1 < UNDRAWN else None
 
 
-def require_labels(ids: Ids, labels: LabelSet, *, undrawn: int | None = None) -> None:
+def require_labels(ids: _Ids, labels: LabelSet, *, undrawn: int | None = None) -> None:
     """Refuse a mask whose values are not those of the study, 0 and 255 alone included.
 
     Args:
@@ -64,7 +64,7 @@ def _refuse_255(counts: dict[int, int], labels: LabelSet) -> None:
 
 
 def drawn_classes(
-    ids: Ids, grid: Grid, labels: LabelSet, *, kind: VoxelKind, undrawn: int | None
+    ids: _Ids, grid: Grid, labels: LabelSet, *, kind: VoxelKind, undrawn: int | None
 ) -> UInt8[np.ndarray, "i j k"]:
     """Turn a drawn map into class numbers.
 
@@ -107,7 +107,7 @@ def drawn_classes(
     return classes
 
 
-def _is_blank(ids: Ids, kind: VoxelKind) -> bool:
+def _is_blank(ids: _Ids, kind: VoxelKind) -> bool:
     """Return whether 0 and 255 alone may be background drawn in few places: strokes, or slices."""
     if kind == "scribbles":
         return 2 * int((ids == 0).sum()) < ids.size
@@ -115,11 +115,11 @@ def _is_blank(ids: Ids, kind: VoxelKind) -> bool:
     return kind == "slices" and any(even)
 
 
-def _is_unlike_masks(classes: Ids, kind: VoxelKind) -> bool:
+def _is_unlike_masks(classes: _Ids, kind: VoxelKind) -> bool:
     return kind != "labels" or form_of(classes) == "thin"
 
 
-def form_of(classes: Ids) -> Form:
+def form_of(classes: _Ids) -> _Form:
     """Return what a map without undrawn voxels looks like.
 
     Args:
@@ -149,13 +149,13 @@ def form_of(classes: Ids) -> Form:
     return "thin" if long else "specks"
 
 
-def _drawn_without_zero(ids: Ids, grid: Grid, labels: LabelSet, kind: VoxelKind) -> Ids:
+def _drawn_without_zero(ids: _Ids, grid: Grid, labels: LabelSet, kind: VoxelKind) -> _Ids:
     """Return class numbers of a map in which 0 means not drawn.
 
     Raises:
         BadFileError: An id is unknown, or the slices cannot be told apart.
     """
-    background = drawn_background(labels)
+    background = _drawn_background(labels)
     counts = counts_of(ids)
     known = {0, UNDRAWN, *labels.ids, labels.ignore, background}
     if strange := sorted(set(counts) - known):

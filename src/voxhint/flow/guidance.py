@@ -16,7 +16,7 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.flow.solve import evaluate, require_falling, widened
 from voxhint.flow.straight_path import Field, Times, Velocity, over_voxels, renoise, white_noise
 
-Schedule = Literal["constant", "noise", "image", "ratio"]
+_Schedule = Literal["constant", "noise", "image", "ratio"]
 """Strength of a step at noise level s: 1, s, 1 - s, or s / (1 - s) up to 4."""
 
 _MOST = 4.0  # of s / (1 - s), which has no bound near noise
@@ -65,7 +65,7 @@ class Guidance:
     """Standard deviation of their noise at noise level 1; in proportion below."""
 
     schedule: str = "constant"
-    """A name of `Schedule`, for rho and mu."""
+    """A name of `_Schedule`, for rho and mu."""
 
     first: int = 4
     """Guided steps; later ones follow the flow alone."""
@@ -79,7 +79,7 @@ class Guidance:
 
     def __post_init__(self) -> None:
         if self.schedule not in _SCHEDULES:
-            msg = f"schedule '{self.schedule}' is unknown; use {', '.join(get_args(Schedule))}"
+            msg = f"schedule '{self.schedule}' is unknown; use {', '.join(get_args(_Schedule))}"
             raise BadRecipeError(msg)
         if min(self.iterations, self.recurrences, self.draws) < 1:
             msg = (
@@ -90,7 +90,7 @@ class Guidance:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pull:
+class _Pull:
     """What guidance finds at one point."""
 
     velocity: Field
@@ -108,7 +108,7 @@ def pull(
     s: float,
     guidance: Guidance,
     rng: np.random.Generator,
-) -> Pull:
+) -> _Pull:
     """Ask a flow and an energy about a point and its image estimate z + s v.
 
     Args:
@@ -136,7 +136,7 @@ def pull(
     if through:
         (carried,) = torch.autograd.grad(v, here, slope)
         gradient = slope + s * carried
-    return Pull(v.detach(), log_probability, slope, gradient)
+    return _Pull(v.detach(), log_probability, slope, gradient)
 
 
 def _read(
@@ -244,7 +244,7 @@ def steer(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Twins:
+class _Twins:
     """Two ends of one start, with the same noise on the way."""
 
     free: Field
@@ -259,7 +259,7 @@ def twin_paths(
     levels: Sequence[float],
     guidance: Guidance,
     rng: np.random.Generator,
-) -> Twins:
+) -> _Twins:
     """Follow a flow twice from one start, unguided and guided.
 
     Their difference shows what guidance changed: errors of the solver, of an encoder and the noise
@@ -278,7 +278,7 @@ def twin_paths(
     """
     alone = replace(guidance, rho=0.0, mu=0.0)
     same = copy.deepcopy(rng)
-    return Twins(
+    return _Twins(
         free=steer(velocity, energy, z, levels=levels, guidance=alone, rng=same),
         guided=steer(velocity, energy, z, levels=levels, guidance=guidance, rng=rng),
     )

@@ -13,7 +13,7 @@ from voxhint.measure.score import CaseScore
 
 _FEWEST_SUBJECTS = 6  # with five, even the clearest result has p = 0.0625
 
-MEASURES: Mapping[str, Callable[[CaseScore], float | None]] = {
+_MEASURES: Mapping[str, Callable[[CaseScore], float | None]] = {
     "dice": lambda row: row.dice,
     "nsd": lambda row: row.nsd,
     "hd95_mm": lambda row: row.hd95_mm,
@@ -80,7 +80,7 @@ def compare(
     pairs = _paired(cases, others)
     labels = list(dict.fromkeys(row.label for row, _ in pairs))
     found: dict[str, dict[str, Difference]] = {label: {} for label in labels}
-    for name, measure in MEASURES.items():
+    for name, measure in _MEASURES.items():
         differences = [
             _difference([pair for pair in pairs if pair[0].label == label], measure, rng, resamples)
             for label in labels

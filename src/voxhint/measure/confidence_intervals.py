@@ -31,7 +31,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class _Interval:
     """Where a number lies in 95 % of draws of the subjects; None if that cannot be told."""
 
     low: float | None
@@ -44,7 +44,7 @@ def interval(
     *,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
-) -> Interval:
+) -> _Interval:
     """Draw subjects anew, with replacement, and see how far a number moves.
 
     Args:
@@ -62,10 +62,10 @@ def interval(
         and Hinkley 1997, section 3.8.
     """
     if subjects < _FEWEST_SUBJECTS:
-        return Interval(None, None)
+        return _Interval(None, None)
     found = statistic(rng.integers(0, subjects, (resamples, subjects)))
     low, high = np.percentile(found[~np.isnan(found)], _PERCENTS)
-    return Interval(float(low), float(high))
+    return _Interval(float(low), float(high))
 
 
 def estimate(

@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Float64, Int64
 from voxhint.core.grid import Grid
 from voxhint.measure.confidence_intervals import RESAMPLES, interval
 
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False regions an image at which FROC is read."""
 
 _LEAST_IOU = 0.1
 _SIZES = ((0.0, 6.0, "under 6 mm"), (6.0, 10.0, "6 to 10 mm"), (10.0, np.inf, "10 mm and more"))
 
-Voxels = Bool[np.ndarray, "i j k"]
+_Voxels = Bool[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class SizeCount:
+class _SizeCount:
     """How many lesions of a size there are, and how many of them were found."""
 
     size: str
@@ -62,17 +62,17 @@ class LesionSummary:
     false_regions: int
     sensitivity: Rate
     false_per_image: Rate
-    sizes: tuple[SizeCount, ...]
+    sizes: tuple[_SizeCount, ...]
     froc: tuple[float, ...] | None
-    """Sensitivity at each of `RATES` false regions an image; None without probabilities."""
+    """Sensitivity at each of `_RATES` false regions an image; None without probabilities."""
 
     cpm: float | None
     """The mean of `froc`."""
 
 
 def case_lesions(
-    truth: Voxels,
-    mask: Voxels,
+    truth: _Voxels,
+    mask: _Voxels,
     grid: Grid,
     *,
     subject: str,
@@ -176,12 +176,12 @@ def summarise_lesions(
     )
 
 
-def _by_size(cases: Sequence[CaseLesions]) -> Iterator[SizeCount]:
+def _by_size(cases: Sequence[CaseLesions]) -> Iterator[_SizeCount]:
     """Yield how many lesions of each size there are, and how many of them are found."""
     diameters = [(mm, s) for c in cases for mm, s in zip(c.diameters_mm, c.scores, strict=True)]
     for low, high, name in _SIZES:
         inside = [score for mm, score in diameters if low <= mm < high]
-        yield SizeCount(name, len(inside), sum(score is not None for score in inside))
+        yield _SizeCount(name, len(inside), sum(score is not None for score in inside))
 
 
 def _froc(
@@ -189,7 +189,7 @@ def _froc(
 ) -> tuple[float, ...]:
     """Return the share of lesions found at each rate, by the lowest threshold that keeps to it."""
     curve = []
-    for rate in RATES:
+    for rate in _RATES:
         allowed = [
             threshold
             for threshold in {*found, *false}

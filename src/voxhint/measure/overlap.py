@@ -38,7 +38,7 @@ def volume_ml(mask: Bool[np.ndarray, "i j k"], *, voxel_mm3: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeError:
+class _VolumeError:
     """How much more a mask holds than the truth; negative if it holds less."""
 
     ml: float
@@ -48,7 +48,7 @@ class VolumeError:
     """The same as a share of the truth's volume; None if the truth is empty."""
 
 
-def volume_error(*, truth_ml: float, mask_ml: float) -> VolumeError:
+def volume_error(*, truth_ml: float, mask_ml: float) -> _VolumeError:
     """Return by how much a mask's volume misses the truth's."""
     excess = mask_ml - truth_ml
-    return VolumeError(ml=excess, relative=excess / truth_ml if truth_ml > 0 else None)
+    return _VolumeError(ml=excess, relative=excess / truth_ml if truth_ml > 0 else None)

@@ -27,7 +27,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class _Decision:
     """What follows from calling a case positive if its score reaches a threshold."""
 
     threshold: float
@@ -114,7 +114,7 @@ def decision(
     threshold: float,
     rng: np.random.Generator,
     resamples: int = RESAMPLES,
-) -> Decision:
+) -> _Decision:
     """Measure sensitivity and specificity at a threshold, with intervals over subjects.
 
     Args:
@@ -135,7 +135,7 @@ def decision(
     called = scores >= threshold
     hits = np.where(truth, called, np.nan)[:, None]
     passes = np.where(truth, np.nan, ~called)[:, None]
-    return Decision(
+    return _Decision(
         threshold=threshold,
         sensitivity=estimate(hits, subjects, rng=rng, resamples=resamples),
         specificity=estimate(passes, subjects, rng=rng, resamples=resamples),

@@ -15,7 +15,7 @@ from voxhint.models.single_file import card_lines, cards
 HOME = Path.home() / ".voxhint" / "weights"
 """Where weights are looked for, and put, unless a folder is named."""
 
-SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+_SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 """What comes with voxhint: a folder for each, with `card.json` beside the weights."""
 
 _FETCHED = "fetched.json"
@@ -84,7 +84,7 @@ KNOWN: Mapping[str, Weights] = {
 """Public weights that are not with voxhint."""
 
 
-def shipped(folder: Path = SHIPPED) -> Iterator[Mapping[str, str]]:
+def shipped(folder: Path = _SHIPPED) -> Iterator[Mapping[str, str]]:
     """Yield what the cards of the weights that come with voxhint tell.
 
     Args:

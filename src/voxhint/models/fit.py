@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 STATE = ".state.ckpt"
-HISTORY = "history.csv"
+_HISTORY = "history.csv"
 _PREPARED = ".prepared"
 _COLUMNS = ("step", "loss", "held_out", "learning_rate", "seconds")
 
-E = TypeVar("E")
-N = TypeVar("N", bound=nn.Module)
+_E = TypeVar("_E")
+_N = TypeVar("_N", bound=nn.Module)
 
 
 @runtime_checkable
-class Learning(Protocol[E, N]):
+class _Learning(Protocol[_E, _N]):
     """What is learnt: how cases are planned and prepared, by which network, as which task."""
 
     @property
@@ -55,36 +55,36 @@ class Learning(Protocol[E, N]):
     def files(self, plan: Plan) -> Sequence[CaseFiles]:
         """Return the cases to learn from."""
 
-    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> E:
+    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> _E:
         """Return a case ready for the network, by way of files in a folder."""
 
-    def network(self, plan: Plan) -> N:
+    def network(self, plan: Plan) -> _N:
         """Return the network with its first weights, drawn from torch's generator."""
 
-    def task(self, fit: Sequence[E], held_out: Sequence[E], plan: Plan) -> Task:
+    def task(self, fit: Sequence[_E], held_out: Sequence[_E], plan: Plan) -> Task:
         """Return what is learnt from the cases to fit, checked on those held out."""
 
-    def loop(self, folder: Path, fabric: "Fabric", net: N, task: Task) -> Settings:
+    def loop(self, folder: Path, fabric: "Fabric", net: _N, task: Task) -> Settings:
         """Return how long and how fast to learn; the checkpoint is `STATE` in the folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted(Generic[E, N]):
+class _Fitted(Generic[_E, _N]):
     """A trained network in evaluation mode, and what it was trained with."""
 
-    net: N
+    net: _N
     plan: Plan
     task: Task
     settings: Settings
     result: Result
-    examples: Sequence[E]
-    fit: Sequence[E]
-    held_out: Sequence[E]
+    examples: Sequence[_E]
+    fit: Sequence[_E]
+    held_out: Sequence[_E]
 
 
 def fit(
-    learning: Learning[E, N], folder: Path, *, fabric: "Fabric", seed: int, tell: Tell
-) -> Fitted[E, N]:
+    learning: _Learning[_E, _N], folder: Path, *, fabric: "Fabric", seed: int, tell: Tell
+) -> _Fitted[_E, _N]:
     """Train a network into a folder, going on where an earlier call stopped.
 
     Args:
@@ -104,7 +104,7 @@ def fit(
     with fabric.rank_zero_first():
         cases = learning.files(plan)
 
-        def prepare(where: Path, files: CaseFiles) -> E:
+        def prepare(where: Path, files: CaseFiles) -> _E:
             return learning.prepare(where, files, plan)
 
         examples = prepare_cases(folder, cases, prepare, learning.prepare_step, tell)
@@ -125,17 +125,17 @@ def fit(
     if fabric.is_global_zero:
         with replacing(folder / WEIGHTS) as partial:
             partial.write_bytes(weights_bytes(net))
-        _write_history(folder / HISTORY, result.history)
-    return Fitted(net, plan, task, settings, result, examples, fitted, held_out)
+        _write_history(folder / _HISTORY, result.history)
+    return _Fitted(net, plan, task, settings, result, examples, fitted, held_out)
 
 
 def prepare_cases(
     folder: Path,
     cases: Sequence[CaseFiles],
-    prepare: Callable[[Path, CaseFiles], E],
+    prepare: Callable[[Path, CaseFiles], _E],
     step: str,
     tell: Tell,
-) -> list[E]:
+) -> list[_E]:
     """Return cases ready for a network, by way of files that are made once.
 
     Args:

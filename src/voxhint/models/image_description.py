@@ -10,7 +10,7 @@ from voxhint.files.description import NAME, Description, read_description, read_
 from voxhint.files.study.layout import find_cases
 from voxhint.prepare import Plan
 
-Cases = Mapping[str, Mapping[str, Path]]
+_Cases = Mapping[str, Mapping[str, Path]]
 
 
 def description_of(images: Path) -> Path | None:
@@ -37,7 +37,7 @@ def labels_beside(masks: Path) -> tuple[str, LabelSet] | None:
     return None if told is None else (NAME, told.labels)
 
 
-def cases_for(images: Path, plan: Plan) -> tuple[Cases, tuple[str, ...], tuple[str, ...]]:
+def cases_for(images: Path, plan: Plan) -> tuple[_Cases, tuple[str, ...], tuple[str, ...]]:
     """Find the images that a model is to look at, each channel by its name where there are names.
 
     Args:

@@ -35,7 +35,7 @@ _AIR = -300.0  # HU that the darkest twentieth of a chest lies below
 
 
 @dataclass(frozen=True, slots=True)
-class ShippedWeights:
+class _ShippedWeights:
     """A folder of networks, and what its card says of them."""
 
     folder: Path
@@ -114,7 +114,7 @@ def _called(learnt: Mapping[str, Any], label: str) -> dict[str, Any]:
 
 def shipped(
     study: Study, labels: tuple[str, ...], *, seed: int = 0, tell: Tell = silent
-) -> ShippedWeights | None:
+) -> _ShippedWeights | None:
     """Return the networks that come with voxhint and know what a study seeks, None if none do.
 
     They suit a study of one channel, a CT of the chest in HU, cut to windows of at most some
@@ -133,7 +133,7 @@ def shipped(
         return None
     for card in sorted(Path(str(files("voxhint"))).glob(f"weights/*/{_CARD}")):
         told = json.loads(card.read_text("utf-8"))
-        weights = ShippedWeights(
+        weights = _ShippedWeights(
             card.parent,
             told["name"],
             told["licence"],
@@ -153,7 +153,7 @@ def _plain(label: str) -> str:
     return label.lower().replace("_", " ").replace("-", " ").removesuffix("s")
 
 
-def _suits(weights: ShippedWeights, study: Study, seed: int, tell: Tell) -> bool:
+def _suits(weights: _ShippedWeights, study: Study, seed: int, tell: Tell) -> bool:
     """Return whether the images of a study are like those the networks were trained on."""
     spacing = np.array(read_plan(weights.folder / "classifier" / "plan.json").spacing_mm)
     prints = measure_images(study, study.training, seed, tell, most=_LOOKS)

@@ -7,12 +7,12 @@ import numpy as np
 
 from voxhint.core.study import CaseFiles
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def split_by_subject(
-    files: Sequence[CaseFiles], examples: Sequence[T], share: float, seed: int
-) -> tuple[list[T], list[T]]:
+    files: Sequence[CaseFiles], examples: Sequence[_T], share: float, seed: int
+) -> tuple[list[_T], list[_T]]:
     """Part examples by subject at random.
 
     Args:

@@ -19,7 +19,7 @@ from voxhint.models.folder import Model, temperature_of
 _OPSET = 17  # the first with all that the networks need; runtimes since 2022 know it
 
 
-class Probabilities(nn.Module):
+class _Probabilities(nn.Module):
     """A network and its temperature as one module."""
 
     def __init__(self, net: nn.Module, temperature: float) -> None:
@@ -92,7 +92,7 @@ def torchscript_bytes(model: Model) -> bytes:
 
 
 def _module(model: Model) -> nn.Module:
-    return Probabilities(model.net, temperature_of(model, PredictConfig())).eval()
+    return _Probabilities(model.net, temperature_of(model, PredictConfig())).eval()
 
 
 def _patch(model: Model) -> Tensor:

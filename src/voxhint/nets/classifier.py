@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from voxhint.core.errors import BadRecipeError
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 Pooling = Literal["lse", "max", "mean", "attention"]
 
 _SHARP = 5.0  # of log-sum-exp: near the maximum, yet every place gets a gradient
@@ -26,7 +26,7 @@ class ClassifierNet(nn.Module):
     """
 
     def __init__(
-        self, body: nn.Module, *, features: int, labels: int, strides: Triple, pooling: str = "lse"
+        self, body: nn.Module, *, features: int, labels: int, strides: _Triple, pooling: str = "lse"
     ) -> None:
         """Put fresh heads on a body.
 
@@ -111,8 +111,8 @@ def short_classifier(  # noqa: PLR0913  # a network is its numbers
     *,
     channels: int,
     labels: int,
-    stride: Triple,
-    kernel: Triple,
+    stride: _Triple,
+    kernel: _Triple,
     width: int,
     pooling: str = "lse",
     two_and_half_d: bool = False,
@@ -148,7 +148,7 @@ def short_classifier(  # noqa: PLR0913  # a network is its numbers
     return ClassifierNet(body, features=2 * width, labels=labels, strides=strides, pooling=pooling)
 
 
-def _conv(inputs: int, outputs: int, kernel: Triple, stride: Triple = (1, 1, 1)) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, kernel: _Triple, stride: _Triple = (1, 1, 1)) -> nn.Sequential:
     pad = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return nn.Sequential(
         nn.Conv3d(inputs, outputs, kernel, stride, pad, bias=False),

@@ -12,14 +12,14 @@ from torch.nn import functional
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets.fusion import Attention, GatedSum, Squeeze, Sum
 
-Triple = tuple[int, int, int]
-Level = tuple[Triple, Triple, int]
+_Triple = tuple[int, int, int]
+_Level = tuple[_Triple, _Triple, int]
 """Stride, kernel and feature maps."""
 
-Fusion = Literal["sum", "squeeze", "gated", "attention"]
-Output = Literal["joint", "mean"]
-Images = Float[Tensor, "batch modality i j k"]
-Present = Bool[Tensor, "batch modality"]
+_Fusion = Literal["sum", "squeeze", "gated", "attention"]
+_Output = Literal["joint", "mean"]
+_Images = Float[Tensor, "batch modality i j k"]
+_Present = Bool[Tensor, "batch modality"]
 
 _THINNEST = 4  # feature maps of a branch
 _NORM = ("INSTANCE", {"affine": True})
@@ -50,8 +50,8 @@ class CrossModal(nn.Module):
         *,
         modalities: int,
         classes: int,
-        strides: Sequence[Triple],
-        kernels: Sequence[Triple],
+        strides: Sequence[_Triple],
+        kernels: Sequence[_Triple],
         features: Sequence[int],
         fusion: str = "squeeze",
         shared: bool = False,
@@ -78,8 +78,8 @@ class CrossModal(nn.Module):
         from monai.networks.nets.dynunet import DynUNet
 
         super().__init__()
-        _require_known("fusion", fusion, get_args(Fusion))
-        _require_known("output", output, get_args(Output))
+        _require_known("fusion", fusion, get_args(_Fusion))
+        _require_known("output", output, get_args(_Output))
         self.output = output
         shape = list(zip(strides, kernels, features, strict=True))
         thin = [max(_THINNEST, round(branch_width * width)) for width in features]
@@ -103,7 +103,7 @@ class CrossModal(nn.Module):
         self.apply(DynUNet.initialize_weights)
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
-        self, image: Images, present: Present | None = None, *, every: bool = False
+        self, image: _Images, present: _Present | None = None, *, every: bool = False
     ) -> Float[Tensor, "batch class i j k"] | Branches:
         """Return the logits of a prediction, or what every branch says.
 
@@ -134,7 +134,7 @@ class CrossModal(nn.Module):
 class _Encoder(nn.Module):
     """From one modality to features of every level."""
 
-    def __init__(self, shape: Sequence[Level]) -> None:
+    def __init__(self, shape: Sequence[_Level]) -> None:
         from monai.networks.blocks.dynunet_block import UnetBasicBlock
 
         super().__init__()
@@ -157,7 +157,7 @@ class _Encoder(nn.Module):
 class _Decoder(nn.Module):
     """From features of every level to features of the first."""
 
-    def __init__(self, shape: Sequence[Level]) -> None:
+    def __init__(self, shape: Sequence[_Level]) -> None:
         from monai.networks.blocks.dynunet_block import UnetUpBlock
 
         super().__init__()
@@ -176,7 +176,7 @@ class _Decoder(nn.Module):
         return found
 
 
-def shown(image: Images) -> Present:
+def shown(image: _Images) -> _Present:
     """Return which modalities hold a voxel other than 0."""
     return image.flatten(2).ne(0).any(2)
 
@@ -192,7 +192,7 @@ def _require_known(knob: str, word: str, known: Sequence[str]) -> None:
         raise BadRecipeError(msg)
 
 
-def _join(fusion: str, modalities: int, few: int, width: int, kernel: Triple) -> nn.Module:
+def _join(fusion: str, modalities: int, few: int, width: int, kernel: _Triple) -> nn.Module:
     """Return what joins the feature maps of the modalities at one level."""
     if fusion == "sum":
         return Sum(modalities, few, width)
@@ -212,7 +212,7 @@ def _share(own: nn.Module, first: nn.Module) -> None:
 
 
 def _mean(
-    logits: Float[Tensor, "branch batch class i j k"], present: Present
+    logits: Float[Tensor, "branch batch class i j k"], present: _Present
 ) -> Float[Tensor, "batch class i j k"]:
     """Return the logarithm of the mean probability of the joint branch and those present."""
     counts = functional.pad(present.to(logits.dtype), (0, 1), value=1.0)

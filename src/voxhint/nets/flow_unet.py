@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 ABSENT, PRESENT, UNKNOWN = 0, 1, 2
 """States of a label, as the network hears of them."""
@@ -53,8 +53,8 @@ class FlowUNet(nn.Module):
         *,
         channels: int,
         labels: int,
-        strides: Sequence[Triple],
-        kernels: Sequence[Triple],
+        strides: Sequence[_Triple],
+        kernels: Sequence[_Triple],
         features: Sequence[int],
     ) -> None:
         """Build the network with fresh weights from torch's generator.
@@ -162,7 +162,7 @@ class FlowUNet(nn.Module):
 class _Block(nn.Module):
     """Two convolutions beside a shortcut; what is known scales and shifts the features between."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Triple, known: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: _Triple, known: int) -> None:
         super().__init__()
         pad = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.first = nn.Conv3d(inputs, outputs, kernel, padding=pad)
@@ -194,7 +194,7 @@ def _pooled(scores: Float[Tensor, "batch label i j k"]) -> Float[Tensor, "batch 
     return (torch.logsumexp(_SHARP * places, 2) - math.log(places.shape[2])) / _SHARP
 
 
-def _overlapping(stride: Triple) -> tuple[Triple, Triple]:
+def _overlapping(stride: _Triple) -> tuple[_Triple, _Triple]:
     """Return kernel and padding of a convolution whose blocks overlap."""
     i, j, k = (n if n % 2 else 2 * n for n in stride)
     edge_i, edge_j, edge_k = (0 if n % 2 else n // 2 for n in stride)

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Triple = tuple[int, int, int]
-Features = Float[Tensor, "batch feature i j k"]
-Own = Float[Tensor, "batch own i j k"]
+_Triple = tuple[int, int, int]
+_Features = Float[Tensor, "batch feature i j k"]
+_Own = Float[Tensor, "batch own i j k"]
 """Features as wide as the network of a modality."""
 
-Present = Bool[Tensor, "batch modality"]
+_Present = Bool[Tensor, "batch modality"]
 
 _SQUEEZED = 4  # times fewer features in the gate
 _ASIDE = -1e4  # score of a modality that is missing
@@ -32,7 +32,7 @@ class _Join(nn.Module):
         # a convolution of the modalities side by side is a sum with a part for each of them
         self.looks = nn.ModuleList(nn.Conv3d(own, width, 1) for _ in range(modalities))
 
-    def seen(self, features: Sequence[Own]) -> list[Features]:
+    def seen(self, features: Sequence[_Own]) -> list[_Features]:
         """Return the features of each modality at the joint width."""
         return [look(one) for look, one in zip(self.looks, features, strict=True)]
 
@@ -45,8 +45,8 @@ class Sum(_Join):
         self.norm = nn.InstanceNorm3d(width, affine=True)
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
-        self, features: Sequence[Own], present: Present
-    ) -> Features:
+        self, features: Sequence[_Own], present: _Present
+    ) -> _Features:
         """Return features of the joint width."""
         return functional.leaky_relu(self.norm(_mean(self.seen(features), present)), 0.01)
 
@@ -58,7 +58,7 @@ class Squeeze(_Join):
         The gate: Hu et al. 2018, "Squeeze-and-excitation networks".
     """
 
-    def __init__(self, modalities: int, own: int, width: int, kernel: Triple) -> None:
+    def __init__(self, modalities: int, own: int, width: int, kernel: _Triple) -> None:
         super().__init__(modalities, own, width)
         pad = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.join = nn.Sequential(
@@ -70,8 +70,8 @@ class Squeeze(_Join):
         self.gate = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, width))
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Own], present: Present
-    ) -> Features:
+        self, features: Sequence[_Own], present: _Present
+    ) -> _Features:
         """Return features of the joint width."""
         seen = _mean(self.seen(features), present)
         joined: Tensor = self.join(seen)
@@ -87,8 +87,8 @@ class GatedSum(_Join):
         self.scores = nn.ModuleList(nn.Conv3d(own, 1, 1) for _ in range(modalities))
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Own], present: Present
-    ) -> Features:
+        self, features: Sequence[_Own], present: _Present
+    ) -> _Features:
         """Return features of the joint width."""
         scores = torch.cat([s(one) for s, one in zip(self.scores, features, strict=True)], 1)
         there = present[:, :, None, None, None]
@@ -110,8 +110,8 @@ class Attention(_Join):
         self.ask = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(  # type: ignore[explicit-override]
-        self, features: Sequence[Own], present: Present
-    ) -> Features:
+        self, features: Sequence[_Own], present: _Present
+    ) -> _Features:
         """Return features of the joint width."""
         seen = self.seen(features)
         mean = _mean(seen, present)
@@ -130,15 +130,15 @@ class Attention(_Join):
         return mean + answer * present.any(1)[:, None, None, None, None]
 
 
-def _tokens(features: Features) -> Float[Tensor, "batch token feature"]:
+def _tokens(features: _Features) -> Float[Tensor, "batch token feature"]:
     return features.flatten(2).transpose(1, 2)
 
 
-def _sum(parts: Sequence[Features]) -> Features:
+def _sum(parts: Sequence[_Features]) -> _Features:
     return torch.stack(list(parts)).sum(0)
 
 
-def _mean(features: Sequence[Features], present: Present) -> Features:
+def _mean(features: Sequence[_Features], present: _Present) -> _Features:
     """Return the mean of those present; 0 if none is."""
     there = present.to(features[0].dtype)
     shares = there / there.sum(1, keepdim=True).clamp(min=1)

@@ -22,7 +22,7 @@ from torch.nn import functional
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.nets.checkpoints import fill, read_checkpoint
 
-FACTOR = 4
+_FACTOR = 4
 """Voxels to one latent place, along each axis."""
 
 CLASSES: Mapping[str, int] = {"unknown": 0, "ct": 1, "ct-plain": 2, "ct-contrast": 3}
@@ -84,11 +84,11 @@ class Maisi(nn.Module):
             hu: Scans in RAS+; made up to multiples of 32 voxels with air at the far ends, and
                 clipped to -1000 to 1000 HU.
         """
-        step = FACTOR * _WHOLE
+        step = _FACTOR * _WHOLE
         ends = [end for size in reversed(hu.shape[2:]) for end in (0, -size % step)]
         image = ((functional.pad(hu, ends, value=_AIR) - _AIR) / _SPAN).clamp(0, 1)
         # the mean: what the authors' own call for latents gives is a random draw
-        return self.scale * self._tiled(image, FACTOR, lambda x: self.autoencoder.encode(x)[0])
+        return self.scale * self._tiled(image, _FACTOR, lambda x: self.autoencoder.encode(x)[0])
 
     def decode(
         self, latents: Float[Tensor, "batch 4 a b c"], shape: tuple[int, int, int]
@@ -149,7 +149,7 @@ class MaisiVelocity:
         Raises:
             BadRecipeError: The field of view is too small for a flow of whole scans.
         """
-        across = [FACTOR * n * mm for n, mm in zip(z.shape[2:4], self.spacing_mm[:2], strict=True)]
+        across = [_FACTOR * n * mm for n, mm in zip(z.shape[2:4], self.spacing_mm[:2], strict=True)]
         if min(across) < _NARROWEST_MM:
             msg = (
                 f"MAISI knows whole scans, and this is {across[0]:.0f} x {across[1]:.0f} mm across;"

@@ -10,12 +10,12 @@ from torch import Generator, Tensor, nn
 
 from voxhint.core.errors import BadRecipeError
 
-Attention = Literal["bilinear", "additive"]
+_Attention = Literal["bilinear", "additive"]
 
-Heads = Float[Tensor, "batch head token feature"]
-Each = Float[Tensor, "batch head token"]
-Pairs = Float[Tensor, "batch head query key"]
-Scalar = Float[Tensor, ""]
+_Heads = Float[Tensor, "batch head token feature"]
+_Each = Float[Tensor, "batch head token"]
+_Pairs = Float[Tensor, "batch head query key"]
+_Scalar = Float[Tensor, ""]
 
 _RANK = 4  # of what the bilinear form may add to the usual product of queries and keys
 
@@ -24,18 +24,18 @@ _RANK = 4  # of what the bilinear form may add to the usual product of queries a
 class Moments:
     """Normal logits of attention; their log variance is an outer sum of two vectors."""
 
-    mean: Pairs
-    query_logvar: Each
-    key_logvar: Each
+    mean: _Pairs
+    query_logvar: _Each
+    key_logvar: _Each
 
-    def sample(self, chance: Generator | None) -> Pairs:
+    def sample(self, chance: Generator | None) -> _Pairs:
         """Return logits drawn with a generator, or with torch's own."""
         noise = torch.empty_like(self.mean).normal_(generator=chance)
         # the deviation of a sum of log variances is a product of deviations
         rows, columns = (0.5 * self.query_logvar).exp(), (0.5 * self.key_logvar).exp()
         return torch.addcmul(self.mean, noise * rows.unsqueeze(3), columns.unsqueeze(2))
 
-    def divergence(self, logits: Pairs) -> Scalar:
+    def divergence(self, logits: _Pairs) -> _Scalar:
         """Return the divergence from normal logits of variance 1, as a mean over pairs.
 
         Args:
@@ -50,7 +50,7 @@ class Moments:
         return (apart + (rows * columns).mean() - 1 - logvar) / 2
 
 
-def usual_logits(query: Heads, key: Heads) -> Pairs:
+def usual_logits(query: _Heads, key: _Heads) -> _Pairs:
     """Return the logits of deterministic attention: products of queries and keys, scaled."""
     return (query / math.sqrt(query.shape[3])) @ key.transpose(2, 3)
 
@@ -75,7 +75,7 @@ class AdditiveMoments(nn.Module):
         for weight in self.parameters():
             nn.init.uniform_(weight, -bound, bound)
 
-    def forward(self, query: Heads, key: Heads) -> Moments:  # type: ignore[explicit-override]
+    def forward(self, query: _Heads, key: _Heads) -> Moments:  # type: ignore[explicit-override]
         """Return the moments of every pair."""
         mine, theirs = self.query(query).float(), self.key(key).float()
         mean = mine[..., 0].unsqueeze(3) + theirs[..., 0].unsqueeze(2)
@@ -101,7 +101,7 @@ class BilinearMoments(nn.Module):
             for weight in part.parameters():
                 nn.init.zeros_(weight)
 
-    def forward(self, query: Heads, key: Heads) -> Moments:  # type: ignore[explicit-override]
+    def forward(self, query: _Heads, key: _Heads) -> Moments:  # type: ignore[explicit-override]
         """Return the moments of every pair."""
         more = self.query(query) @ self.key(key).transpose(2, 3)
         mean = (usual_logits(query, key) + more).float()
@@ -124,8 +124,8 @@ class ProbabilisticAttention(nn.Module):
             BadRecipeError: The kind is unknown.
         """
         super().__init__()
-        if kind not in get_args(Attention):
-            msg = f"attention '{kind}' is unknown; use {', '.join(get_args(Attention))}"
+        if kind not in get_args(_Attention):
+            msg = f"attention '{kind}' is unknown; use {', '.join(get_args(_Attention))}"
             raise BadRecipeError(msg)
         self.heads = heads
         self.project = nn.Linear(hidden, 3 * hidden, bias=False)
@@ -139,7 +139,7 @@ class ProbabilisticAttention(nn.Module):
         *,
         sample: bool,
         chance: Generator | None = None,
-    ) -> tuple[Float[Tensor, "batch token hidden"], Scalar]:
+    ) -> tuple[Float[Tensor, "batch token hidden"], _Scalar]:
         """Return what every token takes from the others, and the divergence.
 
         Args:
@@ -156,8 +156,8 @@ class ProbabilisticAttention(nn.Module):
         return self.out(taken.transpose(1, 2).flatten(2)), divergence
 
     def attend(
-        self, query: Heads, key: Heads, value: Heads, *, sample: bool, chance: Generator | None
-    ) -> tuple[Heads, Scalar]:
+        self, query: _Heads, key: _Heads, value: _Heads, *, sample: bool, chance: Generator | None
+    ) -> tuple[_Heads, _Scalar]:
         """Return what every query takes from the values, and the divergence."""
         moments = self.moments(query, key)
         logits = moments.sample(chance) if sample else moments.mean

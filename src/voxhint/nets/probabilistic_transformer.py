@@ -10,10 +10,10 @@ from torch import Generator, Tensor, nn
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets.probabilistic_attention import ProbabilisticAttention
 
-Triple = tuple[int, int, int]
-Images = Float[Tensor, "batch channel i j k"]
-Logits = Float[Tensor, "batch class i j k"]
-Scalar = Float[Tensor, ""]
+_Triple = tuple[int, int, int]
+_Images = Float[Tensor, "batch channel i j k"]
+_Logits = Float[Tensor, "batch class i j k"]
+_Scalar = Float[Tensor, ""]
 
 _LAYERS = 12
 _HEADS = 12
@@ -39,9 +39,9 @@ class ProbabilisticTransformer(nn.Module):
         *,
         channels: int,
         classes: int,
-        patch: Triple,
-        strides: Sequence[Triple],
-        kernels: Sequence[Triple],
+        patch: _Triple,
+        strides: Sequence[_Triple],
+        kernels: Sequence[_Triple],
         features: Sequence[int],
         attention: str = "bilinear",
     ) -> None:
@@ -93,7 +93,7 @@ class ProbabilisticTransformer(nn.Module):
         )
         self.out = UnetOutBlock(3, features[0], classes)
 
-    def forward(self, image: Images) -> Logits:  # type: ignore[explicit-override]
+    def forward(self, image: _Images) -> _Logits:  # type: ignore[explicit-override]
         """Return the logits, those of several passes averaged; training remembers a penalty."""
         if self.training:
             logits, self._divergence = self._once(image, sample=True)
@@ -107,7 +107,7 @@ class ProbabilisticTransformer(nn.Module):
         mean = drawn.softmax(2).mean(0)
         return mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
 
-    def penalty(self) -> Scalar:
+    def penalty(self) -> _Scalar:
         """Return the divergence of the last pass in training, summed over the layers, once.
 
         Raises:
@@ -119,7 +119,7 @@ class ProbabilisticTransformer(nn.Module):
             raise RuntimeError(msg)
         return divergence
 
-    def _once(self, image: Images, *, sample: bool) -> tuple[Logits, Scalar]:
+    def _once(self, image: _Images, *, sample: bool) -> tuple[_Logits, _Scalar]:
         tokens, states, divergences = self.embed(image), [], []
         for layer in self.layers:
             tokens, divergence = layer(tokens, sample=sample, chance=self.chance)
@@ -136,7 +136,7 @@ class ProbabilisticTransformer(nn.Module):
         logits: Tensor = self.out(features)
         return logits, torch.stack(divergences).sum()
 
-    def _placed(self, tokens: Float[Tensor, "batch token hidden"]) -> Images:
+    def _placed(self, tokens: Float[Tensor, "batch token hidden"]) -> _Images:
         """Return tokens as an image of the deepest level."""
         return tokens.transpose(1, 2).reshape(len(tokens), -1, *self._grid)
 
@@ -159,7 +159,7 @@ class _Layer(nn.Module):
         *,
         sample: bool,
         chance: Generator | None,
-    ) -> tuple[Float[Tensor, "batch token hidden"], Scalar]:
+    ) -> tuple[Float[Tensor, "batch token hidden"], _Scalar]:
         taken, divergence = self.attention(
             self.before_attention(tokens), sample=sample, chance=chance
         )
@@ -167,7 +167,9 @@ class _Layer(nn.Module):
         return tokens + self.mlp(self.before_mlp(tokens)), divergence
 
 
-def _climb(hidden: int, features: int, strides: Sequence[Triple], kernel: Triple) -> nn.Sequential:
+def _climb(
+    hidden: int, features: int, strides: Sequence[_Triple], kernel: _Triple
+) -> nn.Sequential:
     """Return the way of tokens up to a level: a step of each stride, the deepest first."""
     from monai.networks.blocks.dynunet_block import UnetResBlock
 
@@ -179,7 +181,7 @@ def _climb(hidden: int, features: int, strides: Sequence[Triple], kernel: Triple
     return nn.Sequential(*steps)
 
 
-def _widen(inputs: int, outputs: int, stride: Triple) -> nn.Module:
+def _widen(inputs: int, outputs: int, stride: _Triple) -> nn.Module:
     from monai.networks.blocks.dynunet_block import get_conv_layer
 
     step: nn.Module = get_conv_layer(

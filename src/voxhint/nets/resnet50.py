@@ -12,15 +12,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Layout = Literal["keras", "torch"]
+_Layout = Literal["keras", "torch"]
 
 _BLOCKS = (3, 4, 6, 3)
 _FIRST = 64  # features of the stem
 _GROWTH = 4  # output features of a block for each inner one
 _EPSILON = {"keras": 1.001e-5, "torch": 1e-5}
 
-Maps = Float[Tensor, "picture feature a b"]
-Others = Float[Tensor, "picture other c d"]
+_Maps = Float[Tensor, "picture feature a b"]
+_Others = Float[Tensor, "picture other c d"]
 """Maps of another size."""
 
 
@@ -37,7 +37,7 @@ class ResNet50(nn.Module):
     span = (-1.0, 1.0)
     """Range of the values it was taught on."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: _Layout) -> None:
         """Build the network with fresh weights from torch's generator."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, _FIRST, 7, 2, 3, bias=layout == "keras")
@@ -54,7 +54,7 @@ class ResNet50(nn.Module):
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         self, pictures: Float[Tensor, "picture 3 i j"]
-    ) -> Maps:
+    ) -> _Maps:
         """Return the features of every place."""
         maps = functional.relu(self.bn1(self.conv1(pictures)))
         maps = functional.max_pool2d(maps, 3, 2, 1)
@@ -66,7 +66,7 @@ class ResNet50(nn.Module):
 class _Block(nn.Module):
     """A residual block of an ordinary bottleneck."""
 
-    def __init__(self, inputs: int, inner: int, stride: int, layout: Layout) -> None:
+    def __init__(self, inputs: int, inner: int, stride: int, layout: _Layout) -> None:
         super().__init__()
         keras, outputs, epsilon = layout == "keras", _GROWTH * inner, _EPSILON[layout]
         first, second = (stride, 1) if keras else (1, stride)
@@ -85,7 +85,7 @@ class _Block(nn.Module):
             )
         )
 
-    def forward(self, maps: Maps) -> Others:  # type: ignore[explicit-override]
+    def forward(self, maps: _Maps) -> _Others:  # type: ignore[explicit-override]
         inner = functional.relu(self.bn1(self.conv1(maps)))
         inner = functional.relu(self.bn2(self.conv2(inner)))
         kept = maps if self.downsample is None else self.downsample(maps)
@@ -95,7 +95,7 @@ class _Block(nn.Module):
 _STEM = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
-def layout_of(state: Mapping[str, Any]) -> tuple[Layout, Mapping[str, Any]]:
+def layout_of(state: Mapping[str, Any]) -> tuple[_Layout, Mapping[str, Any]]:
     """Tell a checkpoint's layout, and name its weights as the network does.
 
     The authors' own file for PyTorch numbers the parts of the network after `backbone.`; files

@@ -20,8 +20,8 @@ _WINDOWS = (7, 7, 14, 7)
 _SHRINK = (2, 2, 1)  # after the first three stages
 _RATIO = 4  # of hidden features, in convolutions as in attention blocks
 
-Maps = Float[Tensor, "picture feature a b"]
-Others = Float[Tensor, "picture other c d"]
+_Maps = Float[Tensor, "picture feature a b"]
+_Others = Float[Tensor, "picture other c d"]
 """Maps of another size."""
 
 
@@ -51,7 +51,7 @@ class TinyVit(nn.Module):
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         self, pictures: Float[Tensor, "picture 3 i j"]
-    ) -> Maps:
+    ) -> _Maps:
         """Return the features of every place."""
         maps: Tensor = self.patch_embed(pictures)
         for stage in self.layers:
@@ -78,7 +78,7 @@ class _Embedding(nn.Module):
         half = features // 2
         self.seq = nn.Sequential(_ConvNorm(3, half), nn.GELU(), _ConvNorm(half, features))
 
-    def forward(self, pictures: Maps) -> Others:  # type: ignore[explicit-override]
+    def forward(self, pictures: _Maps) -> _Others:  # type: ignore[explicit-override]
         found: Tensor = self.seq(pictures)
         return found
 
@@ -93,7 +93,7 @@ class _ConvBlock(nn.Module):
         self.conv2 = _ConvNorm(hidden, hidden, 3, groups=hidden)
         self.conv3 = _ConvNorm(hidden, features)
 
-    def forward(self, maps: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, maps: _Maps) -> _Maps:  # type: ignore[explicit-override]
         hidden = functional.gelu(self.conv1(maps))
         hidden = functional.gelu(self.conv2(hidden))
         return functional.gelu(self.conv3(hidden) + maps)
@@ -108,7 +108,7 @@ class _Shrink(nn.Module):
         self.conv2 = _ConvNorm(outputs, outputs, 3, stride, groups=outputs)
         self.conv3 = _ConvNorm(outputs, outputs)
 
-    def forward(self, maps: Maps) -> Others:  # type: ignore[explicit-override]
+    def forward(self, maps: _Maps) -> _Others:  # type: ignore[explicit-override]
         maps = functional.gelu(self.conv1(maps))
         found: Tensor = self.conv3(functional.gelu(self.conv2(maps)))
         return found
@@ -168,12 +168,12 @@ class _AttentionBlock(nn.Module):
         self.mlp = _Mlp(features)
         self.local_conv = _ConvNorm(features, features, 3, groups=features)
 
-    def forward(self, maps: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, maps: _Maps) -> _Maps:  # type: ignore[explicit-override]
         maps = self.local_conv(maps + self._attended(maps))
         added: Tensor = self.mlp(maps.permute(0, 2, 3, 1))
         return maps + added.permute(0, 3, 1, 2)
 
-    def _attended(self, maps: Maps) -> Maps:
+    def _attended(self, maps: _Maps) -> _Maps:
         """Return what attention adds; windows over the edge are filled with zeros."""
         count, features, a, b = maps.shape
         window = self.window
@@ -195,7 +195,7 @@ class _PlaceNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
 
-    def forward(self, maps: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, maps: _Maps) -> _Maps:  # type: ignore[explicit-override]
         last = maps.permute(0, 2, 3, 1)
         found = functional.layer_norm(last, self.weight.shape, self.weight, self.bias, eps=1e-6)
         return found.permute(0, 3, 1, 2)

@@ -14,7 +14,7 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.nets.crossmodal import CrossModal
 from voxhint.nets.norm import quicken
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 _LEVELS = 3  # DynUNet has no fewer
 _GROUPS = 8  # of feature maps that SegResNet normalises together
@@ -25,8 +25,8 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
     *,
     channels: int,
     classes: int,
-    strides: Sequence[Triple],
-    kernels: Sequence[Triple],
+    strides: Sequence[_Triple],
+    kernels: Sequence[_Triple],
     features: Sequence[int],
     options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
@@ -87,8 +87,8 @@ def build_trunk(  # noqa: PLR0913  # a network is its numbers
 def dynunet_arguments(
     channels: int,
     classes: int,
-    strides: Sequence[Triple],
-    kernels: Sequence[Triple],
+    strides: Sequence[_Triple],
+    kernels: Sequence[_Triple],
     features: Sequence[int],
 ) -> dict[str, Any]:
     """Return what MONAI's DynUNet of a plan is made with, as plain values.

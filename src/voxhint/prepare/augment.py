@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from voxhint.core.grid import thick_axis
 
-Patches = Float[Tensor, "batch channel i j k"]
-Claims = Float[Tensor, "batch class i j k"]
+_Patches = Float[Tensor, "batch channel i j k"]
+_Claims = Float[Tensor, "batch class i j k"]
 
 _TURN = 0.15  # radians, standard deviation for each axis
 _TURN_FLAT = 0.3  # the same within thick slices
@@ -19,14 +19,14 @@ _SHIFT = 0.05  # of the patch
 
 
 def augment(
-    image: Patches,
-    belief: Claims,
-    plausible: Claims,
+    image: _Patches,
+    belief: _Claims,
+    plausible: _Claims,
     rng: np.random.Generator,
     *,
     spacing_mm: tuple[float, float, float],
     mirror: bool,
-) -> tuple[Patches, Claims, Claims]:
+) -> tuple[_Patches, _Claims, _Claims]:
     """Vary a batch at random; image and claims move together.
 
     Args:
@@ -47,13 +47,13 @@ def augment(
     return torch.stack([_recolour(x, rng) for x in image]), belief, plausible
 
 
-def _sample(field: Patches, places: Tensor, *, border: bool = False) -> Patches:
+def _sample(field: _Patches, places: Tensor, *, border: bool = False) -> _Patches:
     padding = "border" if border else "zeros"
     return functional.grid_sample(field, places, padding_mode=padding, align_corners=False)
 
 
 def _places(
-    image: Patches,
+    image: _Patches,
     rng: np.random.Generator,
     spacing_mm: tuple[float, float, float],
     *,
@@ -110,7 +110,7 @@ def _recolour(
     return torch.stack(channels)
 
 
-def restyle(image: Patches, rng: np.random.Generator) -> Patches:
+def restyle(image: _Patches, rng: np.random.Generator) -> _Patches:
     """Repaint patches: what was seen stays where it was, but looks otherwise.
 
     Args:
@@ -136,6 +136,6 @@ def restyle(image: Patches, rng: np.random.Generator) -> Patches:
     return (_standard(mixed) * flat.std(over, keepdim=True) + middle).reshape(image.shape)
 
 
-def _standard(image: Patches) -> Patches:
+def _standard(image: _Patches) -> _Patches:
     middle = image.mean((2, 3, 4), keepdim=True)
     return (image - middle) / image.std((2, 3, 4), keepdim=True).clamp(min=1e-6)

@@ -12,7 +12,7 @@ _PLACES = 20_000  # of each class that are remembered; more of them would not be
 
 _DEEP = 64  # planes that are looked at together
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,12 +17,12 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Axis, thick_axis
 from voxhint.prepare.pseudo import require_views
 
-V = TypeVar("V")
+_V = TypeVar("_V")
 
-Spacing = Annotated[float, Ge(0.001), Le(1000)]
-Size = Annotated[int, Ge(1), Le(8192)]
-Step = Annotated[int, Ge(1), Le(8)]
-Kernel = Annotated[int, Ge(1), Le(9)]
+_Spacing = Annotated[float, Ge(0.001), Le(1000)]
+_Size = Annotated[int, Ge(1), Le(8192)]
+_Step = Annotated[int, Ge(1), Le(8)]
+_Kernel = Annotated[int, Ge(1), Le(9)]
 
 _LEVELS = 5
 _BATCH = 12  # patches at most: more of them add little to a step
@@ -99,16 +99,16 @@ class Plan:
     """Those a case may lack; the network then sees 0."""
 
     labels: LabelSet
-    spacing_mm: tuple[Spacing, Spacing, Spacing]
-    patch: tuple[Size, Size, Size]
+    spacing_mm: tuple[_Spacing, _Spacing, _Spacing]
+    patch: tuple[_Size, _Size, _Size]
     batch: Count
     """Patches a training step."""
 
-    strides: tuple[tuple[Step, Step, Step], ...]
+    strides: tuple[tuple[_Step, _Step, _Step], ...]
     """Down-sampling of each level; the first is 1, 1, 1."""
 
-    kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
-    features: tuple[Size, ...]
+    kernels: tuple[tuple[_Kernel, _Kernel, _Kernel], ...]
+    features: tuple[_Size, ...]
     network: str
     intensity: Mapping[str, Intensity]
     """For channels in HU; other channels are scaled image by image."""
@@ -179,7 +179,7 @@ def _contradiction(plan: Plan) -> str | None:
     return next((told for told, wrong in odd.items() if wrong), None)
 
 
-def _three(values: Sequence[V]) -> tuple[V, V, V]:
+def _three(values: Sequence[_V]) -> tuple[_V, _V, _V]:
     first, second, third = values
     return first, second, third
 

@@ -9,16 +9,16 @@ from scipy import ndimage
 
 from voxhint.core.errors import BadRecipeError
 
-Image = Float32[np.ndarray, "i j k"]
-Millimetres = tuple[float, float, float]
+_Image = Float32[np.ndarray, "i j k"]
+_Millimetres = tuple[float, float, float]
 
-WINDOWS: Mapping[str, tuple[float, float]] = {
+_WINDOWS: Mapping[str, tuple[float, float]] = {
     "soft-tissue": (-160.0, 240.0),
     "wide": (-450.0, 550.0),
 }
 """Views of a CT between two HU."""
 
-VIEWS = ("plain", *WINDOWS, "gradient", "smooth", "style")
+VIEWS = ("plain", *_WINDOWS, "gradient", "smooth", "style")
 """plain: the channel itself; style: the same, but training repaints it at every step."""
 
 _EDGE_MM = 1.0  # standard deviation of the Gaussian that a gradient is taken over, at least a voxel
@@ -58,9 +58,9 @@ def _require_no_window(names: Sequence[str], channel: str) -> None:
     Raises:
         BadRecipeError: There is one.
     """
-    windows = [name for name in names if name in WINDOWS]
+    windows = [name for name in names if name in _WINDOWS]
     if windows:
-        others = ", ".join(name for name in VIEWS if name not in WINDOWS)
+        others = ", ".join(name for name in VIEWS if name not in _WINDOWS)
         msg = (
             f"pseudo_modalities {', '.join(windows)} are windows in HU, and channel "
             f"'{channel}' is no CT; use {others}"
@@ -68,7 +68,7 @@ def _require_no_window(names: Sequence[str], channel: str) -> None:
         raise BadRecipeError(msg)
 
 
-def view(name: str, raw: Image, plain: Image, spacing_mm: Millimetres) -> Image:
+def view(name: str, raw: _Image, plain: _Image, spacing_mm: _Millimetres) -> _Image:
     """Return one view of an image.
 
     Args:
@@ -88,15 +88,15 @@ def view(name: str, raw: Image, plain: Image, spacing_mm: Millimetres) -> Image:
         case "plain" | "style":
             return plain
         case _:
-            return window(raw, *WINDOWS[name])
+            return window(raw, *_WINDOWS[name])
 
 
-def window(raw: Image, low: float, high: float) -> Image:
+def window(raw: _Image, low: float, high: float) -> _Image:
     """Return values clipped to a window and scaled from -2 to 2."""
     return np.asarray(4 * (np.clip(raw, low, high) - low) / (high - low) - 2, np.float32)
 
 
-def gradient(plain: Image, spacing_mm: Millimetres) -> Image:
+def gradient(plain: _Image, spacing_mm: _Millimetres) -> _Image:
     """Return how steep an image is for each millimetre, centred and scaled by its own statistics.
 
     A constant image gives 0.
@@ -111,7 +111,7 @@ def gradient(plain: Image, spacing_mm: Millimetres) -> Image:
     return np.asarray((steep - steep.mean()) / max(float(steep.std()), 1e-3), np.float32)
 
 
-def smooth(plain: Image, spacing_mm: Millimetres) -> Image:
+def smooth(plain: _Image, spacing_mm: _Millimetres) -> _Image:
     """Return an image smoothed, but not over edges.
 
     Diffusion between neighbours that slows down where they differ; slices far apart exchange

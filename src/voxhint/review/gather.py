@@ -32,7 +32,7 @@ from voxhint.review.run_files import (
 )
 from voxhint.runs.study_path import find_study
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _PARTS = ("made.json", "scores.json", "model", "labels", "masks", "masksTr")
 _ENDING = ".nii.gz"
@@ -116,14 +116,14 @@ def _pictures(
     }
 
 
-def _read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | None:
+def _read(path: Path, reader: Callable[[Path], _T], problems: list[str]) -> _T | None:
     """Return what a reader finds in a file, or None if it is missing or bad."""
     if not path.exists():
         return None
     return _attempt(partial(reader, path), problems)
 
 
-def _attempt(work: Callable[[], T], problems: list[str]) -> T | None:
+def _attempt(work: Callable[[], _T], problems: list[str]) -> _T | None:
     try:
         return work()
     except VoxhintError as error:

@@ -14,7 +14,7 @@ from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
 from voxhint.review.plane import Plane
 
-Flat = Float64[np.ndarray, "2"]
+_Flat = Float64[np.ndarray, "2"]
 """A place on a picture: across and up, in mm."""
 
 _SHAPES = "os^Dv<>"
@@ -142,7 +142,7 @@ def _cut(
     placed: Float64[np.ndarray, "8 3"], which: Shaped[np.ndarray, "8 3"]
 ) -> Float64[np.ndarray, "n 2"]:
     """Return where the twelve edges of a box cross the plane."""
-    crossed: list[Flat] = []
+    crossed: list[_Flat] = []
     for one in range(8):
         for other in range(one):
             if np.abs(which[one] - which[other]).sum() != 1:
@@ -161,7 +161,7 @@ def _around(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "m 2"]:
         Andrew 1979, "Another Efficient Algorithm for Convex Hulls in Two Dimensions".
     """
     ordered = [points[place] for place in np.lexsort(points.T[::-1])]
-    hull: list[Flat] = []
+    hull: list[_Flat] = []
     for run in (ordered, ordered[::-1]):
         start = len(hull)
         for point in run:
@@ -172,7 +172,7 @@ def _around(points: Float64[np.ndarray, "n 2"]) -> Float64[np.ndarray, "m 2"]:
     return np.array(hull, np.float64)
 
 
-def _turn(a: Flat, b: Flat, c: Flat) -> float:
+def _turn(a: _Flat, b: _Flat, c: _Flat) -> float:
     """Return twice the area of a triangle, negative if it runs clockwise."""
     return float((b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]))
 

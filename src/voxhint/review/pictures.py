@@ -17,7 +17,7 @@ from voxhint.review.picture_content import Scene, choose_planes
 from voxhint.review.plane import Plane
 from voxhint.review.report_data import Panel, Slices
 
-Painter = Callable[[Axes, Plane], None]
+_Painter = Callable[[Axes, Plane], None]
 
 _WIDTH = 264  # pixels of a panel
 _DOTS_PER_INCH = 100
@@ -69,7 +69,7 @@ def _draw_view(scene: Scene, planes: tuple[Plane, ...], best: int) -> Slices:
     )
 
 
-def _draw_strip(image: Volume, planes: tuple[Plane, ...], paint: Painter, height: int) -> bytes:
+def _draw_strip(image: Volume, planes: tuple[Plane, ...], paint: _Painter, height: int) -> bytes:
     """Return one panel of all slices, one below the other."""
     size = (_WIDTH / _DOTS_PER_INCH, len(planes) * height / _DOTS_PER_INCH)
     figure = Figure(figsize=size, dpi=_DOTS_PER_INCH, facecolor="black")
@@ -110,9 +110,9 @@ def _height(plane: Plane) -> float:
     return (high - low) / (right - left)
 
 
-def _panels(scene: Scene) -> list[tuple[str, Painter]]:
+def _panels(scene: Scene) -> list[tuple[str, _Painter]]:
     """Return what is shown of a scene: titles, and what is painted over the image."""
-    panels: list[tuple[str, Painter]] = [("image", _draw_nothing)]
+    panels: list[tuple[str, _Painter]] = [("image", _draw_nothing)]
     hints, soft, mask, truth, unsure = (
         scene.hints,
         scene.soft,
@@ -141,7 +141,7 @@ def _panels(scene: Scene) -> list[tuple[str, Painter]]:
     return panels
 
 
-def _draw_slice(axes: Axes, plane: Plane, image: Volume, paint: Painter) -> None:
+def _draw_slice(axes: Axes, plane: Plane, image: Volume, paint: _Painter) -> None:
     shown = plane.sample(image.voxels, image.grid, outside=float(image.voxels.min()))
     low, high = grey_range(image, shown)
     axes.imshow(

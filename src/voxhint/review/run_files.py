@@ -13,7 +13,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.measure.table import ScoreTable
 from voxhint.review.report_data import LabelVolume, TagRanking
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def read_object(path: Path) -> Mapping[str, Any]:
@@ -122,8 +122,8 @@ def read_volumes(path: Path) -> Mapping[str, LabelVolume]:
 
 
 def _told(
-    path: Path, key: str, validated: Callable[[object], dict[str, T]], what: str
-) -> dict[str, T]:
+    path: Path, key: str, validated: Callable[[object], dict[str, _T]], what: str
+) -> dict[str, _T]:
     """Return what a file says under one key; nothing if it says nothing.
 
     Raises:

@@ -6,7 +6,7 @@ from typing import Any
 
 from voxhint.measure.confidence_intervals import Estimate
 
-NOTHING = "\u2013"
+_NOTHING = "\u2013"
 """Stands where there is no value."""
 
 
@@ -30,12 +30,12 @@ class Table:
 
 def number(value: float | None, digits: int) -> str:
     """Return a number with fixed decimals, or a dash."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    return _NOTHING if value is None else f"{value:.{digits}f}"
 
 
 def share(value: float | None) -> str:
     """Return a share in per cent, or a dash."""
-    return NOTHING if value is None else f"{100 * value:.0f} %"
+    return _NOTHING if value is None else f"{100 * value:.0f} %"
 
 
 def with_interval(estimate: Estimate, digits: int) -> Cell:

@@ -23,7 +23,7 @@ _NAMED = 3  # how many files a line names
 
 
 @dataclass(frozen=True, slots=True)
-class Differences:
+class _Differences:
     """How a folder differs from what was made in it; names are relative to it."""
 
     gone: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Differences:
     """There, and not known to be made by us."""
 
 
-def differences(out: Path) -> Differences:
+def differences(out: Path) -> _Differences:
     """Hold what lies in a folder of ours against what was made there.
 
     Args:
@@ -57,7 +57,7 @@ def differences(out: Path) -> Differences:
         gone += [f"{part}/{name}" for name in below.gone]
         changed += [f"{part}/{name}" for name in below.changed]
         foreign += [f"{part}/{name}" for name in below.foreign]
-    return Differences(tuple(gone), tuple(changed), tuple(foreign))
+    return _Differences(tuple(gone), tuple(changed), tuple(foreign))
 
 
 def _foreign(out: Path, made: Collection[str], parts: Collection[str]) -> list[str]:

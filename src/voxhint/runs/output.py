@@ -30,7 +30,7 @@ from voxhint.runs.manifest import (
     require_unchanged,
 )
 
-CHANGED = "changed"
+_CHANGED = "changed"
 """Folder inside for files that were changed by others, and had to be made again."""
 
 _NOTED = "notes"  # key of made.json
@@ -54,12 +54,12 @@ class Started:
     """What was said of the folder when it was complete."""
 
 
-Longer = Callable[[Sequence[str], Mapping[str, Any], Mapping[str, Any]], bool]
+_Longer = Callable[[Sequence[str], Mapping[str, Any], Mapping[str, Any]], bool]
 """From the names of what differs, what a folder says it was begun with, and what is wanted now."""
 
 
 def start(
-    out: Path, manifest: Manifest, *, overwrite: bool, longer: Longer | None = None
+    out: Path, manifest: Manifest, *, overwrite: bool, longer: _Longer | None = None
 ) -> Started:
     """Open an output folder: new, begun by the same command, or complete.
 
@@ -215,7 +215,7 @@ def _warnings(gone: Sequence[str], changed: Sequence[str]) -> Iterator[str]:
     if gone:
         yield f"{some(gone)}: gone since it was made; made again"
     if kept:
-        yield f"{some(kept)}: changed since it was made; kept in {CHANGED}, and made again"
+        yield f"{some(kept)}: changed since it was made; kept in {_CHANGED}, and made again"
     if scratch:
         yield f"{some(scratch)}: damaged; made again"
 
@@ -226,10 +226,10 @@ def _set_aside(out: Path, name: str) -> None:
     if _is_hidden(name):
         path.unlink()
         return
-    place, number = out / CHANGED / name, 1
+    place, number = out / _CHANGED / name, 1
     while place.exists():
         number += 1
-        place = out / f"{CHANGED} {number}" / name
+        place = out / f"{_CHANGED} {number}" / name
     place.parent.mkdir(parents=True, exist_ok=True)
     path.replace(place)
 

@@ -13,10 +13,10 @@ from scipy.spatial.transform import Rotation
 
 Places = Float32[np.ndarray, "3 n"]
 Depths = Float32[np.ndarray, " n"]
-Number = int | float
-Triple = tuple[Number, Number, Number]
+_Number = int | float
+_Triple = tuple[_Number, _Number, _Number]
 
-FIELD_MM: Triple = (336.0, 236.0, 196.0)
+FIELD_MM: _Triple = (336.0, 236.0, 196.0)
 """The field of view one adult fills; smaller fields get a smaller patient."""
 
 _TINY = 1e-4
@@ -51,9 +51,9 @@ class Waves:
 class Blob:
     """A tilted ellipsoid."""
 
-    centre: Triple
-    radii: Triple
-    tilt_deg: Triple = (0.0, 0.0, 0.0)
+    centre: _Triple
+    radii: _Triple
+    tilt_deg: _Triple = (0.0, 0.0, 0.0)
     """Turned about z, then y, then x."""
 
     def varied(self, rng: np.random.Generator, *, move_mm: float, grow: float) -> "Blob":
@@ -98,11 +98,11 @@ def _length(vectors: Places) -> Depths:
     return np.asarray(np.sqrt(np.einsum("an,an->n", vectors, vectors)), np.float32)
 
 
-def _triple(values: np.ndarray) -> Triple:
+def _triple(values: np.ndarray) -> _Triple:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _smooth_or(one: Depths, two: Depths, blend_mm: Number) -> Depths:
+def _smooth_or(one: Depths, two: Depths, blend_mm: _Number) -> Depths:
     """Return the depth in either shape, the crease between them filled."""
     near = np.maximum(blend_mm - np.abs(one - two), 0) / blend_mm
     return np.asarray(np.maximum(one, two) + near**2 * blend_mm / 4, np.float32)
@@ -272,7 +272,7 @@ def _outline(at: Places) -> Depths:
     return np.asarray((1 - 0.4 * level - 0.6 * oval) * deep * 1.1, np.float32)
 
 
-def _disc(at: Places, centre: tuple[Number, Number], radii: tuple[Number, Number]) -> Depths:
+def _disc(at: Places, centre: tuple[_Number, _Number], radii: tuple[_Number, _Number]) -> Depths:
     """Return the depth in an upright elliptic cylinder."""
     level = np.hypot((at[0] - centre[0]) / radii[0], (at[1] - centre[1]) / radii[1])
     return np.asarray((1 - level) * min(radii), np.float32)

@@ -22,7 +22,7 @@ from voxhint.simulate.strokes import drawing_axis
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class _Price:
     """The time one act takes."""
 
     seconds: float
@@ -33,24 +33,24 @@ class Price:
 
 _BEARMAN = "Bearman et al. 2016, photographs"
 
-PRICES: Mapping[str, Price] = {
-    "open a scan": Price(20.0, "load it, set the window, page through it once", measured=False),
-    "find a slice": Price(2.0, "scroll to the next place to mark", measured=False),
-    "tag": Price(1.0, f"say of one class whether it occurs: {_BEARMAN}", measured=True),
-    "first point": Price(2.4, f"first click on a class: {_BEARMAN}", measured=True),
-    "further point": Price(0.9, f"each further click on a class: {_BEARMAN}", measured=True),
-    "stroke": Price(10.9, f"one squiggle in a class on one slice: {_BEARMAN}", measured=True),
-    "box": Price(
+PRICES: Mapping[str, _Price] = {
+    "open a scan": _Price(20.0, "load it, set the window, page through it once", measured=False),
+    "find a slice": _Price(2.0, "scroll to the next place to mark", measured=False),
+    "tag": _Price(1.0, f"say of one class whether it occurs: {_BEARMAN}", measured=True),
+    "first point": _Price(2.4, f"first click on a class: {_BEARMAN}", measured=True),
+    "further point": _Price(0.9, f"each further click on a class: {_BEARMAN}", measured=True),
+    "stroke": _Price(10.9, f"one squiggle in a class on one slice: {_BEARMAN}", measured=True),
+    "box": _Price(
         10.5,
         "six extreme points: 1.5 times the 7 s of four in a photograph (Papadopoulos et al. 2017)",
         measured=False,
     ),
-    "diameter": Price(3.3, "two clicks on one slice, timed as points", measured=False),
-    "outline": Price(
+    "diameter": _Price(3.3, "two clicks on one slice, timed as points", measured=False),
+    "outline": _Price(
         79.0, "outline of one object on one slice: Lin et al. 2014, photographs", measured=True
     ),
-    "empty slice": Price(1.0, "say that nothing is there, timed as a tag", measured=False),
-    "probability": Price(10.0, "look over one map made by another method", measured=False),
+    "empty slice": _Price(1.0, "say that nothing is there, timed as a tag", measured=False),
+    "probability": _Price(10.0, "look over one map made by another method", measured=False),
 }
 """Seconds per act. A box in a scan adds two slices to find: its first and its last."""
 

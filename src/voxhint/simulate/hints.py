@@ -19,8 +19,8 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.core.hints import State
 from voxhint.simulate.strokes import Scene, drawn_slices, scribbles
 
-Kind = Literal["points", "boxes", "diameters", "slices", "scribbles", "tags", "soft"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+_Kind = Literal["points", "boxes", "diameters", "slices", "scribbles", "tags", "soft"]
+KINDS: tuple[_Kind, ...] = get_args(_Kind)
 
 _COUNTED = {"points": 10, "slices": 3}  # what a kind takes if no number is given
 _JITTER = 0.49  # of a voxel: the click stays in the voxel that was aimed at
@@ -36,7 +36,7 @@ _SOFT_WANDER_MM = 1.5
 class HintRequest:
     """A kind of hint, and how many of it."""
 
-    kind: Kind
+    kind: _Kind
     count: int = 1
     """Clicks per label and in the background, or drawn slices per case; else unused."""
 
@@ -234,7 +234,7 @@ def _soft(scene: Scene, rng: np.random.Generator) -> dict[str, Float32[np.ndarra
     return {label: np.asarray(claim / crowd, np.float32) for label, claim in claims.items()}
 
 
-_PER_LABEL: Mapping[Kind, Callable[[Scene, np.random.Generator], tuple[Hint, ...]]] = {
+_PER_LABEL: Mapping[_Kind, Callable[[Scene, np.random.Generator], tuple[Hint, ...]]] = {
     "boxes": _boxes,
     "diameters": _diameters,
     "tags": _tags,

@@ -15,7 +15,7 @@ from voxhint.simulate.anatomy import Blob, Depths, Places, Waves
 
 Vector = Float64[np.ndarray, "3"]
 
-REACH_MM = np.array([27.0, 27.0, 18.0])
+_REACH_MM = np.array([27.0, 27.0, 18.0])
 """How far to either side of the middle the lung is drawn; nothing grows further out."""
 
 _STEP_MM = 2.5  # a vessel bends after every piece of this length
@@ -50,7 +50,7 @@ class Tube:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Airway:
+class _Airway:
     """An air-filled tube in its wall."""
 
     outer: Tube
@@ -58,7 +58,7 @@ class Airway:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fissure:
+class _Fissure:
     """The thin double sheet of pleura between two lobes."""
 
     normal: Vector
@@ -67,7 +67,7 @@ class Fissure:
     waves: Waves
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Fissure":
+    def draw(cls, rng: np.random.Generator) -> "_Fissure":
         """Return a sheet that crosses the window."""
         return cls(
             _unit(rng.normal(size=3) * (0.6, 1.0, 0.8)),
@@ -82,7 +82,7 @@ class Fissure:
         return np.asarray(self.half_mm - np.abs(off), np.float32)
 
 
-class Wall:
+class _Wall:
     """What borders the lung: the chest wall with its ribs, or a soft organ that bulges into it.
 
     Args:
@@ -145,10 +145,10 @@ class Lung:
     """
 
     def __init__(self, rng: np.random.Generator, blood_hu: float) -> None:
-        self.wall = Wall(rng, blood_hu) if rng.random() < 0.62 else None
-        self.fissure = Fissure.draw(rng) if rng.random() < 0.25 else None
+        self.wall = _Wall(rng, blood_hu) if rng.random() < 0.62 else None
+        self.fissure = _Fissure.draw(rng) if rng.random() < 0.25 else None
         self.vessels: list[Tube] = []
-        self.airways: list[Airway] = []
+        self.airways: list[_Airway] = []
         central = rng.random()  # 0 is the rim of the lung, 1 the hilum
         for _ in range(rng.integers(4, 11)):
             radius = 0.55 * np.exp(1.5 * central**1.5 + rng.normal(0, 0.4))
@@ -188,7 +188,7 @@ def _tree(rng: np.random.Generator, radius_mm: float) -> list[Tube]:
         Murray 1926, "The physiological principle of minimum work": the cubes of the radii add up.
     """
     heading = _unit(rng.normal(size=3))
-    through = rng.uniform(-0.6, 0.6, 3) * REACH_MM  # a place the stem makes for
+    through = rng.uniform(-0.6, 0.6, 3) * _REACH_MM  # a place the stem makes for
     start = through - heading * 24
     pieces: list[Tube] = []
     tips = deque([(start, heading, radius_mm)])
@@ -197,7 +197,7 @@ def _tree(rng: np.random.Generator, radius_mm: float) -> list[Tube]:
         heading = _unit(heading + rng.normal(0, 0.13, 3))
         end = place + heading * _STEP_MM
         thinner = radius * 0.985
-        if (np.abs(end) < REACH_MM).all():
+        if (np.abs(end) < _REACH_MM).all():
             pieces.append(Tube(place, end, radius, thinner))
         elif heading @ end > 0:
             continue
@@ -215,7 +215,7 @@ def _tree(rng: np.random.Generator, radius_mm: float) -> list[Tube]:
     return pieces
 
 
-def _beside(rng: np.random.Generator, tree: list[Tube]) -> list[Airway]:
+def _beside(rng: np.random.Generator, tree: list[Tube]) -> list[_Airway]:
     """Return the airways that run along the thicker vessels of a tree."""
     side = _unit(rng.normal(size=3))
     wide = rng.uniform(0.6, 1.0)
@@ -228,7 +228,7 @@ def _beside(rng: np.random.Generator, tree: list[Tube]) -> list[Airway]:
         outer = inner + 0.25 + 0.15 * inner
         shift = _across(heading, side) * (outer + vessel.radius_mm)
         ends = vessel.start + shift, vessel.end + shift
-        airways.append(Airway(Tube(*ends, outer, outer), Tube(*ends, inner, inner)))
+        airways.append(_Airway(Tube(*ends, outer, outer), Tube(*ends, inner, inner)))
     return airways
 
 

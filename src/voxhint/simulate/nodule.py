@@ -14,7 +14,7 @@ from voxhint.simulate.lung import Lung, Tube, Vector
 Texture = Literal["solid", "part-solid", "ground-glass"]
 TEXTURES: tuple[Texture, ...] = get_args(Texture)
 
-PLACE_MM = np.array([9.0, 9.0, 2.5])
+_PLACE_MM = np.array([9.0, 9.0, 2.5])
 """How far from the middle of a window the centre of its nodule may lie."""
 
 _TEXTURE_SHARES = (0.76, 0.12, 0.12)
@@ -80,7 +80,7 @@ def draw_nodule(
         texture: Of what kind; any if None.
 
     Returns:
-        The nodule; its centre lies in the lung, at most `PLACE_MM` from the middle.
+        The nodule; its centre lies in the lung, at most `_PLACE_MM` from the middle.
     """
     low, high = diameter_mm
     drawn = np.exp(rng.normal(np.log(_MEDIAN_MM), _LOG_SPREAD, 50))
@@ -121,7 +121,7 @@ def _spicules(rng: np.random.Generator, centre: Vector, radius_mm: float) -> tup
 def _seat(rng: np.random.Generator, lung: Lung, radius_mm: float) -> Vector:
     """Return a centre: of many places in reach, the one that suits best."""
     seat = rng.choice(list(_SEAT_SHARES), p=list(_SEAT_SHARES.values()))
-    places = rng.uniform(-1, 1, (_TRIES, 3)) * PLACE_MM
+    places = rng.uniform(-1, 1, (_TRIES, 3)) * _PLACE_MM
     if seat == "vessel":
         places = np.concatenate([_on_vessels(rng, lung.vessels, radius_mm), places])
     if lung.wall is None:
@@ -141,4 +141,4 @@ def _on_vessels(rng: np.random.Generator, vessels: Sequence[Tube], radius_mm: fl
     aside = rng.normal(size=(len(fitting), 3))
     aside *= radius_mm * rng.uniform(0.5, 1.0) / np.linalg.norm(aside, axis=1, keepdims=True)
     centres = rng.permutation(np.array([vessel.end for vessel in fitting]) + aside)
-    return np.asarray(centres[(np.abs(centres) <= PLACE_MM).all(axis=1)])
+    return np.asarray(centres[(np.abs(centres) <= _PLACE_MM).all(axis=1)])

@@ -5,11 +5,11 @@ from jaxtyping import Float32, Float64
 
 from voxhint.simulate.anatomy import Depths, Places
 
-FINE_MM = 0.5
+_FINE_MM = 0.5
 """Places are at most this far apart before they are averaged to voxels."""
 
-Part = tuple[slice, slice, slice]
-ALL: Part = (slice(None), slice(None), slice(None))
+_Part = tuple[slice, slice, slice]
+ALL: _Part = (slice(None), slice(None), slice(None))
 _Vector = Float64[np.ndarray, "3"]
 
 
@@ -23,7 +23,7 @@ class Canvas:
 
     def __init__(self, shape: tuple[int, int, int], spacing_mm: _Vector) -> None:
         self.shape = shape
-        self._times = np.ceil(spacing_mm / FINE_MM).astype(int)
+        self._times = np.ceil(spacing_mm / _FINE_MM).astype(int)
         self._fine_mm = spacing_mm / self._times
         counts = np.array(shape) * self._times
         self._axes = [
@@ -33,7 +33,7 @@ class Canvas:
         self.hu = np.zeros(counts, np.float32)
         self.edge_mm = float(np.cbrt(self._fine_mm.prod()))
 
-    def within(self, low: _Vector, high: _Vector) -> Part:
+    def within(self, low: _Vector, high: _Vector) -> _Part:
         """Return the part of the canvas in a box."""
         ends = [
             np.searchsorted(axis, (a - self.edge_mm, b + self.edge_mm))
@@ -41,7 +41,7 @@ class Canvas:
         ]
         return slice(*ends[0]), slice(*ends[1]), slice(*ends[2])
 
-    def places(self, part: Part) -> Places:
+    def places(self, part: _Part) -> Places:
         """Return where a part of the canvas lies."""
         axes = [axis[along] for axis, along in zip(self._axes, part, strict=True)]
         return np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
@@ -54,12 +54,12 @@ class Canvas:
         ]
         return np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1)
 
-    def paint(self, part: Part, cover: Depths, hu: float) -> None:
+    def paint(self, part: _Part, cover: Depths, hu: float) -> None:
         """Blend a colour into a part of the canvas."""
         shown = self.hu[part]
         shown += cover.reshape(shown.shape) * (np.float32(hu) - shown)
 
-    def brighten(self, part: Part, cover: Depths, hu: float) -> None:
+    def brighten(self, part: _Part, cover: Depths, hu: float) -> None:
         """Blend a colour into a part of the canvas, but leave alone what is brighter."""
         shown = self.hu[part]
         shown += cover.reshape(shown.shape) * np.maximum(np.float32(hu) - shown, 0)

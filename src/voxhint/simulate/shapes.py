@@ -30,9 +30,9 @@ _DAB_VOXELS = (2.0, 9.0)
 _CLICKS = 20
 _SLICES = 5
 
-Places = Float64[np.ndarray, "3 i j k"]
-Classes = UInt8[np.ndarray, "i j k"]
-Sheet = Bool[np.ndarray, "a b"]
+_Places = Float64[np.ndarray, "3 i j k"]
+_Classes = UInt8[np.ndarray, "i j k"]
+_Sheet = Bool[np.ndarray, "a b"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,26 +43,26 @@ class Scan:
     truth: Mask
 
 
-def _classes(*parts: Bool[np.ndarray, "i j k"]) -> Classes:
+def _classes(*parts: Bool[np.ndarray, "i j k"]) -> _Classes:
     numbers = [number * part for number, part in enumerate(parts, 1)]
     return np.asarray(np.sum(numbers, axis=0), np.uint8)
 
 
-def _ring(at: Places) -> Classes:
+def _ring(at: _Places) -> _Classes:
     return _classes(np.hypot(np.hypot(at[0], at[1]) - 0.55, at[2]) < 0.2)
 
 
-def _shells(at: Places) -> Classes:
+def _shells(at: _Places) -> _Classes:
     away = np.linalg.norm(at, axis=0)
     return _classes((away > 0.6) & (away < 0.82), (away > 0.28) & (away < 0.5))
 
 
-def _tube(at: Places) -> Classes:
+def _tube(at: _Places) -> _Classes:
     away = np.hypot(at[0] - 0.35 * np.sin(2 * at[2]), at[1] - 0.2 * np.cos(3 * at[2]))
     return _classes((away > 0.2) & (away < 0.36), away <= 0.2)
 
 
-def _horseshoe(at: Places) -> Classes:
+def _horseshoe(at: _Places) -> _Classes:
     arch = np.hypot(at[0], at[1] + 0.2)
     arms = (at[1] > -0.2) | (arch > 2)
     bow = arms & (abs(arch - 0.55) < 0.14)
@@ -70,18 +70,18 @@ def _horseshoe(at: Places) -> Classes:
     return _classes((bow | ends) & (abs(at[2]) < 0.45))
 
 
-def _coil(at: Places) -> Classes:
+def _coil(at: _Places) -> _Classes:
     path = np.linspace(-1, 1, 120)
     middle = np.stack([0.5 * np.cos(5 * path), 0.5 * np.sin(5 * path), 0.75 * path], axis=1)
     return _classes(_away(at, middle) < 0.17)
 
 
-def _sheet(at: Places) -> Classes:
+def _sheet(at: _Places) -> _Classes:
     height = 0.25 * np.sin(3 * at[0]) + 0.2 * at[2]
     return _classes((abs(at[1] - height) < 0.07) & (abs(at[0]) < 0.75) & (abs(at[2]) < 0.75))
 
 
-def _tree(at: Places) -> Classes:
+def _tree(at: _Places) -> _Classes:
     ends = np.array(
         [
             ((0, 0, -0.9), (0, 0, -0.2)),
@@ -100,23 +100,23 @@ def _tree(at: Places) -> Classes:
     return _classes(found)
 
 
-def _islands(at: Places) -> Classes:
+def _islands(at: _Places) -> _Classes:
     steps = np.stack(np.meshgrid(*[np.linspace(-0.7, 0.7, 4)] * 3, indexing="ij")).reshape(3, -1).T
     middles = steps + np.random.default_rng(5).uniform(-0.1, 0.1, steps.shape)
     return _classes(_away(at, middles[::2]) < 0.14)
 
 
-def _small(at: Places) -> Classes:
+def _small(at: _Places) -> _Classes:
     away = np.linalg.norm((at - np.array([0.3, -0.2, 0.1])[:, None, None, None]), axis=0)
     return _classes(away < 0.22)
 
 
-def _away(at: Places, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "i j k"]:
+def _away(at: _Places, points: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "i j k"]:
     ways = [np.linalg.norm(at - p[:, None, None, None], axis=0) for p in points]
     return np.asarray(np.min(ways, axis=0))
 
 
-SHAPES: Mapping[str, Callable[[Places], Classes]] = {
+SHAPES: Mapping[str, Callable[[_Places], _Classes]] = {
     "ring": _ring,
     "shell in shell": _shells,
     "tube": _tube,
@@ -154,7 +154,7 @@ def made_up(shape: str, *, thick: bool, seed: int = 0) -> Scan:
     return Scan(noisy(classes, grid, seed), Mask(classes, grid, labels))
 
 
-def noisy(classes: Classes, grid: Grid, seed: int) -> Volume:
+def noisy(classes: _Classes, grid: Grid, seed: int) -> Volume:
     """Return an image of moderate contrast, with blurred borders, smooth clutter and noise.
 
     Args:
@@ -203,7 +203,7 @@ def hints_for(truth: Mask, hints: str, seed: int = 0) -> tuple[Hint, ...]:
     return (Strokes(drawn, truth.grid, complete=False),)
 
 
-def _along(inside: Sheet, rng: np.random.Generator) -> Sheet:
+def _along(inside: _Sheet, rng: np.random.Generator) -> _Sheet:
     """Return a jagged line of uneven width along the middle of each piece in a slice."""
     drawn = np.zeros_like(inside)
     pieces, count = ndimage.label(inside, np.ones((3, 3)))
@@ -220,7 +220,7 @@ def _along(inside: Sheet, rng: np.random.Generator) -> Sheet:
 
 def _by_hand(
     line: Float64[np.ndarray, "n 2"] | np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
-) -> Sheet:
+) -> _Sheet:
     drawn, pressed = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     moved = np.round(line + rng.normal(0, _JITTER, line.shape)).astype(np.int64)
     i, j = np.clip(moved, 0, np.array(shape) - 1).T
@@ -230,7 +230,7 @@ def _by_hand(
     return np.asarray(drawn | ndimage.binary_dilation(pressed))
 
 
-def _line(inside: Sheet, rng: np.random.Generator) -> Sheet:
+def _line(inside: _Sheet, rng: np.random.Generator) -> _Sheet:
     """Return a line around everything, as a hand draws it that goes around once."""
     whole = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(inside, 9), iterations=8))
     away = ndimage.distance_transform_edt(~whole)[9:-9, 9:-9]
@@ -239,7 +239,7 @@ def _line(inside: Sheet, rng: np.random.Generator) -> Sheet:
     return np.asarray((away > _RING_VOXELS[0]) & (away < _RING_VOXELS[1]))
 
 
-def _arcs(inside: Sheet, rng: np.random.Generator) -> Sheet:
+def _arcs(inside: _Sheet, rng: np.random.Generator) -> _Sheet:
     """Return a quarter of such a line on each of two sides."""
     i, j = (
         p - q for p, q in zip(np.indices(inside.shape), np.argwhere(inside).mean(0), strict=True)
@@ -248,7 +248,7 @@ def _arcs(inside: Sheet, rng: np.random.Generator) -> Sheet:
     return np.asarray(_line(inside, rng) & (turn < 0.5))
 
 
-def _dabs(inside: Sheet, rng: np.random.Generator) -> Sheet:
+def _dabs(inside: _Sheet, rng: np.random.Generator) -> _Sheet:
     """Return a few spots near the border, in holes too."""
     away = ndimage.distance_transform_edt(~inside)
     able = np.argwhere((away > _DAB_VOXELS[0]) & (away < _DAB_VOXELS[1]))

@@ -31,7 +31,7 @@ _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ExportSummary:
+class _ExportSummary:
     """What was handed on."""
 
     out: Path
@@ -47,7 +47,7 @@ def export(
     dicom: DicomOptions | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> ExportSummary:
+) -> _ExportSummary:
     """Write what a run made in the layout of another tool.
 
     Args:
@@ -78,4 +78,4 @@ def export(
         done = _TARGETS[to](Job(run, folder, out.absolute().name, dicom or DicomOptions(), tell))
         made = {"verb": "export", "run": run.absolute().name, "to": to, "warnings": [*done.lines]}
         (folder / MADE).write_text(json.dumps(made) + "\n", "utf-8")
-    return ExportSummary(out, done.lines)
+    return _ExportSummary(out, done.lines)

@@ -45,7 +45,7 @@ def write_partial_masks(job: Job) -> Exported:
         grid = read_grid(next(iter(files.images.values())))
         hints = study.load(files).hints
         left.update(_UNSAID[type(hint).__name__] for hint in hints if _unsaid(hint))
-        classes = partial_mask(grid, hints, study.labels)
+        classes = _partial_mask(grid, hints, study.labels)
         if (classes == UNDRAWN).all():
             silent.append(files.name)
             continue
@@ -62,7 +62,7 @@ def write_partial_masks(job: Job) -> Exported:
     return Exported(tuple(lines))
 
 
-def partial_mask(
+def _partial_mask(
     grid: Grid, hints: tuple[Hint, ...], labels: LabelSet
 ) -> UInt8[np.ndarray, "i j k"]:
     """Return the class of each voxel that hints name, `UNDRAWN` elsewhere.

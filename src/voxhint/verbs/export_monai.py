@@ -18,7 +18,7 @@ from voxhint.verbs.export_model import card_of
 from voxhint.verbs.export_network import SCRIPTS, open_network, plan_for_others
 from voxhint.verbs.export_source import Exported, Job
 
-SCHEMA = (
+_SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
     "meta_schema_20240725.json"
 )
@@ -166,7 +166,7 @@ def _metadata(plan: Plan, card: Mapping[str, Any]) -> dict[str, Any]:
     }
     hounsfield = all(channel in plan.intensity for channel in plan.channels)
     return {
-        "schema": SCHEMA,
+        "schema": _SCHEMA,
         "version": "0.1.0",
         "changelog": {"0.1.0": f"exported by {card['made_with']}"},
         "monai_version": _release("monai"),

@@ -24,7 +24,7 @@ ENDING = ".nii.gz"
 HINTED = "masksTr"
 """Masks of images with hints, in a run."""
 
-PREDICTED = "masks"
+_PREDICTED = "masks"
 """Masks of images without."""
 
 EMPTY = "its mask is empty, so no object is written of it; look at the image"
@@ -91,7 +91,7 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True)
-class Masks:
+class _Masks:
     """Masks that are to be handed on."""
 
     labels: LabelSet
@@ -101,7 +101,7 @@ class Masks:
     cases: tuple[Masked, ...]
 
 
-def open_masks(job: Job) -> Masks:
+def open_masks(job: Job) -> _Masks:
     """Return the masks of a run that still belongs to its study, or those of a prediction.
 
     Args:
@@ -113,11 +113,11 @@ def open_masks(job: Job) -> Masks:
     made = read_made(job.run)
     if made.get("verb") == "predict":
         return _predicted(job, made)
-    study, cases = open_run(job.run, HINTED, PREDICTED)
-    return Masks(study.labels, study.root, cases)
+    study, cases = open_run(job.run, HINTED, _PREDICTED)
+    return _Masks(study.labels, study.root, cases)
 
 
-def _predicted(job: Job, made: Mapping[str, Any]) -> Masks:
+def _predicted(job: Job, made: Mapping[str, Any]) -> _Masks:
     """Return the masks that `voxhint predict` wrote; of their images nothing is known.
 
     Raises:
@@ -134,7 +134,7 @@ def _predicted(job: Job, made: Mapping[str, Any]) -> Masks:
         msg = f"{job.run}: holds no mask and its labels; name what voxhint predict wrote"
         raise BadFileError(msg)
     hinted = job.run.absolute().name == HINTED
-    return Masks(
+    return _Masks(
         LabelSet(tuple(ids), tuple(ids.values())),
         job.dicom.folder or job.run,
         tuple(Masked(_without_image(mask), mask, hinted) for mask in masks),
@@ -151,7 +151,7 @@ def open_run(run: Path, *folders: str) -> tuple[Study, tuple[Masked, ...]]:
 
     Args:
         run: What `voxhint run` wrote.
-        folders: `HINTED`, `PREDICTED` or both.
+        folders: `HINTED`, `_PREDICTED` or both.
 
     Raises:
         BadFileError: It has no masks there, or the study cannot be read.
@@ -169,7 +169,7 @@ def open_run(run: Path, *folders: str) -> tuple[Study, tuple[Masked, ...]]:
     )  # of its hints nothing is asked: they may have changed
     if seen.study is None:
         raise BadFileError("\n".join(map(str, seen.errors)))
-    cases = {HINTED: seen.study.training, PREDICTED: seen.study.test}
+    cases = {HINTED: seen.study.training, _PREDICTED: seen.study.test}
     masked = tuple(
         Masked(case, mask, hinted=name == HINTED)
         for name in folders

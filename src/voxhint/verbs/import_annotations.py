@@ -43,7 +43,7 @@ class _Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Collection:
+class _Collection:
     """Which objects speak of the cases of an import."""
 
     labels: tuple[str, ...]
@@ -62,7 +62,7 @@ def collect(
     names: Mapping[str, tuple[str, ...]],
     wanted: Wanted | None,
     tell: Tell,
-) -> Collection:
+) -> _Collection:
     """Find out which objects speak of the cases of an import, and what of them is wanted.
 
     Args:
@@ -96,7 +96,7 @@ def collect(
         book.lines.append(f"{count} {what} beside the slices are left out; {why}")
     labels = tuple(names) or tuple(dict.fromkeys(book.names.wanted.values()))
     lines = (*book.lines, *book.names.told())
-    return Collection(labels, wanted, tuple(book.taken), tuple(book.marks), lines)
+    return _Collection(labels, wanted, tuple(book.taken), tuple(book.marks), lines)
 
 
 _ASK = "take what they drew with --as truth, hints or boxes"
@@ -175,7 +175,7 @@ def _add_diameters(
 
 
 def write_drawn(
-    folder: Path, found: Collection, labels: LabelSet, cases: Mapping[str, Stack]
+    folder: Path, found: _Collection, labels: LabelSet, cases: Mapping[str, Stack]
 ) -> tuple[str, ...]:
     """Write masks, hints or boxes into a study.
 
@@ -217,7 +217,7 @@ def write_drawn(
 
 
 def _draw(
-    found: Collection,
+    found: _Collection,
     number: int,
     stack: Stack,
     layers: "_Layers",

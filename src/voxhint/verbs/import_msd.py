@@ -22,7 +22,7 @@ _ENDING = ".nii.gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MsdImport:
+class _MsdImport:
     """What was made."""
 
     out: Path
@@ -42,7 +42,7 @@ def import_msd(
     undrawn: int | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> MsdImport:
+) -> _MsdImport:
     """Write a study of links to the images and masks, and of the scribbles.
 
     Masks of training images become `denseTr`, which a run does not look at. Images in `imagesVal`
@@ -89,7 +89,7 @@ def import_msd(
             "inputs": study_inputs(folder, (NAME, scribbles)),
         }
         write_json(study / MADE, made)
-    return MsdImport(
+    return _MsdImport(
         out=out,
         training=training,
         design=len(found.design),

@@ -45,7 +45,7 @@ from voxhint.runs import Manifest, complete, is_started, locked, start, study_in
 from voxhint.runs.kept_warnings import keep_problems
 
 NETS = "nets"
-COUNTERFACTUALS = "counterfactuals"
+_COUNTERFACTUALS = "counterfactuals"
 HINT_PARTS = ("dataset.json", "hints", "labelsTr", "imagesTr", "annotations.csv")
 
 
@@ -210,7 +210,7 @@ def _is_labelled(
     out: Path, case: str, labels: LabelSet, config: LabelConfig, lost: Sequence[str]
 ) -> bool:
     """Return whether all files of a case are there."""
-    without = f"{COUNTERFACTUALS}/{case}_"
+    without = f"{_COUNTERFACTUALS}/{case}_"
     if any(name.startswith(without) for name in lost):
         return False
     if compact_path(out, case).exists() and not config.nifti:
@@ -255,4 +255,4 @@ def _write_without(
 ) -> None:
     for channel, volume in images.items():
         name = f"{case}_{channels.index(channel):04d}.nii.gz"
-        write_image(folder / COUNTERFACTUALS / name, volume)
+        write_image(folder / _COUNTERFACTUALS / name, volume)

@@ -19,7 +19,7 @@ from voxhint.simulate.phantom import ORGANS, organ_case
 from voxhint.simulate.two_modality import TUMOUR, tumour_case
 from voxhint.verbs.simulate import HintWriter, SimulateSummary, made_by
 
-Channel = Literal["CT", "MR"]
+_Channel = Literal["CT", "MR"]
 Kind = Literal["organs", "lung", "two-modality"]
 
 _LABELS: Mapping[Kind, LabelSet] = {"organs": ORGANS, "lung": NODULE, "two-modality": TUMOUR}
@@ -28,7 +28,7 @@ _HINTS: Mapping[Kind, tuple[str, ...]] = {
     "lung": ("tags",),
     "two-modality": ("scribbles",),
 }
-_CHANNELS: Mapping[Kind, tuple[Channel, ...]] = {
+_CHANNELS: Mapping[Kind, tuple[_Channel, ...]] = {
     "organs": ("CT",),
     "lung": ("CT",),
     "two-modality": ("CT", "MR"),
@@ -55,7 +55,7 @@ def write_phantom_study(  # noqa: PLR0913 - each is a choice of its own
     test_cases: int = 4,
     hints: tuple[str, ...] | None = None,
     seed: int = 0,
-    channels: tuple[Channel, ...] | None = None,
+    channels: tuple[_Channel, ...] | None = None,
 ) -> SimulateSummary:
     """Write a study folder of abdomens, of windows of chest CTs, or of necks seen in two ways.
 
@@ -155,7 +155,7 @@ _PLANS: Mapping[Kind, Callable[[int, int, int], list[_Planned]]] = {
 }
 
 
-def _require_channels(kind: Kind, channels: tuple[Channel, ...]) -> None:
+def _require_channels(kind: Kind, channels: tuple[_Channel, ...]) -> None:
     """Refuse channels a phantom does not have.
 
     Raises:
@@ -170,7 +170,7 @@ def _require_some(
     cases: int,
     test_cases: int,
     requests: tuple[HintRequest, ...],
-    channels: tuple[Channel, ...],
+    channels: tuple[_Channel, ...],
 ) -> None:
     """Refuse a study without cases, hints or channels.
 
@@ -188,7 +188,9 @@ def _require_some(
         raise BadRecipeError(msg)
 
 
-def _write_case(folder: Path, case: Case, channels: tuple[Channel, ...], *, training: bool) -> None:
+def _write_case(
+    folder: Path, case: Case, channels: tuple[_Channel, ...], *, training: bool
+) -> None:
     images = folder / ("imagesTr" if training else "imagesTs")
     truths = folder / ("denseTr" if training else "labelsTs")
     for number, channel in enumerate(channels):
@@ -200,9 +202,9 @@ def _write_case(folder: Path, case: Case, channels: tuple[Channel, ...], *, trai
 def _describe(
     folder: Path,
     planned: list[_Planned],
-    named: tuple[LabelSet, tuple[Channel, ...]],
+    named: tuple[LabelSet, tuple[_Channel, ...]],
     cases: int,
-    channels: tuple[Channel, ...],
+    channels: tuple[_Channel, ...],
 ) -> None:
     """Write dataset.json and cases.csv; labels come with the channels that may be missing."""
     labels, optional = named

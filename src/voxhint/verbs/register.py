@@ -25,7 +25,7 @@ _MASKS = ("labelsTr", "labelsTs", "denseTr")
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class _Move:
     """How far a channel lay from the first, before and after."""
 
     case: str
@@ -42,7 +42,7 @@ def register(
     overwrite: bool = False,
     undrawn: int | None = None,
     tell: Tell = silent,
-) -> tuple[Move, ...]:
+) -> tuple[_Move, ...]:
     """Write a study in which every channel of a case lies on the grid and the body of the first.
 
     Args:
@@ -69,7 +69,7 @@ def register(
         _carry_over(study, folder)
         if undrawn is not None:  # the hints go along as they are
             write_json(folder / NAME, {**read_object(study / NAME), "undrawn": undrawn})
-        moves: list[Move] = []
+        moves: list[_Move] = []
         for number, files in enumerate(cases):
             tell("register", number, len(cases), files.name)
             target = folder / ("imagesTr" if number < len(opened.training) else "imagesTs")
@@ -99,7 +99,7 @@ def _opened(study: Path, undrawn: int | None) -> Study:
     return seen.study
 
 
-def _table(moves: Sequence[Move]) -> str:
+def _table(moves: Sequence[_Move]) -> str:
     rows = [
         {
             "case": move.case,
@@ -112,7 +112,7 @@ def _table(moves: Sequence[Move]) -> str:
     return table_text(rows, ("case", "channel", "before_mm", "after_mm"))
 
 
-def _case(study: Study, files: CaseFiles, target: Path, how: str) -> list[Move]:
+def _case(study: Study, files: CaseFiles, target: Path, how: str) -> list[_Move]:
     """Return how far the channels of a case moved, having written them."""
     target.mkdir(exist_ok=True)
     (first, path), *others = files.images.items()
@@ -124,7 +124,7 @@ def _case(study: Study, files: CaseFiles, target: Path, how: str) -> list[Move]:
         moved = registered(fixed, moving, how)
         write_image(target / f"{files.name}_{study.channels.index(channel):04d}.nii.gz", moved)
         before, after = (offset(fixed, each).residual_mm for each in (moving, moved))
-        moves.append(Move(files.name, channel, before, after))
+        moves.append(_Move(files.name, channel, before, after))
     return moves
 
 

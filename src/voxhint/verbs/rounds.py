@@ -145,7 +145,7 @@ def _work(line: Connection, folder: Path, minutes: float, before: Path | None) -
     if hasattr(os, "nice"):
         os.nice(_NICE)
     try:
-        make_round(folder, minutes, before, tell=lambda *told: line.send(told))
+        _make_round(folder, minutes, before, tell=lambda *told: line.send(told))
         line.send(None)
     except VoxhintError as error:
         line.send(str(error))
@@ -163,7 +163,7 @@ def _end_with(line: Connection) -> None:
     os._exit(1)
 
 
-def make_round(folder: Path, minutes: float, before: Path | None, *, tell: Tell = silent) -> None:
+def _make_round(folder: Path, minutes: float, before: Path | None, *, tell: Tell = silent) -> None:
     """Make the run of a round whose study lies in its folder, and say how sure its masks are.
 
     Args:

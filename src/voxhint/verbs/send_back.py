@@ -24,13 +24,13 @@ from voxhint.runs import record
 from voxhint.verbs.export_dicom import chances_on, chances_path
 from voxhint.verbs.export_source import EMPTY
 
-ObjectKind = Literal["dicom-seg", "rtstruct"]
+_ObjectKind = Literal["dicom-seg", "rtstruct"]
 """What of DICOM a mask becomes."""
 
 _ENDINGS = {"dicom-seg": "seg.dcm", "rtstruct": "rtstruct.dcm"}
 
 
-def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
+def require_series(model: Path, images: Path, *, to: _ObjectKind) -> None:
     """Refuse images whose masks could not go back into DICOM, before they are predicted.
 
     Args:
@@ -59,7 +59,7 @@ def require_series(model: Path, images: Path, *, to: ObjectKind) -> None:
                 _ = open_source(folder).headers
 
 
-def write_objects(model: Path, images: Path, out: Path, *, to: ObjectKind) -> tuple[str, ...]:
+def write_objects(model: Path, images: Path, out: Path, *, to: _ObjectKind) -> tuple[str, ...]:
     """Write an object for each mask beside it; those that are there, and empty masks, are left.
 
     Args:

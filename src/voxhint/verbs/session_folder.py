@@ -24,8 +24,8 @@ from voxhint.serve.contract import Layer, Row
 from voxhint.serve.undo_redo import Drawn
 from voxhint.verbs.simulate import link, link_all
 
-REVIEW = "review.csv"
-MASKS = "masks"
+_REVIEW = "review.csv"
+_MASKS = "masks"
 """Accepted masks of test cases; those of training cases are in `labelsTr`."""
 
 _COPIED = ("cases.csv", "splits.json")
@@ -73,7 +73,7 @@ class SessionFolder:
 
     def keep_mask(self, case: str, classes: UInt8[np.ndarray, "i j k"] | None) -> None:
         """Write the mask that a person accepted, or take it away and put back the study's own."""
-        below = "labelsTr" if case in self._training else MASKS
+        below = "labelsTr" if case in self._training else _MASKS
         path = self._folder / below / f"{case}.nii.gz"
         self._unlink(path.parent, case, but=path if classes is not None else None)
         if classes is not None:
@@ -85,7 +85,7 @@ class SessionFolder:
 
     def kept_mask(self, case: str) -> UInt8[np.ndarray, "i j k"] | None:
         """Return the mask that a person accepted, on the page's grid; None without any."""
-        below = "labelsTr" if case in self._training else MASKS
+        below = "labelsTr" if case in self._training else _MASKS
         path = self._folder / below / f"{case}.nii.gz"
         if not path.is_file() or path.is_symlink():
             return None
@@ -104,7 +104,7 @@ class SessionFolder:
             }
             for row in rows
         ]
-        self._text(self._folder / REVIEW, table_text(cells, ("case", "state", "seconds", "note")))
+        self._text(self._folder / _REVIEW, table_text(cells, ("case", "state", "seconds", "note")))
 
     def keep_cost(self, seconds: Mapping[str, Mapping[str, float]]) -> None:
         """Write what hints cost, by case and by kind."""

@@ -54,7 +54,7 @@ class SimulateSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseCost:
+class _CaseCost:
     """What the hints of one case would cost a person."""
 
     hint: str
@@ -76,7 +76,7 @@ class HintWriter:
         self._labels = labels
         self._seed = in_range(Natural, seed, "seed")
         self._marks: dict[str, tuple[Hint, ...]] = {}
-        self._costs: dict[str, CaseCost] = {}
+        self._costs: dict[str, _CaseCost] = {}
 
     def rng(self, case: str) -> np.random.Generator:
         """Return the random numbers of a case: its own, however many cases there are."""
@@ -94,7 +94,7 @@ class HintWriter:
         drawn = tuple(hint for hint in hints if isinstance(hint, (Strokes, Soft)))
         write_hints(self._folder, {case: drawn}, self._labels)
         self._marks[case] = tuple(hint for hint in hints if not isinstance(hint, (Strokes, Soft)))
-        self._costs[case] = CaseCost(request.text, seconds_of(hints), seconds_dense(truth))
+        self._costs[case] = _CaseCost(request.text, seconds_of(hints), seconds_dense(truth))
 
     def finish(self) -> tuple[float, float]:
         """Write the tables and the bill.

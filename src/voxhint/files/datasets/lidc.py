@@ -32,12 +32,12 @@ _SERIES = ("SeriesInstanceUid", "SeriesInstanceUID")
 _line: Any = draw.line  # untyped
 _STRAIGHT = 1e-3  # how far slices may lean, as a sine
 
-Places = Int64[np.ndarray, " _"]
+_Places = Int64[np.ndarray, " _"]
 """Voxels, by their places in a flat image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Outline:
+class _Outline:
     """A closed line in one slice."""
 
     z_mm: float
@@ -51,11 +51,11 @@ class Outline:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mark:
+class _Mark:
     """A nodule as one reader outlined it; one point alone where it is smaller than 3 mm."""
 
     reader: int
-    outlines: tuple[Outline, ...]
+    outlines: tuple[_Outline, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +66,7 @@ class Reading:
     readers: int
     """How many looked at it, whether they outlined something or not."""
 
-    marks: tuple[Mark, ...]
+    marks: tuple[_Mark, ...]
 
 
 class WithoutEntities(ElementTree.TreeBuilder):
@@ -153,14 +153,14 @@ def _reading(root: Element) -> Reading:
         raise BadFileError(msg)
     sessions = root.findall("{*}readingSession")
     marks = [
-        Mark(reader, tuple(_outline(roi) for roi in nodule.findall("{*}roi")))
+        _Mark(reader, tuple(_outline(roi) for roi in nodule.findall("{*}roi")))
         for reader, session in enumerate(sessions)
         for nodule in session.findall("{*}unblindedReadNodule")
     ]
     return Reading(_text(header, *_SERIES), len(sessions), tuple(marks))
 
 
-def _outline(roi: Element) -> Outline:
+def _outline(roi: Element) -> _Outline:
     said = _text(roi, "inclusion").upper()
     if said not in ("TRUE", "FALSE"):
         msg = f"inclusion is '{said[:40]}', neither TRUE nor FALSE; copy the file again"
@@ -170,7 +170,7 @@ def _outline(roi: Element) -> Outline:
         for edge in roi.findall("{*}edgeMap")
     ]
     z_mm = _number(roi, "imageZposition")
-    return Outline(z_mm, said == "TRUE", np.array(points, np.int64).reshape(-1, 2))
+    return _Outline(z_mm, said == "TRUE", np.array(points, np.int64).reshape(-1, 2))
 
 
 def find_readings(
@@ -234,7 +234,7 @@ def consensus(
     mask = np.zeros(grid.shape, bool)
     groups = _groups([voxels for _, voxels in marked])
     for group in np.unique(groups):
-        by_reader: dict[int, list[Places]] = {}
+        by_reader: dict[int, list[_Places]] = {}
         for number in np.flatnonzero(groups == group):
             reader, voxels = marked[number]
             by_reader.setdefault(reader, []).append(voxels)
@@ -246,7 +246,7 @@ def consensus(
     return mask
 
 
-def _groups(marked: Sequence[Places]) -> Int64[np.ndarray, " marks"]:
+def _groups(marked: Sequence[_Places]) -> Int64[np.ndarray, " marks"]:
     """Return the number of the nodule each mark belongs to: marks that overlap are of one."""
     if not marked:
         return np.zeros(0, np.int64)
@@ -256,7 +256,7 @@ def _groups(marked: Sequence[Places]) -> Int64[np.ndarray, " marks"]:
     return np.asarray(connected_components(holds @ holds.T, directed=False)[1], np.int64)
 
 
-def _voxels(mark: Mark, grid: Grid) -> Places:
+def _voxels(mark: _Mark, grid: Grid) -> _Places:
     """Return the places of a nodule's voxels in a flat image: what is enclosed, without holes.
 
     The pixels an outline runs through are not of the nodule, nor are those around a hole.
@@ -280,7 +280,7 @@ def _voxels(mark: Mark, grid: Grid) -> Places:
 
 
 def _path(
-    outline: Outline, grid: Grid
+    outline: _Outline, grid: Grid
 ) -> tuple[Bool[np.ndarray, "width height"], Int64[np.ndarray, "2"]]:
     """Return the pixels an outline runs through, closed, and the first column and row of them.
 

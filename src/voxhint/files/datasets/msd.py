@@ -20,7 +20,7 @@ _MASKS = {f"labels{part}": "denseTr" for part in _LEARNT} | {"labelsTs": "labels
 
 
 @dataclass(frozen=True, slots=True)
-class MsdFolder:
+class _MsdFolder:
     """The files of a data set, by the names they get in a study."""
 
     described: Mapping[str, Any]
@@ -61,7 +61,7 @@ class _Names:
         return next((name for name in named if name in cases), stem)
 
 
-def read_msd(folder: Path, *, scribbles: str) -> MsdFolder:
+def read_msd(folder: Path, *, scribbles: str) -> _MsdFolder:
     """Find out which file of a data set is what.
 
     Args:
@@ -95,7 +95,7 @@ def read_msd(folder: Path, *, scribbles: str) -> MsdFolder:
         for case, path in _of_cases(below, found[below], names, own).items():
             _put(files, f"{target}/{case}{image_suffix(path.name)}", path)
     strokes = _of_cases(scribbles, found[scribbles], names, learnt)
-    return MsdFolder(described, cases["imagesTr"], design, test, files, strokes)
+    return _MsdFolder(described, cases["imagesTr"], design, test, files, strokes)
 
 
 def _stems(folder: Path) -> dict[str, Path]:

@@ -43,7 +43,7 @@ class MaskedImage:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskedImages:
+class _MaskedImages:
     """What a folder holds."""
 
     layout: str
@@ -53,7 +53,7 @@ class MaskedImages:
     """What was left out."""
 
 
-def read_masked_images(folder: Path, channel: str | None = None) -> MaskedImages:
+def read_masked_images(folder: Path, channel: str | None = None) -> _MaskedImages:
     """Find out how a folder is laid out, and which masks are of which image.
 
     Args:
@@ -83,7 +83,7 @@ def read_masked_images(folder: Path, channel: str | None = None) -> MaskedImages
     raise BadFileError(msg)
 
 
-def _totalsegmentator(folder: Path) -> MaskedImages:
+def _totalsegmentator(folder: Path) -> _MaskedImages:
     """Return scans with a file for each label, as TotalSegmentator gives its data out.
 
     Raises:
@@ -103,10 +103,10 @@ def _totalsegmentator(folder: Path) -> MaskedImages:
     if len(channels) > 1:
         msg = f"{folder.name}: holds CT and MR; make a study of each"
         raise BadFileError(msg)
-    return MaskedImages("TotalSegmentator", channels.pop(), tuple(images))
+    return _MaskedImages("TotalSegmentator", channels.pop(), tuple(images))
 
 
-def _monai_label(folder: Path, channel: str | None) -> MaskedImages:
+def _monai_label(folder: Path, channel: str | None) -> _MaskedImages:
     """Return what a MONAI Label datastore holds; masks that nobody has approved are left out.
 
     Raises:
@@ -144,7 +144,7 @@ def _monai_label(folder: Path, channel: str | None) -> MaskedImages:
             f"{nameless} masks are left out, as nothing names their ids; lay ITK-SNAP's label "
             f"description beside {_DATASTORE}"
         )
-    return MaskedImages("MONAI Label", channel or "image", tuple(images), tuple(lines))
+    return _MaskedImages("MONAI Label", channel or "image", tuple(images), tuple(lines))
 
 
 def _get(item: Any, *keys: str) -> Any:  # noqa: ANN401
@@ -177,7 +177,7 @@ def _description_of(folder: Path) -> dict[int, str]:
     return read_label_description(found[0]) if found else {}
 
 
-def _pairs(folder: Path, channel: str | None) -> MaskedImages:
+def _pairs(folder: Path, channel: str | None) -> _MaskedImages:
     """Return images and masks of the same names, whose ids ITK-SNAP's label description names.
 
     Raises:
@@ -200,7 +200,7 @@ def _pairs(folder: Path, channel: str | None) -> MaskedImages:
         )
         for stem, image in sorted(images.items())
     )
-    return MaskedImages("ITK-SNAP", channel or "image", found, tuple(lines))
+    return _MaskedImages("ITK-SNAP", channel or "image", found, tuple(lines))
 
 
 def _entities(path: Path) -> dict[str, str]:
@@ -210,7 +210,7 @@ def _entities(path: Path) -> dict[str, str]:
     return {**told, "suffix": suffix}
 
 
-def _bids(folder: Path, channel: str | None) -> MaskedImages:
+def _bids(folder: Path, channel: str | None) -> _MaskedImages:
     """Return images of one suffix, and the masks of them in `derivatives`.
 
     Raises:
@@ -234,7 +234,7 @@ def _bids(folder: Path, channel: str | None) -> MaskedImages:
         images.append(MaskedImage(image_stem(scan), subject, scan, named))
     left = len(masks) - len(used)
     lines = (f"{left} masks are of no image of {channel} and are left out",) if left else ()
-    return MaskedImages("BIDS", channel, tuple(images), lines)
+    return _MaskedImages("BIDS", channel, tuple(images), lines)
 
 
 def _scans(folder: Path, suffix: str | None) -> tuple[str, list[Path]]:

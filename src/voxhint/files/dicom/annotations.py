@@ -25,7 +25,7 @@ _SHORTEST = 3  # letters of a part of a name that gives its patient away
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _CONTOUR_DATA = Tag("ContourData")
 
-Drawing = Bool[np.ndarray, "slice row column"] | Float32[np.ndarray, "slice row column"]
+_Drawing = Bool[np.ndarray, "slice row column"] | Float32[np.ndarray, "slice row column"]
 """On the slices of a stack; numbers where an object stores fractions."""
 
 
@@ -42,7 +42,7 @@ class Structure:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DicomObject:
+class _DicomObject:
     """A segmentation or a structure set."""
 
     kind: str
@@ -72,7 +72,7 @@ class DicomObject:
                 return found
         return []
 
-    def draw(self, structure: Structure, stack: Stack) -> tuple[Drawing | None, tuple[str, ...]]:
+    def draw(self, structure: Structure, stack: Stack) -> tuple[_Drawing | None, tuple[str, ...]]:
         """Return a structure on the slices of a stack, and what is odd about it.
 
         Args:
@@ -90,7 +90,7 @@ class DicomObject:
         return (drawn if drawn.any() else None), notes
 
 
-def open_object(path: Path, name: str) -> DicomObject | None:
+def open_object(path: Path, name: str) -> _DicomObject | None:
     """Read a segmentation or a structure set.
 
     Args:
@@ -119,7 +119,7 @@ def open_object(path: Path, name: str) -> DicomObject | None:
             for number, names in named
             if number  # a label map may describe its background, 0
         ]
-        return DicomObject(kind, tuple(structures), data)
+        return _DicomObject(kind, tuple(structures), data)
 
 
 def _segment_names(item: pydicom.Dataset) -> tuple[Any, ...]:
@@ -191,7 +191,7 @@ def _slice_of(stack: Stack, position: Float64[np.ndarray, "3"], what: str) -> in
     return number
 
 
-def _segment(data: pydicom.Dataset, number: int, stack: Stack) -> tuple[Drawing, tuple[str, ...]]:
+def _segment(data: pydicom.Dataset, number: int, stack: Stack) -> tuple[_Drawing, tuple[str, ...]]:
     """Return a segment on the slices of a stack."""
     kind = str(data.get("SegmentationType", ""))
     frames = np.asarray(_frames(data))
@@ -252,7 +252,7 @@ def _pixels(places_mm: Float64[np.ndarray, "n 3"], plane: Plane) -> Float64[np.n
 
 
 def _lay(
-    drawn: Drawing, values: Shaped[np.ndarray, "down across"], lattice: _Lattice, stack: Stack
+    drawn: _Drawing, values: Shaped[np.ndarray, "down across"], lattice: _Lattice, stack: Stack
 ) -> None:
     """Lay a frame onto the slice in whose plane it lies, whatever way its rows run.
 
@@ -287,7 +287,9 @@ def _lay(
     drawn[number, row, column] = np.maximum(drawn[number, row, column], values[rows, columns])
 
 
-def _contoured(data: pydicom.Dataset, number: int, stack: Stack) -> tuple[Drawing, tuple[str, ...]]:
+def _contoured(
+    data: pydicom.Dataset, number: int, stack: Stack
+) -> tuple[_Drawing, tuple[str, ...]]:
     """Return a structure of contours on the slices of a stack, and what is odd about it.
 
     Raises:

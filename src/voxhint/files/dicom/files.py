@@ -79,7 +79,7 @@ def is_dicom(path: Path) -> bool:
     return path.is_file() and not _foreign(path)
 
 
-def read_member(path: Path, name: str) -> Member:
+def _read_member(path: Path, name: str) -> Member:
     """Read the headers of a file, whatever it is.
 
     Args:
@@ -120,5 +120,5 @@ def read_members(
     told = []
     for number, path in enumerate(paths, 1):
         hear(number, len(paths))
-        told.append(read_member(path, call(number, path)))
+        told.append(_read_member(path, call(number, path)))
     return told, [error for _, shut in found for error in shut]

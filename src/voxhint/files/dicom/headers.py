@@ -22,7 +22,7 @@ _PLACE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Ro
 FREE = ("ContrastBolusAgent", "ProtocolName", "SeriesDescription", "StudyInstanceUID")
 """Those in which anything may be written that names somebody: kept as digests."""
 
-TRAITS = (
+_TRAITS = (
     *("ImageType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers"),
     *("DiffusionBValue", "InversionTime", "TemporalPositionIdentifier", "TemporalPositionIndex"),
     *("TemporalPositionTimeOffset", "AcquisitionNumber", "FrameAcquisitionNumber", "StackID"),
@@ -54,8 +54,8 @@ _GROUPS = {
     "CTXRayDetailsSequence": ("KVP",),
     "CTReconstructionSequence": ("ConvolutionKernel",),
     "CTAcquisitionDetailsSequence": ("GantryDetectorTilt",),
-    "UnassignedSharedConvertedAttributesSequence": TRAITS,
-    "UnassignedPerFrameConvertedAttributesSequence": TRAITS,
+    "UnassignedSharedConvertedAttributesSequence": _TRAITS,
+    "UnassignedPerFrameConvertedAttributesSequence": _TRAITS,
 }
 """Where the standard keeps each tag of a frame; private groups hold others of the same name."""
 
@@ -71,7 +71,7 @@ _WHO = ("PatientID", "PatientName", "PatientBirthDate")
 _MOSAIC = 0x0019100A  # Siemens: number of images in mosaic
 _OTHER = ("FrameType", "GantryDetectorTilt", "NominalScannedPixelSpacing", "BurnedInAnnotation")
 # nothing else is decoded, so that nothing that names a patient can reach a message
-_TAGS_OF_ALL = (*_OBJECT, *_PLACE, *TRAITS, *_VALUES, *_OTHER, *_WHO)
+_TAGS_OF_ALL = (*_OBJECT, *_PLACE, *_TRAITS, *_VALUES, *_OTHER, *_WHO)
 _TAGS = (*_TAGS_OF_ALL, *_FRAMES)
 _SKEW = 1e-3  # direction cosines are written with about 6 digits
 _TYPES = ("ImageType", "FrameType")
@@ -364,6 +364,6 @@ def _rescale(name: str, said: Mapping[str, Any]) -> tuple[tuple[float, float], b
 def _traits(said: Mapping[str, Any]) -> dict[str, str]:
     """Return what a header tells of a slice's contrast and time."""
     types = said.get("FrameType") or said.get("ImageType")
-    told = {tag: "\\".join(_words(said.get(tag))) for tag in TRAITS}
+    told = {tag: "\\".join(_words(said.get(tag))) for tag in _TRAITS}
     free = {tag: _digest([told[tag]]) for tag in FREE if told[tag]}
     return {**told, "ImageType": "\\".join(_words(types)), **free}

@@ -29,7 +29,7 @@ _ROUNDING_MM, _ROUNDING = 1.0, 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class _Measured:
     """A diameter, and the points that it was taken between or at."""
 
     finding: Structure
@@ -87,7 +87,7 @@ class Measured:
         return None
 
 
-def read_measurements(path: Path, name: str) -> tuple[list[Measured], int]:
+def read_measurements(path: Path, name: str) -> tuple[list[_Measured], int]:
     """Read the diameters of a structured report.
 
     Args:
@@ -118,7 +118,7 @@ def _concept(item: Dataset, tag: str = "ConceptNameCodeSequence") -> str:
     return "".join(str(code.get("CodeValue", "")) for code in item.get(tag) or ())
 
 
-def _measured(group: Dataset, data: Dataset) -> Measured | None:
+def _measured(group: Dataset, data: Dataset) -> _Measured | None:
     """Return the diameter of a group, or None if it has none with a place."""
     number = _length(group)
     if number is None:
@@ -130,7 +130,7 @@ def _measured(group: Dataset, data: Dataset) -> Measured | None:
         return None
     image, frame = slice_
     points = np.array(where.GraphicData, np.float64).reshape(-1, 2 if image else 3)
-    return Measured(
+    return _Measured(
         finding=_finding(group, data),
         diameter_mm=diameter_mm,
         line=len(points) == _ENDS and where.get("GraphicType") == "POLYLINE",
@@ -187,8 +187,8 @@ def _finding(group: Dataset, data: Dataset) -> Structure:
 
 
 def diameters(
-    found: Sequence[Measured], stacks: Sequence[Stack]
-) -> Iterator[tuple[Measured, int, Float64[np.ndarray, "3"]] | str]:
+    found: Sequence[_Measured], stacks: Sequence[Stack]
+) -> Iterator[tuple[_Measured, int, Float64[np.ndarray, "3"]] | str]:
     """Yield each diameter with the number of its stack and its centre, or why it has none.
 
     Args:

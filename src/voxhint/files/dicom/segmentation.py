@@ -27,8 +27,8 @@ from voxhint.files.dicom.source_series import Source
 Kind = Literal["binary", "fractional", "labelmap"]
 """How a mask is stored: bits, probabilities in steps of 1/255, or one number a voxel."""
 
-MAKER = "voxhint"
-SERIES_NUMBER = 900
+_MAKER = "voxhint"
+_SERIES_NUMBER = 900
 """Far from those that scanners give."""
 
 _STEPS = 255
@@ -88,22 +88,22 @@ def write_seg(
                     if code is not None
                 ],
                 series_instance_uid=UID(),
-                series_number=SERIES_NUMBER,
+                series_number=_SERIES_NUMBER,
                 sop_instance_uid=UID(),
                 instance_number=1,
-                manufacturer=MAKER,
-                manufacturer_model_name=MAKER,
-                software_versions=version(MAKER),
-                device_serial_number=version(MAKER),
+                manufacturer=_MAKER,
+                manufacturer_model_name=_MAKER,
+                software_versions=version(_MAKER),
+                device_serial_number=version(_MAKER),
                 max_fractional_value=_STEPS,
-                content_description=f"Masks of {MAKER}",
+                content_description=f"Masks of {_MAKER}",
                 content_label="SEGMENTATION",
                 **_charset(segments),
             )
         except (AttributeError, KeyError, ValueError, TypeError) as error:  # it quotes headers
             msg = f"its headers are no good to refer to ({type(error).__name__}); export it again"
             raise BadFileError(msg) from None
-        made.SeriesDescription = f"{MAKER} masks"
+        made.SeriesDescription = f"{_MAKER} masks"
         items = {int(item.SegmentNumber): item for item in made.SegmentSequence}
         for number, (_, code) in enumerate(described, 1):  # a label map describes background too
             _add_side(items[number], code)
@@ -175,7 +175,7 @@ def _shared_place(source: Source) -> Dataset:
     return place
 
 
-def concept(word: Concept) -> CodedConcept:
+def _concept(word: Concept) -> CodedConcept:
     """Return a coded word as DICOM objects hold it."""
     return CodedConcept(word.value, word.scheme, word.meaning)
 
@@ -184,13 +184,13 @@ def _description(number: int, segment: Segment, code: Code, origin: Origin) -> S
     return SegmentDescription(
         segment_number=number,
         segment_label=segment.label[:_LONGEST_LABEL],
-        segmented_property_category=concept(code.category),
-        segmented_property_type=concept(code.type),
+        segmented_property_category=_concept(code.category),
+        segmented_property_type=_concept(code.type),
         algorithm_type="SEMIAUTOMATIC" if origin.hinted else "AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
-            name=MAKER,
+            name=_MAKER,
             family=codes.DCM.ArtificialIntelligence,
-            version=version(MAKER),
+            version=version(_MAKER),
             parameters=dict(origin.parameters) or None,
         ),
         tracking_uid=UID(),
@@ -202,5 +202,5 @@ def _description(number: int, segment: Segment, code: Code, origin: Origin) -> S
 def _add_side(item: Dataset, code: Code | None) -> None:
     """Say of which side a paired organ is."""
     if code is not None and code.side is not None:
-        modifier: Any = concept(code.side)
+        modifier: Any = _concept(code.side)
         item.SegmentedPropertyTypeModifierCodeSequence = pydicom.Sequence([modifier])

@@ -6,14 +6,14 @@ import numpy as np
 
 from voxhint.files.dicom.headers import FREE, Plane
 
-CONTRAST = (
+_CONTRAST = (
     *("ImageType", "ComplexImageComponent", "EchoTime", "EffectiveEchoTime", "EchoNumbers"),
     "DiffusionBValue",
 )
 """Slices of MR that differ in one of these never make one image."""
 
 SCAN = (
-    *CONTRAST,
+    *_CONTRAST,
     *("TemporalPositionIdentifier", "TemporalPositionIndex", "TemporalPositionTimeOffset"),
     *("AcquisitionNumber", "FrameAcquisitionNumber", "StackID", "SequenceName", "InversionTime"),
     *("FlipAngle", "RepetitionTime", "KVP", "ConvolutionKernel", "SliceThickness"),
@@ -112,7 +112,7 @@ def split_contrast(planes: Sequence[Plane]) -> list[list[Plane]]:
     """
     groups = [list(planes)]
     # CT may tell with the image type how many rows were added up, from block to block of one scan
-    for trait in CONTRAST if planes[0].modality != "CT" else ():
+    for trait in _CONTRAST if planes[0].modality != "CT" else ():
         groups = [part for group in groups for part in by_trait(group, trait)]
     return groups
 

@@ -109,7 +109,7 @@ def unpack(
                 if keep:
                     kept.append(part)
                 beyond += len(piece) - len(part)
-                require_blank(path, piece[len(part) :], promised)
+                _require_blank(path, piece[len(part) :], promised)
                 if beyond > _BEYOND:
                     break
     except (zlib.error, EOFError, OSError) as error:
@@ -125,7 +125,7 @@ def unpack(
     return b"".join(kept), beyond
 
 
-def require_blank(path: Path, rest: bytes, promised: int) -> None:
+def _require_blank(path: Path, rest: bytes, promised: int) -> None:
     """Refuse bytes behind the promised ones, as where a header understates what it describes.
 
     Args:
@@ -154,5 +154,5 @@ def plain_beyond(path: Path, promised: int) -> int:
     if size > promised:
         with path.open("rb") as file:
             file.seek(promised)
-            require_blank(path, file.read(_BEYOND), promised)
+            _require_blank(path, file.read(_BEYOND), promised)
     return max(0, size - promised)

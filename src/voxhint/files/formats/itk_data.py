@@ -18,13 +18,13 @@ from voxhint.core.errors import BadFileError
 from voxhint.files.formats.compression import Packing, plain_beyond, unpack
 from voxhint.files.header_limits import require_sane
 
-Form = Literal["raw", "text", "hex"] | Packing
+_Form = Literal["raw", "text", "hex"] | Packing
 
 _LONGEST_HEADER = 2**20
 _MOST_FILES = 100_000
 _NUMBERED = re.compile(r"[^%]*%0?\d*d[^%]*")
 _YES = ("t", "y", "1")
-_ENCODINGS: dict[str, Form] = {
+_ENCODINGS: dict[str, _Form] = {
     "raw": "raw",
     **dict.fromkeys(("txt", "text", "ascii"), "text"),
     "hex": "hex",
@@ -107,7 +107,7 @@ def _rest(lines: list[bytes]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class _Part:
     """Consecutive voxels in one file."""
 
     path: Path
@@ -121,8 +121,8 @@ class Voxels:
     """Where the voxels of an image lie, and how they are written."""
 
     header: Header
-    parts: tuple[Part, ...]
-    form: Form
+    parts: tuple[_Part, ...]
+    form: _Form
     dtype: "np.dtype[Any]"
     shape: tuple[int, ...]
     skipped: int = 0
@@ -198,7 +198,7 @@ def voxels_of(path: Path, shape: tuple[int, ...], dtype: "np.dtype[Any]") -> Vox
     return found
 
 
-def _require_room(found: Voxels, part: Part) -> None:
+def _require_room(found: Voxels, part: _Part) -> None:
     """Refuse a part whose file is too small, or holds voxels that the header does not speak of.
 
     Raises:
@@ -230,10 +230,10 @@ def _nrrd(
         raise BadFileError(msg)
     skipped = header.number("byteskip")
     big = header.fields.get("endian", "little").lower().startswith("big")
-    found = Voxels(header, tuple(Part(p, 0) for p in files), form, _ordered(dtype, big=big), shape)
+    found = Voxels(header, tuple(_Part(p, 0) for p in files), form, _ordered(dtype, big=big), shape)
     begin = header.end if files == (header.path,) else 0
     raw = found.promised if form == "raw" else None
-    parts = [Part(file, _behind(header, file, begin, raw)) for file in files]
+    parts = [_Part(file, _behind(header, file, begin, raw)) for file in files]
     later = max(0, skipped) if form in {"gzip", "bzip2"} else 0
     return Voxels(header, tuple(parts), form, found.dtype, shape, later)
 
@@ -260,7 +260,7 @@ def _behind_lines(file: Path, start: int, lines: int) -> int:
 def _meta(
     header: Header, files: tuple[Path, ...], shape: tuple[int, ...], dtype: "np.dtype[Any]"
 ) -> Voxels:
-    form: Form = "zlib" if header.yes("compresseddata") else "raw"
+    form: _Form = "zlib" if header.yes("compresseddata") else "raw"
     if header.fields.get("binarydata", "true").lower().startswith(("f", "n", "0")):
         form = "text"
     if len(files) != (count := _count(header, shape)):
@@ -271,7 +271,7 @@ def _meta(
     begin = _begin(header, files, math.prod(shape) * dtype.itemsize // len(files))
     stored = size if form == "zlib" and size > 0 and len(files) == 1 else None
     big = header.yes("binarydatabyteordermsb") or header.yes("elementbyteordermsb")
-    parts = tuple(Part(file, begin, stored) for file in files)
+    parts = tuple(_Part(file, begin, stored) for file in files)
     return Voxels(header, parts, form, _ordered(dtype, big=big), shape)
 
 
@@ -316,7 +316,7 @@ def read_voxels(found: Voxels) -> Shaped[np.ndarray, "..."]:
     Raises:
         BadFileError: Bytes are damaged, too few or too many.
     """
-    read: Callable[[Voxels, Part], Shaped[np.ndarray, " n"]] = {
+    read: Callable[[Voxels, _Part], Shaped[np.ndarray, " n"]] = {
         "raw": _raw,
         "text": _text,
         "hex": _hex,
@@ -325,12 +325,12 @@ def read_voxels(found: Voxels) -> Shaped[np.ndarray, "..."]:
     return flat.astype(found.dtype.newbyteorder("="), copy=False).reshape(found.shape[::-1])
 
 
-def _raw(found: Voxels, part: Part) -> Shaped[np.ndarray, " n"]:
+def _raw(found: Voxels, part: _Part) -> Shaped[np.ndarray, " n"]:
     count = found.promised // found.dtype.itemsize
     return np.fromfile(part.path, found.dtype, count, offset=part.start)
 
 
-def _packed(found: Voxels, part: Part) -> Shaped[np.ndarray, " n"]:
+def _packed(found: Voxels, part: _Part) -> Shaped[np.ndarray, " n"]:
     packing: Packing = "gzip"
     if found.form in ("zlib", "bzip2"):
         packing = found.form
@@ -339,19 +339,19 @@ def _packed(found: Voxels, part: Part) -> Shaped[np.ndarray, " n"]:
     return np.frombuffer(content, found.dtype, offset=found.skipped)
 
 
-def _content(part: Part) -> bytes:
+def _content(part: _Part) -> bytes:
     with part.path.open("rb") as file:
         file.seek(part.start)
         return file.read()
 
 
-def _hex(found: Voxels, part: Part) -> Shaped[np.ndarray, " n"]:
+def _hex(found: Voxels, part: _Part) -> Shaped[np.ndarray, " n"]:
     content = bytes.fromhex(_content(part).decode("latin-1"))
     _require_count(found, len(content), found.promised, "bytes")
     return np.frombuffer(content, found.dtype)
 
 
-def _text(found: Voxels, part: Part) -> Shaped[np.ndarray, " n"]:
+def _text(found: Voxels, part: _Part) -> Shaped[np.ndarray, " n"]:
     words = _content(part).replace(b",", b" ").split()
     _require_count(found, len(words), found.promised // found.dtype.itemsize, "numbers")
     return np.array(words).astype(found.dtype)

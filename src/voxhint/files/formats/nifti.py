@@ -37,7 +37,7 @@ _FLAT = 1e-9  # mm^3
 _INT16 = np.iinfo(np.int16)
 _SHEAR_MM = 1e-2  # a quaternion cannot say a shear, so a qform further off than this is left out
 
-Affine = Float64[np.ndarray, "4 4"]
+_Affine = Float64[np.ndarray, "4 4"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +145,7 @@ def _packed_beyond(path: Path, promised: int) -> int:
     return unpack(path, "gzip", promised, keep=False)[1]  # several members, or more behind
 
 
-def _affine(image: Any, form: str) -> Affine | None:  # noqa: ANN401
+def _affine(image: Any, form: str) -> _Affine | None:  # noqa: ANN401
     """Return the qform or sform, or None where its code or its numbers say it is not valid."""
     try:
         affine, code = getattr(image.header, f"get_{form}")(coded=True)
@@ -154,7 +154,7 @@ def _affine(image: Any, form: str) -> Affine | None:  # noqa: ANN401
     return None if code == 0 or affine is None else np.array(affine, np.float64)
 
 
-def _itk_affine(image: Any, sform: Affine | None, qform: Affine | None) -> Affine | None:  # noqa: ANN401
+def _itk_affine(image: Any, sform: _Affine | None, qform: _Affine | None) -> _Affine | None:  # noqa: ANN401
     """Return where ITK reads the image: steps always of pixdim, and mostly the qform.
 
     Source:
@@ -189,7 +189,7 @@ def _grid(opened: _Opened) -> Grid:
     affine = np.array(image.affine, dtype=np.float64)
     grid = Grid(spatial_shape(opened.path, image.shape), affine, header=_carried(image))
     sform, qform = _affine(image, "sform"), _affine(image, "qform")
-    also: list[Affine] = []
+    also: list[_Affine] = []
     for other in (_itk_affine(image, sform, qform), qform, sform):
         if other is None or abs(np.linalg.det(other[:3, :3])) < _FLAT:
             continue

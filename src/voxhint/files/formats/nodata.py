@@ -16,10 +16,10 @@ _LOWEST_INT16 = -32768.0  # the filler of programs that count in 16 bits
 _LARGEST = 1e15  # its square is far from the largest number of 32 bits
 _FLATTEST = 1e-5  # networks see differences of a millionth at least
 
-Voxels = Float32[np.ndarray, "i j k"]
+_Voxels = Float32[np.ndarray, "i j k"]
 
 
-def _fillers(voxels: Voxels, valid: Bool[np.ndarray, "i j k"]) -> Iterator[float]:
+def _fillers(voxels: _Voxels, valid: Bool[np.ndarray, "i j k"]) -> Iterator[float]:
     """Yield the finite numbers that stand for nothing: at most two, alone far from all others."""
     seen = voxels[valid]
     size = np.abs(seen)
@@ -35,12 +35,12 @@ def _fillers(voxels: Voxels, valid: Bool[np.ndarray, "i j k"]) -> Iterator[float
             yield _LOWEST_INT16
 
 
-def _suspect(voxels: Voxels) -> bool:
+def _suspect(voxels: _Voxels) -> bool:
     low, high = float(voxels.min()), float(voxels.max())  # NaN if any voxel is
     return not (low > -_FILLER and high < _FILLER) or low == _LOWEST_INT16
 
 
-def measured(path: Path, voxels: Voxels, unit: Unit) -> tuple[Voxels, tuple[str, ...]]:
+def measured(path: Path, voxels: _Voxels, unit: Unit) -> tuple[_Voxels, tuple[str, ...]]:
     """Return an image in which voxels without a measurement hold its smallest one.
 
     Args:
@@ -77,7 +77,7 @@ def _require_bearable(path: Path, values: np.ndarray) -> None:
         raise BadFileError(msg)
 
 
-def _filled(path: Path, voxels: Voxels, unit: Unit) -> tuple[Voxels, list[str]]:
+def _filled(path: Path, voxels: _Voxels, unit: Unit) -> tuple[_Voxels, list[str]]:
     valid = np.isfinite(voxels)
     names = sorted({f"{value:g}" for value in voxels[~valid].tolist()} if not valid.all() else ())
     for value in list(_fillers(voxels, valid)):

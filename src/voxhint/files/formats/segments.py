@@ -29,7 +29,7 @@ class _Segment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Segmentation:
+class _Segmentation:
     """What a file of named segments holds, in the ids of the study."""
 
     ids: UInt8[np.ndarray, "i j k"]
@@ -69,7 +69,7 @@ def _segments(path: Path) -> tuple[_Segment, ...]:
     return tuple(segments)
 
 
-def read_segmentation(path: Path, labels: LabelSet) -> Segmentation:
+def read_segmentation(path: Path, labels: LabelSet) -> _Segmentation:
     """Read a segmentation; names decide which label a segment is, whatever its value.
 
     Args:
@@ -104,7 +104,7 @@ def read_segmentation(path: Path, labels: LabelSet) -> Segmentation:
     background = any(_plain(segment.name) == BACKGROUND for segment in segments)
     if background:
         ids[owner < 0] = UNDRAWN
-    return Segmentation(ids, grid, background)
+    return _Segmentation(ids, grid, background)
 
 
 def _require_named(
@@ -162,7 +162,7 @@ def _id_of(path: Path, name: str, labels: LabelSet) -> int:
     return fitting[0]
 
 
-def on_image(found: Segmentation, grids: Sequence[Grid]) -> Segmentation:
+def on_image(found: _Segmentation, grids: Sequence[Grid]) -> _Segmentation:
     """Return a segmentation on the grid of the image it was cropped from.
 
     Slicer writes no more than the box around all segments; outside of it nothing was drawn.
@@ -184,5 +184,5 @@ def on_image(found: Segmentation, grids: Sequence[Grid]) -> Segmentation:
             ids = np.full(grid.shape, UNDRAWN if found.background else 0, np.uint8)
             within = zip(start, found.grid.shape, strict=True)
             ids[tuple(slice(first, first + count) for first, count in within)] = found.ids
-            return Segmentation(ids, grid, found.background)
+            return _Segmentation(ids, grid, found.background)
     return found

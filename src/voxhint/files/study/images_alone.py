@@ -15,7 +15,7 @@ from voxhint.files.images import image_stem, image_suffix
 from voxhint.files.study.layout import listing
 from voxhint.files.zip_archives import unpack
 
-SERIES = "case_001"
+_SERIES = "case_001"
 """What a DICOM series is called: its folder may be called like its patient."""
 
 _NUMBERED = re.compile(r".+_\d{4}")
@@ -77,13 +77,13 @@ def _loose(given: Path) -> list[tuple[str, Path]]:
     if any(map(_NUMBERED.fullmatch, map(image_stem, named))):
         return []
     if all(map(Path.is_dir, named)):
-        return [(SERIES, given)] if _holds_image(given) else []
+        return [(_SERIES, given)] if _holds_image(given) else []
     return [(image_stem(path), path) for path in named if _holds_image(path)]
 
 
 def _case_of(file: Path) -> str:
     series = not image_suffix(file.name) and is_dicom(file)
-    return SERIES if series else image_stem(file).removesuffix(_FIRST)
+    return _SERIES if series else image_stem(file).removesuffix(_FIRST)
 
 
 def _holds_image(path: Path) -> bool:

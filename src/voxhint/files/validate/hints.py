@@ -16,20 +16,20 @@ from voxhint.files.problems import Problem
 _TOUCH_MM = 1e-3
 _PARALLEL = 1e-6  # the cross product of parallel edges is no axis to look along
 
-Corners = Float64[np.ndarray, "8 3"]
+_Corners = Float64[np.ndarray, "8 3"]
 
 
-def outer_corners_mm(grid: Grid) -> Corners:
+def outer_corners_mm(grid: Grid) -> _Corners:
     """Return the eight corners of the volume the voxels fill, half a step beyond the centres."""
     return grid.to_world(corners([-0.5] * 3, [n - 0.5 for n in grid.shape]))
 
 
-def box_corners_mm(box: Box) -> Corners:
+def box_corners_mm(box: Box) -> _Corners:
     """Return the eight corners of a box, in the order of `outer_corners_mm`."""
     return corners(box.low_mm, box.high_mm)
 
 
-def overlap(first: Corners, second: Corners) -> bool:
+def overlap(first: _Corners, second: _Corners) -> bool:
     """Return whether two slanted boxes share more than their skin.
 
     Two convex bodies are apart exactly if they are apart along a face normal of one of them, or

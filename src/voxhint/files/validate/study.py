@@ -28,7 +28,7 @@ def _grave(problem: Problem) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Survey:
+class _Survey:
     """What can be used of a study, and all that is wrong with it."""
 
     study: Study | None
@@ -178,7 +178,7 @@ def survey(  # each is a choice of its own
     undrawn: int | None = None,
     truths: bool = False,
     workers: int = 1,
-) -> Survey:
+) -> _Survey:
     """Look at a study and collect every problem in it.
 
     Headers, tables and drawn hints are read; the voxels of images only if asked.
@@ -197,7 +197,7 @@ def survey(  # each is a choice of its own
     root = Path(root)
     draft, problems = _draft(root, undrawn)
     if draft is None:
-        return Survey(None, problems)
+        return _Survey(None, problems)
     study, depth, hints = draft.study, Depth(deep, dense, truths), _by_case(draft)
     found = [*draft.problems, *_mixed(study), *hints.strays]
     seen: dict[str, Examined] = {}
@@ -211,7 +211,7 @@ def survey(  # each is a choice of its own
         found += _undense(study, {file.case for file in draft.voxel_files if file.kind == "labels"})
     elif not any(item.where.startswith("hints") for item in filter(_grave, found)):
         found += _unsaid(study, seen) if seen else ()
-    return Survey(_usable(draft, found), tuple(found))
+    return _Survey(_usable(draft, found), tuple(found))
 
 
 def _training(study: Study, hints: _Hints, depth: Depth, files: CaseFiles) -> Examined:
