@@ -32,7 +32,7 @@ from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.prepare import prepare_image
-from voxhint.prepare.preprocess import onto
+from voxhint.prepare.preprocess import to_working
 
 PLACES = 4  # candidates that are tried in a window
 NEAR = "guided-flow-paired:gate=0.1"
@@ -68,7 +68,7 @@ class Bench:
         """Return the regions that the second classifier misses, the most missed one first."""
         label = self.classifier.labels[0]
         image, working = prepare_image(seen.case.images, self.verifier.plan)
-        carried = [onto(part.astype(np.float32), seen.case.grid, working) for part in parts]
+        carried = [to_working(part.astype(np.float32), seen.case.grid, working) for part in parts]
         x, y, z = working.spacing_mm.tolist()
         verdict = swap_test(
             image,

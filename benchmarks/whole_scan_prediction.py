@@ -27,7 +27,7 @@ from voxhint.files.images import read_ids, read_volume, write_ids, write_image
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import PLAN, WEIGHTS, network_of, open_model
 from voxhint.nets import weights_bytes
-from voxhint.prepare import Fingerprint, Wishes, make_plan, prepare_image
+from voxhint.prepare import Fingerprint, PlanOptions, make_plan, prepare_image
 from voxhint.verbs.predict import predict
 
 HEADS = "| voxels | labels | by | tiles at once | CPU s | s of wall clock | peak GiB |"
@@ -43,7 +43,7 @@ def make_model(image: Volume, folder: Path, labels: int, width: int) -> None:
         [Fingerprint(turned.shape, (i, j, k), {"CT": samples})],
         ("CT",),
         LabelSet(names, tuple(range(labels + 1))),
-        wishes=Wishes(network="dynunet", width=width, patch_voxels=110_000),
+        options=PlanOptions(network="dynunet", width=width, patch_voxels=110_000),
     )
     folder.mkdir(parents=True)
     torch.manual_seed(0)

@@ -26,8 +26,8 @@ from voxhint.files.soft_labels import compact_path, read_soft_label, write_soft_
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import network_of
 from voxhint.models.planning import measure_images
-from voxhint.models.prepared import Claims, Image, prepared_example
-from voxhint.prepare import Plan, Wishes, claims_on, make_plan, prepare_image
+from voxhint.models.prepared import Bounds, Image, prepared_example
+from voxhint.prepare import Plan, PlanOptions, bounds_on, make_plan, prepare_image
 from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.train import Example, VoxelTask
 from voxhint.train.batches import Examples, draw_batch
@@ -41,7 +41,7 @@ def planned(study: Study) -> Plan:
         measure_images(study, study.training, 0, lambda *_: None),
         study.channels,
         study.labels,
-        wishes=Wishes(network="dynunet", width=16, patch_voxels=110_000),
+        options=PlanOptions(network="dynunet", width=16, patch_voxels=110_000),
     )
 
 
@@ -49,11 +49,11 @@ def prepared(study: Study, plan: Plan, folder: Path, name: str) -> Example:
     """Return the case, prepared if it is not yet."""
     (files,) = study.training
 
-    def make() -> tuple[Image, Claims]:
+    def make() -> tuple[Image, Bounds]:
         soft = read_soft_label(folder, "one", study.labels)
         assert soft is not None  # noqa: S101
         image, grid = prepare_image(study.load(files, hints=False).images, plan)
-        return image, claims_on(grid, soft)
+        return image, bounds_on(grid, soft)
 
     return prepared_example(folder, name, len(plan.labels.names), make)
 

@@ -22,7 +22,7 @@ from voxhint.config import (
 )
 from voxhint.config.listing import listed
 from voxhint.config.recipe import changed_recipe
-from voxhint.config.renamed import GONE, RENAMED
+from voxhint.config.renamed import _GONE, RENAMED
 from voxhint.config.tags import TagConfig
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadRecipeError
@@ -232,7 +232,7 @@ def test_an_old_knob_is_told_its_new_name(tmp_path: Path, old: str, new: str) ->
 
 
 def test_a_knob_that_is_gone_and_a_value_that_was_renamed_are_told(tmp_path: Path) -> None:
-    assert not GONE & {knob.name for knob in listed(Recipe)}
+    assert not _GONE & {knob.name for knob in listed(Recipe)}
     with pytest.raises(BadRecipeError, match=r"train\.noise is no knob any more; remove it"):
         recipe_of(tmp_path, '[train]\nnoise = "gce"\n')
     with pytest.raises(BadRecipeError, match=r"train\.loss: 'published' is called 'pw4medseg' now"):

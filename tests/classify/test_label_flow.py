@@ -12,9 +12,9 @@ from tests.train.scenes import plan
 from voxhint.classify.label_flow import (
     LEVELS,
     LabelFlow,
+    _open_label_flow,
     fit_label_flow,
     flow_network,
-    open_label_flow,
 )
 from voxhint.classify.tags import TagJob
 from voxhint.config import LabelConfig, Machine
@@ -134,4 +134,4 @@ def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(
     assert torch.equal(first, second)
     (tmp_path / "flow" / "flow.json").write_text("{}")
     with pytest.raises(BadFileError, match="damaged"):
-        open_label_flow(tmp_path / "flow", FABRIC)
+        _open_label_flow(tmp_path / "flow", FABRIC)

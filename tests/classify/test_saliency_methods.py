@@ -13,7 +13,7 @@ from torch import Tensor
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS
 from voxhint.classify.counterfactual_networks import logit_of
-from voxhint.classify.label_flow import LabelFlow, State, flow_network
+from voxhint.classify.label_flow import LabelFlow, _State, flow_network
 from voxhint.classify.saliency import METHODS as MAPS
 from voxhint.classify.saliency_methods import (
     CounterfactualSaliency,
@@ -55,7 +55,7 @@ CPU = Fabric(accelerator="cpu", devices=1)
 class Darker(LabelFlow):
     """Told "absent", every voxel is darker by 0.5."""
 
-    def velocity(self, label: str, state: State) -> Velocity:  # type: ignore[explicit-override]
+    def velocity(self, label: str, state: _State) -> Velocity:  # type: ignore[explicit-override]
         assert label == LABEL
 
         def velocity(z: Tensor, _: Tensor, /) -> Tensor:

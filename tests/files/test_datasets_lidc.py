@@ -10,7 +10,7 @@ from tests.files.readings import HEAD, TAIL, around, nodule, ring, write_reading
 
 from voxhint.core import Grid
 from voxhint.core.errors import BadFileError
-from voxhint.files.datasets.lidc import Reading, consensus, find_readings, read_reading
+from voxhint.files.datasets.lidc import Reading, _read_reading, consensus, find_readings
 
 UID = "1.3.6.1"
 BOX = nodule((10.0, True, ring(4, 10)))
@@ -24,7 +24,7 @@ def grid(*, flips: tuple[int, int, int] = (1, 1, 1)) -> Grid:
 
 
 def read(tmp_path: Path, *sessions: str) -> Reading:
-    told = read_reading(write_reading(tmp_path / "a.xml", UID, sessions))
+    told = _read_reading(write_reading(tmp_path / "a.xml", UID, sessions))
     assert told is not None
     return told
 
@@ -166,7 +166,7 @@ def test_a_broken_file_is_told_in_one_line(tmp_path: Path, text: str, said: str)
     path = tmp_path / "a.xml"
     path.write_text(text)
     with pytest.raises(BadFileError, match=said) as caught:
-        read_reading(path)
+        _read_reading(path)
     assert str(caught.value).startswith("a.xml: ")
     assert "\n" not in str(caught.value)
     assert str(caught.value).count("a.xml") == 1
@@ -175,11 +175,11 @@ def test_a_broken_file_is_told_in_one_line(tmp_path: Path, text: str, said: str)
 def test_namespaces_do_not_matter_and_other_files_are_passed_over(tmp_path: Path) -> None:
     path = write_reading(tmp_path / "a.xml", UID, [BOX] * 3)
     path.write_text(path.read_text().replace(' xmlns="http://www.nih.gov"', ""))
-    told = read_reading(path)
+    told = _read_reading(path)
     assert told is not None
     assert (told.series, told.readers, len(told.marks)) == (UID, 3, 3)
     path.write_text('<IdriReadMessage xmlns="http://www.nih.gov"/>')
-    assert read_reading(path) is None
+    assert _read_reading(path) is None
 
 
 def test_readings_are_found_by_their_series(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_any_number_is_read_or_refused_in_one_line(
 def require_read_or_refused(path: Path) -> None:
     said = ""
     try:
-        told = read_reading(path)
+        told = _read_reading(path)
         assert told is None or consensus(told, grid()).shape == grid().shape
     except BadFileError as error:
         said = str(error)

@@ -9,7 +9,7 @@ import pytest
 from tests.phantoms import LABELS
 
 from voxhint.core.hints import Box, Diameter, Points
-from voxhint.files.formats.markups import case_of, read_markups
+from voxhint.files.formats.markups import _case_of, read_markups
 from voxhint.files.hint_tables import Reading
 
 
@@ -46,7 +46,7 @@ def box(**more: object) -> dict[str, Any]:
 def test_the_longest_case_that_fits_the_file_name_is_meant(
     name: str, found: tuple[str, str] | None
 ) -> None:
-    assert case_of(name, ["P1", "P1_b", "P10"]) == found
+    assert _case_of(name, ["P1", "P1_b", "P10"]) == found
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from voxhint.core import LabelSet, Points
 from voxhint.files.hint_tables import Reading, read_hint_table
-from voxhint.files.tables import quoted, read_table, table_text, without_quote
+from voxhint.files.tables import _quoted, _without_quote, read_table, table_text
 
 LABELS = LabelSet(("background", "ball"), (0, 3))
 
@@ -55,8 +55,8 @@ def test_what_may_be_read_in_two_ways_is_refused(tmp_path: Path, text: str, told
 
 @pytest.mark.parametrize("cell", ["=1+1", "+x", "-x", "@x", "'=x", "''@x"])
 def test_what_a_spreadsheet_would_run_is_written_behind_a_quote(tmp_path: Path, cell: str) -> None:
-    assert quoted(cell) == f"'{cell}"
-    assert without_quote(quoted(cell)) == cell
+    assert _quoted(cell) == f"'{cell}"
+    assert _without_quote(_quoted(cell)) == cell
     (tmp_path / "a.csv").write_text(table_text([{"case": cell, "x": "-1.5"}], ("case", "x")))
     (row,) = read_table(tmp_path / "a.csv", "a.csv", needed=("case", "x"), known=()).rows
     assert (row.text("case"), row.number("x")) == (cell, -1.5)
@@ -64,4 +64,4 @@ def test_what_a_spreadsheet_would_run_is_written_behind_a_quote(tmp_path: Path, 
 
 @pytest.mark.parametrize("cell", ["-12.5", "+3", "-1e-9", "x=1", "'tis", "", "p01"])
 def test_numbers_and_plain_names_are_written_as_they_are(cell: str) -> None:
-    assert quoted(cell) == cell == without_quote(cell)
+    assert _quoted(cell) == cell == _without_quote(cell)

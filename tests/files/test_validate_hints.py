@@ -10,11 +10,11 @@ from voxhint.core import Grid, LabelSet
 from voxhint.core.hints import Box, Diameter, Hint, Points, State, Strokes, Tag
 from voxhint.files.hint_tables import Placed
 from voxhint.files.validate.hints import (
-    box_corners_mm,
+    _box_corners_mm,
+    _overlap,
     contradictions,
     drawn_problems,
     outer_corners_mm,
-    overlap,
     place_problems,
 )
 
@@ -30,9 +30,9 @@ def box(low: float, high: float) -> Box:
 def test_upright_boxes_overlap_exactly_if_they_do_along_every_axis(
     shift: tuple[int, int, int],
 ) -> None:
-    corners = box_corners_mm(box(0, 10))
+    corners = _box_corners_mm(box(0, 10))
     moved = corners + np.array(shift, dtype=np.float64)
-    assert overlap(corners, moved) == all(abs(step) < 10 for step in shift)
+    assert _overlap(corners, moved) == all(abs(step) < 10 for step in shift)
 
 
 def test_slanted_boxes_whose_shadows_overlap_may_still_be_apart() -> None:
@@ -42,16 +42,16 @@ def test_slanted_boxes_whose_shadows_overlap_may_still_be_apart() -> None:
     affine[:2, 3] = [14, 3]
     diamond = outer_corners_mm(Grid((10, 10, 10), affine))
     assert diamond[:, 0].min() < 9
-    assert not overlap(
+    assert not _overlap(
         outer_corners_mm(Grid((10, 2, 10), np.eye(4))), diamond + np.array([0.0, 2, 0])
     )
-    assert overlap(outer_corners_mm(CUBE), diamond)
+    assert _overlap(outer_corners_mm(CUBE), diamond)
 
 
 def test_a_body_overlaps_itself_and_order_does_not_matter() -> None:
     ours, theirs = outer_corners_mm(GRID), outer_corners_mm(CUBE)
-    assert overlap(ours, ours)
-    assert overlap(ours, theirs) == overlap(theirs, ours)
+    assert _overlap(ours, ours)
+    assert _overlap(ours, theirs) == _overlap(theirs, ours)
 
 
 def place(hint: Hint, grid: Grid = CUBE) -> str:

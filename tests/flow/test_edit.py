@@ -6,9 +6,9 @@ import torch
 from tests.flow.analytic import AnalyticFlow, background, ball_at
 from torch import Tensor
 
+from voxhint.classify.counterfactual_request import Counted
 from voxhint.core.errors import BadRecipeError
 from voxhint.flow import edit, levels
-from voxhint.flow.solve import Counted
 
 PRESENT, ABSENT = AnalyticFlow(label=1), AnalyticFlow(label=0)
 DOWN = levels(0.5, 0.02, 10)
@@ -62,7 +62,7 @@ def test_from_with_to_without_a_ball_takes_the_ball_away(radius: int) -> None:
 def test_each_draw_costs_one_evaluation_of_either() -> None:
     source, target = Counted(PRESENT), Counted(ABSENT)
     edit(background(1, rng()), source=source, target=target, levels=DOWN, rng=rng(), draws=3)
-    assert (source.evaluations, target.evaluations) == (30, 30)
+    assert (source.images, target.images) == (30, 30)
 
 
 def test_levels_towards_noise_are_refused() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.flow import Energy, Guidance, Velocity, invert, levels, solve, steer, twin_paths
-from voxhint.flow.guidance import pull
+from voxhint.flow.guidance import _pull
 from voxhint.flow.invert import S_MIN
 from voxhint.flow.straight_path import white_noise
 
@@ -57,10 +57,10 @@ def test_the_gradient_of_variance_guidance_is_that_of_finite_differences(draws: 
     guidance = Guidance(draws=draws, sigma=0.5)
 
     def log_probability(step: float) -> Tensor:
-        return pull(velocity, energy, z + step * way, 0.6, guidance, rng()).log_probability
+        return _pull(velocity, energy, z + step * way, 0.6, guidance, rng()).log_probability
 
     numeric = (log_probability(1e-5) - log_probability(-1e-5)) / 2e-5
-    found = pull(velocity, energy, z, 0.6, guidance, rng())
+    found = _pull(velocity, energy, z, 0.6, guidance, rng())
     torch.testing.assert_close((found.gradient * way).flatten(1).sum(1), numeric)
 
 
@@ -70,7 +70,7 @@ def test_the_probability_is_the_mean_over_the_draws() -> None:
     image = z + 0.6 * velocity(z, torch.full((2,), 0.6, dtype=torch.float64))
     same = rng()
     copies = [energy(image + 0.5 * 0.6 * white_noise(same, z), torch.zeros(2)) for _ in range(3)]
-    found = pull(velocity, energy, z, 0.6, Guidance(draws=3, sigma=0.5), rng())
+    found = _pull(velocity, energy, z, 0.6, Guidance(draws=3, sigma=0.5), rng())
     mean = torch.stack(copies).neg().exp().mean(0)
     torch.testing.assert_close(found.log_probability.exp(), mean)
 
@@ -82,7 +82,7 @@ def test_a_skipped_gradient_is_that_of_the_image_estimate_and_asks_the_flow_for_
 
     z = noisy(with_ball())
     guidance = Guidance(through_velocity=False, sigma=0.0)
-    found = pull(closed, WITHOUT, z, 0.5, guidance, rng())
+    found = _pull(closed, WITHOUT, z, 0.5, guidance, rng())
     image = z + 0.5 * found.velocity
     assert torch.equal(found.gradient, found.image_gradient)
     exact = -WITHOUT.slope(image, torch.full((1,), 0.1, dtype=torch.float64))

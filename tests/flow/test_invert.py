@@ -10,7 +10,7 @@ from tests.flow.analytic import AnalyticFlow, background, ball_at
 
 from voxhint.flow import invert, solve
 from voxhint.flow.invert import S_MIN
-from voxhint.flow.solve import Scheme
+from voxhint.flow.solve import _Scheme
 from voxhint.flow.straight_path import renoise, white_noise
 
 FLOW = AnalyticFlow()
@@ -24,7 +24,7 @@ def missed(scheme: str, steps: int) -> float:
     return float((back - IMAGES).square().mean().sqrt())
 
 
-@pytest.mark.parametrize("scheme", get_args(Scheme))
+@pytest.mark.parametrize("scheme", get_args(_Scheme))
 def test_finer_steps_come_back_nearer(scheme: str) -> None:
     assert missed(scheme, 20) < 0.75 * missed(scheme, 10)
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from voxhint.classify.counterfactual_request import Counted
 from voxhint.core.errors import BadRecipeError
 from voxhint.flow import invert, levels, solve
 from voxhint.flow.invert import S_MIN
-from voxhint.flow.solve import Counted, Scheme, require_falling
+from voxhint.flow.solve import _Scheme, require_falling
 
-SCHEMES = get_args(Scheme)
+SCHEMES = get_args(_Scheme)
 ORDER = {"euler": 1, "heun": 2, "midpoint": 2, "fireflow": 2}
 MIX = torch.tensor([[0.8, -1.5, 0.2], [1.1, 0.3, 0.0], [0.0, 0.4, -0.9]], dtype=torch.float64)
 Z = torch.from_numpy(np.random.default_rng(1).standard_normal((2, 3, 3, 2, 4)))
@@ -50,7 +51,7 @@ def test_halving_the_step_divides_the_error_as_the_order_says(
 def test_a_scheme_evaluates_as_often_as_it_says(scheme: str, evaluations: int) -> None:
     counted = Counted(linear)
     solve(counted, Z, start=1.0, end=0.0, steps=7, scheme=scheme)
-    assert counted.evaluations == evaluations
+    assert counted.images == evaluations
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voxhint.core.errors import VoxhintError
-from voxhint.measure.roc import Ranking, decision, ranking, roc_auc
+from voxhint.measure.roc import Ranking, _roc_auc, ranking
 
 CASES = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=1, max_size=20)
 
@@ -34,24 +34,24 @@ def drawn(separation: float, *, count: int = 80) -> tuple[np.ndarray, np.ndarray
 @given(CASES)
 def test_the_area_is_the_share_of_pairs_in_order(cases: list[tuple[int, bool]]) -> None:
     scores, truth = arrays(cases)
-    assert roc_auc(scores, truth) == pytest.approx(counted(scores, truth))
+    assert _roc_auc(scores, truth) == pytest.approx(counted(scores, truth))
 
 
 @given(CASES)
 def test_scores_turned_round_give_the_rest_of_the_area(cases: list[tuple[int, bool]]) -> None:
     scores, truth = arrays(cases)
-    area = roc_auc(scores, truth)
+    area = _roc_auc(scores, truth)
     if area is not None:
-        assert roc_auc(-scores, truth) == pytest.approx(1 - area)
-        assert roc_auc(np.exp(scores), truth) == pytest.approx(area)
-        assert roc_auc(scores, ~truth) == pytest.approx(1 - area)
+        assert _roc_auc(-scores, truth) == pytest.approx(1 - area)
+        assert _roc_auc(np.exp(scores), truth) == pytest.approx(area)
+        assert _roc_auc(scores, ~truth) == pytest.approx(1 - area)
 
 
 def test_cases_of_one_kind_have_no_area() -> None:
     scores = np.arange(4.0)
     found = ranking(scores, np.ones(4, np.bool_), list("abcd"), rng=seeded())
     assert found == Ranking(None, None, None, positives=4, negatives=0, subjects=4)
-    assert roc_auc(np.zeros(0), np.zeros(0, np.bool_)) is None
+    assert _roc_auc(np.zeros(0), np.zeros(0, np.bool_)) is None
 
 
 def test_the_interval_holds_the_area_and_narrows_with_more_subjects() -> None:
@@ -59,7 +59,7 @@ def test_the_interval_holds_the_area_and_narrows_with_more_subjects() -> None:
     for count in (40, 640):
         scores, truth, subjects = drawn(1.0, count=count)
         found = ranking(scores, truth, subjects, rng=seeded(), resamples=500)
-        assert found.auc == roc_auc(scores, truth)
+        assert found.auc == _roc_auc(scores, truth)
         assert found.auc is not None
         assert found.low is not None
         assert found.high is not None
@@ -104,24 +104,11 @@ def test_draws_without_both_kinds_are_left_out() -> None:
     assert (found.low, found.high) == (1.0, 1.0)
 
 
-@given(CASES, st.integers(-3, 4))
-def test_shares_at_a_threshold_are_counts(cases: list[tuple[int, bool]], threshold: int) -> None:
-    scores, truth = arrays(cases)
-    names = [str(n) for n in range(len(cases))]
-    found = decision(scores, truth, names, threshold=float(threshold), rng=seeded(), resamples=2)
-    has = [score >= threshold for score, true in cases if true]
-    lacks = [score < threshold for score, true in cases if not true]
-    assert found.sensitivity.mean == (pytest.approx(np.mean(has)) if has else None)
-    assert found.specificity.mean == (pytest.approx(np.mean(lacks)) if lacks else None)
-    assert (found.sensitivity.n, found.specificity.n) == (len(has), len(lacks))
-
-
 def test_scores_that_are_no_numbers_are_refused_in_one_line() -> None:
     scores, truth = np.array([0.1, np.nan]), np.array([False, True])
     for measure in (
-        lambda: roc_auc(scores, truth),
+        lambda: _roc_auc(scores, truth),
         lambda: ranking(scores, truth, ["a", "b"], rng=seeded()),
-        lambda: decision(scores, truth, ["a", "b"], threshold=0.5, rng=seeded()),
     ):
         with pytest.raises(VoxhintError, match=r"^1 of 2 scores are not numbers; [^\n]*$"):
             measure()

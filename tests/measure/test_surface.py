@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jaxtyping import Bool, Float64
 
 from voxhint.measure.surface import (
-    SurfaceDistances,
+    _SurfaceDistances,
     assd_mm,
     hd95_mm,
     normalised_surface_dice,
@@ -21,13 +21,13 @@ def measured(
     truth: Bool[np.ndarray, "i j k"],
     mask: Bool[np.ndarray, "i j k"],
     spacing_mm: Float64[np.ndarray, "3"] = SPACING,
-) -> SurfaceDistances:
+) -> _SurfaceDistances:
     distances = surface_distances(truth, mask, spacing_mm=spacing_mm)
     assert not isinstance(distances, str)
     return distances
 
 
-def summary(distances: SurfaceDistances) -> tuple[float, float, float]:
+def summary(distances: _SurfaceDistances) -> tuple[float, float, float]:
     nsd = normalised_surface_dice(distances, tolerance_mm=1.0)
     return hd95_mm(distances), assd_mm(distances), nsd
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from voxhint.core.errors import BadFileError
 from voxhint.nets.pretrained import KINDS, read_backbone
 from voxhint.nets.resnet50 import ResNet50
-from voxhint.nets.slices import Backbone
+from voxhint.nets.slices import _Backbone
 from voxhint.nets.tiny_vit import TinyVit
 
 # what the authors' code answers to `picture(40)` with the weights of `made`
@@ -108,7 +108,7 @@ def test_every_size_of_picture_gives_a_place_for_each_stride_begun(
     kind: str, edges: tuple[int, int]
 ) -> None:
     net = KINDS[kind]().eval()
-    assert isinstance(net, Backbone)
+    assert isinstance(net, _Backbone)
     with torch.no_grad():
         found = net(torch.zeros(1, 3, *edges))
     assert found.shape == (1, net.features, *(-(-edge // net.stride) for edge in edges))

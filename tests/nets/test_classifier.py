@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from voxhint.classify.saliency import Network as Asked
+from voxhint.classify.saliency import _Network as Asked
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets import short_classifier
-from voxhint.nets.classifier import ClassifierNet, Pooling
+from voxhint.nets.classifier import ClassifierNet, _Pooling
 
-POOLINGS = get_args(Pooling)
+POOLINGS = get_args(_Pooling)
 
 
 def net(pooling: str = "lse", *, two_and_half_d: bool = False) -> ClassifierNet:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from voxhint.flow import Velocity
 from voxhint.nets import FlowUNet
-from voxhint.nets.flow_unet import ABSENT, PRESENT, UNKNOWN, FlowOutput
+from voxhint.nets.flow_unet import ABSENT, PRESENT, UNKNOWN, _FlowOutput
 
 STRIDES = ((1, 1, 1), (2, 2, 1), (2, 2, 2))
 KERNELS = ((3, 3, 1), (3, 3, 3), (3, 3, 3))
@@ -31,7 +31,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def said(one: FlowUNet, z: Tensor, s: Tensor, told: Tensor) -> Tensor:
     """Return the velocity alone."""
-    answer: FlowOutput = one(z, s, told)
+    answer: _FlowOutput = one(z, s, told)
     return answer.velocity
 
 

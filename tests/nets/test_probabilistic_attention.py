@@ -6,11 +6,11 @@ from torch import Tensor
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets.probabilistic_attention import (
-    AdditiveMoments,
-    BilinearMoments,
-    Moments,
     ProbabilisticAttention,
-    usual_logits,
+    _AdditiveMoments,
+    _BilinearMoments,
+    _Moments,
+    _usual_logits,
 )
 
 BATCH, HEADS, TOKENS, WIDTH = 2, 3, 7, 4
@@ -26,7 +26,7 @@ def attention(kind: str, seed: int = 0) -> ProbabilisticAttention:
     return ProbabilisticAttention(HEADS * WIDTH, HEADS, kind)
 
 
-def stirred(moments: BilinearMoments) -> BilinearMoments:
+def stirred(moments: _BilinearMoments) -> _BilinearMoments:
     """Give every weight a value, as training would."""
     for weight in moments.parameters():
         torch.nn.init.normal_(weight)
@@ -35,7 +35,7 @@ def stirred(moments: BilinearMoments) -> BilinearMoments:
 
 def test_the_outer_sum_is_the_linear_map_of_queries_beside_keys() -> None:
     torch.manual_seed(0)
-    moments = AdditiveMoments(WIDTH)
+    moments = _AdditiveMoments(WIDTH)
     query, key = heads(1), heads(2)
     shape = (BATCH, HEADS, TOKENS, TOKENS, WIDTH)
     beside = torch.cat([query.unsqueeze(3).expand(shape), key.unsqueeze(2).expand(shape)], 4)
@@ -49,15 +49,15 @@ def test_the_outer_sum_is_the_linear_map_of_queries_beside_keys() -> None:
 
 def test_additive_attention_without_noise_is_the_same_for_every_query() -> None:
     torch.manual_seed(0)
-    seen = AdditiveMoments(WIDTH)(heads(1), heads(2)).mean.softmax(3)
+    seen = _AdditiveMoments(WIDTH)(heads(1), heads(2)).mean.softmax(3)
     torch.testing.assert_close(seen, seen[:, :, :1].expand_as(seen))
-    other = stirred(BilinearMoments(WIDTH))(heads(1), heads(2)).mean.softmax(3)
+    other = stirred(_BilinearMoments(WIDTH))(heads(1), heads(2)).mean.softmax(3)
     assert (other - other[:, :, :1]).abs().max() > 0.1
 
 
 def test_bilinear_attention_with_vanishing_variance_is_softmax_attention() -> None:
     net = attention("bilinear")
-    assert isinstance(net.moments, BilinearMoments)
+    assert isinstance(net.moments, _BilinearMoments)
     torch.nn.init.constant_(net.moments.query_logvar.bias, -60.0)
     query, key, value = heads(1), heads(2), heads(3)
     taken, _ = net.attend(query, key, value, sample=True, chance=None)
@@ -67,19 +67,19 @@ def test_bilinear_attention_with_vanishing_variance_is_softmax_attention() -> No
 
 def test_the_divergence_is_nil_at_equality_and_nowhere_below() -> None:
     query, key = heads(1), heads(2)
-    usual, nothing = usual_logits(query, key), torch.zeros(BATCH, HEADS, TOKENS)
-    assert float(Moments(usual, nothing, nothing).divergence(usual)) == pytest.approx(0, abs=1e-6)
+    usual, nothing = _usual_logits(query, key), torch.zeros(BATCH, HEADS, TOKENS)
+    assert float(_Moments(usual, nothing, nothing).divergence(usual)) == pytest.approx(0, abs=1e-6)
     for mean, rows, columns in [
         (usual + 1, nothing, nothing),
         (usual, nothing - 1, nothing),
         (usual, nothing, nothing + 1),
     ]:
-        assert float(Moments(mean, rows, columns).divergence(usual)) > 0.1
+        assert float(_Moments(mean, rows, columns).divergence(usual)) > 0.1
 
 
 def test_the_divergence_is_that_of_normal_distributions() -> None:
-    moments = stirred(BilinearMoments(WIDTH))(heads(1), heads(2))
-    usual = usual_logits(heads(1), heads(2))
+    moments = stirred(_BilinearMoments(WIDTH))(heads(1), heads(2))
+    usual = _usual_logits(heads(1), heads(2))
     logvar = moments.query_logvar.unsqueeze(3) + moments.key_logvar.unsqueeze(2)
     ours = torch.distributions.Normal(moments.mean, (0.5 * logvar).exp())
     theirs = torch.distributions.Normal(usual, torch.ones_like(usual))
@@ -94,7 +94,7 @@ def test_fresh_bilinear_attention_diverges_by_nothing_and_additive_by_something(
 
 
 def test_samples_have_the_mean_and_the_variance_of_their_moments() -> None:
-    moments = stirred(BilinearMoments(WIDTH))(0.3 * heads(1), 0.3 * heads(2))
+    moments = stirred(_BilinearMoments(WIDTH))(0.3 * heads(1), 0.3 * heads(2))
     chance = torch.Generator().manual_seed(3)
     drawn = torch.stack([moments.sample(chance) for _ in range(4000)])
     deviation = (moments.query_logvar.unsqueeze(3) + moments.key_logvar.unsqueeze(2)).mul(0.5).exp()

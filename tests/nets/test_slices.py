@@ -6,7 +6,7 @@ import torch
 from tests.classify.networks import noise_image
 from torch import Tensor, nn
 
-from voxhint.classify.saliency import METHODS, Network, Settings, saliency_map
+from voxhint.classify.saliency import METHODS, Settings, _Network, saliency_map
 from voxhint.nets.classifier import ClassifierNet
 from voxhint.nets.pretrained import slice_classifier
 from voxhint.nets.slices import Slices
@@ -121,7 +121,7 @@ def classifier() -> ClassifierNet:
 
 def test_it_is_a_classifier_as_labelling_asks_for() -> None:
     net = classifier()
-    assert isinstance(net, Network)
+    assert isinstance(net, _Network)
     evidence = net.score_map(net.features(image(9, 8, 5)))
     assert evidence.shape == (1, 2, 5, 4, 5)
     torch.testing.assert_close(net(image(9, 8, 5)), net.pool(evidence))

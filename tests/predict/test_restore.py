@@ -10,7 +10,7 @@ from tests.poses import SOME_TURNS, TURNS, grid_at, places_of
 from voxhint.core import Grid, SoftLabel, Turn
 from voxhint.predict import respect, restored
 from voxhint.predict import restore as module
-from voxhint.prepare import back_from
+from voxhint.prepare import from_working
 
 GRID = grid_at((7, 9, 6), (1.0, 1.5, 2.0), degrees=(5, -10, 15), middle_mm=(10, -20, 5))
 
@@ -43,7 +43,7 @@ def test_planes_come_back_alike_however_many_are_worked_on_together(
     working = GRID.spaced(np.array(spacing))
     probs = chances(working.shape)
     turn = GRID.turn_along(working)
-    whole = np.stack([back_from(one, working, GRID) for one in probs])
+    whole = np.stack([from_working(one, working, GRID) for one in probs])
     for together in (1, 3 * 9 * 6 * 2, 2**20):
         monkeypatch.setattr(module, "_SLAB", together)
         assert np.allclose(restore(probs, working, GRID), whole, atol=1e-6)

@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from tests.phantoms import LABELS, scan, slanted_grid
 
 from voxhint.core import Case, Turn, Volume
-from voxhint.prepare import Fingerprint, Plan, Wishes, fingerprint, make_plan
+from voxhint.prepare import Fingerprint, Plan, PlanOptions, fingerprint, make_plan
 from voxhint.prepare.plan import span_of
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
-WISHES = Wishes(network="dynunet", width=8, patch_voxels=100_000)
+OPTIONS = PlanOptions(network="dynunet", width=8, patch_voxels=100_000)
 
 
 def plan_of(
     *seen: tuple[Shape, Spacing], voxels: int = 100_000, samples: tuple[float, ...] = ()
 ) -> Plan:
     given_ = {"CT": samples} if samples else {}
-    wishes = Wishes(network="dynunet", width=8, patch_voxels=voxels)
-    return make_plan([Fingerprint(*one, given_) for one in seen], ("CT",), LABELS, wishes=wishes)
+    options = PlanOptions(network="dynunet", width=8, patch_voxels=voxels)
+    return make_plan([Fingerprint(*one, given_) for one in seen], ("CT",), LABELS, options=options)
 
 
 @given(
@@ -128,7 +128,7 @@ def test_a_plan_is_the_same_after_it_was_written_and_read() -> None:
         [Fingerprint((40, 44, 12), (0.7, 0.7, 5.0), {"CT": (-3.0, 5.0, 400.0)})],
         ("CT", "PET"),
         LABELS,
-        wishes=replace(WISHES, attention="additive"),
+        options=replace(OPTIONS, attention="additive"),
         optional_channels=("PET",),
     )
     written = json.loads(json.dumps(plan.to_json()))
@@ -159,16 +159,16 @@ def test_only_channels_in_hounsfield_units_are_sampled() -> None:
 
 def test_a_window_in_hu_takes_the_place_of_what_was_measured() -> None:
     seen = Fingerprint((40, 40, 40), (1.0, 1.0, 1.0), {"CT": (-1000.0, 40.0, 60.0, 900.0)})
-    wishes = replace(WISHES, hu_window=(-160.0, 240.0))
-    window = make_plan([seen], ("CT",), LABELS, wishes=wishes).intensity["CT"]
+    options = replace(OPTIONS, hu_window=(-160.0, 240.0))
+    window = make_plan([seen], ("CT",), LABELS, options=options).intensity["CT"]
     assert (window.low, window.high) == (-160, 240)
     assert window.mean == pytest.approx(np.mean([-160, 40, 60, 240]))
     assert window.std == pytest.approx(np.std([-160, 40, 60, 240]))
 
 
 def showing(shape: Shape, spacing: Spacing, span_mm: Spacing) -> Plan:
-    wishes = replace(WISHES, span_mm=span_mm)
-    return make_plan([Fingerprint(shape, spacing, {})], ("CT",), LABELS, wishes=wishes)
+    options = replace(OPTIONS, span_mm=span_mm)
+    return make_plan([Fingerprint(shape, spacing, {})], ("CT",), LABELS, options=options)
 
 
 def test_a_patch_that_shows_the_labels_together_leaves_the_spacing_as_it_is() -> None:
@@ -200,7 +200,7 @@ def test_no_spacing_is_made_finer_or_coarser_than_twice(
     ratio = np.array(plan.spacing_mm) / spacing
     assert (ratio > 0.999).all()
     assert (ratio < 2.001).all()
-    assert np.prod(plan.patch) <= WISHES.patch_voxels
+    assert np.prod(plan.patch) <= OPTIONS.patch_voxels
 
 
 def test_the_span_of_a_box_is_its_size_and_hardly_grows_by_a_far_voxel() -> None:

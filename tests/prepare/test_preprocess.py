@@ -13,16 +13,16 @@ from voxhint.core import Case, Grid, SoftLabel, Turn, Volume
 from voxhint.core.volume import Unit
 from voxhint.prepare import (
     Plan,
-    Wishes,
-    back_from,
-    claims_on,
+    PlanOptions,
+    bounds_on,
     common_grid,
     fingerprint,
+    from_working,
     make_plan,
     prepare_image,
     working_grid,
 )
-from voxhint.prepare.preprocess import onto
+from voxhint.prepare.preprocess import to_working
 
 GRID = slanted_grid()
 TURNS = [
@@ -51,9 +51,9 @@ def plan_for(
     optional: tuple[str, ...] = (),
 ) -> Plan:
     print_ = fingerprint(Case("c", images), np.random.default_rng(0))
-    wishes = Wishes(network="dynunet", width=4, patch_voxels=4000)
+    options = PlanOptions(network="dynunet", width=4, patch_voxels=4000)
     channels = (*images, *(name for name in optional if name not in images))
-    plan = make_plan([print_], channels, LABELS, wishes=wishes, optional_channels=optional)
+    plan = make_plan([print_], channels, LABELS, options=options, optional_channels=optional)
     return replace(plan, spacing_mm=spacing_mm)
 
 
@@ -67,12 +67,12 @@ def test_every_storage_of_an_image_has_one_working_grid_and_one_array(
 ) -> None:
     plan = plan_for({"CT": image_of(GRID)}, spacing)
     voxels, wanted = noise(GRID), working_grid(GRID, plan)
-    straight = onto(voxels, GRID, wanted)
+    straight = to_working(voxels, GRID, wanted)
     for turn in TURNS:
         stored = GRID.turned(turn)
         found = working_grid(stored, plan)
         assert found.same(wanted, tol_mm=1e-6)
-        assert np.allclose(onto(turn.apply(voxels), stored, found), straight, atol=1e-4)
+        assert np.allclose(to_working(turn.apply(voxels), stored, found), straight, atol=1e-4)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS[1:])
@@ -90,7 +90,7 @@ def test_nothing_is_lost_on_the_way_there_and_back_at_one_spacing(turn: Turn) ->
     stored = GRID.turned(turn)
     voxels = noise(stored)
     there = working_grid(stored, plan_for({"CT": image_of(GRID)}))
-    assert np.array_equal(back_from(onto(voxels, stored, there), there, stored), voxels)
+    assert np.array_equal(from_working(to_working(voxels, stored, there), there, stored), voxels)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS[1:])
@@ -100,7 +100,7 @@ def test_smooth_fields_come_back_nearly_the_same_from_another_spacing(
     stored = Grid((24, 20, 16), GRID.affine).turned(TURNS[29])
     voxels = waves(stored)
     there = working_grid(stored, plan_for({"CT": image_of(GRID)}, spacing))
-    apart = np.abs(back_from(onto(voxels, stored, there), there, stored) - voxels)
+    apart = np.abs(from_working(to_working(voxels, stored, there), there, stored) - voxels)
     assert apart[2:-2, 2:-2, 2:-2].max() < 0.1
     assert apart.mean() < 0.05
 
@@ -168,7 +168,7 @@ def test_half_known_and_half_unknown_mix_to_half_a_belief() -> None:
     probs = np.zeros_like(trust)
     probs[1] = 1
     half = Grid((7, 4, 4), np.array([[1.0, 0, 0, 0.5], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]))
-    belief, plausible = np.stack(list(claims_on(half, SoftLabel(probs, trust, grid))), 1)
+    belief, plausible = np.stack(list(bounds_on(half, SoftLabel(probs, trust, grid))), 1)
     assert np.allclose(belief[1], 0.5)
     assert np.allclose(plausible[1], 1)
     assert np.allclose(belief[0], 0)
@@ -182,7 +182,7 @@ def test_claims_stay_an_interval_on_every_working_grid(
     rng = np.random.default_rng(3)
     probs, trust = (rng.random((3, *GRID.shape), np.float32) for _ in range(2))
     there = working_grid(GRID, plan_for({"CT": image_of(GRID)}, spacing))
-    claims = np.stack(list(claims_on(there, SoftLabel(probs, trust, GRID))), 1)
+    claims = np.stack(list(bounds_on(there, SoftLabel(probs, trust, GRID))), 1)
     assert claims.shape == (2, 3, *there.shape)
     assert claims.min() >= -1e-5
     assert claims.max() <= 1 + 1e-5
@@ -192,7 +192,7 @@ def test_claims_stay_an_interval_on_every_working_grid(
 def test_unknown_stays_unknown_on_another_spacing() -> None:
     nothing = np.zeros((2, *GRID.shape), np.float32)
     there = working_grid(GRID, plan_for({"CT": image_of(GRID)}, (2.0, 2.0, 2.0)))
-    belief, plausible = np.stack(list(claims_on(there, SoftLabel(nothing, nothing, GRID))), 1)
+    belief, plausible = np.stack(list(bounds_on(there, SoftLabel(nothing, nothing, GRID))), 1)
     assert not belief.any()
     assert np.allclose(plausible, 1)
 
@@ -209,15 +209,17 @@ def test_thick_slices_lie_along_one_axis_however_oblique_they_are(
         fingerprint(Case("c", {"MR": image_of(grid)}), np.random.default_rng(0))
         for grid in (*most, case)
     ]
-    wishes = Wishes(network="dynunet", width=4, patch_voxels=4000)
-    plan = make_plan(prints, ("MR",), LABELS, wishes=wishes)
+    options = PlanOptions(network="dynunet", width=4, patch_voxels=4000)
+    plan = make_plan(prints, ("MR",), LABELS, options=options)
     assert plan.spacing_mm == pytest.approx(steps)
     image = image_of(case)
     prepared, working = prepare_image({"MR": image}, plan)
     assert working.shape == (16, 16, 6)
     assert (np.diag(working.affine)[:3] > 0).all() or degrees > 60
     # no voxel is mixed with another, there and back
-    assert np.array_equal(back_from(onto(image.voxels, case, working), working, case), image.voxels)
+    assert np.array_equal(
+        from_working(to_working(image.voxels, case, working), working, case), image.voxels
+    )
     assert np.unique(prepared).size > 1000
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Float32
 
 from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.errors import BadRecipeError
-from voxhint.prepare import Fingerprint, Plan, Wishes, make_plan, prepare_image
+from voxhint.prepare import Fingerprint, Plan, PlanOptions, make_plan, prepare_image
 from voxhint.prepare.augment import restyle
-from voxhint.prepare.pseudo import VIEWS, gradient, require_views, smooth, view, window
+from voxhint.prepare.pseudo import _VIEWS, _gradient, _smooth, _window, require_views, view
 
 Millimetres = tuple[float, float, float]
 LABELS = LabelSet(("background", "ball"), (0, 1))
@@ -32,8 +32,8 @@ def halves(contrast: float) -> Float32[np.ndarray, "i j k"]:
 def plan_of(views: tuple[str, ...], channel: str = "CT") -> Plan:
     samples = {"CT": (-200.0, 0.0, 300.0)} if channel == "CT" else {}
     print_ = Fingerprint((8, 8, 8), (1.0, 1.0, 2.0), samples)
-    wishes = Wishes(network="crossmodal", width=4, patch_voxels=4096, views=views)
-    return make_plan([print_], (channel,), LABELS, wishes=wishes)
+    options = PlanOptions(network="crossmodal", width=4, patch_voxels=4096, views=views)
+    return make_plan([print_], (channel,), LABELS, options=options)
 
 
 @given(low=st.floats(-500, 0), width=st.floats(10, 1000), seed=st.integers(0, 9))
@@ -41,7 +41,7 @@ def test_a_window_keeps_the_order_within_and_nothing_beyond(
     low: float, width: float, seed: int
 ) -> None:
     raw = 600 * noise(seed)
-    shown = window(raw, low, low + width)
+    shown = _window(raw, low, low + width)
     assert np.abs(shown).max() < 2.001
     assert np.allclose(shown[raw <= low], -2, atol=1e-3)
     assert np.allclose(shown[raw >= low + width], 2, atol=1e-3)
@@ -51,15 +51,15 @@ def test_a_window_keeps_the_order_within_and_nothing_beyond(
 
 def test_steepness_forgets_brightness_and_sign() -> None:
     image, spacing = noise(0), (1.0, 1.5, 3.0)
-    steep = gradient(image, spacing)
-    assert np.allclose(gradient(image + 5, spacing), steep, atol=1e-3)
-    assert np.allclose(gradient(-image, spacing), steep, atol=1e-5)
-    assert np.allclose(gradient(3 * image, spacing), steep, atol=1e-3)
-    assert not gradient(np.full((5, 5, 5), 7, np.float32), spacing).any()
+    steep = _gradient(image, spacing)
+    assert np.allclose(_gradient(image + 5, spacing), steep, atol=1e-3)
+    assert np.allclose(_gradient(-image, spacing), steep, atol=1e-5)
+    assert np.allclose(_gradient(3 * image, spacing), steep, atol=1e-3)
+    assert not _gradient(np.full((5, 5, 5), 7, np.float32), spacing).any()
 
 
 def test_steepness_is_largest_at_an_edge() -> None:
-    steep = gradient(halves(2.0), (1.0, 1.0, 1.0))
+    steep = _gradient(halves(2.0), (1.0, 1.0, 1.0))
     assert set(np.argmax(steep, axis=0).ravel()) <= {5, 6}
 
 
@@ -85,16 +85,16 @@ def test_smoothing_keeps_the_mean_and_the_range(
     seed: int, spacing: Millimetres, scale: float
 ) -> None:
     image = np.float32(scale) * noise(seed)
-    found = smooth(image, spacing)
+    found = _smooth(image, spacing)
     assert np.isclose(found.mean(), image.mean(), atol=1e-4 * scale)
     assert found.min() >= image.min() - 1e-4
     assert found.max() <= image.max() + 1e-4
 
 
 def test_smoothing_quiets_noise_and_keeps_edges() -> None:
-    quiet = smooth(0.1 * noise(2), (1.0, 1.0, 1.0))
+    quiet = _smooth(0.1 * noise(2), (1.0, 1.0, 1.0))
     assert quiet.std() < 0.04
-    edge = smooth(halves(4.0) + 0.1 * noise(2, (12, 10, 8)), (1.0, 1.0, 1.0))
+    edge = _smooth(halves(4.0) + 0.1 * noise(2, (12, 10, 8)), (1.0, 1.0, 1.0))
     assert (edge[6:].mean((1, 2)) > 3.7).all()
     assert (edge[:6].mean((1, 2)) < 0.3).all()
 
@@ -102,19 +102,19 @@ def test_smoothing_quiets_noise_and_keeps_edges() -> None:
 def test_slices_far_apart_are_hardly_mixed() -> None:
     image = np.zeros((6, 6, 6), np.float32)
     image[:, :, 3] = 0.1
-    near, far = smooth(image, (1.0, 1.0, 1.0)), smooth(image, (1.0, 1.0, 8.0))
+    near, far = _smooth(image, (1.0, 1.0, 1.0)), _smooth(image, (1.0, 1.0, 8.0))
     assert far[3, 3, 3] > 0.095 > 0.08 > near[3, 3, 3]
 
 
 def test_the_network_sees_the_views_in_their_order_instead_of_the_channel() -> None:
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     image = Volume(200 * noise(3), Grid((9, 8, 7), affine), "HU")
-    plan = plan_of(VIEWS)
+    plan = plan_of(_VIEWS)
     stack, _ = prepare_image({"CT": image}, plan)
     (plain,), _ = prepare_image({"CT": image}, plan_of(()))
-    assert plan.inputs == VIEWS
+    assert plan.inputs == _VIEWS
     assert plan_of(()).inputs == ("CT",)
-    for name, shown in zip(VIEWS, stack, strict=True):
+    for name, shown in zip(_VIEWS, stack, strict=True):
         expected = view(name, image.voxels, plain, (1.0, 1.0, 2.0))
         assert np.allclose(shown, expected, atol=1e-5)
     assert np.isfinite(stack).all()

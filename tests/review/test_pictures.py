@@ -10,9 +10,9 @@ from PIL import Image
 from tests.review.scenes import NAMES, scene, turned_affine
 
 from voxhint.core import Grid, Volume
-from voxhint.core.colours import COLOURS, colour_of
+from voxhint.core.colours import _COLOURS, colour_of
 from voxhint.review.picture_content import Scene
-from voxhint.review.pictures import draw_case, grey_range
+from voxhint.review.pictures import _grey_range, draw_case
 from voxhint.review.plane import View
 
 
@@ -103,22 +103,22 @@ def test_hounsfield_units_get_the_window_of_what_is_in_view() -> None:
     grid = Grid((2, 2, 2), np.eye(4))
     image = Volume(np.zeros(grid.shape, np.float32), grid, "HU")
     air, flesh = np.full((2, 2), -850, np.float32), np.full((2, 2), 40, np.float32)
-    assert grey_range(image, air)[0] < -900
-    assert grey_range(image, flesh)[0] > -300
+    assert _grey_range(image, air)[0] < -900
+    assert _grey_range(image, flesh)[0] > -300
 
 
 def test_other_units_get_percentiles_and_a_constant_image_is_no_trouble() -> None:
     grid = Grid((10, 10, 10), np.eye(4))
     ramp = Volume(np.arange(1000, dtype=np.float32).reshape(10, 10, 10), grid)
-    assert grey_range(ramp, ramp.voxels[0]) == pytest.approx((5, 994), abs=1)
-    low, high = grey_range(Volume(np.ones(grid.shape, np.float32), grid), ramp.voxels[0])
+    assert _grey_range(ramp, ramp.voxels[0]) == pytest.approx((5, 994), abs=1)
+    low, high = _grey_range(Volume(np.ones(grid.shape, np.float32), grid), ramp.voxels[0])
     assert low < high
 
 
 def test_labels_have_distinct_colours_and_more_labels_start_over() -> None:
-    assert len(set(COLOURS)) == len(COLOURS)
-    assert colour_of(1) == colour_of(1 + len(COLOURS))
-    assert colour_of(0) not in COLOURS
+    assert len(set(_COLOURS)) == len(_COLOURS)
+    assert colour_of(1) == colour_of(1 + len(_COLOURS))
+    assert colour_of(0) not in _COLOURS
 
 
 def test_what_went_away_is_orange_and_what_came_is_blue() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ from tests.measure.rows import row, rows
 from voxhint.measure.compare import compare
 from voxhint.measure.roc import Ranking
 from voxhint.measure.table import ScoreTable, tabulate
-from voxhint.review.report import RESEARCH_ONLY, write_report
+from voxhint.review.report import _RESEARCH_ONLY, write_report
 from voxhint.review.report_data import Panel, Picture, RunFacts, Slices, TagRanking
 
 _VOID = {"meta", "img", "br", "input"}
@@ -45,7 +46,7 @@ def scores() -> ScoreTable:
     ours = (*rows(list(np.linspace(0.3, 0.9, 8))), row("zz", None, empty="truth empty"))
     theirs = (*rows(list(np.linspace(0.2, 0.7, 8))), row("zz", None, empty="both empty"))
     table = tabulate(ours, labels=("liver",), tolerance_mm=1.0, rng=rng)
-    return table.with_comparison(compare(ours, theirs, against="old masks", rng=rng))
+    return replace(table, compare=compare(ours, theirs, against="old masks", rng=rng))
 
 
 def picture(case: str, *, reason: str = "", note: str = "", size: int = 4) -> Picture:
@@ -140,7 +141,7 @@ def test_the_page_tells_use_numbers_policy_comparison_and_troubles() -> None:
     assert table is not None
     assert table.overall.dice.mean is not None
     for words in (
-        RESEARCH_ONLY, "my <run>", "12 points and 3 boxes",
+        _RESEARCH_ONLY, "my <run>", "12 points and 3 boxes",
         f"mean Dice of {table.overall.dice.mean:.3f}",
         "missing from the mask counts as 0", "false alarms", "old masks", "bad1: empty image",
         "<script>x</script>", "masks/x.nii.gz", "2.0 GiB", "6.7 min",
@@ -193,7 +194,7 @@ def test_the_page_tells_where_on_its_curve_a_training_ended() -> None:
 
 def test_a_run_of_which_nothing_is_known_still_has_a_page() -> None:
     reader = Reader(write_report(RunFacts(name="empty")))
-    assert RESEARCH_ONLY in reader.text
+    assert _RESEARCH_ONLY in reader.text
     assert "no truth to compare with" in reader.text
     assert not re.search(r"\bNone\b|nan", reader.text)
 

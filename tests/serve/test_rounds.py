@@ -18,7 +18,7 @@ from voxhint.runs import is_started
 from voxhint.serve import Session, make_app
 from voxhint.serve.contract import Round
 from voxhint.serve.rounds import Renewed, Rounds
-from voxhint.verbs.rounds import FOLDER
+from voxhint.verbs.rounds import _FOLDER
 from voxhint.verbs.session_model import SessionModel
 
 
@@ -124,7 +124,7 @@ def test_masks_of_a_round_come_in_and_accepted_ones_stay(  # noqa: PLR0915 - tol
         # the next one begins with the weights of this one, and only the newest is kept
         client.post("/api/round", json={"minutes": 0.05})
         assert ended(session)["state"] == "done"
-    rounds = tmp_path / "session" / FOLDER
+    rounds = tmp_path / "session" / _FOLDER
     assert [path.name for path in rounds.iterdir()] == ["2"]
     assert "begin" in (rounds / "2" / "run" / "made.json").read_text()
     again = session_of(tmp_path)  # it goes on with the newest masks
@@ -146,7 +146,7 @@ def test_a_round_without_hints_says_so(tmp_path: Path) -> None:
         end = ended(session)
     assert end["state"] == "failed"
     assert "hint" in str(end["note"])
-    assert not is_started(tmp_path / "session" / FOLDER / "1" / "run")
+    assert not is_started(tmp_path / "session" / _FOLDER / "1" / "run")
 
 
 def test_news_come_as_events_until_the_server_ends(tmp_path: Path) -> None:

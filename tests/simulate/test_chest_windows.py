@@ -5,7 +5,7 @@ import pytest
 
 from voxhint.core import Diameter, Grid, Volume
 from voxhint.core.errors import BadRecipeError
-from voxhint.simulate.chest_windows import BORDER_MM, Window, choose_windows, lung_windows
+from voxhint.simulate.chest_windows import _BORDER_MM, Window, choose_windows, lung_windows
 
 SIZE_MM = 32.0
 SPACING = np.array([2.0, 2.5, 4.0])
@@ -93,7 +93,7 @@ def test_a_tag_is_true_and_what_cuts_a_nodule_has_none(flips: tuple[int, int, in
             min(((centre - low) * SPACING).min(), ((high - centre) * SPACING).min())
             for centre in centres
         ]
-        assert max(depths) >= BORDER_MM
+        assert max(depths) >= _BORDER_MM
     assert {window.state for window in windows} == {"present", "absent"}
 
 

@@ -11,7 +11,7 @@ from voxhint.core import Case
 from voxhint.core.errors import BadRecipeError
 from voxhint.simulate.lung import Tube
 from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
-from voxhint.simulate.nodule import TEXTURES, Texture
+from voxhint.simulate.nodule import _TEXTURES, Texture
 from voxhint.simulate.partial_volume import ALL, Canvas
 
 COARSE = ((34, 34, 5), (0.95, 0.95, 2.4))
@@ -123,7 +123,7 @@ def test_nodules_of_each_texture_have_its_hounsfield_units() -> None:
         levels = [np.percentile(hu(case)[nodule(case)], [20, 95]) for case in cases]
         return np.asarray(np.median(levels, axis=0))
 
-    levels = {texture: spread(texture) for texture in TEXTURES}
+    levels = {texture: spread(texture) for texture in _TEXTURES}
     assert -300 < levels["solid"][0] < levels["solid"][1] < 950
     assert -720 < levels["part-solid"][0] < -400
     assert -250 < levels["part-solid"][1] < 100

@@ -11,7 +11,7 @@ from tests.fuzz.world import ended
 from tests.phantoms import make_study
 from tests.stories.commands import tree, voxhint
 
-from voxhint.verbs.phantom_study import Kind, write_phantom_study
+from voxhint.verbs.phantom_study import _Kind, write_phantom_study
 
 KNOBS = (
     "--hinted-masks",
@@ -52,7 +52,7 @@ def begun(*words: object) -> int:
     ],
 )
 def test_a_killed_run_ends_with_the_very_same_masks(
-    tmp_path: Path, kind: Kind, times: int, knobs: tuple[str, ...]
+    tmp_path: Path, kind: _Kind, times: int, knobs: tuple[str, ...]
 ) -> None:
     study = tmp_path / "study"
     hints = ("points:10", "scribbles") if kind == "organs" else None

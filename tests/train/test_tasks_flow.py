@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from voxhint.config import LabelConfig
 from voxhint.config.tags import ClassifierConfig
 from voxhint.nets import FlowUNet
-from voxhint.nets.flow_unet import UNKNOWN, FlowOutput
+from voxhint.nets.flow_unet import UNKNOWN, _FlowOutput
 from voxhint.train import Bag, FlowTask, Progress, Result, Settings, TaggedImage, train
 from voxhint.train.tasks.flow import drawn_times
 
@@ -119,9 +119,9 @@ class Perfect(nn.Module):
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
         self, z: Tensor, s: Tensor, tags: Tensor
-    ) -> FlowOutput:
+    ) -> _FlowOutput:
         self.heard.append(tags)
-        return FlowOutput((0.5 - z) / s[:, None, None, None, None], torch.zeros(len(z), 1))
+        return _FlowOutput((0.5 - z) / s[:, None, None, None, None], torch.zeros(len(z), 1))
 
 
 def test_who_knows_the_image_has_no_loss() -> None:
@@ -154,8 +154,8 @@ def test_voxels_beyond_the_image_do_not_count() -> None:
     class Blind(nn.Module):
         def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
             self, z: Tensor, s: Tensor, tags: Tensor
-        ) -> FlowOutput:
-            return FlowOutput(torch.zeros_like(z), torch.zeros(len(z), 1))
+        ) -> _FlowOutput:
+            return _FlowOutput(torch.zeros_like(z), torch.zeros(len(z), 1))
 
     thin = [flat(0.0, state, (4, 4, 1)) for state in (0.0, 1.0)]
     task = FlowTask.of(thin, thin, PLAN, STEADY)

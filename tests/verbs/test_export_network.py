@@ -21,7 +21,7 @@ from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Axis
 from voxhint.files.images import read_ids, write_image
-from voxhint.prepare import Plan, back_from, prepare_image
+from voxhint.prepare import Plan, from_working, prepare_image
 from voxhint.prepare.plan import Intensity
 from voxhint.verbs.export import export
 from voxhint.verbs.export_network import SCRIPTS, plan_for_others
@@ -138,7 +138,7 @@ def test_preparation_without_voxhint_is_that_of_voxhint(
     np.testing.assert_allclose(affine, working.affine, atol=1e-9)
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
     back = alone["restore"](ours, working.affine, grid.shape, grid.affine)
-    wanted_back = np.stack([back_from(one, working, grid) for one in ours])
+    wanted_back = np.stack([from_working(one, working, grid) for one in ours])
     np.testing.assert_allclose(back, wanted_back, atol=1e-4)
 
 

@@ -14,7 +14,7 @@ from tests.luna16 import Made, make_luna16, uid
 from voxhint.cli import main
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files import open_study, read_ids, read_volume, survey
-from voxhint.verbs.import_luna16 import Luna16Request, Luna16Summary, import_luna16
+from voxhint.verbs.import_luna16 import Luna16Request, _Luna16Summary, import_luna16
 
 REQUEST = Luna16Request(test_subsets=(1,), window_mm=30.0)
 
@@ -31,7 +31,7 @@ def luna(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Made
 
 
 @pytest.fixture(scope="module")
-def imported(luna: tuple[Path, dict[str, Made]]) -> Luna16Summary:
+def imported(luna: tuple[Path, dict[str, Made]]) -> _Luna16Summary:
     root, _ = luna
     request = replace(REQUEST, xml=root / "xml")
     return import_luna16(root / "luna", root / "study", request=request)
@@ -43,7 +43,7 @@ def part(scan: Made, row: dict[str, str]) -> tuple[slice, ...]:
     return tuple(slice(low, low + count) for low, count in zip(lows, counts, strict=True))
 
 
-def test_the_study_is_one_of_tags_without_problems(imported: Luna16Summary) -> None:
+def test_the_study_is_one_of_tags_without_problems(imported: _Luna16Summary) -> None:
     assert imported.warnings == ()
     assert not survey(imported.out, deep=True).problems
     study, _ = open_study(imported.out)
@@ -53,7 +53,7 @@ def test_the_study_is_one_of_tags_without_problems(imported: Luna16Summary) -> N
     assert sorted(path.name for path in (imported.out / "hints").iterdir()) == ["tags.csv"]
 
 
-def test_subsets_and_subjects_are_kept_apart(imported: Luna16Summary) -> None:
+def test_subsets_and_subjects_are_kept_apart(imported: _Luna16Summary) -> None:
     study, _ = open_study(imported.out)
     assert {files.subject for files in study.training} == {uid(0), uid(1), uid(2)}
     assert {files.subject for files in study.test} == {uid(3), uid(4), uid(5)}
@@ -62,7 +62,7 @@ def test_subsets_and_subjects_are_kept_apart(imported: Luna16Summary) -> None:
 
 
 def test_a_window_holds_the_scans_own_voxels_in_their_place(
-    luna: tuple[Path, dict[str, Made]], imported: Luna16Summary
+    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary
 ) -> None:
     root, scans = luna
     for row in rows(imported.out / "windows.csv"):
@@ -78,7 +78,7 @@ def test_a_window_holds_the_scans_own_voxels_in_their_place(
 
 
 def test_a_tag_says_what_the_window_holds(
-    luna: tuple[Path, dict[str, Made]], imported: Luna16Summary
+    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary
 ) -> None:
     _, scans = luna
     tags = {row["case"]: row["state"] for row in rows(imported.out / "hints" / "tags.csv")}
@@ -90,7 +90,7 @@ def test_a_tag_says_what_the_window_holds(
 
 
 def test_the_truth_of_test_windows_is_what_readers_outlined_flipped_scans_too(
-    luna: tuple[Path, dict[str, Made]], imported: Luna16Summary
+    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary
 ) -> None:
     _, scans = luna
     found = 0
@@ -106,7 +106,7 @@ def test_the_truth_of_test_windows_is_what_readers_outlined_flipped_scans_too(
 
 
 def test_masks_change_nothing_that_is_learnt_from(
-    luna: tuple[Path, dict[str, Made]], imported: Luna16Summary, tmp_path: Path
+    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary, tmp_path: Path
 ) -> None:
     root, _ = luna
     bare = import_luna16(root / "luna", tmp_path / "bare", request=REQUEST)
@@ -117,7 +117,7 @@ def test_masks_change_nothing_that_is_learnt_from(
 
 
 def test_a_scan_has_the_same_windows_whatever_else_is_there(
-    luna: tuple[Path, dict[str, Made]], imported: Luna16Summary, tmp_path: Path
+    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary, tmp_path: Path
 ) -> None:
     root, _ = luna
     shutil.copytree(root / "luna", tmp_path / "luna")

@@ -15,7 +15,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.files import survey
 from voxhint.files.images import read_ids, write_ids, write_image
 from voxhint.verbs.import_annotations import Wanted
-from voxhint.verbs.import_masks import MasksImport, import_masks
+from voxhint.verbs.import_masks import _MasksImport, import_masks
 
 GRID = Grid((6, 5, 4), np.array([[0.5, 0, 0, -3], [0, 0.7, 0, 2], [0, 0, 3.0, 1], [0, 0, 0, 1]]))
 SNAP = """################################################
@@ -93,7 +93,7 @@ Layout = Callable[[Path], dict[str, int]]
 LAYOUTS: tuple[Layout, ...] = (itk_snap, monai_label, totalsegmentator, bids)
 
 
-def taken(folder: Path, out: Path, how: Wanted = "truth", *labels: str) -> MasksImport:
+def taken(folder: Path, out: Path, how: Wanted = "truth", *labels: str) -> _MasksImport:
     return import_masks(folder, out, wanted=how, labels=labels)
 
 

@@ -20,7 +20,7 @@ from voxhint.files.images import write_image
 from voxhint.models.folder import Model
 from voxhint.propagate import constraints_of
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
-from voxhint.verbs.predict import warnings_of
+from voxhint.verbs.predict import _warnings_of
 
 
 class Asked(nn.Module):
@@ -78,7 +78,7 @@ def test_planes_respect_hints_as_the_whole_image_does() -> None:
 def test_a_prediction_tells_on_which_grid_its_masks_lie(tmp_path: Path) -> None:
     tilted, plain = Series(aside=0.3).write(tmp_path / "a_0000"), tmp_path / "b_0000.nii.gz"
     write_image(plain, scan(slanted_grid(), 0))
-    (warning,) = warnings_of({"a": {"CT": tilted}, "b": {"CT": plain}})
+    (warning,) = _warnings_of({"a": {"CT": tilted}, "b": {"CT": plain}})
     assert warning.startswith("a_0000: slices are sheared")
     assert "masks and results lie" in warning
 

@@ -30,7 +30,7 @@ from voxhint.measure.roc import Ranking
 from voxhint.models.folder import read_plan
 from voxhint.nets import ClassifierNet, load_weights, short_classifier
 from voxhint.nets.pretrained import KINDS, slice_classifier
-from voxhint.prepare import Plan, back_from, normalised, prepare_image
+from voxhint.prepare import Plan, from_working, normalised, prepare_image
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -118,7 +118,7 @@ class Classifier:
         """Return the saliency of a label on the grid of a case's first channel."""
         prepared, working = prepare_image(case.images, self.plan)
         values = self.saliency_of(prepared, label, config, rng)
-        return back_from(values, working, case.grid)
+        return from_working(values, working, case.grid)
 
     def saliency_of(
         self,

@@ -23,7 +23,7 @@ from voxhint.models.fit import STATE, fit, forget_progress
 from voxhint.models.folder import read_plan
 from voxhint.nets import FlowUNet, load_weights
 from voxhint.nets.flow_unet import UNKNOWN
-from voxhint.prepare import Plan, Wishes
+from voxhint.prepare import Plan, PlanOptions
 from voxhint.train import FlowTask, Settings, TaggedImage, Task
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FLOW: Literal["flow"] = "flow"
 FLOW_FILE = "flow.json"
 _FLOW_FILES = ("plan.json", "weights.safetensors", FLOW_FILE)
-State = Literal["absent", "present", "unknown"]
+_State = Literal["absent", "present", "unknown"]
 
 _BATCH = 8
 _WIDTH = 32  # feature maps at the first level
@@ -44,7 +44,7 @@ LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Noise levels at which a flow is asked what it makes of a label."""
 
 _LEAST = 0.05  # of 1 - s: pure noise says nothing of a label
-_OPPOSITES: tuple[State, State] = ("absent", "present")
+_OPPOSITES: tuple[_State, _State] = ("absent", "present")
 _DEEPEST = 2  # times the first width: blocks see enough from there
 
 
@@ -59,7 +59,7 @@ class LabelFlow:
 
     fabric: "Fabric"
 
-    def velocity(self, label: str, state: State) -> Velocity:
+    def velocity(self, label: str, state: _State) -> Velocity:
         """Return the velocity of images with a label in a state, the other labels unknown.
 
         From what the network sees, the velocity follows by Bayes' rule: it is that of images of
@@ -170,7 +170,7 @@ def fit_label_flow(folder: Path, job: TagJob) -> LabelFlow:
         fit(_FlowLearning(job), folder, fabric=fabric, seed=job.machine.seed, tell=job.tell)
         write_json(folder / FLOW_FILE, {"labels": job.labels})
         forget_progress(folder)
-    return open_label_flow(folder, fabric)
+    return _open_label_flow(folder, fabric)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +184,7 @@ class _FlowLearning:
 
     def make_plan(self) -> Plan:
         """Return the plan of a network that sees whole images."""
-        options = Wishes(
+        options = PlanOptions(
             network=FLOW, width=_WIDTH, patch_voxels=_INPUT_VOXELS, batch=_BATCH, whole=True
         )
         return tag_plan(self.job, options)
@@ -217,7 +217,7 @@ class _FlowLearning:
         )
 
 
-def open_label_flow(folder: Path, fabric: "Fabric") -> LabelFlow:
+def _open_label_flow(folder: Path, fabric: "Fabric") -> LabelFlow:
     """Open a trained flow.
 
     Args:

@@ -27,7 +27,7 @@ from voxhint.core import Case, Grid, SoftLabel, Tag, Volume
 from voxhint.core.progress import Tell
 from voxhint.core.study import Study
 from voxhint.prepare import prepare_image
-from voxhint.prepare.preprocess import onto
+from voxhint.prepare.preprocess import to_working
 from voxhint.propagate import Constraints
 
 _VERIFIER = "verifier"
@@ -180,7 +180,7 @@ def _verified(
     image, working = prepare_image(case.images, verifier.plan)
 
     def carried(region: _Mask) -> Bool[np.ndarray, "a b c"]:
-        share = onto(region.astype(np.float32), case.grid, working)
+        share = to_working(region.astype(np.float32), case.grid, working)
         return np.asarray(
             share >= min(0.5, float(share.max()))
         )  # thin regions stay, if but a voxel

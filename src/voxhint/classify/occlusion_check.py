@@ -61,22 +61,3 @@ def swap_test(
     ranked = sorted(range(len(regions)), key=lambda number: -effects[number])
     kept = tuple(n for n in ranked if effects[n] > 0 and effects[n] >= share * whole)
     return _Verdict(whole, effects, kept)
-
-
-def transfer_ratio(image: Image, changed: Image, *, guiding: _Score, held_out: _Score) -> float:
-    """Return how much of what one classifier loses by a change is lost to another one too.
-
-    A change that fools the guiding classifier alone has a ratio near 0; one that takes away what
-    the tag is about has a ratio near 1.
-
-    Args:
-        image: Prepared values.
-        changed: The same, with the label taken away.
-        guiding: The classifier that led to the change.
-        held_out: One with other weights, taught the same tags.
-
-    Returns:
-        Drop of the held-out logit over that of the guiding one; nan if that did not drop.
-    """
-    drop = guiding(image) - guiding(changed)
-    return (held_out(image) - held_out(changed)) / drop if drop > 0 else float("nan")

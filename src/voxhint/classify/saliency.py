@@ -15,7 +15,7 @@ from voxhint.core.errors import BadRecipeError
 
 
 @runtime_checkable
-class Network(Protocol):
+class _Network(Protocol):
     """A network that tells which labels an image holds, and which places say so.
 
     Its logits are pool(score_map(features(image))), each image of a batch on its own.
@@ -75,7 +75,7 @@ class Settings:
 class _Request:
     """Where in this image does this network see this label?"""
 
-    net: Network
+    net: _Network
     image: Float[Tensor, "1 channel i j k"]
     label: int
     rng: np.random.Generator | None
@@ -96,7 +96,7 @@ class _Method:
 
 def saliency_map(
     method: str,
-    net: Network,
+    net: _Network,
     image: Float[Tensor, "channel i j k"],
     label: int,
     *,
@@ -230,7 +230,7 @@ def _over_voxels(
 
 
 @contextmanager
-def _at_rest(net: Network) -> Iterator[None]:
+def _at_rest(net: _Network) -> Iterator[None]:
     """Switch off what only training does, such as dropout, and set each part back afterwards."""
     modes = [(part, part.training) for part in net.modules()]
     try:

@@ -21,8 +21,8 @@ from voxhint.config.ranges import changed
 from voxhint.config.tags import GuidedFlowConfig, TagMethod
 from voxhint.core import Case, Grid, Volume
 from voxhint.core.errors import BadRecipeError
-from voxhint.prepare import Plan, back_from, prepare_image
-from voxhint.prepare.preprocess import onto, scale_of
+from voxhint.prepare import Plan, from_working, prepare_image
+from voxhint.prepare.preprocess import scale_of, to_working
 
 _FLIPS = ((), (1, 2, 3))
 _WINDOWS = 4  # of the flow's patch that are looked at in a large image
@@ -131,8 +131,8 @@ class CounterfactualSaliency:
                 asks += (one.flow_evaluations, one.classifier_evaluations)
         shared = np.maximum(weight, 1)
         return SaliencyMap(
-            back_from(values / shared, working, case.grid),
-            back_from((weight > 0).astype(np.float32), working, case.grid) > 0,
+            from_working(values / shared, working, case.grid),
+            from_working((weight > 0).astype(np.float32), working, case.grid) > 0,
             dict(self._changes(case, change / shared, working)),
             *asks.tolist(),
         )
@@ -183,7 +183,7 @@ class CounterfactualSaliency:
             yield i, j, k
             return
         seen = self.classifier.saliency(case, label, self.config, rng)
-        strength = onto(seen, case.grid, working)
+        strength = to_working(seen, case.grid, working)
         yield from strongest_windows(strength, self.plan.patch, _WINDOWS)
 
     def _changes(
@@ -193,7 +193,7 @@ class CounterfactualSaliency:
             if channel in case.images:
                 volume = case.images[channel]
                 scale = scale_of(volume.voxels, channel, self.plan)
-                yield channel, scale.std * back_from(change[number], working, volume.grid)
+                yield channel, scale.std * from_working(change[number], working, volume.grid)
 
 
 def _voxels(axes: tuple[int, ...]) -> tuple[int, ...]:

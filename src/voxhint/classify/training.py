@@ -30,7 +30,7 @@ from voxhint.models.fit import STATE, fit, forget_progress, prepare_cases, store
 from voxhint.models.planning import measure_images
 from voxhint.models.shipped import ORIGIN, Part, take_shipped
 from voxhint.nets import ClassifierNet
-from voxhint.prepare import Plan, Wishes, make_plan, prepare_image
+from voxhint.prepare import Plan, PlanOptions, make_plan, prepare_image
 from voxhint.train import Settings, TaggedImage, TagTask, Task
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class _ClassifierLearning:
 
     def make_plan(self) -> Plan:
         """Return the plan of a network that sees whole images."""
-        options = Wishes(
+        options = PlanOptions(
             network="classifier",
             width=_WIDTH,
             patch_voxels=self.job.config.classifier.input_voxels,
@@ -164,14 +164,14 @@ def take_shipped_for(part: Part, folder: Path, job: TagJob) -> bool:
     return take_shipped(part, folder, job.study, job.labels, job.config, how)
 
 
-def tag_plan(job: TagJob, options: Wishes) -> Plan:
+def tag_plan(job: TagJob, options: PlanOptions) -> Plan:
     """Return the plan of a network that learns tags, from the cases they speak of."""
     cases = tagged_cases(job.study, job.labels)
     return make_plan(
         measure_images(job.study, cases, job.machine.seed, job.tell),
         job.study.channels,
         LabelSet(("background", *job.labels), tuple(range(len(job.labels) + 1))),
-        wishes=options,
+        options=options,
         optional_channels=job.study.optional_channels,
     )
 

@@ -44,7 +44,7 @@ RENAMED: Mapping[str, str] = {
 }
 """Where a knob of an earlier version is now."""
 
-GONE: frozenset[str] = frozenset(
+_GONE: frozenset[str] = frozenset(
     f"{table}.{name}"
     for table, names in {
         "label": (
@@ -79,4 +79,4 @@ def moved(name: str) -> str | None:
     """
     if name in RENAMED:
         return f"{name} is called {RENAMED[name]} now; rename it"
-    return f"{name} is no knob any more; remove it" if name in GONE else None
+    return f"{name} is no knob any more; remove it" if name in _GONE else None

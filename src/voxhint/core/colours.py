@@ -1,6 +1,6 @@
 """Colours of labels: the same in pictures, and in what is handed on to other tools."""
 
-COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
+_COLOURS = ("#E69F00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#D55E00", "#0072B2")
 """One per label, in turn, told apart by colour-blind people too.
 
 Source:
@@ -13,7 +13,7 @@ _GREY = "#D9D9D9"
 
 def colour_of(number: int) -> str:
     """Return the colour of a class as #RRGGBB; background is grey."""
-    return _GREY if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
+    return _GREY if number == 0 else _COLOURS[(number - 1) % len(_COLOURS)]
 
 
 def rgb_of(colour: str) -> tuple[int, int, int]:

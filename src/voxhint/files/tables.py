@@ -186,7 +186,7 @@ def read_table(path: Path, where: str, *, needed: tuple[str, ...], known: tuple[
                 continue
             place = f"{where} row {lines.line_num}"
             if len(cells) == len(names):
-                texts = map(plain, map(without_quote, cells))
+                texts = map(plain, map(_without_quote, cells))
                 rows.append(Row(place, dict(zip(names, texts, strict=True))))
                 continue
             finding = f"has {len(cells)} cells where the header has {len(names)}"
@@ -199,7 +199,7 @@ def _others(names: Sequence[str], read: Set[str]) -> list[str]:
     return [name for name in names if name not in read]
 
 
-def quoted(cell: str) -> str:
+def _quoted(cell: str) -> str:
     """Return a cell so that no spreadsheet runs it: behind a quote if it is like a formula."""
     try:
         float(cell)
@@ -208,8 +208,8 @@ def quoted(cell: str) -> str:
     return cell
 
 
-def without_quote(cell: str) -> str:
-    """Return a cell as it was before `quoted`."""
+def _without_quote(cell: str) -> str:
+    """Return a cell as it was before `_quoted`."""
     bare = cell.removeprefix("'")
     return bare if bare.lstrip("'").startswith(_FORMULA) else cell
 
@@ -219,5 +219,5 @@ def table_text(rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> str
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([quoted(row.get(name, "")) for name in columns] for row in rows)
+    writer.writerows([_quoted(row.get(name, "")) for name in columns] for row in rows)
     return text.getvalue()

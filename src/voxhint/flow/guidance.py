@@ -101,7 +101,7 @@ class _Pull:
     """Of the log-probability, in the noisy field."""
 
 
-def pull(
+def _pull(
     velocity: Velocity,
     energy: Energy,
     z: Field,
@@ -188,7 +188,7 @@ def _guided_step(
 ) -> Field:
     """Return the point after one step of TFG: mean guidance, the step, variance guidance."""
     a, b = path
-    found = pull(velocity, energy, z, a, guidance, rng)
+    found = _pull(velocity, energy, z, a, guidance, rng)
     strength = _strength(found.log_probability, a, guidance)
     image = z + a * found.velocity
     shift, slope = torch.zeros_like(z), found.image_gradient

@@ -11,25 +11,12 @@ from typing import Literal, get_args
 import torch
 
 from voxhint.core.errors import BadRecipeError
-from voxhint.flow.straight_path import Field, Times, Velocity
+from voxhint.flow.straight_path import Field, Velocity
 
-Scheme = Literal["euler", "heun", "midpoint", "fireflow"]
+_Scheme = Literal["euler", "heun", "midpoint", "fireflow"]
 """First order: euler. Second order: heun and midpoint, two evaluations a step; fireflow, one."""
 
 _Ask = Callable[[Field, float], Field]
-
-
-class Counted:
-    """A velocity that counts how often it was evaluated."""
-
-    def __init__(self, velocity: Velocity) -> None:
-        self.velocity = velocity
-        self.evaluations = 0
-
-    def __call__(self, z: Field, s: Times, /) -> Field:
-        """Return the velocity, and count."""
-        self.evaluations += 1
-        return self.velocity(z, s)
 
 
 def levels(start: float, end: float, steps: int) -> tuple[float, ...]:
@@ -65,12 +52,12 @@ def solve(
     """Follow a velocity from one noise level to another; either way.
 
     Args:
-        velocity: Asked with float32 or float64; `Counted` tells how often.
+        velocity: Asked with float32 or float64.
         z: Points at level `start`, shape (batch, channel, i, j, k).
         start: Noise level of z: 0 is the image, 1 is noise.
         end: Noise level wanted; above `start` this goes towards noise.
         steps: Evenly spaced steps.
-        scheme: A name of `Scheme`.
+        scheme: A name of `_Scheme`.
 
     Returns:
         Points at level `end`, in float32 or better, without gradient.
@@ -83,7 +70,7 @@ def solve(
         arXiv:2412.07517.
     """
     if scheme not in _SCHEMES:
-        msg = f"scheme '{scheme}' is unknown; use {', '.join(get_args(Scheme))}"
+        msg = f"scheme '{scheme}' is unknown; use {', '.join(get_args(_Scheme))}"
         raise BadRecipeError(msg)
     return _SCHEMES[scheme](
         lambda point, level: evaluate(velocity, point, level), widened(z), levels(start, end, steps)

@@ -11,7 +11,7 @@ from voxhint.measure.confidence_intervals import RESAMPLES, Estimate, estimate
 
 _BINS = 15
 _POSSIBLE = 0.01  # probability above which a label is thought possible
-COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.5)
+_COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.5)
 """Shares of the voxels, the surest first, at which risk is told."""
 
 
@@ -25,7 +25,7 @@ class CaseTrust:
     """Expected calibration error; None where no voxel is thought possible."""
 
     risks: tuple[float | None, ...]
-    """Share of mistakes among the surest voxels, at each of `COVERAGES`."""
+    """Share of mistakes among the surest voxels, at each of `_COVERAGES`."""
 
     aurc: float | None
     """Area under the curve of risk over coverage."""
@@ -44,7 +44,7 @@ class TrustTable:
     aurc: Estimate
 
 
-def expected_calibration_error(
+def _expected_calibration_error(
     confidence: Float[np.ndarray, " voxel"], right: Bool[np.ndarray, " voxel"]
 ) -> float:
     """Return how far confidence is from the share that is right, over 15 bins of confidence.
@@ -65,7 +65,7 @@ def expected_calibration_error(
     return float(np.abs(apart).sum() / confidence.size)
 
 
-def risk_curve(
+def _risk_curve(
     confidence: Float[np.ndarray, " voxel"], right: Bool[np.ndarray, " voxel"]
 ) -> Float[np.ndarray, " voxel"]:
     """Return the share of mistakes among the surest 1, 2, 3 ... voxels.
@@ -104,15 +104,15 @@ def score_trust(
     """
     counts = (truth != UNDRAWN) & (probs[1:].max(0) > _POSSIBLE)
     if not counts.any():
-        return CaseTrust(case, subject, None, (None,) * len(COVERAGES), None)
+        return CaseTrust(case, subject, None, (None,) * len(_COVERAGES), None)
     confidence = np.asarray(probs.max(0)[counts], np.float64)
     right = (probs.argmax(0) == truth)[counts]
-    risk = risk_curve(confidence, right)
-    last = [max(1, round(share * risk.size)) - 1 for share in COVERAGES]
+    risk = _risk_curve(confidence, right)
+    last = [max(1, round(share * risk.size)) - 1 for share in _COVERAGES]
     return CaseTrust(
         case=case,
         subject=subject,
-        ece=expected_calibration_error(confidence, right),
+        ece=_expected_calibration_error(confidence, right),
         risks=tuple(float(risk[place]) for place in last),
         aurc=float(risk.mean()),
     )
@@ -139,7 +139,7 @@ def tabulate_trust(
 
     return TrustTable(
         cases=tuple(rows),
-        coverages=COVERAGES,
+        coverages=_COVERAGES,
         ece=over([row.ece for row in rows]),
         risks=tuple(over(at) for at in zip(*(row.risks for row in rows), strict=True)),
         aurc=over([row.aurc for row in rows]),

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from voxhint.core.errors import VoxhintError
-from voxhint.measure.confidence_intervals import RESAMPLES, Estimate, estimate, interval
+from voxhint.measure.confidence_intervals import RESAMPLES, interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,7 @@ class Ranking:
     subjects: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Decision:
-    """What follows from calling a case positive if its score reaches a threshold."""
-
-    threshold: float
-    sensitivity: Estimate
-    """Share of the cases with the label that are called positive."""
-
-    specificity: Estimate
-    """Share of the cases without it that are not."""
-
-
-def roc_auc(scores: Float[np.ndarray, " case"], truth: Bool[np.ndarray, " case"]) -> float | None:
+def _roc_auc(scores: Float[np.ndarray, " case"], truth: Bool[np.ndarray, " case"]) -> float | None:
     """Measure how often a case with the label scores higher than one without it.
 
     Args:
@@ -84,7 +72,7 @@ def ranking(
     Raises:
         VoxhintError: A score is not a number.
     """
-    auc = roc_auc(scores, truth)
+    auc = _roc_auc(scores, truth)
     order = {subject: number for number, subject in enumerate(dict.fromkeys(subjects))}
     owner = np.array([order[subject] for subject in subjects], np.int64)
     levels = _levels(scores)
@@ -103,42 +91,6 @@ def ranking(
         positives=positives,
         negatives=len(truth) - positives,
         subjects=len(order),
-    )
-
-
-def decision(
-    scores: Float[np.ndarray, " case"],
-    truth: Bool[np.ndarray, " case"],
-    subjects: Sequence[str],
-    *,
-    threshold: float,
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> _Decision:
-    """Measure sensitivity and specificity at a threshold, with intervals over subjects.
-
-    Args:
-        scores: One for each case, larger for "has the label".
-        truth: Which cases have it.
-        subjects: Whom each case belongs to.
-        threshold: A case that reaches it is called positive.
-        rng: Draws the subjects.
-        resamples: How often they are drawn.
-
-    Returns:
-        Both shares; their means are None without cases of the kind.
-
-    Raises:
-        VoxhintError: A score is not a number.
-    """
-    _require_numbers(scores)
-    called = scores >= threshold
-    hits = np.where(truth, called, np.nan)[:, None]
-    passes = np.where(truth, np.nan, ~called)[:, None]
-    return _Decision(
-        threshold=threshold,
-        sensitivity=estimate(hits, subjects, rng=rng, resamples=resamples),
-        specificity=estimate(passes, subjects, rng=rng, resamples=resamples),
     )
 
 

@@ -12,7 +12,7 @@ _ROUNDING_MM = 1e-4  # distances come as 32-bit floats; a tolerance of 2.1 must 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SurfaceDistances:
+class _SurfaceDistances:
     """For each piece of either surface, how far the other surface is and how large the piece is.
 
     A surface is made of the voxel corners that touch both inside and outside; where a mask reaches
@@ -40,7 +40,7 @@ def surface_distances(
     mask: Bool[np.ndarray, "i j k"],
     *,
     spacing_mm: Float64[np.ndarray, "3"],
-) -> SurfaceDistances | Empty:
+) -> _SurfaceDistances | Empty:
     """Measure the distances between two surfaces, both ways, in one pass over their joint box.
 
     Args:
@@ -58,7 +58,7 @@ def surface_distances(
     box = _joint_box(truth, mask)
     truth_at, truth_mm2 = _surface(truth[box], spacing_mm)
     mask_at, mask_mm2 = _surface(mask[box], spacing_mm)
-    return SurfaceDistances(
+    return _SurfaceDistances(
         from_truth_mm=_distance_to(mask_at, spacing_mm)[truth_at].astype(np.float64),
         truth_mm2=truth_mm2,
         from_mask_mm=_distance_to(truth_at, spacing_mm)[mask_at].astype(np.float64),
@@ -66,7 +66,7 @@ def surface_distances(
     )
 
 
-def hd95_mm(distances: SurfaceDistances) -> float:
+def hd95_mm(distances: _SurfaceDistances) -> float:
     """Return the larger of the two distances within which 95 % of each surface's area lies.
 
     Source:
@@ -78,14 +78,14 @@ def hd95_mm(distances: SurfaceDistances) -> float:
     return max(there, back)
 
 
-def assd_mm(distances: SurfaceDistances) -> float:
+def assd_mm(distances: _SurfaceDistances) -> float:
     """Return the mean distance over the area of both surfaces together."""
     there = distances.from_truth_mm @ distances.truth_mm2
     back = distances.from_mask_mm @ distances.mask_mm2
     return float((there + back) / (distances.truth_mm2.sum() + distances.mask_mm2.sum()))
 
 
-def normalised_surface_dice(distances: SurfaceDistances, *, tolerance_mm: float) -> float:
+def normalised_surface_dice(distances: _SurfaceDistances, *, tolerance_mm: float) -> float:
     """Return the share of both surfaces' area that lies within a tolerance of the other surface.
 
     Args:

@@ -1,7 +1,7 @@
 """The table of scores: rows by case and label, summaries with intervals, and `scores.json`."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -87,10 +87,6 @@ class ScoreTable:
 
     trust: TrustTable | None = None
     """Of the probabilities, where they were measured too."""
-
-    def with_comparison(self, comparison: Comparison) -> "ScoreTable":
-        """Return the table with a comparison to other masks of the same cases."""
-        return replace(self, compare=comparison)
 
     def to_json(self) -> str:
         """Return the text of `scores.json`; what does not exist is null, never NaN."""

@@ -12,7 +12,7 @@ from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.units import unit_of
 from voxhint.models.memory import patch_voxels_within
-from voxhint.prepare import Fingerprint, Wishes, fingerprint
+from voxhint.prepare import Fingerprint, PlanOptions, fingerprint
 from voxhint.prepare.pseudo import require_views
 
 _MEASURED = 200  # cases that decide a plan
@@ -48,13 +48,13 @@ def trunk_options(
     machine: Machine,
     study: Study,
     span_mm: tuple[float, float, float] | None = None,
-) -> Wishes:
+) -> PlanOptions:
     """Return what was decided of the trunk, its patches no larger than the memory allows."""
     config = with_network(config, study)
     voxels = config.patch_voxels
     if machine.max_ram is not None:
         voxels = patch_voxels_within(bytes_of(machine.max_ram), config, len(study.channels))
-    return Wishes(
+    return PlanOptions(
         network=config.network,
         width=config.width,
         patch_voxels=voxels,

@@ -14,12 +14,12 @@ from voxhint.train import Example
 _CHUNK, _BLOCK = 64, 32  # voxels along each axis: what is written, and what is read, together
 
 Image = Float32[np.ndarray, "channel i j k"]
-Claims = Iterator[Float32[np.ndarray, "two i j k"]]
+Bounds = Iterator[Float32[np.ndarray, "two i j k"]]
 """Belief and plausibility of one class after the other."""
 
 
 def prepared_example(
-    folder: Path, name: str, classes: int, make: Callable[[], tuple[Image, Claims]]
+    folder: Path, name: str, classes: int, make: Callable[[], tuple[Image, Bounds]]
 ) -> Example:
     """Return a case by way of two files that are written once; its voxels stay on disk.
 

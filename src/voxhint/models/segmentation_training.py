@@ -21,10 +21,10 @@ from voxhint.files.description import read_object
 from voxhint.models.fit import STATE
 from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_of
 from voxhint.models.planning import measure_images, trunk_options
-from voxhint.models.prepared import Claims, Image, prepared_example
+from voxhint.models.prepared import Bounds, Image, prepared_example
 from voxhint.nets import load_weights
 from voxhint.nets.crossmodal import CrossModal
-from voxhint.prepare import Plan, claims_on, make_plan, prepare_image
+from voxhint.prepare import Plan, bounds_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.train import Example, Settings, Task, VoxelTask, step_seconds
 from voxhint.train.resume import load_state
@@ -79,7 +79,7 @@ class VoxelLearning:
             prints,
             self.study.channels,
             self.study.labels,
-            wishes=trunk_options(self.config, self.machine, self.study, span_mm),
+            options=trunk_options(self.config, self.machine, self.study, span_mm),
             optional_channels=self.study.optional_channels,
         )
 
@@ -91,10 +91,10 @@ class VoxelLearning:
     def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> Example:
         """Return a case ready for training."""
 
-        def make() -> tuple[Image, Claims]:
+        def make() -> tuple[Image, Bounds]:
             case = self._load(files)
             image, grid = prepare_image(case.images, plan)
-            return image, claims_on(grid, self.label_of(case))
+            return image, bounds_on(grid, self.label_of(case))
 
         return prepared_example(folder, files.name, len(plan.labels.names), make)
 

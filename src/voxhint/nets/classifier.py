@@ -10,7 +10,7 @@ from torch.nn import functional
 from voxhint.core.errors import BadRecipeError
 
 _Triple = tuple[int, int, int]
-Pooling = Literal["lse", "max", "mean", "attention"]
+_Pooling = Literal["lse", "max", "mean", "attention"]
 
 _SHARP = 5.0  # of log-sum-exp: near the maximum, yet every place gets a gradient
 _ASIDE = -1e4  # logit of a place that does not count
@@ -41,8 +41,8 @@ class ClassifierNet(nn.Module):
             BadRecipeError: The pooling is unknown.
         """
         super().__init__()
-        if pooling not in get_args(Pooling):
-            msg = f"pooling '{pooling}' is unknown; use {', '.join(get_args(Pooling))}"
+        if pooling not in get_args(_Pooling):
+            msg = f"pooling '{pooling}' is unknown; use {', '.join(get_args(_Pooling))}"
             raise BadRecipeError(msg)
         self.pooling = pooling
         self.strides = strides

@@ -21,7 +21,7 @@ _WAVES = 32  # that tell the noise level
 _DETAIL = 0.3  # standard deviation of what noise hides first: the fine detail of an image
 
 
-class FlowOutput(NamedTuple):
+class _FlowOutput(NamedTuple):
     """What the network says of points between images and noise."""
 
     velocity: Float[Tensor, "batch channel i j k"]
@@ -102,7 +102,7 @@ class FlowUNet(nn.Module):
         z: Float[Tensor, "batch channel i j k"],
         s: Float[Tensor, " batch"],
         tags: Int64[Tensor, "batch label"],
-    ) -> FlowOutput:
+    ) -> _FlowOutput:
         """Return the velocity, image minus noise, and the labels seen.
 
         Args:
@@ -120,7 +120,7 @@ class FlowUNet(nn.Module):
         answer = answer[..., : size[0], : size[1], : size[2]]
         velocity = ((1 - level) * _DETAIL**2 - level) / spread * z + answer.to(z.dtype)
         seen = [_pooled(score(x)) for score, x in zip(self.score, kept, strict=True)]
-        return FlowOutput(velocity, torch.stack(seen).mean(0))
+        return _FlowOutput(velocity, torch.stack(seen).mean(0))
 
     def _time(self, s: Float[Tensor, " batch"]) -> Float[Tensor, "batch known"]:
         """Return what the noise level of each sample says."""

@@ -21,7 +21,7 @@ _RANK = 4  # of what the bilinear form may add to the usual product of queries a
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moments:
+class _Moments:
     """Normal logits of attention; their log variance is an outer sum of two vectors."""
 
     mean: _Pairs
@@ -50,12 +50,12 @@ class Moments:
         return (apart + (rows * columns).mean() - 1 - logvar) / 2
 
 
-def usual_logits(query: _Heads, key: _Heads) -> _Pairs:
+def _usual_logits(query: _Heads, key: _Heads) -> _Pairs:
     """Return the logits of deterministic attention: products of queries and keys, scaled."""
     return (query / math.sqrt(query.shape[3])) @ key.transpose(2, 3)
 
 
-class AdditiveMoments(nn.Module):
+class _AdditiveMoments(nn.Module):
     """Mean and log variance as one linear map of a query and a key, side by side.
 
     A linear map of two vectors side by side is the sum of a map of each, so they are never put
@@ -75,14 +75,14 @@ class AdditiveMoments(nn.Module):
         for weight in self.parameters():
             nn.init.uniform_(weight, -bound, bound)
 
-    def forward(self, query: _Heads, key: _Heads) -> Moments:  # type: ignore[explicit-override]
+    def forward(self, query: _Heads, key: _Heads) -> _Moments:  # type: ignore[explicit-override]
         """Return the moments of every pair."""
         mine, theirs = self.query(query).float(), self.key(key).float()
         mean = mine[..., 0].unsqueeze(3) + theirs[..., 0].unsqueeze(2)
-        return Moments(mean, mine[..., 1], theirs[..., 1])
+        return _Moments(mean, mine[..., 1], theirs[..., 1])
 
 
-class BilinearMoments(nn.Module):
+class _BilinearMoments(nn.Module):
     """The usual logits, plus a learnt product of low rank, with a log variance that is a sum.
 
     The mean keeps what the query says, and it can match the usual logits, as the divergence asks.
@@ -101,12 +101,12 @@ class BilinearMoments(nn.Module):
             for weight in part.parameters():
                 nn.init.zeros_(weight)
 
-    def forward(self, query: _Heads, key: _Heads) -> Moments:  # type: ignore[explicit-override]
+    def forward(self, query: _Heads, key: _Heads) -> _Moments:  # type: ignore[explicit-override]
         """Return the moments of every pair."""
         more = self.query(query) @ self.key(key).transpose(2, 3)
-        mean = (usual_logits(query, key) + more).float()
+        mean = (_usual_logits(query, key) + more).float()
         mine, theirs = self.query_logvar(query), self.key_logvar(key)
-        return Moments(mean, mine[..., 0].float(), theirs[..., 0].float())
+        return _Moments(mean, mine[..., 0].float(), theirs[..., 0].float())
 
 
 class ProbabilisticAttention(nn.Module):
@@ -130,7 +130,7 @@ class ProbabilisticAttention(nn.Module):
         self.heads = heads
         self.project = nn.Linear(hidden, 3 * hidden, bias=False)
         self.out = nn.Linear(hidden, hidden)
-        moments = AdditiveMoments if kind == "additive" else BilinearMoments
+        moments = _AdditiveMoments if kind == "additive" else _BilinearMoments
         self.moments = moments(hidden // heads)
 
     def forward(  # type: ignore[explicit-override]  # typing.override needs Python 3.12
@@ -161,5 +161,5 @@ class ProbabilisticAttention(nn.Module):
         """Return what every query takes from the values, and the divergence."""
         moments = self.moments(query, key)
         logits = moments.sample(chance) if sample else moments.mean
-        divergence = moments.divergence(usual_logits(query, key).float())
+        divergence = moments.divergence(_usual_logits(query, key).float())
         return logits.softmax(3).to(value.dtype) @ value, divergence

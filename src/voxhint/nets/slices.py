@@ -12,7 +12,7 @@ _AT_ONCE = 8  # pictures that go through the network together: what bounds the m
 
 
 @runtime_checkable
-class Backbone(Protocol):
+class _Backbone(Protocol):
     """A network that turns pictures into features, and what it expects of them."""
 
     size: int
@@ -50,7 +50,7 @@ class Slices(nn.Module):
         """Wrap a backbone.
 
         Args:
-            backbone: A `Backbone` with its weights.
+            backbone: A `_Backbone` with its weights.
             patch: Voxels of a usual image; decides how much it is enlarged.
             window: Values of the image that become the ends of the backbone's range.
             tune: Let the backbone learn too. Its normalisation stays as it was taught, so that
@@ -60,7 +60,7 @@ class Slices(nn.Module):
             TypeError: The network does not say what it expects.
         """
         super().__init__()
-        if not isinstance(backbone, Backbone):
+        if not isinstance(backbone, _Backbone):
             msg = f"{type(backbone).__name__} is no backbone"
             raise TypeError(msg)
         self.zoom = _zoom(backbone, max(patch[:2]))
@@ -109,7 +109,7 @@ class Slices(nn.Module):
         return found
 
 
-def _zoom(backbone: Backbone, edge: int) -> int:
+def _zoom(backbone: _Backbone, edge: int) -> int:
     """Return the largest power of two that keeps pictures within those the backbone knows."""
     zoom = 1
     while 2 * zoom * edge <= backbone.size and 2 * zoom <= backbone.stride:

@@ -1,11 +1,11 @@
 """How cases are made alike: a plan measured once, steps that obey it and can be undone."""
 
 from voxhint.prepare.patches import Draw, cut, draw_patch
-from voxhint.prepare.plan import Fingerprint, Plan, Wishes, fingerprint, make_plan
+from voxhint.prepare.plan import Fingerprint, Plan, PlanOptions, fingerprint, make_plan
 from voxhint.prepare.preprocess import (
-    back_from,
-    claims_on,
+    bounds_on,
     common_grid,
+    from_working,
     normalised,
     prepare_image,
     working_grid,
@@ -16,13 +16,13 @@ __all__ = [
     "Draw",
     "Fingerprint",
     "Plan",
-    "Wishes",
-    "back_from",
-    "claims_on",
+    "PlanOptions",
+    "bounds_on",
     "common_grid",
     "cut",
     "draw_patch",
     "fingerprint",
+    "from_working",
     "make_plan",
     "normalised",
     "prepare_image",

@@ -55,7 +55,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class PlanOptions:
     """What the user decided, where the data leave a choice."""
 
     network: str
@@ -209,7 +209,7 @@ def make_plan(
     channels: tuple[str, ...],
     labels: LabelSet,
     *,
-    wishes: Wishes,
+    options: PlanOptions,
     optional_channels: tuple[str, ...] = (),
 ) -> Plan:
     """Decide spacing, patch, network shape and intensity scaling from what was measured.
@@ -223,7 +223,7 @@ def make_plan(
         prints: One or more cases.
         channels: In the order the network will see them.
         labels: What it learns to tell apart.
-        wishes: What the user decided.
+        options: What the user decided.
         optional_channels: Those that cases may lack.
 
     Returns:
@@ -236,43 +236,43 @@ def make_plan(
         Isensee et al. 2021, "nnU-Net", Nature Methods 18, supplementary note 2 (the idea of
         halving axes by spacing, and of median spacing and shape).
     """
-    require_views(wishes.views, channels, hu={name for p in prints for name in p.samples})
+    require_views(options.views, channels, hu={name for p in prints for name in p.samples})
     stacked = stacked_along(prints)
     prints = [_stacked(one, stacked) for one in prints]
     fields = [np.array(p.shape) * p.spacing_mm for p in prints]
     field = np.median(fields, axis=0)
-    spacing = _wished(np.median([p.spacing_mm for p in prints], axis=0), field, wishes)
+    spacing = _chosen_spacing(np.median([p.spacing_mm for p in prints], axis=0), field, options)
     patch = _patch(
-        np.maximum(1, np.round(field / spacing)).astype(int), spacing, wishes.patch_voxels
+        np.maximum(1, np.round(field / spacing)).astype(int), spacing, options.patch_voxels
     )
     strides, kernels = _pyramid(patch, spacing)
     unit = np.prod(strides, axis=0)
-    patch = _whole(patch, unit, spacing, wishes.patch_voxels)
+    patch = _whole(patch, unit, spacing, options.patch_voxels)
     return Plan(
         channels=channels,
         optional_channels=optional_channels,
         labels=labels,
         spacing_mm=_three([round(float(s), 6) for s in spacing]),
         patch=_three([int(p) for p in patch]),
-        batch=wishes.batch or max(2, min(_BATCH, 2 * wishes.patch_voxels // int(np.prod(patch)))),
+        batch=options.batch or max(2, min(_BATCH, 2 * options.patch_voxels // int(np.prod(patch)))),
         strides=tuple(map(_three, strides)),
         kernels=tuple(map(_three, kernels)),
-        features=tuple(wishes.width * min(2**n, 20) for n in range(len(strides))),
-        network=wishes.network,
-        intensity=_intensity(prints, wishes.hu_window),
-        attention=wishes.attention,
-        options=dict(wishes.options),
-        views=wishes.views,
+        features=tuple(options.width * min(2**n, 20) for n in range(len(strides))),
+        network=options.network,
+        intensity=_intensity(prints, options.hu_window),
+        attention=options.attention,
+        options=dict(options.options),
+        views=options.views,
         stacked=stacked,
     )
 
 
-def _wished(spacing: np.ndarray, field: np.ndarray, wishes: Wishes) -> np.ndarray:
+def _chosen_spacing(spacing: np.ndarray, field: np.ndarray, options: PlanOptions) -> np.ndarray:
     """Return the spacing at which a patch shows what was wished for."""
-    if wishes.whole:
-        return _coarsened(spacing, field, wishes.patch_voxels)
-    if wishes.span_mm is not None:
-        return _showing(spacing, field, np.array(wishes.span_mm), wishes.patch_voxels)
+    if options.whole:
+        return _coarsened(spacing, field, options.patch_voxels)
+    if options.span_mm is not None:
+        return _showing(spacing, field, np.array(options.span_mm), options.patch_voxels)
     return spacing
 
 

@@ -28,7 +28,7 @@ def working_grid(grid: Grid, plan: Plan) -> Grid:
     return turned.spaced(np.array(plan.spacing_mm))
 
 
-def onto(
+def to_working(
     array: Float32[np.ndarray, "i j k"], source: Grid, target: Grid
 ) -> Float32[np.ndarray, "a b c"]:
     """Return an array on a working grid: turned exactly, then resampled if spacings differ."""
@@ -36,10 +36,10 @@ def onto(
     return np.ascontiguousarray(resample(turn.view(array), source.turned(turn), target))
 
 
-def back_from(
+def from_working(
     array: Float32[np.ndarray, "a b c"], working: Grid, target: Grid
 ) -> Float32[np.ndarray, "i j k"]:
-    """Return an array of a working grid on the source grid it came from: the inverse of `onto`."""
+    """Return an array of a working grid on the grid it came from: the inverse of `to_working`."""
     turn = target.turn_along(working)
     return turn.undo(resample(array, working, target.turned(turn)))
 
@@ -71,7 +71,7 @@ def prepare_image(
     first = next(iter(images.values()))
     grid = working_grid(first.grid, plan)
     if plan.views:
-        raw = onto(first.voxels, first.grid, grid)
+        raw = to_working(first.voxels, first.grid, grid)
         plain = normalised(raw, plan.channels[0], plan)
         i, j, k = grid.spacing_mm.tolist()
         return np.stack([view(name, raw, plain, (i, j, k)) for name in plan.views]), grid
@@ -112,7 +112,7 @@ def scale_of(voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan) -> 
     return replace(fixed, std=max(fixed.std, 1e-6))
 
 
-def claims_on(
+def bounds_on(
     grid: Grid, soft: SoftLabel | CompactSoftLabel
 ) -> Iterator[Float32[np.ndarray, "two a b c"]]:
     """Yield belief and plausibility of one class after the other on a working grid.
@@ -128,4 +128,4 @@ def claims_on(
         Belief = trust x probability, then plausibility = 1 - trust x (1 - probability).
     """
     for bounds in soft.bounds():
-        yield np.stack([onto(bound, soft.grid, grid) for bound in bounds])
+        yield np.stack([to_working(bound, soft.grid, grid) for bound in bounds])

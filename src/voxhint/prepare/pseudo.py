@@ -18,7 +18,7 @@ _WINDOWS: Mapping[str, tuple[float, float]] = {
 }
 """Views of a CT between two HU."""
 
-VIEWS = ("plain", *_WINDOWS, "gradient", "smooth", "style")
+_VIEWS = ("plain", *_WINDOWS, "gradient", "smooth", "style")
 """plain: the channel itself; style: the same, but training repaints it at every step."""
 
 _EDGE_MM = 1.0  # standard deviation of the Gaussian that a gradient is taken over, at least a voxel
@@ -38,9 +38,9 @@ def require_views(names: Sequence[str], channels: Sequence[str], hu: Collection[
     Raises:
         BadRecipeError: A view is unknown, there are several channels, or windows of no CT.
     """
-    strange = [name for name in names if name not in VIEWS]
+    strange = [name for name in names if name not in _VIEWS]
     if strange or len(set(names)) < len(names):
-        msg = f"pseudo_modalities are '{', '.join(names)}'; name some of {', '.join(VIEWS)} once"
+        msg = f"pseudo_modalities are '{', '.join(names)}'; name some of {', '.join(_VIEWS)} once"
         raise BadRecipeError(msg)
     if names and len(channels) > 1:
         msg = (
@@ -60,7 +60,7 @@ def _require_no_window(names: Sequence[str], channel: str) -> None:
     """
     windows = [name for name in names if name in _WINDOWS]
     if windows:
-        others = ", ".join(name for name in VIEWS if name not in _WINDOWS)
+        others = ", ".join(name for name in _VIEWS if name not in _WINDOWS)
         msg = (
             f"pseudo_modalities {', '.join(windows)} are windows in HU, and channel "
             f"'{channel}' is no CT; use {others}"
@@ -72,7 +72,7 @@ def view(name: str, raw: _Image, plain: _Image, spacing_mm: _Millimetres) -> _Im
     """Return one view of an image.
 
     Args:
-        name: One of `VIEWS`.
+        name: One of `_VIEWS`.
         raw: Voxels in their own unit.
         plain: The same, clipped, centred and scaled as the plan says.
         spacing_mm: Distance of voxel centres.
@@ -82,21 +82,21 @@ def view(name: str, raw: _Image, plain: _Image, spacing_mm: _Millimetres) -> _Im
     """
     match name:
         case "gradient":
-            return gradient(plain, spacing_mm)
+            return _gradient(plain, spacing_mm)
         case "smooth":
-            return smooth(plain, spacing_mm)
+            return _smooth(plain, spacing_mm)
         case "plain" | "style":
             return plain
         case _:
-            return window(raw, *_WINDOWS[name])
+            return _window(raw, *_WINDOWS[name])
 
 
-def window(raw: _Image, low: float, high: float) -> _Image:
+def _window(raw: _Image, low: float, high: float) -> _Image:
     """Return values clipped to a window and scaled from -2 to 2."""
     return np.asarray(4 * (np.clip(raw, low, high) - low) / (high - low) - 2, np.float32)
 
 
-def gradient(plain: _Image, spacing_mm: _Millimetres) -> _Image:
+def _gradient(plain: _Image, spacing_mm: _Millimetres) -> _Image:
     """Return how steep an image is for each millimetre, centred and scaled by its own statistics.
 
     A constant image gives 0.
@@ -111,7 +111,7 @@ def gradient(plain: _Image, spacing_mm: _Millimetres) -> _Image:
     return np.asarray((steep - steep.mean()) / max(float(steep.std()), 1e-3), np.float32)
 
 
-def smooth(plain: _Image, spacing_mm: _Millimetres) -> _Image:
+def _smooth(plain: _Image, spacing_mm: _Millimetres) -> _Image:
     """Return an image smoothed, but not over edges.
 
     Diffusion between neighbours that slows down where they differ; slices far apart exchange

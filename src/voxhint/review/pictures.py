@@ -87,7 +87,7 @@ def _as_webp(figure: Figure) -> bytes:
     return target.getvalue()
 
 
-def grey_range(volume: Volume, shown: Float32[np.ndarray, "up across"]) -> tuple[float, float]:
+def _grey_range(volume: Volume, shown: Float32[np.ndarray, "up across"]) -> tuple[float, float]:
     """Choose which values appear black and white.
 
     Args:
@@ -143,7 +143,7 @@ def _panels(scene: Scene) -> list[tuple[str, _Painter]]:
 
 def _draw_slice(axes: Axes, plane: Plane, image: Volume, paint: _Painter) -> None:
     shown = plane.sample(image.voxels, image.grid, outside=float(image.voxels.min()))
-    low, high = grey_range(image, shown)
+    low, high = _grey_range(image, shown)
     axes.imshow(
         shown, cmap="gray", vmin=low, vmax=high, extent=plane.extent_mm, origin="lower",
         interpolation=_SMOOTH,
@@ -163,7 +163,7 @@ def _draw_nothing(_axes: Axes, _plane: Plane) -> None:
 
 def _draw_without(axes: Axes, plane: Plane, image: Volume, without: Volume) -> None:
     """Lay one image over another, in the greys of the first."""
-    low, high = grey_range(image, plane.sample(image.voxels, image.grid, outside=0))
+    low, high = _grey_range(image, plane.sample(image.voxels, image.grid, outside=0))
     shown = plane.sample(without.voxels, without.grid, outside=float(without.voxels.min()))
     axes.imshow(
         shown, cmap="gray", vmin=low, vmax=high, extent=plane.extent_mm, origin="lower",
@@ -174,7 +174,7 @@ def _draw_without(axes: Axes, plane: Plane, image: Volume, without: Volume) -> N
 def _draw_difference(axes: Axes, plane: Plane, image: Volume, without: Volume) -> None:
     """Paint what went away orange, and what came blue."""
     there = plane.sample(image.voxels, image.grid, outside=0)
-    low, high = grey_range(image, there)
+    low, high = _grey_range(image, there)
     gone = there - plane.sample(without.voxels, without.grid, outside=0)
     full = _FULL * (high - low)
     axes.imshow(

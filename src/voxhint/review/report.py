@@ -28,7 +28,7 @@ _ENDED = {
     "budget": "It ended because its budget was spent.",
     "steps": "It ended after the steps that were asked for.",
 }
-RESEARCH_ONLY = (
+_RESEARCH_ONLY = (
     "For research use only. This is not a medical device: neither the masks nor the numbers may "
     "guide the care of a patient."
 )
@@ -56,7 +56,7 @@ def write_report(run: RunFacts) -> str:
     text = pages.get_template("report.html").render(
         run=run,
         title=f"voxhint: {run.name}",
-        research_only=RESEARCH_ONLY,
+        research_only=_RESEARCH_ONLY,
         in_short=_in_short(run),
         figures=_figures(run),
         scores=None if scores is None else tell_scores(scores),

@@ -14,7 +14,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Diameter
 from voxhint.core.volume import Volume
 
-BORDER_MM = 8.0
+_BORDER_MM = 8.0
 """How far from the border of a window the centre of its nodule lies at least."""
 
 _LUNG_SHARE = 0.2  # of a window
@@ -53,8 +53,10 @@ def lung_windows(
     Raises:
         BadRecipeError: No nodule can lie 8 mm from every border.
     """
-    if size_mm <= 2 * BORDER_MM:
-        msg = f"windows of {size_mm:g} mm cannot hold a nodule {BORDER_MM:g} mm from every border; "
+    if size_mm <= 2 * _BORDER_MM:
+        msg = (
+            f"windows of {size_mm:g} mm cannot hold a nodule {_BORDER_MM:g} mm from every border; "
+        )
         msg += "make them larger"
         raise BadRecipeError(msg)
     lungs = _lungs(scan)
@@ -140,7 +142,7 @@ def _state(
 ) -> Literal["present", "absent"] | None:
     """Return what a window shows; None if it shows a nodule in part, or at its border."""
     depths = [_depth_mm(grid, low, shape, nodule) for nodule in nodules]
-    if any(depth >= BORDER_MM for depth in depths):
+    if any(depth >= _BORDER_MM for depth in depths):
         return "present"
     radii = [nodule.diameter_mm / 2 for nodule in nodules]
     if any(depth > -radius for depth, radius in zip(depths, radii, strict=True)):

@@ -12,7 +12,7 @@ from voxhint.simulate.anatomy import Depths, Places, Waves
 from voxhint.simulate.lung import Lung, Tube, Vector
 
 Texture = Literal["solid", "part-solid", "ground-glass"]
-TEXTURES: tuple[Texture, ...] = get_args(Texture)
+_TEXTURES: tuple[Texture, ...] = get_args(Texture)
 
 _PLACE_MM = np.array([9.0, 9.0, 2.5])
 """How far from the middle of a window the centre of its nodule may lie."""
@@ -86,7 +86,7 @@ def draw_nodule(
     drawn = np.exp(rng.normal(np.log(_MEDIAN_MM), _LOG_SPREAD, 50))
     fitting = drawn[(drawn >= low) & (drawn <= high)]
     radius = float(fitting[0] if len(fitting) else rng.uniform(low, high)) / 2
-    kind = texture or rng.choice(TEXTURES, p=_TEXTURE_SHARES)
+    kind = texture or rng.choice(_TEXTURES, p=_TEXTURE_SHARES)
     stretch = np.exp(rng.normal(0, 0.17, 3))
     stretch /= np.cbrt(stretch.prod())
     press = Rotation.random(rng=rng).as_matrix() / (radius * stretch)[:, None]

@@ -47,7 +47,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
         measure_images(opened, opened.training, machine.seed, silent, most=_LOOKED_AT),
         opened.channels,
         opened.labels,
-        wishes=trunk_options(recipe.train, machine, opened),
+        options=trunk_options(recipe.train, machine, opened),
         optional_channels=opened.optional_channels,
     )
     torch.manual_seed(machine.seed)

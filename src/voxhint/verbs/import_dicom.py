@@ -16,7 +16,7 @@ from voxhint.files.atomic import write_json, write_text
 from voxhint.files.description import read_description
 from voxhint.files.dicom.files import is_dicom
 from voxhint.files.dicom.scan import Identity, Scan, identity_of, scan_export, unpack_zips
-from voxhint.files.dicom.sort import Pile
+from voxhint.files.dicom.sort import SliceGroup
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.formats.nifti import narrowed, write_nifti
@@ -124,12 +124,12 @@ def import_dicom(
         flaws = unpack_zips(source, unpacked)
         roots = [unpacked] if is_zip(source) else [source, unpacked]
         scan = scan_export(roots, lambda done, total: tell("reading headers", done, total, ""))
-        book = _Book(lines=[*flaws, *scan.aside])
+        book = _Book(lines=[*flaws, *scan.rejected])
         modality = _modality(scan, request.modality)
         chosen = list(_chosen(scan, modality, book))
-        for number, pile in enumerate(chosen, 1):
+        for number, slices in enumerate(chosen, 1):
             tell("importing", number, len(chosen), "")
-            _add(folder, pile, identity_of(pile, roots), book, keep=request.keep_identifiers)
+            _add(folder, slices, identity_of(slices, roots), book, keep=request.keep_identifiers)
         _require_cases(book, modality)
         found = collect(scan.objects, book.stacks, names, request.objects, tell)
         book.lines += found.lines
@@ -187,11 +187,11 @@ def _modality(scan: Scan, wanted: str | None) -> str:
     Raises:
         BadFileError: There is no image of it, or none was chosen among several.
     """
-    counts = Counter(pile.planes[0].modality for pile in scan.piles if not pile.flaw)
+    counts = Counter(slices.planes[0].modality for slices in scan.groups if not slices.flaw)
     told = ", ".join(f"{name} ({count} series)" for name, count in sorted(counts.items()))
     if not counts:
-        flaws = [_told_pile(pile) for pile in scan.piles]
-        raise BadFileError("\n".join([*scan.aside, *flaws, _NOTHING]))
+        flaws = [_told(slices) for slices in scan.groups]
+        raise BadFileError("\n".join([*scan.rejected, *flaws, _NOTHING]))
     if wanted is None and len(counts) > 1:
         msg = f"the export holds {told}, and a study has one kind of image; choose with --modality"
         raise BadFileError(msg)
@@ -202,53 +202,53 @@ def _modality(scan: Scan, wanted: str | None) -> str:
     return modality
 
 
-def _chosen(scan: Scan, modality: str, book: _Book) -> Iterator[Pile]:
+def _chosen(scan: Scan, modality: str, book: _Book) -> Iterator[SliceGroup]:
     """Yield the stacks of a modality; what is left is noted."""
     others: Counter[str] = Counter()
-    for pile in scan.piles:
-        if pile.planes[0].modality != modality:
-            others[pile.planes[0].modality] += 1
-        elif pile.flaw:
-            book.lines.append(_told_pile(pile))
+    for slices in scan.groups:
+        if slices.planes[0].modality != modality:
+            others[slices.planes[0].modality] += 1
+        elif slices.flaw:
+            book.lines.append(_told(slices))
         else:
-            yield pile
+            yield slices
     book.lines += [
         f"{count} series of {name} are passed over; import them into a study of their own"
         for name, count in sorted(others.items())
     ]
 
 
-def _told_pile(pile: Pile) -> str:
-    return f"a series of {_size(pile)} is set aside: {pile.flaw}"
+def _told(slices: SliceGroup) -> str:
+    return f"a series of {_size(slices)} is set aside: {slices.flaw}"
 
 
-def _size(pile: Pile) -> str:
-    plane = pile.planes[0]
-    size = f"{len(pile.planes)} {plane.modality} slices of {plane.size[0]} x {plane.size[1]}"
-    return f"{size} ({pile.part})" if pile.part else size
+def _size(slices: SliceGroup) -> str:
+    plane = slices.planes[0]
+    size = f"{len(slices.planes)} {plane.modality} slices of {plane.size[0]} x {plane.size[1]}"
+    return f"{size} ({slices.part})" if slices.part else size
 
 
-def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) -> None:
+def _add(folder: Path, slices: SliceGroup, who: Identity, book: _Book, *, keep: bool) -> None:
     """Write a stack as the next case, or note why it cannot be read."""
     case = f"case_{len(book.rows) + 1:03d}"
     if who.localiser:
-        book.lines.append(f"a series of {_size(pile)} is set aside: it is called a localiser")
+        book.lines.append(f"a series of {_size(slices)} is set aside: it is called a localiser")
         return
     try:
-        stack = build_stack(pile.planes)
+        stack = build_stack(slices.planes)
         voxels = read_stack(stack)
     except BadFileError as error:
-        book.lines.append(f"a series of {_size(pile)} is set aside: {error}")
+        book.lines.append(f"a series of {_size(slices)} is set aside: {error}")
         return
     write_nifti(folder / "imagesTr" / f"{case}_0000.nii.gz", narrowed(voxels), stack.grid)
     book.stacks.append(stack)
     book.slices += _slices(case, stack, keep=keep)
-    plane = pile.planes[0]
+    plane = slices.planes[0]
     unit = odd_header(plane.modality, plane.traits["RescaleType"], plane.modality)
-    odd = [*pile.warnings, *stack.warnings, *odd_slices(voxels), *unit]
-    if pile.part:
+    odd = [*slices.warnings, *stack.warnings, *odd_slices(voxels), *unit]
+    if slices.part:
         odd.insert(
-            0, f"is of a series of several stacks, this is {pile.part}; check which you want"
+            0, f"is of a series of several stacks, this is {slices.part}; check which you want"
         )
     if np.ptp(voxels) == 0:
         odd.append(f"every voxel is {voxels.flat[0]:g}; check it")
@@ -257,8 +257,8 @@ def _add(folder: Path, pile: Pile, who: Identity, book: _Book, *, keep: bool) ->
         {
             "case": case,
             "subject": book.subject(who),
-            "modality": pile.planes[0].modality,
-            "slices": str(len(pile.planes)),
+            "modality": slices.planes[0].modality,
+            "slices": str(len(slices.planes)),
             "shape": " x ".join(map(str, stack.grid.shape)),
             "spacing_mm": " x ".join(f"{step:g}" for step in np.round(stack.grid.spacing_mm, 4)),
             "note": " | ".join(odd),

@@ -49,7 +49,7 @@ class Luna16Request(Knobs):
 
 
 @dataclass(frozen=True, slots=True)
-class Luna16Summary:
+class _Luna16Summary:
     """What was imported."""
 
     out: Path
@@ -87,7 +87,7 @@ def import_luna16(
     request: Luna16Request | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> Luna16Summary:
+) -> _Luna16Summary:
     """Cut the scans of LUNA16 into windows, each with one tag: holds a nodule, or does not.
 
     Only the tags of training windows go into the study. Windows keep the scan's own voxels. Every
@@ -134,7 +134,7 @@ def import_luna16(
                 "\n".join([*book.lines, f"{source}: no scan holds a window of lung"])
             )
         _describe(book, study, request)
-    return Luna16Summary(
+    return _Luna16Summary(
         out, book.scans, book.count(test=False), book.count(test=True), tuple(book.lines)
     )
 

@@ -35,7 +35,7 @@ _Layers = Iterator[tuple[str, Bool[np.ndarray, "i j k"]]]
 
 
 @dataclass(frozen=True, slots=True)
-class MasksImport:
+class _MasksImport:
     """What was made."""
 
     out: Path
@@ -54,7 +54,7 @@ def import_masks(  # noqa: PLR0913 - a command and its flags
     channel: str | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> MasksImport:
+) -> _MasksImport:
     """Write a study of links to the images, and of masks, partial masks or boxes.
 
     Args:
@@ -96,7 +96,7 @@ def import_masks(  # noqa: PLR0913 - a command and its flags
         settings: dict[str, object] = {"layout": found.layout, "as": wanted, "labels": told}
         write_json(study / MADE, made_by("import masks", settings, {}))
     warnings = (*lines, *book.lines)
-    return MasksImport(out, found.layout, len(found.images), len(book.hints), warnings)
+    return _MasksImport(out, found.layout, len(found.images), len(book.hints), warnings)
 
 
 def _labels_of(study: Path) -> LabelSet:

@@ -136,9 +136,9 @@ def label_cases(
     tell("label", len(hinted), len(hinted), "")
     facts = {
         **({} if localiser is None else _of_classifier(localiser, out / NETS)),
-        **({} if plan.classifier is None else {"across_cases": plan.classifier.facts()}),
+        **({} if plan.classifier is None else {"cross_case_classifier": plan.classifier.facts()}),
         "seconds": {"label": round(time.monotonic() - began, 1)},
-        "reach_mm": {name: round(value, 3) for name, value in plan.caps_mm.items()},
+        "distance_caps_mm": {name: round(value, 3) for name, value in plan.caps_mm.items()},
         "volumes_ml": typical_volumes(sizes, study.labels),
         "cases": len(hinted),
         "peak_ram_mb": peak_ram_mb(),

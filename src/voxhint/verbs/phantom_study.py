@@ -20,15 +20,15 @@ from voxhint.simulate.two_modality import TUMOUR, tumour_case
 from voxhint.verbs.simulate import HintWriter, SimulateSummary, made_by
 
 _Channel = Literal["CT", "MR"]
-Kind = Literal["organs", "lung", "two-modality"]
+_Kind = Literal["organs", "lung", "two-modality"]
 
-_LABELS: Mapping[Kind, LabelSet] = {"organs": ORGANS, "lung": NODULE, "two-modality": TUMOUR}
-_HINTS: Mapping[Kind, tuple[str, ...]] = {
+_LABELS: Mapping[_Kind, LabelSet] = {"organs": ORGANS, "lung": NODULE, "two-modality": TUMOUR}
+_HINTS: Mapping[_Kind, tuple[str, ...]] = {
     "organs": ("points:20", "scribbles"),
     "lung": ("tags",),
     "two-modality": ("scribbles",),
 }
-_CHANNELS: Mapping[Kind, tuple[_Channel, ...]] = {
+_CHANNELS: Mapping[_Kind, tuple[_Channel, ...]] = {
     "organs": ("CT",),
     "lung": ("CT",),
     "two-modality": ("CT", "MR"),
@@ -50,7 +50,7 @@ class _Planned:
 def write_phantom_study(  # noqa: PLR0913 - each is a choice of its own
     out: Path,
     *,
-    kind: Kind = "organs",
+    kind: _Kind = "organs",
     cases: int = 8,
     test_cases: int = 4,
     hints: tuple[str, ...] | None = None,
@@ -148,14 +148,14 @@ def _lung_plan(cases: int, test_cases: int, seed: int) -> list[_Planned]:
     return planned
 
 
-_PLANS: Mapping[Kind, Callable[[int, int, int], list[_Planned]]] = {
+_PLANS: Mapping[_Kind, Callable[[int, int, int], list[_Planned]]] = {
     "organs": _organ_plan,
     "lung": _lung_plan,
     "two-modality": _tumour_plan,
 }
 
 
-def _require_channels(kind: Kind, channels: tuple[_Channel, ...]) -> None:
+def _require_channels(kind: _Kind, channels: tuple[_Channel, ...]) -> None:
     """Refuse channels a phantom does not have.
 
     Raises:

@@ -86,7 +86,7 @@ def predict(
     require_used(machine, _NO_HINTS, "undrawn", "skip_bad", "max_ram")
     with _asked(model, images, machine) as (opened, folder):
         cases, told, skipped = cases_for(folder, opened.plan)
-        warnings = (*opened.warnings, *told, *warnings_of(cases))
+        warnings = (*opened.warnings, *told, *_warnings_of(cases))
         for what, lines in (("look at images", warnings), ("skipped", skipped)):
             for line in lines:
                 tell(what, 1, 1, line)
@@ -129,7 +129,7 @@ def forecast_prediction(
     yield f"in all about {told_seconds(in_all)}; about {peak:.1f} GiB a process"
 
 
-def warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
+def _warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
     """Return what a person should know of how images are read, such as on which grid masks lie."""
     found = []
     for path in (path for images in cases.values() for path in images.values()):

@@ -28,7 +28,7 @@ from voxhint.files.validate.study import survey
 from voxhint.serve.rounds import Renewed
 from voxhint.verbs.simulate import link_all
 
-FOLDER = ".rounds"
+_FOLDER = ".rounds"
 """Inside a session's folder: one numbered folder a round, holding its study and its run."""
 
 _SURENESS = "sureness.json"
@@ -41,7 +41,7 @@ _NICE = 10  # of the process: clicks are answered first
 
 def newest_run(session: Path) -> Path | None:
     """Return the run of the last round that came to its end, None before the first."""
-    done = [path.parent for path in (session / FOLDER).glob("*/" + _SURENESS)]
+    done = [path.parent for path in (session / _FOLDER).glob("*/" + _SURENESS)]
     return max(done, key=_number) / "run" if done else None
 
 
@@ -69,7 +69,7 @@ class RoundProcess:
         self, session: Path, minutes: float, before: Path | None, done: Callable[[Path], None]
     ) -> None:
         self._done = done
-        rounds = session / FOLDER
+        rounds = session / _FOLDER
         known = [path for path in rounds.glob("*") if path.is_dir()]
         kept = newest_run(session)
         for path in known:

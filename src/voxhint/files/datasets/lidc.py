@@ -82,7 +82,7 @@ class WithoutEntities(ElementTree.TreeBuilder):
         raise BadFileError(msg)
 
 
-def read_reading(path: Path) -> Reading | None:
+def _read_reading(path: Path) -> Reading | None:
     """Read one XML file of LIDC-IDRI.
 
     Args:
@@ -198,7 +198,7 @@ def find_readings(
     for path in paths:
         where = path.relative_to(folder).as_posix()
         try:
-            told = read_reading(path)
+            told = _read_reading(path)
         except BadFileError as error:
             problems.append(problem_of(error, where, severity="warning"))
             continue

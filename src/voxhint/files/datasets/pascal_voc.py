@@ -79,7 +79,7 @@ def solid_boxes(flat: Mapping[str, Mapping[int, Sequence[FlatBox]]], stack: Stac
         count, groups = connected_components(near & overlap & overlap.T)
         for group in range(count):
             corners_mm = [
-                _corners(number, box, stack)
+                _corners(int(number), box, stack)
                 for number, box in zip(slices[groups == group], ends[groups == group], strict=True)
             ]
             places = np.concatenate(corners_mm)

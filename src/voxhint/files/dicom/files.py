@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.dicom.headers import Aside, Plane, read_planes
+from voxhint.files.dicom.headers import Plane, RejectedFile, read_planes
 from voxhint.files.problems import reading
 
 _HEAD = 132
@@ -26,7 +26,7 @@ class Member:
     """What messages call it."""
 
     planes: tuple[Plane, ...] = ()
-    aside: Aside | None = None
+    rejected: RejectedFile | None = None
     """Why a DICOM file holds no slice."""
 
     foreign: str = ""
@@ -95,8 +95,8 @@ def _read_member(path: Path, name: str) -> Member:
             found = () if foreign else read_planes(path, name)
     except BadFileError as error:
         return Member(path, name, error=str(error))
-    if isinstance(found, Aside):
-        return Member(path, name, aside=found)
+    if isinstance(found, RejectedFile):
+        return Member(path, name, rejected=found)
     return Member(path, name, found, foreign=foreign)
 
 

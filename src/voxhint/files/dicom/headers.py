@@ -140,7 +140,7 @@ class Plane:
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class RejectedFile:
     """A DICOM file that holds no slice of a stack."""
 
     modality: str
@@ -220,7 +220,7 @@ def _flat(groups: pydicom.Dataset) -> dict[str, Any]:
     }
 
 
-def read_planes(path: Path, name: str) -> tuple[Plane, ...] | Aside:
+def read_planes(path: Path, name: str) -> tuple[Plane, ...] | RejectedFile:
     """Read the headers of a DICOM file.
 
     Args:
@@ -267,29 +267,31 @@ def _digest(said: Iterable[str]) -> str:
 
 def _no_slice(
     header: pydicom.Dataset, modality: str, kind: str, facts: Sequence[Mapping[str, Any]]
-) -> Aside | None:
+) -> RejectedFile | None:
     """Return why a file holds no slice of a stack, or None if it does."""
     if "Rows" not in header or modality in _MASKS:
         return _no_image(modality, kind)
     types = {str(word) for said in facts for tag in _TYPES for word in _words(said.get(tag))}
     if "LOCALIZER" in types:
-        return Aside(modality, "a localiser")
+        return RejectedFile(modality, "a localiser")
     if "MOSAIC" in types or _MOSAIC in header:
         why = "a Siemens mosaic, all slices tiled in one image"
-        return Aside(modality, why, "convert the series to NIfTI with dcm2niix")
+        return RejectedFile(modality, why, "convert the series to NIfTI with dcm2niix")
     return _placeless(header, modality, kind, facts)
 
 
-def _no_image(modality: str, kind: str) -> Aside:
+def _no_image(modality: str, kind: str) -> RejectedFile:
     """Return why a file holds no image: by its kind, or because it lost it."""
     if not kind or (kind.endswith(" Image Storage") and CAPTURE not in kind):
-        return Aside(modality, f"no slice ({kind or 'of unknown kind'}, without Rows)", _COPY)
-    return Aside(modality, f"no slice ({kind})")
+        return RejectedFile(
+            modality, f"no slice ({kind or 'of unknown kind'}, without Rows)", _COPY
+        )
+    return RejectedFile(modality, f"no slice ({kind})")
 
 
 def _placeless(
     header: pydicom.Dataset, modality: str, kind: str, facts: Sequence[Mapping[str, Any]]
-) -> Aside | None:
+) -> RejectedFile | None:
     """Return which tags of a place a file lacks, or None if it has all."""
     missing = [tag for tag in _PLACE if any(not said.get(tag) for said in facts)]
     if not missing and len(facts) > 1 and not header.get(_FRAMES[1]):
@@ -299,8 +301,8 @@ def _placeless(
     section = kind.removeprefix("Legacy Converted ").removeprefix("Enhanced ")
     told = f"without {', '.join(missing)}"
     if not kind or section.startswith(_SECTIONS):
-        return Aside(modality, told, _COPY)
-    return Aside(modality, f"no slice ({kind}), {told}")
+        return RejectedFile(modality, told, _COPY)
+    return RejectedFile(modality, f"no slice ({kind}), {told}")
 
 
 def _words(value: object) -> list[str]:

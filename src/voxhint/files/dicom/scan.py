@@ -9,7 +9,7 @@ from pathlib import Path
 from voxhint.core.errors import BadFileError
 from voxhint.files.dicom.files import Member, files_below, read_members
 from voxhint.files.dicom.headers import quiet, read_tags
-from voxhint.files.dicom.sort import Pile, sort_planes
+from voxhint.files.dicom.sort import SliceGroup, sort_planes
 from voxhint.files.problems import reading
 from voxhint.files.zip_archives import is_zip, unpack
 
@@ -49,13 +49,13 @@ class Identity:
 class Scan:
     """What an export holds; files are named by number, as their names may name a patient."""
 
-    piles: tuple[Pile, ...]
+    groups: tuple[SliceGroup, ...]
     """Stacks, and slices that make none, in the order of the files."""
 
     objects: tuple[Path, ...]
     """Files that may speak of its slices: segmentations, structure sets, reports, XML."""
 
-    aside: tuple[str, ...]
+    rejected: tuple[str, ...]
     """A line for each kind of file that was passed over."""
 
 
@@ -108,8 +108,8 @@ def scan_export(roots: Sequence[Path], hear: Callable[[int, int], None]) -> Scan
         The stacks, and what was passed over.
     """
     members, shut = read_members(roots, lambda number, _path: f"file {number}", hear)
-    aside = Counter(why for member in members if (why := _passed_over(member)))
-    told = [f"{count} files are passed over: {why}" for why, count in sorted(aside.items())]
+    rejected = Counter(why for member in members if (why := _passed_over(member)))
+    told = [f"{count} files are passed over: {why}" for why, count in sorted(rejected.items())]
     told += [f"{len(shut)} folders may not be opened; allow reading them"] if shut else []
     planes = [plane for member in members for plane in member.planes]
     objects = tuple(member.path for member in members if _is_object(member))
@@ -118,8 +118,8 @@ def scan_export(roots: Sequence[Path], hear: Callable[[int, int], None]) -> Scan
 
 def _is_object(member: Member) -> bool:
     """Return whether a file may speak of slices."""
-    if member.aside:
-        return member.aside.modality in _OBJECTS
+    if member.rejected:
+        return member.rejected.modality in _OBJECTS
     return bool(member.foreign) and member.path.suffix.lower() == ".xml"
 
 
@@ -129,30 +129,30 @@ def _passed_over(member: Member) -> str:
         return ""
     if member.error:
         return "cannot be read, export them again"
-    if member.aside:
-        return f"{member.aside.modality}: {member.aside.why}"
+    if member.rejected:
+        return f"{member.rejected.modality}: {member.rejected.why}"
     return member.foreign
 
 
-def _thick_enough(pile: Pile) -> Pile:
-    if pile.flaw or len(pile.planes) >= _THINNEST:
-        return pile
-    few = f"holds {len(pile.planes)} slices, too few for an image; leave it so"
-    return replace(pile, flaw=few)
+def _thick_enough(slices: SliceGroup) -> SliceGroup:
+    if slices.flaw or len(slices.planes) >= _THINNEST:
+        return slices
+    few = f"holds {len(slices.planes)} slices, too few for an image; leave it so"
+    return replace(slices, flaw=few)
 
 
-def identity_of(pile: Pile, roots: Sequence[Path]) -> Identity:
-    """Return whose series a pile is, from its first file.
+def identity_of(slices: SliceGroup, roots: Sequence[Path]) -> Identity:
+    """Return whose series slices are, from the first file.
 
     Args:
-        pile: Slices of one series.
+        slices: Slices of one series.
         roots: Of the export.
 
     Returns:
         What names it.
     """
-    first = min(plane.path for plane in pile.planes)
-    with reading(Path(pile.planes[0].name)), quiet():
+    first = min(plane.path for plane in slices.planes)
+    with reading(Path(slices.planes[0].name)), quiet():
         said = read_tags(first, _WHO)
         patient, study, series, number, text = (str(said.get(tag) or "").strip() for tag in _WHO)
         root = next(root for root in roots if first.is_relative_to(root))

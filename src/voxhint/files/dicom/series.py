@@ -13,8 +13,8 @@ from jaxtyping import Float32
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.files.dicom.files import Member, files_below, read_members
-from voxhint.files.dicom.headers import CAPTURE, Aside
-from voxhint.files.dicom.sort import FEWEST, Pile, sort_planes, unlike
+from voxhint.files.dicom.headers import CAPTURE, RejectedFile
+from voxhint.files.dicom.sort import FEWEST, SliceGroup, sort_planes, unlike
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.problems import reading
@@ -44,8 +44,8 @@ def _require_readable(members: Sequence[Member]) -> None:
         finding = ""
         if member.error:
             raise BadFileError(member.error)
-        if member.aside and member.aside.mend:
-            finding = f"is {member.aside.why}; {member.aside.mend}"
+        if member.rejected and member.rejected.mend:
+            finding = f"is {member.rejected.why}; {member.rejected.mend}"
         elif member.foreign and _like_slices(member.path, suffixes):
             finding = (
                 f"is {member.foreign}, and is called like the slices; copy it again, or remove it"
@@ -78,24 +78,24 @@ def _no_capture(member: Member) -> Member:
     if not _is_capture(member):
         return member
     plane = member.planes[0]
-    aside = Aside(plane.modality, f"no slice ({plane.kind})")
-    return replace(member, planes=(), aside=aside)
+    rejected = RejectedFile(plane.modality, f"no slice ({plane.kind})")
+    return replace(member, planes=(), rejected=rejected)
 
 
 def _beside(members: Sequence[Member]) -> str:
     """Return what lies beside the slices of a folder, or nothing."""
     beside = Counter(
-        member.aside.why if member.aside else member.foreign
+        member.rejected.why if member.rejected else member.foreign
         for member in members
         if not member.planes and member.path.suffix.lower() not in _NOTES
     )
     return ", ".join(f"{count} {why}" for why, count in sorted(beside.items()))
 
 
-def _differences(piles: Sequence[Pile]) -> str:
+def _differences(groups: Sequence[SliceGroup]) -> str:
     """Return in what the stacks of a folder differ."""
     told = []
-    for kind, values in unlike(piles).items():
+    for kind, values in unlike(groups).items():
         known = list(dict.fromkeys(value for value in values if not value.startswith("no. ")))
         more = ", ..." if len(known) > _TOLD else ""
         told.append(f"{kind} ({', '.join(known[:_TOLD])}{more})" if known else kind)
@@ -123,34 +123,34 @@ def _stack(folder: Path) -> Stack:
             f"give a folder of one series of CT, MR or PT slices, at least {FEWEST}"
         )
         raise BadFileError(msg)
-    pile = _only(sort_planes(planes))
-    stack = build_stack(pile.planes)
+    slices = _only(sort_planes(planes))
+    stack = build_stack(slices.planes)
     told = (f"holds files that are left out ({beside}); remove them",) if beside else ()
-    return replace(stack, warnings=(*told, *pile.warnings, *stack.warnings))
+    return replace(stack, warnings=(*told, *slices.warnings, *stack.warnings))
 
 
-def _only(piles: Sequence[Pile]) -> Pile:
+def _only(groups: Sequence[SliceGroup]) -> SliceGroup:
     """Return the one stack of a folder.
 
     Raises:
         BadFileError: There are several, or it cannot be built.
     """
-    if len(piles) > 1:
-        told = [f"{len(pile.planes)} of {_size(pile)}" for pile in piles[:_TOLD]]
-        more = ", ..." if len(piles) > _TOLD else ""
+    if len(groups) > 1:
+        told = [f"{len(slices.planes)} of {_size(slices)}" for slices in groups[:_TOLD]]
+        more = ", ..." if len(groups) > _TOLD else ""
         msg = (
-            f"holds {len(piles)} stacks of slices ({', '.join(told)}{more}) that differ in "
-            f"{_differences(piles)}; {_SORT}"
+            f"holds {len(groups)} stacks of slices ({', '.join(told)}{more}) that differ in "
+            f"{_differences(groups)}; {_SORT}"
         )
         raise BadFileError(msg)
-    (pile,) = piles
-    if pile.flaw:
-        raise BadFileError(pile.flaw)
-    return pile
+    (slices,) = groups
+    if slices.flaw:
+        raise BadFileError(slices.flaw)
+    return slices
 
 
-def _size(pile: Pile) -> str:
-    columns, rows = pile.planes[0].size
+def _size(slices: SliceGroup) -> str:
+    columns, rows = slices.planes[0].size
     return f"{columns} x {rows}"
 
 

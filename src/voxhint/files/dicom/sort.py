@@ -29,7 +29,7 @@ _THINNEST = 3  # slices of a stack that is parted from others in one place
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pile:
+class SliceGroup:
     """Slices that belong together."""
 
     planes: tuple[Plane, ...]
@@ -83,13 +83,13 @@ _IDENTITIES: tuple[tuple[str, Callable[[Plane], tuple[object, ...]]], ...] = (
 """What anonymisers may write anew in every file, and what slices share all the same."""
 
 
-def _shaped(planes: Iterable[Plane]) -> list[Pile]:
+def _shaped(planes: Iterable[Plane]) -> list[SliceGroup]:
     """Return slices by patient, series, size, frame of reference, orientation and spacing.
 
     Where each slice of one geometry has a patient, a series or a frame of reference of its own,
     they tell nothing, and are passed over.
     """
-    done: list[Pile] = []
+    done: list[SliceGroup] = []
     left = list(planes)
     for what, key in _IDENTITIES:
         alone: list[Plane] = []
@@ -101,11 +101,11 @@ def _shaped(planes: Iterable[Plane]) -> list[Pile]:
                     f"each of {own} slices has a {what} of its own, as some anonymisers write; "
                     "they are read as one series, check that they are"
                 )
-                done.append(Pile(tuple(group), (told,)))
+                done.append(SliceGroup(tuple(group), (told,)))
             else:
                 alone += group
         left = alone
-    return [*done, *(Pile(tuple(group)) for group in _grouped(left, _scan_of))]
+    return [*done, *(SliceGroup(tuple(group)) for group in _grouped(left, _scan_of))]
 
 
 def _without_twins(planes: Sequence[Plane]) -> tuple[list[Plane], list[str]]:
@@ -189,24 +189,24 @@ def _times(places: Sequence[Sequence[Plane]], trait: str) -> list[list[float]]:
         return []
 
 
-def _piles(group: Pile) -> list[Pile]:
+def _groups(group: SliceGroup) -> list[SliceGroup]:
     """Return the stacks among slices that are alike."""
     planes, told = group.planes, group.warnings
     if len(planes) < FEWEST:
-        return [_pile(planes, told)]
+        return [_group(planes, told)]
     if parts := _parted(planes):
-        return [_pile(part, told) for part in parts]
+        return [_group(part, told) for part in parts]
     if not _shares(planes):
-        return [_pile(planes, told)]
+        return [_group(planes, told)]
     try:
         kept, twins = _without_twins(planes)
     except BadFileError as error:
-        return [Pile(planes, flaw=str(error))]
+        return [SliceGroup(planes, flaw=str(error))]
     parts = (_parted(kept) or _ranked(kept)) if _shares(kept) else []
-    return [_pile(part, (*told, *twins)) for part in parts or [kept]]
+    return [_group(part, (*told, *twins)) for part in parts or [kept]]
 
 
-def _pile(planes: Sequence[Plane], warnings: tuple[str, ...] = ()) -> Pile:
+def _group(planes: Sequence[Plane], warnings: tuple[str, ...] = ()) -> SliceGroup:
     flaw = ""
     if len(planes) < FEWEST:
         flaw = "1 slice alone makes no image; add the others of its series"
@@ -217,7 +217,7 @@ def _pile(planes: Sequence[Plane], warnings: tuple[str, ...] = ()) -> Pile:
         )
     elif bare := _without_rescale(planes):
         flaw = bare
-    return Pile(tuple(planes), (*warnings, *_doubts(planes)), flaw)
+    return SliceGroup(tuple(planes), (*warnings, *_doubts(planes)), flaw)
 
 
 def _without_rescale(planes: Sequence[Plane]) -> str:
@@ -247,22 +247,22 @@ def _doubts(planes: Sequence[Plane]) -> tuple[str, ...]:
     return tuple(doubts[:1])
 
 
-def unlike(piles: Sequence[Pile]) -> dict[str, list[str]]:
+def unlike(groups: Sequence[SliceGroup]) -> dict[str, list[str]]:
     """Return in what stacks differ, and what each has; nothing that names anybody is told.
 
     Args:
-        piles: Two or more.
+        groups: Two or more.
 
     Returns:
         Values by what they are of, one for each stack; numbers where they may not be told.
     """
-    kinds = [_kinds(pile.planes[0]) for pile in piles]
+    kinds = [_kinds(slices.planes[0]) for slices in groups]
     told = {}
     for kind in kinds[0]:
         values = [each[kind] for each in kinds]
         if len(set(values)) > 1:
             told[kind] = numbered(values) if kind in _NEVER_TOLD else values
-    return told | _unlike_traits(piles)
+    return told | _unlike_traits(groups)
 
 
 def _kinds(plane: Plane) -> dict[str, str]:
@@ -280,41 +280,43 @@ def _kinds(plane: Plane) -> dict[str, str]:
     }
 
 
-def _unlike_traits(piles: Sequence[Pile]) -> dict[str, list[str]]:
+def _unlike_traits(groups: Sequence[SliceGroup]) -> dict[str, list[str]]:
     """Return the traits that each stack has one value of, and that differ between them."""
     told = {}
     for trait in (*SCAN, *TIME):
-        values = [{value_of(plane, trait) for plane in pile.planes} for pile in piles]
+        values = [{value_of(plane, trait) for plane in slices.planes} for slices in groups]
         if all(len(one) == 1 for one in values) and len(set(map(frozenset, values))) > 1:
-            told[trait] = told_of_each([pile.planes[0] for pile in piles], trait)
+            told[trait] = told_of_each([slices.planes[0] for slices in groups], trait)
     return told
 
 
-def _named(piles: Sequence[Pile]) -> list[Pile]:
+def _named(groups: Sequence[SliceGroup]) -> list[SliceGroup]:
     """Return the stacks of one series, each with what tells it from the others."""
-    if len(piles) < FEWEST:
-        return list(piles)
-    kinds = unlike(piles) or {"order": numbered([str(number) for number in range(len(piles))])}
+    if len(groups) < FEWEST:
+        return list(groups)
+    kinds = unlike(groups) or {"order": numbered([str(number) for number in range(len(groups))])}
     return [
-        replace(pile, part=", ".join(f"{kind} {values[number]}" for kind, values in kinds.items()))
-        for number, pile in enumerate(piles)
+        replace(
+            slices, part=", ".join(f"{kind} {values[number]}" for kind, values in kinds.items())
+        )
+        for number, slices in enumerate(groups)
     ]
 
 
-def sort_planes(planes: Iterable[Plane]) -> list[Pile]:
+def sort_planes(planes: Iterable[Plane]) -> list[SliceGroup]:
     """Sort slices into stacks.
 
     Args:
         planes: Of any number of series.
 
     Returns:
-        A pile for each stack, and for each group of slices that makes none; those of one series
+        A group for each stack, and for slices that make none; those of one series
         together.
     """
-    series: dict[object, list[Pile]] = {}
+    series: dict[object, list[SliceGroup]] = {}
     for number, group in enumerate(_shaped(planes)):
         names = {plane.series for plane in group.planes}
         found = series.setdefault(number if len(names) > 1 else names.pop(), [])
         for part in split_contrast(group.planes):
-            found += _piles(replace(group, planes=tuple(part)))
-    return [pile for piles in series.values() for pile in _named(piles)]
+            found += _groups(replace(group, planes=tuple(part)))
+    return [slices for groups in series.values() for slices in _named(groups)]

@@ -176,12 +176,12 @@ def open_export(folder: Path, hear: Callable[[int, int], None] = lambda _d, _a: 
         msg = f"{folder}: is no folder; name the folder of the DICOM series"
         raise BadFileError(msg)
     stacks, flaws = [], []
-    for pile in scan_export([folder], hear).piles:
+    for slices in scan_export([folder], hear).groups:
         try:
-            if not pile.flaw:
-                stacks.append(build_stack(pile.planes))
+            if not slices.flaw:
+                stacks.append(build_stack(slices.planes))
             else:
-                flaws.append(pile.flaw)
+                flaws.append(slices.flaw)
         except BadFileError as error:
             flaws.append(str(error))
     if not stacks:

@@ -27,7 +27,7 @@ _UPRIGHT_DEGREES = 0.5
 _STEEPEST_DEGREES = 35.0  # no gantry tilts further than 30
 _ASTRAY_MM = 1.0
 _LIKE = 0.1  # gaps that differ by less than this part count as one kind
-_REGULAR = 0.25  # of all gaps: the rarest kind that still sets the pace
+_REGULAR = 0.25  # of all gaps: the rarest kind that still sets the spacing
 _WIDEST = 3.0  # of the regular gap: two slices in a row may be missing
 _GANTRY_DEGREES = 1.0
 _DIGITS = 6  # of a voxel: so that rounding moves nothing
@@ -35,14 +35,14 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lie:
+class _SliceGeometry:
     """Where the slices of a stack lie, relative to the first and in order along their normal."""
 
     planes: tuple[Plane, ...]
     heights: Float64[np.ndarray, " slice"]
     """Millimetres along the normal."""
 
-    aside: Float64[np.ndarray, "slice 2"]
+    in_plane: Float64[np.ndarray, "slice 2"]
     """Millimetres along columns and rows."""
 
     @property
@@ -50,15 +50,15 @@ class _Lie:
         return np.asarray(np.diff(self.heights))
 
     @property
-    def lean(self) -> Float64[np.ndarray, "2"]:
+    def shear(self) -> Float64[np.ndarray, "2"]:
         """Return the millimetres that slices move aside per millimetre of height."""
         middle = self.heights - self.heights.mean()
-        slope = middle @ (self.aside - self.aside.mean(axis=0)) / (middle @ middle)
+        slope = middle @ (self.in_plane - self.in_plane.mean(axis=0)) / (middle @ middle)
         return np.asarray(slope)
 
     @property
     def tilt_degrees(self) -> float:
-        return float(np.degrees(np.arctan(np.linalg.norm(self.lean))))
+        return float(np.degrees(np.arctan(np.linalg.norm(self.shear))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,12 +76,12 @@ class Stack:
     """What was odd and what was done about it, each as "finding; advice"."""
 
 
-def _lie(planes: Sequence[Plane]) -> _Lie:
+def _geometry(planes: Sequence[Plane]) -> _SliceGeometry:
     along = planes[0].along
     normal = np.cross(along[0], along[1])
     order = sorted(planes, key=lambda plane: float(plane.position @ normal))
     moved = np.array([plane.position for plane in order]) - order[0].position
-    return _Lie(tuple(order), moved @ normal, moved @ along.T)
+    return _SliceGeometry(tuple(order), moved @ normal, moved @ along.T)
 
 
 def _off_even(places: Float64[np.ndarray, "slice axis"]) -> bool:
@@ -99,21 +99,23 @@ def _room_mm(gap: float) -> float:
 
 def is_even(planes: Sequence[Plane]) -> bool:
     """Return whether slices have places of their own, one gap apart, tilted or not."""
-    lie = _lie(planes)
-    return bool(lie.gaps.min() >= SAME_MM) and not _off_even(lie.heights[:, None])
+    slices = _geometry(planes)
+    return bool(slices.gaps.min() >= SAME_MM) and not _off_even(slices.heights[:, None])
 
 
 def is_regular(planes: Sequence[Plane]) -> bool:
     """Return whether slices have places of their own, one gap apart but for missing ones."""
-    lie = _lie(planes)
-    return bool(lie.gaps.min() >= SAME_MM) and _slots(lie, float(lie.gaps.min())) is not None
+    slices = _geometry(planes)
+    return (
+        bool(slices.gaps.min() >= SAME_MM) and _slots(slices, float(slices.gaps.min())) is not None
+    )
 
 
 def in_order(planes: Sequence[Plane]) -> list[list[Plane]]:
     """Return slices in order along their normal, those in one place together."""
-    lie = _lie(planes)
-    groups: list[list[Plane]] = [[lie.planes[0]]]
-    for plane, gap in zip(lie.planes[1:], lie.gaps, strict=True):
+    slices = _geometry(planes)
+    groups: list[list[Plane]] = [[slices.planes[0]]]
+    for plane, gap in zip(slices.planes[1:], slices.gaps, strict=True):
         if gap < SAME_MM:
             groups[-1].append(plane)
         else:
@@ -123,49 +125,52 @@ def in_order(planes: Sequence[Plane]) -> list[list[Plane]]:
 
 def heights_mm(planes: Sequence[Plane]) -> tuple[float, float]:
     """Return the lowest and the highest place of slices along their normal."""
-    lie = _lie(planes)
-    low = float(lie.planes[0].position @ np.cross(*lie.planes[0].along))
-    return low, low + float(lie.heights[-1])
+    slices = _geometry(planes)
+    low = float(slices.planes[0].position @ np.cross(*slices.planes[0].along))
+    return low, low + float(slices.heights[-1])
 
 
-def _pace(lie: _Lie) -> float:
+def _slice_spacing(slices: _SliceGeometry) -> float:
     """Return the smallest regular gap, fitted to the whole stack where slices are only missing.
 
     Raises:
         BadFileError: The gaps follow no pattern, or one is too wide to fill.
     """
-    gaps = lie.gaps
+    gaps = slices.gaps
     kinds = [gaps[np.abs(gaps - gap) <= _LIKE * gap] for gap in np.sort(gaps)]
     regular = [kind for kind in kinds if len(kind) >= _REGULAR * len(gaps)]
     if not regular:
         msg = f"gaps between slices follow no pattern ({_counted(gaps)}); export an even series"
         raise BadFileError(msg)
-    pace = float(np.median(regular[0]))
-    if gaps.max() > (_WIDEST + _ROOM) * pace:
+    spacing = float(np.median(regular[0]))
+    if gaps.max() > (_WIDEST + _ROOM) * spacing:
         msg = (
-            f"a gap of {gaps.max():.2f} mm {_after(lie, int(gaps.argmax()))} is too wide to fill "
-            f"where slices are {pace:.2f} mm apart; export the missing slices, or each part alone"
+            f"a gap of {gaps.max():.2f} mm {_after(slices, int(gaps.argmax()))} is too wide to "
+            f"fill where slices are {spacing:.2f} mm apart; export the missing slices, or each "
+            "part alone"
         )
         raise BadFileError(msg)
-    slots = _slots(lie, pace)
-    return pace if slots is None else float(lie.heights[-1] / slots[-1])
+    slots = _slots(slices, spacing)
+    return spacing if slots is None else float(slices.heights[-1] / slots[-1])
 
 
-def _slots(lie: _Lie, pace: float) -> Int64[np.ndarray, " slice"] | None:
+def _slots(slices: _SliceGeometry, spacing: float) -> Int64[np.ndarray, " slice"] | None:
     """Return the place of each slice in an even stack, or None if they fit into none."""
-    slots = np.round(lie.heights / pace)
-    slots = np.round(lie.heights / (lie.heights[-1] / slots[-1]))
-    off = np.abs(lie.heights - slots * lie.heights[-1] / slots[-1]).max()
-    if off > _room_mm(pace) or (np.diff(slots) < 1).any():
+    slots = np.round(slices.heights / spacing)
+    slots = np.round(slices.heights / (slices.heights[-1] / slots[-1]))
+    off = np.abs(slices.heights - slots * slices.heights[-1] / slots[-1]).max()
+    if off > _room_mm(spacing) or (np.diff(slots) < 1).any():
         return None
     return np.asarray(slots, dtype=np.int64)
 
 
-def _after(lie: _Lie, number: int) -> str:
-    plane = lie.planes[number]
+def _after(slices: _SliceGeometry, number: int) -> str:
+    plane = slices.planes[number]
     place = LPS_TO_RAS[:3, :3] @ plane.position
     axis = int(np.abs(np.cross(*plane.along)).argmax())
-    return f"after slice {number + 1} of {len(lie.planes)} ({'xyz'[axis]} = {place[axis]:.1f} mm)"
+    return (
+        f"after slice {number + 1} of {len(slices.planes)} ({'xyz'[axis]} = {place[axis]:.1f} mm)"
+    )
 
 
 def _counted(gaps: Float64[np.ndarray, " gap"]) -> str:
@@ -174,95 +179,103 @@ def _counted(gaps: Float64[np.ndarray, " gap"]) -> str:
     return told + (", ..." if len(counts) > 2 * _NAMED else "")
 
 
-def _gaps(lie: _Lie, pace: float) -> str:
+def _gaps(slices: _SliceGeometry, spacing: float) -> str:
     """Return what is odd about the gaps, and where, or nothing."""
-    slots = _slots(lie, pace)
+    slots = _slots(slices, spacing)
     if slots is None:
-        off = np.abs(lie.gaps - pace)
-        first = int(np.argmax(off > min(_LIKE * pace, 0.99 * off.max())))
-        where = f"uneven: {_counted(lie.gaps)}, first {_after(lie, first)}"
-        return f"gaps between slices are {where}, and values are interpolated every {pace:.2f} mm"
+        off = np.abs(slices.gaps - spacing)
+        first = int(np.argmax(off > min(_LIKE * spacing, 0.99 * off.max())))
+        where = f"uneven: {_counted(slices.gaps)}, first {_after(slices, first)}"
+        return (
+            f"gaps between slices are {where}, and values are interpolated every {spacing:.2f} mm"
+        )
     missing = np.flatnonzero(np.diff(slots) > 1)
     if not len(missing):
         return ""
-    places = ", ".join(_after(lie, int(number)) for number in missing[:_NAMED])
+    places = ", ".join(_after(slices, int(number)) for number in missing[:_NAMED])
     more = f" and {len(missing) - _NAMED} more places" if len(missing) > _NAMED else ""
     count = slots[-1] + 1 - len(slots)
     return f"{count} slices are missing and are interpolated: {places}{more}"
 
 
-def _sheared(lie: _Lie) -> str:
+def _sheared(slices: _SliceGeometry) -> str:
     """Return by how much the slices are sheared, or nothing.
 
     Raises:
         BadFileError: Too much, or not along a straight line.
     """
-    line = lie.heights[:, None] * lie.lean
-    off = lie.aside - line
+    line = slices.heights[:, None] * slices.shear
+    off = slices.in_plane - line
     astray = float(np.linalg.norm(off - off.mean(axis=0), axis=1).max())
     if astray > _ASTRAY_MM:
         msg = f"slices lie up to {astray:.1f} mm aside of a straight line; repair their positions"
         raise BadFileError(msg)
-    if lie.tilt_degrees > _STEEPEST_DEGREES:
+    if slices.tilt_degrees > _STEEPEST_DEGREES:
         msg = (
-            f"slices are sheared by {lie.tilt_degrees:.1f} degrees, more than any gantry tilts; "
+            f"slices are sheared by {slices.tilt_degrees:.1f} degrees, more than any gantry tilts; "
             "repair their positions"
         )
         raise BadFileError(msg)
-    if lie.tilt_degrees > _UPRIGHT_DEGREES:
-        return f"slices are sheared by {lie.tilt_degrees:.1f} degrees (gantry tilt)"
+    if slices.tilt_degrees > _UPRIGHT_DEGREES:
+        return f"slices are sheared by {slices.tilt_degrees:.1f} degrees (gantry tilt)"
     return f"slices lie up to {astray:.2f} mm aside of a line" if astray > _ROOM_MM else ""
 
 
-def _even_grid(lie: _Lie, pace: float) -> tuple[Grid, Float64[np.ndarray, "slice 3"]]:
+def _even_grid(
+    slices: _SliceGeometry, spacing: float
+) -> tuple[Grid, Float64[np.ndarray, "slice 3"]]:
     """Return an upright grid that holds every slice whole, and where they lie on it in voxels."""
-    first = lie.planes[0]
+    first = slices.planes[0]
     columns, rows = first.size
-    low = np.floor(np.round((lie.aside / first.spacing).min(axis=0), _DIGITS))
-    high = np.ceil(np.round((lie.aside / first.spacing).max(axis=0), _DIGITS))
+    low = np.floor(np.round((slices.in_plane / first.spacing).min(axis=0), _DIGITS))
+    high = np.ceil(np.round((slices.in_plane / first.spacing).max(axis=0), _DIGITS))
     steps = first.along * first.spacing[:, None]
     shape = (
         columns + int(high[0] - low[0]),
         rows + int(high[1] - low[1]),
-        round(float(lie.heights[-1]) / pace) + 1,
+        round(float(slices.heights[-1]) / spacing) + 1,
     )
     normal = np.cross(first.along[0], first.along[1])
     affine = affine_of(
-        np.stack([steps[0], steps[1], normal * pace], axis=1), first.position + low @ steps
+        np.stack([steps[0], steps[1], normal * spacing], axis=1), first.position + low @ steps
     )
-    places = np.column_stack([lie.aside / first.spacing - low, lie.heights / pace])
+    places = np.column_stack([slices.in_plane / first.spacing - low, slices.heights / spacing])
     return Grid(shape, affine), np.round(places, _DIGITS)
 
 
-def _plain_grid(lie: _Lie) -> Grid:
+def _plain_grid(slices: _SliceGeometry) -> Grid:
     """Return the grid of even slices.
 
     Source:
         DICOM PS3.3, C.7.6.2.1.1, equation C.7.6.2.1-1: from pixel index to patient millimetres.
     """
-    first, last = lie.planes[0], lie.planes[-1]
+    first, last = slices.planes[0], slices.planes[-1]
     across, down = first.along * first.spacing[:, None]
-    depth = (last.position - first.position) / (len(lie.planes) - 1)
+    depth = (last.position - first.position) / (len(slices.planes) - 1)
     affine = affine_of(np.stack([across, down, depth], axis=1), first.position)
-    return Grid((*first.size, len(lie.planes)), affine)
+    return Grid((*first.size, len(slices.planes)), affine)
 
 
-def _doubts(lie: _Lie) -> list[str]:
+def _doubts(slices: _SliceGeometry) -> list[str]:
     """Return what should be looked at although it is read."""
-    first, doubts = lie.planes[0], []
-    if abs(abs(first.gantry_degrees) - lie.tilt_degrees) > _GANTRY_DEGREES and first.gantry_degrees:
+    first, doubts = slices.planes[0], []
+    if (
+        abs(abs(first.gantry_degrees) - slices.tilt_degrees) > _GANTRY_DEGREES
+        and first.gantry_degrees
+    ):
         doubts.append(
-            f"headers tell a gantry tilt of {first.gantry_degrees:g} degrees, positions one of "
-            f"{lie.tilt_degrees:.1f}; positions are believed, check that the anatomy is not skewed"
+            f"headers tell a gantry tilt of {first.gantry_degrees:g} degrees, positions one "
+            f"of {slices.tilt_degrees:.1f}; positions are believed, check that the anatomy is not "
+            "skewed"
         )
     if first.photometric == "MONOCHROME1":
         doubts.append("is shown inverted (MONOCHROME1); values are read as stored, check them")
-    if any(plane.burned for plane in lie.planes):
+    if any(plane.burned for plane in slices.planes):
         doubts.append(
             "is marked as holding burnt-in text (BurnedInAnnotation YES), which may name the "
             "patient; look at the pixels before you share them"
         )
-    return [*doubts, *scale_doubts(lie.planes)]
+    return [*doubts, *scale_doubts(slices.planes)]
 
 
 def build_stack(planes: Sequence[Plane]) -> Stack:
@@ -278,21 +291,21 @@ def build_stack(planes: Sequence[Plane]) -> Stack:
     Raises:
         BadFileError: It is not safe.
     """
-    lie = _lie(planes)
+    slices = _geometry(planes)
     require_sane(Path("series"), (*planes[0].size, len(planes)), 0, stored=0, compressed=False)
-    upright = lie.tilt_degrees <= _UPRIGHT_DEGREES
-    if upright and not _off_even(np.column_stack([lie.aside, lie.heights])):
-        return Stack(lie.planes, _plain_grid(lie), None, tuple(_doubts(lie)))
-    sheared, pace = _sheared(lie), _pace(lie)
-    grid, places = _even_grid(lie, pace)
+    upright = slices.tilt_degrees <= _UPRIGHT_DEGREES
+    if upright and not _off_even(np.column_stack([slices.in_plane, slices.heights])):
+        return Stack(slices.planes, _plain_grid(slices), None, tuple(_doubts(slices)))
+    sheared, spacing = _sheared(slices), _slice_spacing(slices)
+    grid, places = _even_grid(slices, spacing)
     require_sane(Path("series"), grid.shape, 0, stored=0, compressed=False)
-    odd = [finding for finding in (sheared, _gaps(lie, pace)) if finding]
+    odd = [finding for finding in (sheared, _gaps(slices, spacing)) if finding]
     shape = " x ".join(map(str, grid.shape))
     warning = (
         f"{' and '.join(odd or ['slices lie off their even places'])}; read on an even, upright "
-        f"grid of {shape} voxels, {pace:.2f} mm apart, where masks and results lie too"
+        f"grid of {shape} voxels, {spacing:.2f} mm apart, where masks and results lie too"
     )
-    return Stack(lie.planes, grid, places, (warning, *_doubts(lie)))
+    return Stack(slices.planes, grid, places, (warning, *_doubts(slices)))
 
 
 def read_stack(stack: Stack) -> Float32[np.ndarray, "i j k"]:

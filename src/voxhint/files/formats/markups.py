@@ -26,7 +26,7 @@ _UNITS = ("mm", "millimeter", "millimetre", "millimeters", "millimetres")
 _STRAIGHT = 1e-3  # how far the axes of a box may be from unit length and right angles
 
 
-def case_of(name: str, cases: Iterable[str]) -> tuple[str, str] | None:
+def _case_of(name: str, cases: Iterable[str]) -> tuple[str, str] | None:
     """Return the case a markups file speaks of, and what its name says beyond.
 
     Args:
@@ -212,7 +212,7 @@ def read_markups(
         The good markups, and a problem for each bad one.
     """
     where = where or path.name
-    found = case_of(plain(path.name), cases)
+    found = _case_of(plain(path.name), cases)
     if found is None:
         finding = "names no case of the study"
         return Reading(problems=(Problem(where, finding, "call it CASE_LABEL.mrk.json"),))

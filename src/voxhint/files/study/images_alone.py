@@ -88,7 +88,7 @@ def _case_of(file: Path) -> str:
 
 def _holds_image(path: Path) -> bool:
     """Return whether it is a file, or a folder with DICOM in it."""
-    return path.is_file() or any(map(is_dicom, files_below(path)[0]))
+    return not path.is_dir() or any(map(is_dicom, files_below(path)[0]))
 
 
 def _link(path: Path, folder: Path, case: str) -> None:

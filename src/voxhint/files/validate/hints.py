@@ -24,12 +24,12 @@ def outer_corners_mm(grid: Grid) -> _Corners:
     return grid.to_world(corners([-0.5] * 3, [n - 0.5 for n in grid.shape]))
 
 
-def box_corners_mm(box: Box) -> _Corners:
+def _box_corners_mm(box: Box) -> _Corners:
     """Return the eight corners of a box, in the order of `outer_corners_mm`."""
     return corners(box.low_mm, box.high_mm)
 
 
-def overlap(first: _Corners, second: _Corners) -> bool:
+def _overlap(first: _Corners, second: _Corners) -> bool:
     """Return whether two slanted boxes share more than their skin.
 
     Two convex bodies are apart exactly if they are apart along a face normal of one of them, or
@@ -72,7 +72,7 @@ def channel_problems(case: str, grids: Sequence[tuple[str, Grid]], where: str) -
             case=case,
         )
         for other, grid in grids[1:]
-        if not overlap(outer_corners_mm(first), outer_corners_mm(grid))
+        if not _overlap(outer_corners_mm(first), outer_corners_mm(grid))
     ]
 
 
@@ -100,8 +100,8 @@ def _within(box: Box, grid: Grid) -> bool:
 
 
 def _box_problem(item: Placed, box: Box, grids: Sequence[Grid]) -> Problem | None:
-    corners = box_corners_mm(box)
-    if not any(overlap(corners, outer_corners_mm(grid)) for grid in grids):
+    corners = _box_corners_mm(box)
+    if not any(_overlap(corners, outer_corners_mm(grid)) for grid in grids):
         finding = f"box of '{box.label}' does not touch the image of case '{item.case}'"
         return Problem(item.where, finding, "give world millimetres (RAS, or set frame)")
     if not any(_within(box, grid) for grid in grids):
