@@ -17,8 +17,8 @@ from voxhint.classify.classifier import Classifier, classifier_network, image_of
 from voxhint.classify.label_flow import FLOW
 from voxhint.classify.null_distribution import NullDistribution
 from voxhint.classify.saliency_methods import SaliencyMap, saliency_methods
-from voxhint.classify.tags import TagJob
-from voxhint.classify.training import fit_classifier
+from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_classifier import fit_classifier
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.config.tags import TagConfig

@@ -24,7 +24,7 @@ from _windows import fit_study
 from safetensors.torch import save_file
 
 from voxhint.classify.label_flow import LEVELS, LabelFlow, fit_label_flow, flow_network
-from voxhint.classify.tags import TagJob, bags_of
+from voxhint.classify.tag_bags import TagJob, bags_of
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.files import open_study

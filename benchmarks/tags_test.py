@@ -25,8 +25,8 @@ from _rows import overlaps, refined, summed, volume
 from _windows import Window, healthy_windows, tell, window
 
 from voxhint.classify.classifier import Classifier
-from voxhint.classify.tags import TagJob
-from voxhint.classify.training import fit_classifier
+from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_classifier import fit_classifier
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.measure.roc import ranking

@@ -12,7 +12,7 @@ from pathlib import Path
 from voxhint.cli.commands import Run
 from voxhint.cli.options import flags_of, parser_of
 from voxhint.config import Machine, Recipe
-from voxhint.config.listing import listed
+from voxhint.config.knob_list import listed
 
 SOURCE = Path(__file__).parents[1] / "src" / "voxhint"
 CLASS_C = 11

@@ -20,9 +20,9 @@ from voxhint.config import (
     read_recipe,
     seconds_of,
 )
-from voxhint.config.listing import listed
+from voxhint.config.knob_list import listed
 from voxhint.config.recipe import changed_recipe
-from voxhint.config.renamed import _GONE, RENAMED
+from voxhint.config.renamed_knobs import _GONE, RENAMED
 from voxhint.config.tags import TagConfig
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadRecipeError

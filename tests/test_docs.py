@@ -16,7 +16,7 @@ from tests.phantoms import make_study
 from voxhint import config
 from voxhint.cli.commands import COMMANDS
 from voxhint.cli.main import _parse
-from voxhint.config.listing import listed
+from voxhint.config.knob_list import listed
 from voxhint.verbs import run as run_verb
 from voxhint.verbs.label import label
 from voxhint.verbs.train import train_on

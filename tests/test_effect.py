@@ -16,7 +16,7 @@ from voxhint.config import (
     unused,
     without_effect,
 )
-from voxhint.config.listing import listed
+from voxhint.config.knob_list import listed
 from voxhint.config.ranges import changed
 from voxhint.config.recipe import read_recipe
 from voxhint.config.without_effect import _BY_FLOW

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from voxhint.config import Machine, Recipe
-from voxhint.config.listing import Knob, listed
+from voxhint.config.knob_list import Knob, listed
 
 _MARK = re.compile(r"<!-- knobs of ([a-z0-9_.]+) -->")
 _HEAD = "| knob | takes | default | meaning |\n|---|---|---|---|"

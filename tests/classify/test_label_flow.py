@@ -16,7 +16,7 @@ from voxhint.classify.label_flow import (
     fit_label_flow,
     flow_network,
 )
-from voxhint.classify.tags import TagJob
+from voxhint.classify.tag_bags import TagJob
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.tags import FlowConfig, TagConfig
 from voxhint.core.errors import BadFileError

@@ -12,7 +12,7 @@ from scipy import ndimage
 from voxhint.classify.classifier import Classifier, classifier_network
 from voxhint.classify.localisation import Localiser
 from voxhint.classify.saliency_methods import saliency_methods
-from voxhint.classify.tags import TagJob
+from voxhint.classify.tag_bags import TagJob
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.tags import TagConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Volume

@@ -20,11 +20,11 @@ from voxhint.config import Recipe, read_recipe
 from voxhint.core import Box, Diameter, Hint, Points, Tag
 from voxhint.core.errors import VoxhintError
 from voxhint.files import read_ids, read_probability, read_volume, survey
-from voxhint.files.description import read_description
+from voxhint.files.csv_tables import read_table
+from voxhint.files.dataset_json import read_description
 from voxhint.files.formats.markups import read_markups
 from voxhint.files.hint_tables import TABLES, columns_of, read_hint_table
 from voxhint.files.study.hint_writer import write_hints
-from voxhint.files.tables import read_table
 from voxhint.models.folder import read_plan
 from voxhint.review.run_files import read_history, read_object, read_scores
 from voxhint.runs import read_made

@@ -12,7 +12,7 @@ from tests.files.test_dicom_series import require_in_place
 
 from voxhint.core.errors import BadFileError
 from voxhint.files import read_volume
-from voxhint.files.dicom.series import open_series, read_series
+from voxhint.files.dicom.read_series import open_series, read_series
 from voxhint.files.images import image_warnings
 from voxhint.verbs.import_dicom import import_dicom
 

@@ -16,11 +16,11 @@ from tests.files.series import PATIENT, TURNED, Series
 
 from voxhint.core import Grid, Volume
 from voxhint.core.errors import BadFileError
-from voxhint.files.codes import segments_of
-from voxhint.files.dicom.rtstruct import write_rtstruct
-from voxhint.files.dicom.segmentation import Kind, Origin, write_seg
 from voxhint.files.dicom.source_series import Source, open_export, open_source, told_resampled
+from voxhint.files.dicom.write_rtstruct import write_rtstruct
+from voxhint.files.dicom.write_seg import Kind, Origin, write_seg
 from voxhint.files.images import read_volume, write_image
+from voxhint.files.label_codes import segments_of
 
 SERIES = Series(common={"FrameOfReferenceUID": "1.2.9", "PatientSex": "F"})
 UNEVEN = replace(SERIES, heights=(0, 2.5, 5, 7.5, 12.5, 15))

@@ -23,7 +23,7 @@ from tests.files.series import Series
 
 from voxhint.core.errors import BadFileError
 from voxhint.files import survey
-from voxhint.files.dicom.series import open_series, read_series
+from voxhint.files.dicom.read_series import open_series, read_series
 
 LOSSLESS = [
     "JPEGLosslessProcess14_1",

@@ -11,10 +11,10 @@ import SimpleITK
 from jaxtyping import UInt8
 from tests.files.test_real_dicom import CHEST, slices
 
-from voxhint.files.codes import segments_of
-from voxhint.files.dicom.rtstruct import write_rtstruct
-from voxhint.files.dicom.segmentation import Origin, write_seg
 from voxhint.files.dicom.source_series import open_source
+from voxhint.files.dicom.write_rtstruct import write_rtstruct
+from voxhint.files.dicom.write_seg import Origin, write_seg
+from voxhint.files.label_codes import segments_of
 
 pytestmark = [
     pytest.mark.real,

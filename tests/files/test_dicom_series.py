@@ -14,7 +14,7 @@ from tests.files.series import MARK, STRAIGHT, TURNED, Series
 from voxhint.core import Grid
 from voxhint.core.errors import BadFileError
 from voxhint.files import read_volume, survey
-from voxhint.files.dicom.series import open_series, read_series
+from voxhint.files.dicom.read_series import open_series, read_series
 from voxhint.files.images import image_warnings
 
 LOCALISER = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}

@@ -8,7 +8,7 @@ import pytest
 from voxhint.core import Grid, Turn, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.files.registration import offset, registered
-from voxhint.simulate.two_modality import tumour_case
+from voxhint.simulate.neck_phantom import tumour_case
 
 
 def scans(shift_mm: tuple[float, float, float]) -> tuple[Volume, Volume]:

@@ -17,8 +17,8 @@ from voxhint.core import Case, SoftLabel
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
 from voxhint.propagate.soft_label import Prior
 from voxhint.propagate.voxel_classifier import fit_voxel_classifier, voxel_samples
+from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 from voxhint.simulate.hints import parse_request, simulate_hints
-from voxhint.simulate.phantom import ORGANS, organ_case
 from voxhint.simulate.shapes import hints_for, made_up
 
 PINNED = Path(__file__).with_suffix(".json")

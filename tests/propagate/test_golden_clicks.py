@@ -16,7 +16,7 @@ from voxhint.core import Hint, Points
 from voxhint.propagate import interactive
 from voxhint.propagate.coarse_to_fine import Window, hinted_box
 from voxhint.propagate.interactive import LiveMask
-from voxhint.simulate.phantom import ORGANS
+from voxhint.simulate.abdomen_phantom import ORGANS
 
 PINNED = Path(__file__).with_suffix(".json")
 SMALL = {"_BUDGET": 4000, "_MOST": 9000, "_MEASURED": 3000}

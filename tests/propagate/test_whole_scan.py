@@ -14,7 +14,7 @@ from voxhint.files.soft_labels import read_soft_label, write_soft_label
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.whole_scan import propagate_over_scan
-from voxhint.simulate.phantom import ORGANS
+from voxhint.simulate.abdomen_phantom import ORGANS
 
 CONFIG = LabelConfig()
 KINDS = ("points:12", "scribbles", "slices:3")

@@ -10,7 +10,7 @@ from tests.measure.rows import row, rows
 
 from voxhint.measure.compare import compare
 from voxhint.measure.roc import Ranking
-from voxhint.measure.table import ScoreTable, tabulate
+from voxhint.measure.score_table import ScoreTable, tabulate
 from voxhint.review.report import _RESEARCH_ONLY, write_report
 from voxhint.review.report_data import Panel, Picture, RunFacts, Slices, TagRanking
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from voxhint.core import UNDRAWN, Case, Mask, Points, Strokes, Tag
+from voxhint.simulate.abdomen_phantom import organ_case
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import KINDS, parse_request, simulate_hints
-from voxhint.simulate.phantom import organ_case
 
 CASE: Case = organ_case(np.random.default_rng(0), name="p")
 

@@ -17,8 +17,8 @@ from voxhint.core import (
     Turn,
 )
 from voxhint.core.errors import BadRecipeError
+from voxhint.simulate.abdomen_phantom import organ_case
 from voxhint.simulate.hints import KINDS, HintRequest, parse_request, simulate_hints
-from voxhint.simulate.phantom import organ_case
 from voxhint.simulate.strokes import drawing_axis
 
 LABELS = LabelSet(("background", "ball", "bar", "nowhere"), (0, 2, 7, 9), ignore=11)

@@ -9,7 +9,7 @@ from scipy.stats import mannwhitneyu
 
 from voxhint.core import Case
 from voxhint.core.errors import BadRecipeError
-from voxhint.simulate.lung import Tube
+from voxhint.simulate.lung_anatomy import Tube
 from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
 from voxhint.simulate.nodule import _TEXTURES, Texture
 from voxhint.simulate.partial_volume import ALL, Canvas

@@ -158,7 +158,7 @@ def test_contradictions_and_absent_weights_are_told_before_anything_costly(
     code: int,
     told: str,
 ) -> None:
-    monkeypatch.setattr("voxhint.models.catalogue.HOME", tmp_path / "none")
+    monkeypatch.setattr("voxhint.models.public_weights.HOME", tmp_path / "none")
     found, (line,) = label(study, tmp_path / "out", *words)
     assert found == code
     assert told in line

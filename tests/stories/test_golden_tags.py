@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 
 from voxhint.classify.label_flow import fit_label_flow
-from voxhint.classify.tags import TagJob
-from voxhint.classify.training import fit_classifier
+from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_classifier import fit_classifier
 from voxhint.config import LabelConfig, Machine, TrainConfig
 from voxhint.config.ranges import changed
 from voxhint.core import SoftLabel
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
 from voxhint.files import open_study
+from voxhint.files.csv_tables import read_table
 from voxhint.files.images import read_ids, read_volume
 from voxhint.files.soft_labels import read_soft_label
-from voxhint.files.tables import read_table
 from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.train import train_model

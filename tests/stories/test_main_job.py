@@ -10,7 +10,7 @@ from tests.stories.commands import voxhint
 from voxhint.core import Volume
 from voxhint.files.images import write_ids, write_image
 from voxhint.prepare import resample
-from voxhint.simulate.phantom import ORGANS, organ_case
+from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 
 SMALL = ("--steps", "3", "--width", "4", "--patch-voxels", "2000", "--threads", "1")
 

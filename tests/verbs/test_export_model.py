@@ -16,7 +16,7 @@ from tests.verbs.test_send_back import called, model  # noqa: F401 - a fixture
 from voxhint.cli.main import main
 from voxhint.core.errors import BadFileError
 from voxhint.files.images import read_ids, write_image
-from voxhint.models.catalogue import listing
+from voxhint.models.public_weights import listing
 from voxhint.verbs.export import export
 
 DICE = {"mean": 0.71, "median": 0.7, "low": 0.65, "high": 0.77, "n": 8, "subjects": 8}

@@ -19,11 +19,11 @@ from tests.files.series import TURNED, Series
 
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.files import survey
-from voxhint.files.codes import segments_of
-from voxhint.files.dicom.rtstruct import write_rtstruct
-from voxhint.files.dicom.segmentation import Origin, write_seg
 from voxhint.files.dicom.source_series import open_source
+from voxhint.files.dicom.write_rtstruct import write_rtstruct
+from voxhint.files.dicom.write_seg import Origin, write_seg
 from voxhint.files.images import read_grid, read_ids, read_probability
+from voxhint.files.label_codes import segments_of
 from voxhint.verbs.import_annotations import Wanted
 from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
 from voxhint.verbs.label_names import wanted_names

@@ -18,7 +18,7 @@ from tests.files.test_dicom_series import LOCALISER, REFUSED
 from voxhint.cli import main
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files import read_volume, survey
-from voxhint.files.dicom.series import read_series
+from voxhint.files.dicom.read_series import read_series
 from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
 
 JANE, JOHN = {"PatientID": f"{MARK}-jane"}, {"PatientID": f"{MARK}-john"}

@@ -12,7 +12,7 @@ from tests.phantoms import LABELS, ball, make_study, slanted_grid
 from voxhint.config import MeasureConfig
 from voxhint.core.errors import BadFileError, OutputError
 from voxhint.files.images import write_ids
-from voxhint.measure.table import ScoreTable
+from voxhint.measure.score_table import ScoreTable
 from voxhint.verbs.measure import measure, summary_lines, write_scores
 
 CONFIG = MeasureConfig()

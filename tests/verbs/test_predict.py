@@ -12,7 +12,7 @@ from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
 from torch import Tensor, nn
 
-from voxhint.classify.masks import MaskMaker
+from voxhint.classify.predict_mask import MaskMaker
 from voxhint.config import PredictConfig
 from voxhint.core import Grid, Hint, LabelSet, Points, Tag, Volume
 from voxhint.core.volume import STEPS

@@ -10,7 +10,7 @@ from voxhint.core import Volume
 from voxhint.core.errors import BadStudyError
 from voxhint.files.images import read_grid, write_ids, write_image
 from voxhint.files.validate.study import open_study
-from voxhint.simulate.two_modality import tumour_case
+from voxhint.simulate.neck_phantom import tumour_case
 from voxhint.verbs.check import check
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.register import register

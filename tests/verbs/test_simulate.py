@@ -12,13 +12,13 @@ from voxhint.core.errors import (
     BadStudyError,
     OutputError,
 )
-from voxhint.files.description import read_description
+from voxhint.files.dataset_json import read_description
 from voxhint.files.hint_tables import gather, read_hint_table
 from voxhint.files.images import read_ids, read_volume, write_ids
 from voxhint.files.study.layout import read_layout
 from voxhint.files.validate.study import open_study
+from voxhint.simulate.abdomen_phantom import ORGANS
 from voxhint.simulate.hints import KINDS
-from voxhint.simulate.phantom import ORGANS
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.simulate import SimulateSummary, simulate
 

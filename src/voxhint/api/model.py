@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from voxhint.api.images import Array, ImageLike, Spacing, volumes_of
-from voxhint.classify.masks import MaskMaker
+from voxhint.classify.predict_mask import MaskMaker
 from voxhint.config import Machine, PredictConfig, Recipe, TrainConfig
 from voxhint.config.without_effect import require_used
 from voxhint.core import LabelSet, Mask

@@ -10,7 +10,7 @@ from voxhint.config.tags import ClassifierConfig
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.study import Study
 from voxhint.files.hashing import hash_of
-from voxhint.models.catalogue import KNOWN, find_weights
+from voxhint.models.public_weights import KNOWN, find_weights
 from voxhint.nets.pretrained import read_backbone
 
 _RATE = 3e-3

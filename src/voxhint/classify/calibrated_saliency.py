@@ -10,7 +10,7 @@ from voxhint.classify.classifier import Classifier, image_of
 from voxhint.classify.null_distribution import NullDistribution
 from voxhint.classify.refinement import weigh
 from voxhint.classify.saliency_methods import SaliencyMap, SaliencyMethod
-from voxhint.classify.tags import bags_of
+from voxhint.classify.tag_bags import bags_of
 from voxhint.classify.threshold import NULL_QUANTILE, QuantileThreshold, null_quantile
 from voxhint.core import Case, Grid
 from voxhint.core.errors import about

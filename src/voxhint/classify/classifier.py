@@ -22,10 +22,10 @@ from voxhint.core import Case, Volume
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell
 from voxhint.files.atomic import write_text
-from voxhint.files.description import read_object
+from voxhint.files.csv_tables import read_table, table_text
+from voxhint.files.dataset_json import read_object
 from voxhint.files.images import read_channels
-from voxhint.files.names import plain
-from voxhint.files.tables import read_table, table_text
+from voxhint.files.unicode_names import plain
 from voxhint.measure.roc import Ranking
 from voxhint.models.folder import read_plan
 from voxhint.nets import ClassifierNet, load_weights, short_classifier

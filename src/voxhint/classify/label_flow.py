@@ -11,12 +11,12 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 from torch.nn import functional
 
-from voxhint.classify.tags import TagJob
-from voxhint.classify.training import tag_plan, tagged_cases, tagged_image, take_shipped_for
+from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_classifier import tag_plan, tagged_cases, tagged_image, take_shipped_for
 from voxhint.core.errors import BadFileError
 from voxhint.core.study import CaseFiles
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.flow import Velocity, interpolate
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import STATE, fit, forget_progress

@@ -20,8 +20,8 @@ from voxhint.classify.saliency_methods import (
     counterfactual_images,
     saliency_methods,
 )
-from voxhint.classify.tags import TagJob, labels_to_localise, needs_localisation
-from voxhint.classify.training import fit_classifier
+from voxhint.classify.tag_bags import TagJob, labels_to_localise, needs_localisation
+from voxhint.classify.train_classifier import fit_classifier
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Grid, SoftLabel, Tag, Volume
 from voxhint.core.progress import Tell

@@ -13,10 +13,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from voxhint.config import Machine, Recipe
-from voxhint.config.listing import Knob, listed, takes, texts
+from voxhint.config.knob_list import Knob, listed, takes, texts
 from voxhint.config.ranges import Knobs
 from voxhint.config.recipe import changed_recipe
-from voxhint.config.renamed import RENAMED, moved
+from voxhint.config.renamed_knobs import RENAMED, moved
 from voxhint.core.errors import BadStudyError, printable
 from voxhint.core.words import did_you_mean
 

@@ -30,7 +30,7 @@ class Models:
         if self.revision is not None and self.fetch is None:
             msg = "--revision has an effect only with --fetch; say of which weights"
             raise BadRecipeError(msg)
-        from voxhint.models.catalogue import HOME, KNOWN, fetch, listing
+        from voxhint.models.public_weights import HOME, KNOWN, fetch, listing
 
         folder = self.folder or HOME
         if self.fetch is None:

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
+from voxhint.config.knob_list import listed
 from voxhint.config.labelling import LabelConfig
-from voxhint.config.listing import listed
 from voxhint.config.ranges import ADVICE, Count, Knobs, Positive, Share, finding
-from voxhint.config.renamed import VALUES, moved
+from voxhint.config.renamed_knobs import VALUES, moved
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError, printable
 from voxhint.core.words import did_you_mean

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from voxhint.config.knob_list import listed
 from voxhint.config.labelling import LabelConfig
-from voxhint.config.listing import listed
 from voxhint.config.ranges import Knobs
 from voxhint.config.training import TrainConfig
 from voxhint.core.errors import BadRecipeError

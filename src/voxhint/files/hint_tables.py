@@ -11,8 +11,8 @@ from jaxtyping import Float64
 from voxhint.core.errors import BadFileError, BadHintError
 from voxhint.core.hints import Box, Diameter, Hint, Points, State, Tag
 from voxhint.core.labels import BACKGROUND, LabelSet
+from voxhint.files.csv_tables import Row, read_table
 from voxhint.files.problems import Problem, problem_of
-from voxhint.files.tables import Row, read_table
 
 _LPS = np.array([-1.0, -1.0, 1.0])
 

@@ -10,8 +10,8 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.core.volume import STEPS, Volume, steps_of
-from voxhint.files.dicom.series import open_series, read_series, series_notes
-from voxhint.files.formats.itk import itk_warnings, read_itk, read_itk_grid
+from voxhint.files.dicom.read_series import open_series, read_series, series_notes
+from voxhint.files.formats.metaimage_nrrd import itk_warnings, read_itk, read_itk_grid
 from voxhint.files.formats.nifti import (
     nifti_slope,
     nifti_warnings,
@@ -19,7 +19,7 @@ from voxhint.files.formats.nifti import (
     read_nifti_grid,
     write_nifti,
 )
-from voxhint.files.formats.nodata import measured
+from voxhint.files.formats.no_data_values import measured
 from voxhint.files.header_limits import require_near
 from voxhint.files.problems import reading
 from voxhint.files.units import odd_values, unit_of

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
-from voxhint.files.formats.segments import has_segments, on_image, read_segmentation
+from voxhint.files.formats.read_seg_nrrd import has_segments, on_image, read_segmentation
 from voxhint.files.images import read_grid, read_ids
 from voxhint.files.problems import reading
 from voxhint.files.undrawn_value import require_labels

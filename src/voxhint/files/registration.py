@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.volume import Volume
-from voxhint.files.formats.itk import image_of, itk
+from voxhint.files.formats.metaimage_nrrd import image_of, itk
 
 _How = Literal["rigid", "deformable"]
 _COARSE_MM = 3.0  # voxels are at least about this large where movements are sought

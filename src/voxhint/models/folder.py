@@ -12,7 +12,7 @@ from torch import nn
 from voxhint.config import PredictConfig
 from voxhint.config.ranges import finding
 from voxhint.core.errors import BadFileError, BadRecipeError
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.nets import ProbabilisticTransformer, build_trunk, load_weights
 from voxhint.predict import Segmenter
 from voxhint.prepare import Plan

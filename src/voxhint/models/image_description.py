@@ -6,7 +6,7 @@ from pathlib import Path
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import MADE
-from voxhint.files.description import NAME, Description, read_description, read_object
+from voxhint.files.dataset_json import NAME, Description, read_description, read_object
 from voxhint.files.study.layout import find_cases
 from voxhint.prepare import Plan
 

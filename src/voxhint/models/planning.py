@@ -13,7 +13,7 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.files.units import unit_of
 from voxhint.models.memory import patch_voxels_within
 from voxhint.prepare import Fingerprint, PlanOptions, fingerprint
-from voxhint.prepare.pseudo import require_views
+from voxhint.prepare.pseudo_modalities import require_views
 
 _MEASURED = 200  # cases that decide a plan
 

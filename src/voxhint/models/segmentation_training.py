@@ -17,7 +17,7 @@ from voxhint.core.errors import BadStudyError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.models.fit import STATE
 from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_of
 from voxhint.models.planning import measure_images, trunk_options

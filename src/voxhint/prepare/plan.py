@@ -15,7 +15,7 @@ from voxhint.config.ranges import Count, finding
 from voxhint.core import Case, LabelSet
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Axis, thick_axis
-from voxhint.prepare.pseudo import require_views
+from voxhint.prepare.pseudo_modalities import require_views
 
 _V = TypeVar("_V")
 

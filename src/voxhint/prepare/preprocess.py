@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from voxhint.core import Grid, SoftLabel, Volume
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.prepare.plan import Intensity, Plan
-from voxhint.prepare.pseudo import view
+from voxhint.prepare.pseudo_modalities import view
 from voxhint.prepare.resample import resample
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from voxhint.measure.roc import Ranking
-from voxhint.measure.table import ScoreTable
+from voxhint.measure.score_table import ScoreTable
 
 
 @dataclass(frozen=True, slots=True)

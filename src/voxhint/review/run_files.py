@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from voxhint.core.errors import BadFileError
-from voxhint.measure.table import ScoreTable
+from voxhint.measure.score_table import ScoreTable
 from voxhint.review.report_data import LabelVolume, TagRanking
 
 _T = TypeVar("_T")

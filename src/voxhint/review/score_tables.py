@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from voxhint.config import LabelConfig
 from voxhint.measure.compare import Comparison, Difference
 from voxhint.measure.score import CaseScore
-from voxhint.measure.table import LabelSummary, OverallSummary, ScoreTable
+from voxhint.measure.score_table import LabelSummary, OverallSummary, ScoreTable
 from voxhint.review.report_data import LabelVolume, TagRanking
 from voxhint.review.tables import Cell, Table, between, number, share, with_interval
 

@@ -4,7 +4,7 @@ from voxhint.files.atomic import MADE
 from voxhint.runs.atomic_folder import atomic_folder
 from voxhint.runs.lock import locked, require_apart
 from voxhint.runs.manifest import Manifest, is_started, read_made, study_inputs
-from voxhint.runs.output import Started, complete, record, start
+from voxhint.runs.resumable_folder import Started, complete, record, start
 
 __all__ = [
     "MADE",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from voxhint.core.errors import OutputError, VoxhintError
 from voxhint.files.atomic import JOURNAL, MADE, write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.files.hashing import HashMemory
 from voxhint.runs.files_unchanged import OUTPUTS, content_of, listed, recorded, require_replaceable
 from voxhint.runs.lock import held, unusable

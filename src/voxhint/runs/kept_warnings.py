@@ -7,7 +7,7 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.files.problems import Problem
 
 NOTES = ".notes.json"

@@ -9,8 +9,8 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError, OutputError
 from voxhint.files.atomic import MADE
+from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.datasets.luna16 import image_files
-from voxhint.files.description import NAME, read_object
 from voxhint.files.hashing import hash_of
 
 STARTED = ".job.json"

@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 from voxhint.core import Case, Grid, LabelSet, Mask, Volume
 from voxhint.core.errors import BadRecipeError
-from voxhint.simulate.anatomy import Depths
-from voxhint.simulate.lung import Lung, Tube, Vector
+from voxhint.simulate.abdomen_anatomy import Depths
+from voxhint.simulate.lung_anatomy import Lung, Tube, Vector
 from voxhint.simulate.nodule import Nodule, Texture, draw_nodule
 from voxhint.simulate.partial_volume import ALL, Canvas
 

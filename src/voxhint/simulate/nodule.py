@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float32
 from scipy.spatial.transform import Rotation
 
-from voxhint.simulate.anatomy import Depths, Places, Waves
-from voxhint.simulate.lung import Lung, Tube, Vector
+from voxhint.simulate.abdomen_anatomy import Depths, Places, Waves
+from voxhint.simulate.lung_anatomy import Lung, Tube, Vector
 
 Texture = Literal["solid", "part-solid", "ground-glass"]
 _TEXTURES: tuple[Texture, ...] = get_args(Texture)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from voxhint.simulate.anatomy import Depths, Places
+from voxhint.simulate.abdomen_anatomy import Depths, Places
 
 _FINE_MM = 0.5
 """Places are at most this far apart before they are averaged to voxels."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from voxhint.classify.saliency_methods import needs_flow
-from voxhint.classify.tags import labels_to_localise
+from voxhint.classify.tag_bags import labels_to_localise
 from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
@@ -18,7 +18,7 @@ from voxhint.models.folder import network_of
 from voxhint.models.memory import training_bytes
 from voxhint.models.planning import measure_images, trunk_options, with_network
 from voxhint.models.segmentation_training import task_of
-from voxhint.models.shipped import Part, allows_shipped, shipped
+from voxhint.models.shipped_weights import Part, allows_shipped, shipped
 from voxhint.prepare import make_plan
 from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.train import VoxelTask, step_seconds

@@ -12,9 +12,6 @@ from jaxtyping import Float32, UInt8
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
 from voxhint.core.words import counted
-from voxhint.files.codes import Segment, require_codes, segments_of
-from voxhint.files.dicom.rtstruct import write_rtstruct
-from voxhint.files.dicom.segmentation import Origin, write_seg
 from voxhint.files.dicom.source_series import (
     Export,
     Source,
@@ -23,7 +20,10 @@ from voxhint.files.dicom.source_series import (
     told_resampled,
 )
 from voxhint.files.dicom.web import store_objects
+from voxhint.files.dicom.write_rtstruct import write_rtstruct
+from voxhint.files.dicom.write_seg import Origin, write_seg
 from voxhint.files.images import read_grid, read_probability, read_volume
+from voxhint.files.label_codes import Segment, require_codes, segments_of
 from voxhint.runs import read_made
 from voxhint.verbs.export_source import (
     EMPTY,

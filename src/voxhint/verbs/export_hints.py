@@ -10,7 +10,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Hint, Points, Strokes
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.study import CaseFiles, Study
-from voxhint.files.description import IGNORE, NAME
+from voxhint.files.dataset_json import IGNORE, NAME
 from voxhint.files.images import read_grid, write_ids
 from voxhint.files.validate.study import survey
 from voxhint.runs import read_made

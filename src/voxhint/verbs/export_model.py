@@ -9,7 +9,7 @@ from typing import Any
 from voxhint.classify.classifier import CLASSIFIER
 from voxhint.core.errors import BadFileError, NotAvailableError
 from voxhint.files.atomic import MADE, write_text
-from voxhint.files.description import NAME, read_object
+from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.hashing import files_below
 from voxhint.files.zip_archives import pack
 from voxhint.models.folder import CALIBRATION, PLAN, WEIGHTS, plan_of

@@ -1,7 +1,7 @@
 """Export to 3D Slicer: each mask as a segmentation with names, colours and codes."""
 
-from voxhint.files.codes import segments_of
-from voxhint.files.formats.segments_out import write_segmentation
+from voxhint.files.formats.write_seg_nrrd import write_segmentation
+from voxhint.files.label_codes import segments_of
 from voxhint.verbs.export_source import (
     Exported,
     Job,

@@ -13,7 +13,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
-from voxhint.files.dicom.segmentation import Kind
+from voxhint.files.dicom.write_seg import Kind
 from voxhint.files.grid_match import require_place
 from voxhint.files.images import read_grid, read_ids
 from voxhint.files.validate.study import survey

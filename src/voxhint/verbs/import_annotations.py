@@ -16,8 +16,8 @@ from voxhint.core.hints import Box, Diameter, Hint, Soft, Strokes
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.progress import Tell
 from voxhint.files.datasets.pascal_voc import FlatBox, read_flat_boxes, solid_boxes
-from voxhint.files.dicom.annotations import Structure, on_grid, open_object
-from voxhint.files.dicom.measurements import diameters, read_measurements
+from voxhint.files.dicom.read_seg_rtstruct import Structure, on_grid, open_object
+from voxhint.files.dicom.read_sr_diameters import diameters, read_measurements
 from voxhint.files.dicom.stack import Stack
 from voxhint.files.images import write_ids
 from voxhint.files.study.hint_writer import write_hints

@@ -13,14 +13,20 @@ from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json, write_text
-from voxhint.files.description import read_description
-from voxhint.files.dicom.files import is_dicom
-from voxhint.files.dicom.scan import Identity, Scan, identity_of, scan_export, unpack_zips
-from voxhint.files.dicom.sort import SliceGroup
+from voxhint.files.csv_tables import table_text
+from voxhint.files.dataset_json import read_description
+from voxhint.files.dicom.export_contents import (
+    Identity,
+    Scan,
+    identity_of,
+    scan_export,
+    unpack_zips,
+)
+from voxhint.files.dicom.find_files import is_dicom
+from voxhint.files.dicom.sort_slices import SliceGroup
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.formats.nifti import narrowed, write_nifti
-from voxhint.files.tables import table_text
 from voxhint.files.units import odd_header
 from voxhint.files.zip_archives import is_zip
 from voxhint.runs import MADE, atomic_folder

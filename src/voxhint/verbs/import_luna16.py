@@ -14,12 +14,12 @@ from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
+from voxhint.files.csv_tables import table_text
 from voxhint.files.datasets.lidc import LEAST_READERS, Reading, consensus, find_readings
 from voxhint.files.datasets.luna16 import NAME, subset_of
 from voxhint.files.formats.nifti import narrowed, write_nifti
 from voxhint.files.images import read_volume, write_ids
 from voxhint.files.study.hint_writer import write_hints
-from voxhint.files.tables import table_text
 from voxhint.files.validate.study import open_study
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.chest_windows import Window, choose_windows, lung_windows

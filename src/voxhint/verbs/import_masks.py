@@ -13,13 +13,13 @@ from voxhint.core.hints import Hint
 from voxhint.core.labels import LabelSet
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json, write_text
+from voxhint.files.csv_tables import table_text
+from voxhint.files.dataset_json import NAME, read_description
 from voxhint.files.datasets.named_masks import MaskedImage, NamedMask, read_masked_images
-from voxhint.files.description import NAME, read_description
-from voxhint.files.dicom.annotations import Structure
+from voxhint.files.dicom.read_seg_rtstruct import Structure
 from voxhint.files.grid_match import require_place
 from voxhint.files.images import image_suffix, read_grid, read_ids, write_ids
 from voxhint.files.study.hint_writer import write_hints
-from voxhint.files.tables import table_text
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.verbs.import_annotations import (
     Wanted,

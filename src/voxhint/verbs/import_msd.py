@@ -10,8 +10,8 @@ from voxhint.core import UNDRAWN
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.core.progress import Tell, silent
 from voxhint.files.atomic import write_json
+from voxhint.files.dataset_json import NAME
 from voxhint.files.datasets.msd import read_msd
-from voxhint.files.description import NAME
 from voxhint.files.images import read_ids, write_ids
 from voxhint.files.problems import lines_of
 from voxhint.files.study.layout import read_layout

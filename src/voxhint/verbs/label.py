@@ -28,7 +28,7 @@ from voxhint.files.soft_labels import (
     write_soft_label,
 )
 from voxhint.files.validate.study import open_study
-from voxhint.models.shipped import origins
+from voxhint.models.shipped_weights import origins
 from voxhint.propagate import constraints_of, leave_open
 from voxhint.propagate.constraints import Constraints
 from voxhint.propagate.nninteractive import Server

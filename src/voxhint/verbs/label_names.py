@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.labels import BACKGROUND
-from voxhint.files.description import bad_name
-from voxhint.files.dicom.annotations import Structure
-from voxhint.files.names import plain
+from voxhint.files.dataset_json import bad_name
+from voxhint.files.dicom.read_seg_rtstruct import Structure
+from voxhint.files.unicode_names import plain
 
 _TOLD = 8
 

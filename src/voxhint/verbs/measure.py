@@ -17,7 +17,7 @@ from voxhint.core.labels import counts_of, file_name
 from voxhint.core.progress import Tell, silent
 from voxhint.core.workers import spread
 from voxhint.files.atomic import write_text
-from voxhint.files.description import NAME, read_description
+from voxhint.files.dataset_json import NAME, read_description
 from voxhint.files.grid_match import place_of, require_place
 from voxhint.files.images import read_ids, read_probability
 from voxhint.files.masks import read_mask
@@ -34,7 +34,7 @@ from voxhint.measure.lesions import (
     summarise_lesions,
 )
 from voxhint.measure.score import CaseScore, label_by_label, score_case
-from voxhint.measure.table import ScoreTable, tabulate
+from voxhint.measure.score_table import ScoreTable, tabulate
 from voxhint.models.image_description import clashes, labels_beside
 from voxhint.runs.lock import held, unusable
 

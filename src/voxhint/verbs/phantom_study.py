@@ -13,10 +13,10 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.images import write_ids, write_image
 from voxhint.runs import MADE, atomic_folder
+from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 from voxhint.simulate.hints import HintRequest, parse_request
 from voxhint.simulate.lung_phantom import NODULE, Patient, lung_case
-from voxhint.simulate.phantom import ORGANS, organ_case
-from voxhint.simulate.two_modality import TUMOUR, tumour_case
+from voxhint.simulate.neck_phantom import TUMOUR, tumour_case
 from voxhint.verbs.simulate import HintWriter, SimulateSummary, made_by
 
 _Channel = Literal["CT", "MR"]

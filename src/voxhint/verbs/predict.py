@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
-from voxhint.classify.masks import MaskMaker, Prediction, Respect
+from voxhint.classify.predict_mask import MaskMaker, Prediction, Respect
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.config.without_effect import require_used
 from voxhint.core import Volume
@@ -19,7 +19,7 @@ from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import counted, told_seconds
 from voxhint.core.workers import on_cluster, spread
-from voxhint.files.description import NAME
+from voxhint.files.dataset_json import NAME
 from voxhint.files.hashing import hash_of
 from voxhint.files.images import image_warnings, read_channels, write_ids, write_probability
 from voxhint.files.study.images_alone import as_cases
@@ -33,7 +33,7 @@ from voxhint.prepare import Plan
 from voxhint.propagate.study import aligned_case, constraints_for
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
-from voxhint.runs.skipped import Skipped, by_case, more_cases
+from voxhint.runs.skipped_images import Skipped, by_case, more_cases
 
 _NO_HINTS = "a prediction reads no hints and trains nothing"
 

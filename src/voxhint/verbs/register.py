@@ -10,12 +10,12 @@ from voxhint.core.errors import BadStudyError, about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
-from voxhint.files.description import NAME, read_object
+from voxhint.files.csv_tables import table_text
+from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.grid_match import place_of
 from voxhint.files.images import read_grid, read_volume, write_image
 from voxhint.files.masks import mask_grid
 from voxhint.files.registration import offset, registered
-from voxhint.files.tables import table_text
 from voxhint.files.validate.study import survey
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link, link_all

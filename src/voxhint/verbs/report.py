@@ -6,11 +6,11 @@ from pathlib import Path
 from voxhint.core.errors import OutputError
 from voxhint.core.progress import Tell, silent, tell_found
 from voxhint.files.atomic import write_text
-from voxhint.review.gather import gather
+from voxhint.review.gather_report import gather
 from voxhint.review.report import write_report
 from voxhint.runs import record
 from voxhint.runs.lock import LOCK, held
-from voxhint.runs.output import set_aside_changed
+from voxhint.runs.resumable_folder import set_aside_changed
 from voxhint.runs.study_unchanged import changed_inputs, odd_files
 
 

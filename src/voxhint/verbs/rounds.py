@@ -21,7 +21,7 @@ from voxhint.core.progress import Tell, silent
 from voxhint.core.study import Study
 from voxhint.core.volume import with_background
 from voxhint.files.atomic import MADE, write_json
-from voxhint.files.description import NAME, read_object
+from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.images import read_probability
 from voxhint.files.study.layout import images_in
 from voxhint.files.validate.study import survey

@@ -12,7 +12,7 @@ from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import Study
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.files.problems import Problem, lines_of
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric

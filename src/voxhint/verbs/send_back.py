@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from voxhint.core.errors import BadFileError, about
-from voxhint.files.codes import Segment, require_codes, segments_of
-from voxhint.files.description import NAME
-from voxhint.files.dicom.rtstruct import write_rtstruct
-from voxhint.files.dicom.segmentation import Origin, write_seg
+from voxhint.files.dataset_json import NAME
 from voxhint.files.dicom.source_series import Source, open_source, told_resampled
+from voxhint.files.dicom.write_rtstruct import write_rtstruct
+from voxhint.files.dicom.write_seg import Origin, write_seg
 from voxhint.files.images import image_warnings, read_ids
+from voxhint.files.label_codes import Segment, require_codes, segments_of
 from voxhint.files.study.images_alone import as_cases
 from voxhint.models.folder import plan_of
 from voxhint.models.image_description import cases_for

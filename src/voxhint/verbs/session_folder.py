@@ -13,11 +13,11 @@ from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Turn
 from voxhint.core.errors import OutputError
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
-from voxhint.files.description import NAME, read_object
+from voxhint.files.csv_tables import table_text
+from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.hint_tables import TABLES
 from voxhint.files.images import image_suffix, read_ids, write_ids
 from voxhint.files.study.hint_writer import write_hints
-from voxhint.files.tables import table_text
 from voxhint.runs import study_inputs
 from voxhint.runs.manifest import STARTED
 from voxhint.serve.contract import Layer, Row

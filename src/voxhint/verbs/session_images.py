@@ -6,7 +6,7 @@ from pathlib import Path
 from voxhint.core.errors import BadStudyError, OutputError
 from voxhint.core.labels import BACKGROUND
 from voxhint.files.atomic import write_json
-from voxhint.files.description import NAME, bad_name, describe, read_object
+from voxhint.files.dataset_json import NAME, bad_name, describe, read_object
 from voxhint.files.images import image_stem, image_suffix
 from voxhint.files.study.layout import CHANNEL, listing
 from voxhint.verbs.simulate import link

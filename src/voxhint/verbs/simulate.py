@@ -16,7 +16,7 @@ from voxhint.core import UNDRAWN, Hint, LabelSet, Mask, Soft, Strokes
 from voxhint.core.errors import BadStudyError, about
 from voxhint.core.study import VoxelFile
 from voxhint.files.atomic import write_json
-from voxhint.files.description import NAME, Description, read_description, read_object
+from voxhint.files.dataset_json import NAME, Description, read_description, read_object
 from voxhint.files.grid_match import require_place
 from voxhint.files.hashing import file_hash
 from voxhint.files.images import read_grid

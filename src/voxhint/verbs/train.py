@@ -23,7 +23,7 @@ from voxhint.core.errors import BadRecipeError, BadStudyError, NotAvailableError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import Study
 from voxhint.files.atomic import replacing, write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.files.hashing import hash_of
 from voxhint.files.soft_labels import read_soft_label
 from voxhint.measure.learning_curve import outlook
@@ -32,7 +32,7 @@ from voxhint.models.fit import fit, forget_progress
 from voxhint.models.folder import CALIBRATION, OWN_NETWORK, NetworkFactory, weights_of
 from voxhint.models.planning import require_views_of
 from voxhint.models.segmentation_training import VoxelLearning, voxels_of
-from voxhint.models.shipped import ORIGIN
+from voxhint.models.shipped_weights import ORIGIN
 from voxhint.propagate import dense_label
 from voxhint.runs import (
     MADE,

@@ -8,12 +8,12 @@ from voxhint.core.errors import BadFileError, BadHintError
 from voxhint.core.hints import Diameter
 from voxhint.core.labels import BACKGROUND, LabelSet
 from voxhint.core.study import CaseFiles, Study
+from voxhint.files.csv_tables import Row, read_table
 from voxhint.files.hint_tables import Placed, turn_frame
 from voxhint.files.images import image_stem
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.study.layout import listing, some
 from voxhint.files.study.load import Draft, load_case
-from voxhint.files.tables import Row, read_table
 
 NAME = "annotations.csv"
 

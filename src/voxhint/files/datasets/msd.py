@@ -7,10 +7,10 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import BACKGROUND
-from voxhint.files.description import NAME, read_object
+from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.images import image_stem, image_suffix
-from voxhint.files.names import plain
 from voxhint.files.study.layout import CHANNEL, images_in, some
+from voxhint.files.unicode_names import plain
 
 _ENDING = ".nii.gz"
 _DESIGN = ("Val", "Va")  # WORD's word and that of AMOS

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.description import read_object
+from voxhint.files.csv_tables import read_table
+from voxhint.files.dataset_json import read_object
 from voxhint.files.formats.label_description import is_label_description, read_label_description
 from voxhint.files.images import image_stem
-from voxhint.files.names import plain
 from voxhint.files.study.layout import images_in
-from voxhint.files.tables import read_table
+from voxhint.files.unicode_names import plain
 
 _DATASTORE = "datastore_v2.json"
 _FINAL = "final"

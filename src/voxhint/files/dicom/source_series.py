@@ -13,9 +13,9 @@ from scipy import ndimage
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid, Turn
 from voxhint.core.volume import Volume
+from voxhint.files.dicom.export_contents import scan_export
 from voxhint.files.dicom.headers import Plane, quiet
-from voxhint.files.dicom.scan import scan_export
-from voxhint.files.dicom.series import open_series
+from voxhint.files.dicom.read_series import open_series
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.problems import reading
 

@@ -15,7 +15,7 @@ from voxhint.core.grid import Grid
 from voxhint.files.dicom.headers import Plane
 from voxhint.files.dicom.pixels import plane_values
 from voxhint.files.dicom.value_warnings import scale_doubts
-from voxhint.files.formats.itk import LPS_TO_RAS, affine_of
+from voxhint.files.formats.metaimage_nrrd import LPS_TO_RAS, affine_of
 from voxhint.files.header_limits import require_sane
 
 SAME_MM = 1e-2

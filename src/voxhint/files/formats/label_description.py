@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.names import plain
 from voxhint.files.problems import reading
+from voxhint.files.unicode_names import plain
 
 _HEAD = "ITK-SnAP Label Description File"
 _ROW = re.compile(r'(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+\d+\s+\d+\s+"([^"]*)"')

@@ -14,8 +14,8 @@ from voxhint.core.errors import BadFileError, BadHintError
 from voxhint.core.hints import Box, Diameter, Points
 from voxhint.core.labels import LabelSet
 from voxhint.files.hint_tables import Placed, Reading, foreground, turn_frame
-from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
+from voxhint.files.unicode_names import plain
 
 SUFFIXES = (".mrk.json", ".fcsv")
 

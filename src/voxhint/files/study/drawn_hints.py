@@ -6,7 +6,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Soft, Strokes
 from voxhint.core.labels import LabelSet
 from voxhint.core.study import VoxelFile
-from voxhint.files.formats.segments import has_segments, on_image, read_segmentation
+from voxhint.files.formats.read_seg_nrrd import has_segments, on_image, read_segmentation
 from voxhint.files.images import read_ids, read_probability
 from voxhint.files.problems import reading
 from voxhint.files.undrawn_value import drawn_classes

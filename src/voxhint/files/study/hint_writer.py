@@ -11,9 +11,9 @@ from voxhint.core.errors import BadHintError, about
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN, LabelSet, file_name
 from voxhint.files.atomic import write_text
+from voxhint.files.csv_tables import table_text
 from voxhint.files.hint_tables import columns_of
 from voxhint.files.images import write_ids, write_probability
-from voxhint.files.tables import table_text
 
 _Rows = list[tuple[str, ...]]
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.description import bad_name
-from voxhint.files.dicom.files import files_below, is_dicom
-from voxhint.files.formats.itk import data_names
+from voxhint.files.dataset_json import bad_name
+from voxhint.files.dicom.find_files import files_below, is_dicom
+from voxhint.files.formats.metaimage_nrrd import data_names
 from voxhint.files.images import image_stem, image_suffix
 from voxhint.files.study.layout import listing
 from voxhint.files.zip_archives import unpack

@@ -9,16 +9,16 @@ from pathlib import Path
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
 from voxhint.core.study import CaseFiles, Study, VoxelFile, VoxelKind
-from voxhint.files.description import NAME, Description, bad_name, read_description, read_object
-from voxhint.files.formats.itk import data_names
+from voxhint.files.csv_tables import Table, read_table
+from voxhint.files.dataset_json import NAME, Description, bad_name, read_description, read_object
 from voxhint.files.formats.markups import SUFFIXES as MARKUPS
 from voxhint.files.formats.markups import read_markups
+from voxhint.files.formats.metaimage_nrrd import data_names
 from voxhint.files.hint_tables import TABLES, Placed, read_hint_table
 from voxhint.files.images import SUFFIXES, image_stem, image_suffix
-from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
 from voxhint.files.study.load import Draft, load_case
-from voxhint.files.tables import Table, read_table
+from voxhint.files.unicode_names import plain
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 _DATA = (".raw", ".zraw")

@@ -9,9 +9,9 @@ from pathlib import Path
 from voxhint.core.errors import BadFileError, BadStudyError
 from voxhint.core.study import CaseFiles, Study, VoxelFile
 from voxhint.core.workers import spread
+from voxhint.files.dataset_json import NAME
 from voxhint.files.datasets.luna16 import NAME as LUNA16
 from voxhint.files.datasets.luna16 import read_luna16
-from voxhint.files.description import NAME
 from voxhint.files.hint_tables import Placed, gather
 from voxhint.files.problems import Problem, problem_of
 from voxhint.files.study.layout import listing, read_layout, some

@@ -14,7 +14,7 @@ from voxhint.core.volume import Mask
 from voxhint.files.images import read_volume
 from voxhint.files.masks import read_mask
 from voxhint.files.validate.study import survey
-from voxhint.measure.table import ScoreTable
+from voxhint.measure.score_table import ScoreTable
 from voxhint.review.captions import tell_hints, tell_sureness
 from voxhint.review.choose_cases import Choice, choose_evenly, choose_highest, choose_scored, merge
 from voxhint.review.doubt import affordable, mask_doubt, mean_trust, read_doubt, shown_soft

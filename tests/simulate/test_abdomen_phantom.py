@@ -6,8 +6,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from voxhint.core import Case, Mask
-from voxhint.simulate.anatomy import Blob, Places, Waves
-from voxhint.simulate.phantom import ORGANS, organ_case
+from voxhint.simulate.abdomen_anatomy import Blob, Places, Waves
+from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 
 SEEDS = range(6)
 # generous: what adults and slight or tall people have, in millilitres

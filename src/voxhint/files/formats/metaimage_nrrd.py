@@ -9,7 +9,7 @@ from jaxtyping import Float64, Shaped
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
-from voxhint.files.formats.itk_data import (
+from voxhint.files.formats.metaimage_nrrd_data import (
     Header,
     Voxels,
     data_files,

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from voxhint.core import Case, Grid, LabelSet, Mask, Turn, Volume
-from voxhint.simulate.anatomy import FIELD_MM, Abdomen, Places, Waves
+from voxhint.simulate.abdomen_anatomy import FIELD_MM, Abdomen, Places, Waves
 
 ORGANS = LabelSet(
     names=("background", "liver", "spleen", "kidney_left", "kidney_right"), ids=(0, 1, 2, 3, 4)

@@ -13,7 +13,14 @@ from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.errors import BadRecipeError
 from voxhint.prepare import Fingerprint, Plan, PlanOptions, make_plan, prepare_image
 from voxhint.prepare.augment import restyle
-from voxhint.prepare.pseudo import _VIEWS, _gradient, _smooth, _window, require_views, view
+from voxhint.prepare.pseudo_modalities import (
+    _VIEWS,
+    _gradient,
+    _smooth,
+    _window,
+    require_views,
+    view,
+)
 
 Millimetres = tuple[float, float, float]
 LABELS = LabelSet(("background", "ball"), (0, 1))

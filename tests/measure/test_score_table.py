@@ -16,7 +16,7 @@ from voxhint.core import Grid, LabelSet, Mask
 from voxhint.core.errors import BadFileError
 from voxhint.measure.compare import compare
 from voxhint.measure.score import CaseScore, score_case
-from voxhint.measure.table import ScoreTable, tabulate
+from voxhint.measure.score_table import ScoreTable, tabulate
 
 
 def seeded() -> np.random.Generator:

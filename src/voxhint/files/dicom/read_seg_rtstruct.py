@@ -16,8 +16,8 @@ from voxhint.files.dicom.contours import filled
 from voxhint.files.dicom.headers import Plane, frame_facts, quiet
 from voxhint.files.dicom.stack import Stack
 from voxhint.files.header_limits import require_sane
-from voxhint.files.names import plain
 from voxhint.files.problems import reading
+from voxhint.files.unicode_names import plain
 
 _OFF = 0.05  # of a pixel: how far pixels of an object may lie beside those of a slice
 _BESIDE = 0.1  # of the gap: how far a frame or a contour may lie before or behind its slice

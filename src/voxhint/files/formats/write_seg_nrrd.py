@@ -10,8 +10,8 @@ from voxhint.core.colours import rgb_of
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.files.atomic import replacing
-from voxhint.files.codes import Concept, Segment
-from voxhint.files.formats.itk import image_of, itk
+from voxhint.files.formats.metaimage_nrrd import image_of, itk
+from voxhint.files.label_codes import Concept, Segment
 
 _CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGIONS = "Anatomic codes - DICOM master list"

@@ -9,10 +9,10 @@ from voxhint.core.errors import BadFileError, GridMismatchError, SkippedError, a
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 from voxhint.files.atomic import MADE
-from voxhint.files.formats.itk import data_names
+from voxhint.files.formats.metaimage_nrrd import data_names
 from voxhint.files.hashing import hash_of
 from voxhint.runs.manifest import Manifest
-from voxhint.runs.output import forget_input
+from voxhint.runs.resumable_folder import forget_input
 
 _IMAGES = "images/"  # in front of a case, in the inputs of a manifest
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet, file_name
-from voxhint.files.names import plain
 from voxhint.files.problems import Problem, problem_of, reading
+from voxhint.files.unicode_names import plain
 
 NAME = "dataset.json"
 IGNORE = "ignore"

@@ -8,7 +8,7 @@ from typing import Any
 
 from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.files.hashing import file_hash
 from voxhint.models.single_file import card_lines, cards
 

@@ -6,7 +6,7 @@ from jaxtyping import Bool
 from scipy import ndimage
 
 from voxhint.core import Case
-from voxhint.simulate.two_modality import TUMOUR, tumour_case
+from voxhint.simulate.neck_phantom import TUMOUR, tumour_case
 
 SEEDS = range(6)
 

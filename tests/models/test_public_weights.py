@@ -8,13 +8,13 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from voxhint.core.errors import BadFileError, BadRecipeError, NotAvailableError
-from voxhint.models import catalogue
-from voxhint.models.catalogue import KNOWN, fetch, find_weights, listing, shipped
+from voxhint.models import public_weights
+from voxhint.models.public_weights import KNOWN, fetch, find_weights, listing, shipped
 
 
 @pytest.mark.parametrize("weights", KNOWN.values(), ids=lambda one: one.name)
 def test_every_entry_tells_what_a_person_must_know(
-    tmp_path: Path, weights: catalogue.Weights
+    tmp_path: Path, weights: public_weights.Weights
 ) -> None:
     lines = list(listing(tmp_path))
     first = next(n for n, line in enumerate(lines) if line.startswith(f"{weights.name}: "))
@@ -73,7 +73,7 @@ def test_a_named_file_is_taken_and_a_missing_one_refused(tmp_path: Path) -> None
 def test_without_a_name_the_usual_folder_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "HOME", tmp_path)
+    monkeypatch.setattr(public_weights, "HOME", tmp_path)
     with pytest.raises(NotAvailableError, match="backbone_weights"):
         find_weights("medsam-tinyvit", None)
     (path,) = KNOWN["medsam-tinyvit"].places(tmp_path)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from voxhint.core import LabelSet, Points
+from voxhint.files.csv_tables import _quoted, _without_quote, read_table, table_text
 from voxhint.files.hint_tables import Reading, read_hint_table
-from voxhint.files.tables import _quoted, _without_quote, read_table, table_text
 
 LABELS = LabelSet(("background", "ball"), (0, 3))
 

@@ -14,10 +14,10 @@ from voxhint.files import read_ids, write_ids, write_image, write_probability
 from voxhint.files.validate.study import open_study
 from voxhint.measure.roc import Ranking
 from voxhint.measure.score import CaseScore, score_case
-from voxhint.measure.table import tabulate
+from voxhint.measure.score_table import tabulate
 from voxhint.review.captions import tell_hints
 from voxhint.review.doubt import affordable
-from voxhint.review.gather import gather
+from voxhint.review.gather_report import gather
 from voxhint.review.report import write_report
 from voxhint.review.report_data import TagRanking
 

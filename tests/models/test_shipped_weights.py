@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from voxhint.classify.label_flow import fit_label_flow
-from voxhint.classify.tags import TagJob
-from voxhint.classify.training import fit_classifier
+from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_classifier import fit_classifier
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.config.tags import ClassifierConfig, FlowConfig, TagConfig
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
 from voxhint.files import open_study
-from voxhint.models import shipped as room
-from voxhint.models.shipped import shipped
+from voxhint.models import shipped_weights as room
+from voxhint.models.shipped_weights import shipped
 from voxhint.prepare import Fingerprint, prepare_image
 from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study

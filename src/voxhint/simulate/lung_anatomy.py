@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy.spatial.transform import Rotation
 
-from voxhint.simulate.anatomy import Blob, Depths, Places, Waves
+from voxhint.simulate.abdomen_anatomy import Blob, Depths, Places, Waves
 
 Vector = Float64[np.ndarray, "3"]
 

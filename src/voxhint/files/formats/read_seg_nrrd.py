@@ -12,9 +12,9 @@ from jaxtyping import Shaped, UInt8
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
-from voxhint.files.description import IGNORE
-from voxhint.files.formats.itk import read_itk_layers
-from voxhint.files.names import plain
+from voxhint.files.dataset_json import IGNORE
+from voxhint.files.formats.metaimage_nrrd import read_itk_layers
+from voxhint.files.unicode_names import plain
 
 _KEY = re.compile(rb"^Segment(\d+)_(Name|LabelValue|Layer):=(.*?)\r?$", re.MULTILINE)
 _LONGEST_HEADER = 2**20

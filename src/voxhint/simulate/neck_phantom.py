@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 from scipy.ndimage import gaussian_filter
 
 from voxhint.core import Case, Grid, LabelSet, Mask, Volume
-from voxhint.simulate.anatomy import Blob, Depths, Places, Waves
+from voxhint.simulate.abdomen_anatomy import Blob, Depths, Places, Waves
 
 TUMOUR = LabelSet(names=("background", "tumour"), ids=(0, 1))
 

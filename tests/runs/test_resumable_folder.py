@@ -258,7 +258,7 @@ def test_starting_anew_keeps_the_lock_and_a_record_at_every_moment(
         raise KeyboardInterrupt
 
     with locked(tmp_path, source=Path("nowhere")):
-        monkeypatch.setattr("voxhint.runs.output._prune", die)
+        monkeypatch.setattr("voxhint.runs.resumable_folder._prune", die)
         (tmp_path / "masks").mkdir()
         with pytest.raises(KeyboardInterrupt):
             start(tmp_path, replace(MANIFEST, seed=1), overwrite=True)

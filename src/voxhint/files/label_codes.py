@@ -12,7 +12,7 @@ from pathlib import Path
 
 from voxhint.core.colours import colour_of
 from voxhint.core.errors import BadFileError
-from voxhint.files.tables import Row, read_table
+from voxhint.files.csv_tables import Row, read_table
 
 _NAME = "codes.csv"
 """Of the table that comes along, and of a study's own."""

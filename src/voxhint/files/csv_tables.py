@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError, BadHintError
-from voxhint.files.names import plain
 from voxhint.files.problems import Problem, reading
+from voxhint.files.unicode_names import plain
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 _PARTED_BY = (",", ";", "\t")

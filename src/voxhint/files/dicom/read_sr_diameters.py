@@ -10,10 +10,10 @@ from jaxtyping import Float64
 from pydicom.dataset import Dataset
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.dicom.annotations import Structure, names_patient, texts
 from voxhint.files.dicom.headers import quiet
+from voxhint.files.dicom.read_seg_rtstruct import Structure, names_patient, texts
 from voxhint.files.dicom.stack import Stack
-from voxhint.files.formats.itk import LPS_TO_RAS
+from voxhint.files.formats.metaimage_nrrd import LPS_TO_RAS
 from voxhint.files.problems import reading
 
 _GROUP = "125007"

@@ -9,7 +9,7 @@ import pytest
 from pydicom.sr._concepts_dict import concepts
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.codes import require_codes, segments_of
+from voxhint.files.label_codes import require_codes, segments_of
 
 
 def type_of(label: str, study: Path) -> tuple[str, str]:

@@ -14,10 +14,10 @@ from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage, generate_
 from voxhint.core.colours import rgb_of
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import replacing
-from voxhint.files.codes import Segment
 from voxhint.files.dicom.contours import Ring, outlines
 from voxhint.files.dicom.headers import Plane, quiet
 from voxhint.files.dicom.source_series import Source
+from voxhint.files.label_codes import Segment
 
 _MAKER = "voxhint"
 _SERIES_NUMBER = 901

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxhint.core.errors import BadFileError
-from voxhint.files.dicom.files import Member, files_below, read_members
+from voxhint.files.dicom.find_files import Member, files_below, read_members
 from voxhint.files.dicom.headers import quiet, read_tags
-from voxhint.files.dicom.sort import SliceGroup, sort_planes
+from voxhint.files.dicom.sort_slices import SliceGroup, sort_planes
 from voxhint.files.problems import reading
 from voxhint.files.zip_archives import is_zip, unpack
 

@@ -20,9 +20,9 @@ from pydicom.valuerep import format_number_as_ds
 from voxhint.core.colours import rgb_of
 from voxhint.core.errors import BadFileError
 from voxhint.files.atomic import replacing
-from voxhint.files.codes import Code, Concept, Segment, require_codes
 from voxhint.files.dicom.headers import quiet
 from voxhint.files.dicom.source_series import Source
+from voxhint.files.label_codes import Code, Concept, Segment, require_codes
 
 Kind = Literal["binary", "fractional", "labelmap"]
 """How a mask is stored: bits, probabilities in steps of 1/255, or one number a voxel."""

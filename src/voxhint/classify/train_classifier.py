@@ -18,17 +18,17 @@ from voxhint.classify.classifier import (
 )
 from voxhint.classify.platt_scaling import calibrate
 from voxhint.classify.refinement import Contrast
-from voxhint.classify.tags import TagJob, bags_of
+from voxhint.classify.tag_bags import TagJob, bags_of
 from voxhint.config import LabelConfig
 from voxhint.core import LabelSet
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.measure.roc import ranking
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import STATE, fit, forget_progress, prepare_cases, stored
 from voxhint.models.planning import measure_images
-from voxhint.models.shipped import ORIGIN, Part, take_shipped
+from voxhint.models.shipped_weights import ORIGIN, Part, take_shipped
 from voxhint.nets import ClassifierNet
 from voxhint.prepare import Plan, PlanOptions, make_plan, prepare_image
 from voxhint.train import Settings, TaggedImage, TagTask, Task
