@@ -1,4 +1,4 @@
-"""What an image without its label is request for, and what the answer holds."""
+"""What is asked for an image without its label, and what the answer holds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -88,14 +88,14 @@ class Counterfactual:
     """In the units of the image."""
 
     flow_evaluations: int
-    """Images that the flow was request about."""
+    """Images that the flow was asked about."""
 
     classifier_evaluations: int
-    """Images that the classifier was request about."""
+    """Images that the classifier was asked about."""
 
 
 class Counted:
-    """Something request about a batch of images, with a count of the images."""
+    """Something asked about a batch of images, with a count of the images."""
 
     def __init__(self, ask: Callable[..., Tensor]) -> None:
         self._ask = ask

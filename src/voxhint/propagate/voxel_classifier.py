@@ -1,4 +1,4 @@
-"""What the hints of all cases together tell of a voxel: how a class features, and where it lies."""
+"""What the hints of all cases together tell of a voxel: how a class looks, and where it lies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
