@@ -134,25 +134,31 @@ class _Stream:
         self, cuts: Sequence[Float32[np.ndarray, "channel a b c"]], known: dict[bytes, np.ndarray]
     ) -> Iterator[Float32[np.ndarray, "class a b c"]]:
         """Yield the probabilities of tiles; of those that hold one value, the first time's."""
-        flat = [self.tiling.alike and bool((cut == cut[:, :1, :1, :1]).all()) for cut in cuts]
-        keys = [cut[:, 0, 0, 0].tobytes() for cut in cuts]
-        new = [n for n, key in enumerate(keys) if not (flat[n] and key in known)]
-        asked = [np.flip(cuts[n], self.axes) for n in new]
-        answers = dict(zip(new, self._probabilities(np.stack(asked)) if asked else (), strict=True))
+        keys = [self._value_of(cut) for cut in cuts]
+        new = [n for n, key in enumerate(keys) if key is None or key not in known]
+        answers = dict(zip(new, self._probabilities([cuts[n] for n in new]), strict=True))
         for n, key in enumerate(keys):
-            probs = np.flip(answers[n], self.axes) if n in answers else known[key]
-            if flat[n]:
+            probs = answers[n] if n in answers else known[key or b""]
+            if key is not None:
                 known[key] = probs
             yield probs
 
+    def _value_of(self, cut: Float32[np.ndarray, "channel a b c"]) -> bytes | None:
+        """Return the one value of a tile whose probabilities may serve again, if it has one."""
+        alike = self.tiling.alike and bool((cut == cut[:, :1, :1, :1]).all())
+        return cut[:, 0, 0, 0].tobytes() if alike else None
+
     def _probabilities(
-        self, tiles: Float32[np.ndarray, "batch channel a b c"]
-    ) -> Float32[np.ndarray, "batch class a b c"]:
+        self, cuts: Sequence[Float32[np.ndarray, "channel a b c"]]
+    ) -> Sequence[Float32[np.ndarray, "class a b c"]]:
+        if not cuts:
+            return ()
         with torch.inference_mode():
+            tiles = np.stack([np.flip(cut, self.axes) for cut in cuts])
             batch = torch.from_numpy(tiles).to(self.tiling.device)
             logits = self.tiling.segment(batch.contiguous(memory_format=torch.channels_last_3d))
             probs = logits.float().softmax(1).cpu()
-        return np.asarray(probs.numpy(), np.float32)
+        return [np.flip(one, self.axes) for one in np.asarray(probs.numpy(), np.float32)]
 
 
 def _blended(

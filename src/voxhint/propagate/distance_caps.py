@@ -170,7 +170,7 @@ def _marks(
     return Marks(
         float(np.median(extents)),
         typical_gap(gaps) if count >= FEWEST_MARKS else None,
-        _median([distance for distance in apart if distance is not None]),
+        _median(apart),
     )
 
 
@@ -188,8 +188,14 @@ def _surrounded(
     return float(np.median(closed)) if len(closed) >= _CLOSED else None
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return float(np.median(values)) if values else None
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median of the values that are known."""
+    known = [value for value in values if value is not None]
+    return float(np.median(known)) if known else None
+
+
+def _usual(values: Iterable[float | None]) -> float:
+    return _median(values) or 0.0
 
 
 def _some(places: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "m 3"]:
@@ -217,11 +223,10 @@ def distance_caps(
     caps = {}
     for name in labels.foreground:
         marks = [case[name] for case in cases if name in case]
-        known = (
-            (_REACHED, [m.gap_mm for m in marks if m.gap_mm is not None]),
-            (_EXTENT, [m.extent_mm for m in marks]),
-            (_APART, [m.apart_mm for m in marks if m.apart_mm is not None]),
+        cap = max(
+            _REACHED * _usual(mark.gap_mm for mark in marks),
+            _EXTENT * _usual(mark.extent_mm for mark in marks),
+            _APART * _usual(mark.apart_mm for mark in marks),
         )
-        cap = max(share * (_median(found) or 0.0) for share, found in known)
         caps[name] = max(cap, least) if cap > 0 else _FIELD * float(np.median(fields))
     return caps

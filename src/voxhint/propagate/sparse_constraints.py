@@ -32,9 +32,7 @@ def sparse_constraints_of(
     if not all(_is_sparse(hint) for hint in hints):
         return None
     elsewhere = np.ones(len(labels.names), np.float32)
-    for hint in hints:
-        if isinstance(hint, Tag) and hint.state == "absent":
-            elsewhere[labels.number(hint.label)] = 0
+    elsewhere[_absent(hints, labels)] = 0
     if not elsewhere[1:].any():
         return None
     marks = list(_marks(grid, hints, labels))
@@ -58,6 +56,11 @@ def opened(constraints: SparseConstraints) -> SparseConstraints:
         possible[number] = np.maximum(possible[number], possible[0])
     proven[0] = 0
     return replace(constraints, proven=proven, possible=possible)
+
+
+def _absent(hints: Sequence[Hint], labels: LabelSet) -> list[int]:
+    tags = [hint for hint in hints if isinstance(hint, Tag)]
+    return [labels.number(tag.label) for tag in tags if tag.state == "absent"]
 
 
 def _is_sparse(hint: Hint) -> bool:
