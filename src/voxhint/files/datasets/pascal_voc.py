@@ -78,11 +78,9 @@ def solid_boxes(flat: Mapping[str, Mapping[int, Sequence[FlatBox]]], stack: Stac
         overlap = (ends[:, None, :2] <= ends[:, 2:]).all(-1)
         count, groups = connected_components(near & overlap & overlap.T)
         for group in range(count):
-            corners_mm = [
-                _corners(int(number), box, stack)
-                for number, box in zip(slices[groups == group], ends[groups == group], strict=True)
-            ]
-            places = np.concatenate(corners_mm)
+            here = groups == group
+            pairs = zip(slices[here].tolist(), ends[here].tolist(), strict=True)
+            places = np.concatenate([_corners(number, box, stack) for number, box in pairs])
             yield Box(label, places.min(axis=0), places.max(axis=0))
 
 
