@@ -1,6 +1,6 @@
 """What the hints of all cases together tell of a voxel: how a class looks, and where it lies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -238,21 +238,31 @@ def fit_voxel_classifier(
     if not shown[0] or shown.sum() < 2:
         return None
     cases = _weighed_together(cases, rng) if lone else cases
-    held_out = cases[::_HELD_OUT]
-    rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
-    found = []
-    for number, place in enumerate(_PLACES):
-        if lone and place == "hints":
-            continue
-        tell = partial(_further, progress, number * steps, _FITS * steps)
-        net = _fit(rest, place, steps, int(rng.integers(2**31)), tell)
-        found.append((*_try(net, held_out, place), place))
-    skill, sharpness, place = max(found)
+    skill, sharpness, place = max(_tried(cases, steps, rng, progress, lone=lone))
     if skill <= 0:
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
     net = _fit(cases, place, steps, int(rng.integers(2**31)), tell)
     return VoxelClassifier(net, tuple(channels), shown, place, sharpness, skill)
+
+
+def _tried(
+    cases: Sequence[VoxelSamples],
+    steps: int,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None],
+    *,
+    lone: bool,
+) -> Iterator[tuple[float, float, Place]]:
+    """Yield how much each kind of place helps cases held out, and how sharp the answer may be."""
+    held_out = cases[::_HELD_OUT]
+    rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
+    for number, place in enumerate(_PLACES):
+        if lone and place == "hints":
+            continue
+        tell = partial(_further, progress, number * steps, _FITS * steps)
+        net = _fit(rest, place, steps, int(rng.integers(2**31)), tell)
+        yield (*_try(net, held_out, place), place)
 
 
 def _weighed_together(
