@@ -45,9 +45,7 @@ def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     torch.set_num_threads(machine.threads or _threads(among))
     kind, number = _named(machine.device)
     gpu = kind != "cpu" and torch.cuda.is_available()
-    precision: Precision = "32-true"
-    if machine.precision == "bfloat16" or (machine.precision == "auto" and _halves(gpu=gpu)):
-        precision = "bf16-mixed"
+    precision: Precision = "bf16-mixed" if _halves(machine, gpu=gpu) else "32-true"
     if among.count > 1:
         return _joined(among, precision, gpu=gpu and machine.device)
     # a job of SLURM may have many tasks, and this command be one process all the same
@@ -109,7 +107,9 @@ def _threads(among: Together) -> int:
     return int(told) if told.isdecimal() and int(told) else max(1, cores() // among.here)
 
 
-def _halves(*, gpu: bool) -> bool:
-    """Return whether bfloat16 is the faster format; without instructions for it, it is slower."""
+def _halves(machine: Machine, *, gpu: bool) -> bool:
+    """Return whether bfloat16 is asked for, or is faster: without instructions it is slower."""
+    if machine.precision != "auto":
+        return machine.precision == "bfloat16"
     able = torch.cpu.get_capabilities()
     return gpu or any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

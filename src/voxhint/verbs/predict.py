@@ -225,7 +225,7 @@ def _write_cases(
     missing = [
         case
         for case in work.cases
-        if case not in skipped and not all(path.exists() for path in _paths(out, case, maker))
+        if case not in skipped and not all(map(Path.exists, _paths(out, case, maker)))
     ]
     total, first = len(work.cases), len(work.cases) - len(missing)
     alone = (maker, tell) if machine.workers == 1 and not on_cluster() else None
