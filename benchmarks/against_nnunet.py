@@ -28,7 +28,7 @@ from _studies import design_study, linked
 
 from voxhint.config import Machine, MeasureConfig, Recipe, TrainConfig
 from voxhint.files.atomic import write_json
-from voxhint.files.description import read_object
+from voxhint.files.dataset_json import read_object
 from voxhint.models import segmentation_training
 from voxhint.models.device import open_fabric
 from voxhint.nets import build_trunk
