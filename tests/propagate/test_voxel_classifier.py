@@ -6,8 +6,9 @@ from jaxtyping import Float32
 from tests.poses import SOME_TURNS
 from tests.propagate.grids import places, plain_grid, turned_image
 
-from voxhint.core import Box, Grid, Hint, LabelSet, Points, Turn, Volume
+from voxhint.core import Box, Case, Grid, Hint, LabelSet, Points, Turn, Volume
 from voxhint.propagate import Constraints, constraints_of
+from voxhint.propagate.box_model import box_samples
 from voxhint.propagate.voxel_classifier import (
     VoxelClassifier,
     VoxelSamples,
@@ -123,6 +124,9 @@ def test_a_channel_that_is_absent_is_described_by_zeros() -> None:
     features = voxel_features({"CT": image_of(3)}, constraints_for(), ("CT", "PET"))
     per_channel = (features.shape[-1] - 6) // 2
     assert not features[..., per_channel:-6].any()
+    case = Case("x", {"CT": image_of(3)}, (Box("a", MIDDLE - 4, MIDDLE + 4),))
+    ((_, sample),) = box_samples(case, ("CT", "PET"), np.random.default_rng(0))
+    assert not sample.features[:, per_channel:].any()
 
 
 def test_facts_are_weighed_by_the_volume_they_stand_for() -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, Float64, Int32
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2, vq
 
-from voxhint.core import Box, Case, LabelSet, Volume
+from voxhint.core import Box, Case, LabelSet
 from voxhint.core.box import corners
 from voxhint.propagate.constraints import Constraints, places_mm
 from voxhint.propagate.voxel_classifier import FEWEST_CASES
@@ -250,8 +250,8 @@ def _around(
     described: list[Float32[np.ndarray, "i j k"]] = []
     for name in channels:
         image = case.images.get(name)
-        image = image.cropped(window) if image else Volume(np.zeros(grid.shape, np.float32), grid)
-        described += surroundings(image, np.ones(grid.shape, np.bool_))
+        part = None if image is None else image.cropped(window)
+        described += surroundings(part, np.ones(grid.shape, np.bool_))
     features = np.stack(described, -1).reshape(-1, len(described))
     scaled = [
         (along - np.float32(a)) / np.float32(s)

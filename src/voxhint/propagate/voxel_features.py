@@ -21,7 +21,7 @@ def voxel_features(
     Args:
         images: Channels by name, on one grid.
         constraints: What the hints of the case prove, on that grid.
-        channels: Names of all channels of the study; one that is absent is described by zeros.
+        channels: Names of all channels of the study.
 
     Returns:
         For each channel the intensity, plain and blurred by 0.7 to 6 mm, and the slope; then the
@@ -32,10 +32,7 @@ def voxel_features(
     near = constraints.near
     described: list[Float32[np.ndarray, "i j k"]] = []
     for name in channels:
-        if name in images:
-            described += surroundings(images[name], near)
-        else:
-            described += [np.zeros(grid.shape, np.float32)] * (len(_BLURS_MM) + 2)
+        described += surroundings(images.get(name), near)
     middle = _middle(constraints)
     for axis, place in enumerate(places_mm(grid)):
         described.append((place - np.float32(middle[axis])) / _PLACE_MM)
@@ -62,17 +59,19 @@ def _middle(constraints: Constraints) -> Float64[np.ndarray, "3"]:
 
 
 def surroundings(
-    image: Volume, near: Bool[np.ndarray, "i j k"]
+    image: Volume | None, near: Bool[np.ndarray, "i j k"]
 ) -> list[Float32[np.ndarray, "i j k"]]:
     """Describe each voxel of an image: intensity, plain and blurred by 0.7 to 6 mm, and slope.
 
     Args:
-        image: One channel.
+        image: One channel; None where the case lacks it.
         near: Voxels whose intensities and slopes are the unit.
 
     Returns:
-        Six arrays, free of the image's scale and offset.
+        Six arrays, free of the image's scale and offset; 0 where the channel is absent.
     """
+    if image is None:
+        return [np.zeros(near.shape, np.float32)] * (len(_BLURS_MM) + 2)
     spacing = image.grid.spacing_mm
     quiet = ndimage.gaussian_filter(image.voxels, _BLURS_MM[0] / spacing)
     low, high = (float(v) for v in np.percentile(quiet[near] if near.any() else quiet, [1, 99]))
