@@ -25,7 +25,7 @@ def case_of(name: str) -> str:
 def design_study(study: Path, out: Path) -> Path:
     """Return a study without test cases, scored on those that splits.json sets aside for design."""
     splits = json.loads((study / "splits.json").read_text("utf-8"))
-    return _part(study, out, set(splits["fit"]), set(splits["design"]), ("imagesTr", "denseTr"))
+    return part(study, out, set(splits["fit"]), set(splits["design"]), ("imagesTr", "denseTr"))
 
 
 def shown_study(study: Path, out: Path) -> Path:
@@ -34,10 +34,10 @@ def shown_study(study: Path, out: Path) -> Path:
         {case_of(path.name) for path in (study / name).iterdir() if read_ids(path)[0].any()}
         for name in ("denseTr", "labelsTs")
     )
-    return _part(study, out, training, test, ("imagesTs", "labelsTs"))
+    return part(study, out, training, test, ("imagesTs", "labelsTs"))
 
 
-def _part(
+def part(
     study: Path, out: Path, training: Collection[str], test: Collection[str], tests: tuple[str, str]
 ) -> Path:
     """Return a study of some cases, and of test cases that lie in two folders of another."""

@@ -1,7 +1,7 @@
 """The labels of a study: their names, and the ids that stand for them in files."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -35,9 +35,9 @@ class LabelSet:
     ignore: int | None = None
     """The id that marks unlabelled voxels in `labelsTr`, if the study has one."""
 
-    optional: tuple[str, ...] = ()
+    optional: tuple[str, ...] = field(default=(), compare=False)
     """Labels that are outlined in some cases only: a case that shows none of one does not say that
-    it is absent."""
+    it is absent. A network learns the same labels whatever stands here."""
 
     @property
     def foreground(self) -> tuple[str, ...]:
