@@ -11,7 +11,7 @@ from tests.propagate.grids import places, plain_grid, turned_image
 
 from voxhint.core import Grid, Turn, Volume
 from voxhint.propagate import geodesic_mm
-from voxhint.propagate.geodesic import edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.geodesic import cost_of_ways, edge_cost, nearest_mark, way_to_next
 from voxhint.propagate.pw4medseg import point_density
 
 GRID = plain_grid((14, 12, 9), (1.0, 1.5, 2.5))
@@ -146,13 +146,25 @@ def test_bells_at_points_are_the_direct_sum_wherever_the_points_lie(reach_mm: fl
     assert np.abs(point_density(points, GRID, sigma_mm=reach_mm) - total).max() < 1e-5
 
 
-def test_a_way_that_winds_is_as_short_as_dijkstra_finds_it() -> None:
+@pytest.mark.parametrize("shown", [(3, 4, 2), (slice(5, 9), slice(4, 12))], ids=["one", "rows"])
+def test_a_way_that_winds_is_as_short_as_dijkstra_finds_it(shown: tuple[int | slice, ...]) -> None:
     steep = noise(GRID, 4) ** 4  # mazes
-    found = geodesic_mm(seed_at(GRID, (3, 4, 2)), steep, GRID, edge_weight=3.0)
+    seeds = np.zeros(GRID.shape, np.bool_)
+    seeds[shown] = True
+    found = geodesic_mm(seeds, steep, GRID, edge_weight=3.0)
     cost = np.sqrt(1 + (3.0 * steep.astype(np.float64)) ** 2)
     ways = MCP_Geometric(cost, sampling=tuple(GRID.spacing_mm))
-    exact, _ = ways.find_costs([(3, 4, 2)])
+    exact, _ = ways.find_costs(np.argwhere(seeds))
     assert np.allclose(found, exact, rtol=1e-3)
+
+
+def test_longer_ways_than_the_limit_are_not_followed() -> None:
+    marks, cost = seed_at(GRID, (3, 4, 2)).astype(np.int32), cost_of_ways(noise(GRID), 2.0)
+    far, _ = nearest_mark(marks, cost, GRID)
+    away, owner = nearest_mark(marks, cost, GRID, limit_mm=9.0)
+    assert 0 < (far < 9).sum() < far.size
+    assert np.array_equal(away, np.where(far < 9, far, 1e6))
+    assert np.array_equal(owner > 0, far < 9)
 
 
 def test_the_way_to_the_next_mark_is_the_shortest_to_any_other() -> None:
@@ -161,8 +173,8 @@ def test_the_way_to_the_next_mark_is_the_shortest_to_any_other() -> None:
     marks = np.zeros(GRID.shape, np.int32)
     for number, place in enumerate(places_, start=1):
         marks[place] = number
-    away, owner = nearest_mark(marks, steep, GRID, edge_weight=2.0)
-    found = way_to_next(away, owner, steep, GRID, edge_weight=2.0)
+    away, owner = nearest_mark(marks, cost_of_ways(steep, 2.0), GRID)
+    found = way_to_next(away, owner, cost_of_ways(steep, 2.0), GRID)
     for number, place in enumerate(places_):
         ways = geodesic_mm(seed_at(GRID, place), steep, GRID, edge_weight=2.0)
         others = [ways[p] for p in places_ if p != place]
@@ -171,6 +183,6 @@ def test_the_way_to_the_next_mark_is_the_shortest_to_any_other() -> None:
 
 def test_a_lone_mark_meets_no_other() -> None:
     marks = seed_at(GRID, (3, 4, 2)).astype(np.int32)
-    away, owner = nearest_mark(marks, noise(GRID), GRID, edge_weight=2.0)
+    away, owner = nearest_mark(marks, cost_of_ways(noise(GRID), 2.0), GRID)
     assert (owner == 1).all()
-    assert way_to_next(away, owner, noise(GRID), GRID, edge_weight=2.0).tolist() == [1e6]
+    assert way_to_next(away, owner, cost_of_ways(noise(GRID), 2.0), GRID).tolist() == [1e6]

@@ -1,17 +1,57 @@
-"""The competition of classes at single voxels, compiled: the likeliest two are kept."""
+"""The competition of classes at single voxels, compiled: the nearest compete, two are kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int32, UInt8, UInt16
 
 from voxhint.core.volume import STEPS
 from voxhint.propagate.geodesic import compiled
 from voxhint.propagate.soft_label import FADE, LEAST
 
 Part = tuple[slice, slice, slice]
+
+_KEPT = 3  # labels that compete at a voxel
+_FAR = 2**16 - 1  # steps of a way that nobody followed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nearest:
+    """The labels that are nearest to each voxel, however many there are in all."""
+
+    away: UInt16[np.ndarray, "i j k kept"]
+    """Ways in steps, the shortest first."""
+
+    number: UInt8[np.ndarray, "i j k kept"]
+    step_mm: float
+
+    @staticmethod
+    def of(shape: tuple[int, ...], limit_mm: float, kept: int = _KEPT) -> "Nearest":
+        """Return voxels that no label has joined, and no way longer than a limit will."""
+        away = np.full((*shape, kept), _FAR, np.uint16)
+        return Nearest(away, np.zeros((*shape, kept), np.uint8), limit_mm / (_FAR - 1))
+
+    def limit_mm(self, part: Part, limit_mm: float) -> Float32[np.ndarray, "a b c"]:
+        """Return how short a way must be to join.
+
+        A way of which a part is too long to join cannot join itself, so nobody need follow it.
+        """
+        last = self.away[part][..., -1].astype(np.float32)
+        last *= np.float32(self.step_mm)
+        return np.minimum(last, np.float32(limit_mm), out=last)
+
+    def add(
+        self,
+        number: int,
+        part: Part,
+        way: Float32[np.ndarray, "a b c"],
+        owner: Int32[np.ndarray, "a b c"],
+    ) -> None:
+        """Let a label join where a way leads to it."""
+        args = (number, way, owner, np.float32(self.step_mm))
+        compiled(_add)(self.away[part], self.number[part], *args)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,164 +62,131 @@ class Rules:
     usual: float
     """The cap that stands for background."""
 
-    margin: float
-    """Distance that weighs 1, in mm."""
-
     presumed: float
     """Trust in background that nobody showed nearby, at most."""
 
+    def margin_mm(self, nearest: Nearest, ground: Nearest, least_mm: float) -> float:
+        """Return how far from hints the borders between classes usually lie."""
+        step = min(nearest.step_mm, ground.step_mm)
+        most = max(nearest.step_mm, ground.step_mm, float(self.caps[1:].max()) / _FAR) * _FAR
+        counts = np.zeros(int(most / step) + 2, np.int64)
+        compiled(_borders)(*_arrays(nearest, ground), self.caps, np.float32(step), counts)
+        known = counts.cumsum()
+        median = float(np.searchsorted(known, (known[-1] + 1) // 2)) * step
+        return max(median if known[-1] else 0.0, least_mm)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Race:
-    """Where the labels of some planes stand while one after the other joins."""
-
-    best: Float32[np.ndarray, "i j k"]
-    second: Float32[np.ndarray, "i j k"]
-    total: Float32[np.ndarray, "i j k"]
-    """Sum of exponentials of all scores, that of the best one counted as 1."""
-
-    nearest: Float32[np.ndarray, "i j k"]
-    first_class: UInt8[np.ndarray, "i j k"]
-    second_class: UInt8[np.ndarray, "i j k"]
-
-    @staticmethod
-    def of(shape: tuple[int, ...]) -> "Race":
-        """Return planes that no label has joined."""
-        best, second, nearest = (np.full(shape, v, np.float32) for v in (-np.inf, -np.inf, np.inf))
-        classes = (np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
-        return Race(best, second, np.zeros(shape, np.float32), nearest, *classes)
-
-    def add(
+    def settle(  # noqa: PLR0913 - each says another thing
         self,
-        number: int,
-        part: Part,
-        away: Float32[np.ndarray, "a b c"],
-        table: Float32[np.ndarray, "channel bin"],
+        nearest: Nearest,
+        ground: Nearest,
+        margin_mm: float,
+        tables: Float32[np.ndarray, "channel class bin"],
         bins: UInt8[np.ndarray, "channel i j k"],
-        rules: Rules,
-    ) -> None:
-        """Let a label join where ways lead to it; later ones have higher numbers."""
-        arrays = (self.best, self.second, self.total, self.nearest)
-        kept = [one[part] for one in (*arrays, self.first_class, self.second_class)]
-        compiled(_add)(
-            *kept, away, table, bins[(slice(None), *part)], number, np.float32(rules.margin)
-        )
-
-    def settle(
-        self,
-        around: Float32[np.ndarray, "i j k"],
-        table: Float32[np.ndarray, "channel bin"],
-        bins: UInt8[np.ndarray, "channel i j k"],
-        rules: Rules,
         found: Sequence[Any],
     ) -> None:
-        """Let background join last, and write who came first and second, and how far to trust it.
+        """Write who comes first and second, and how far to trust it.
 
         Args:
-            around: Ways to background, inf where none was followed.
-            table: Log likelihood of background by bin.
+            nearest: The labels that compete.
+            ground: Ways to background.
+            margin_mm: Distance that weighs 1.
+            tables: Log likelihood of each class by bin.
             bins: Of each voxel.
-            rules: What all compete by.
             found: First and second class, probability of the first, and trust: to be filled.
         """
-        standing = (self.best, self.second, self.total, self.nearest)
-        numbers = np.array(
-            [rules.usual, rules.margin, rules.presumed, FADE, LEAST, STEPS], np.float32
-        )
-        classes = (self.first_class, self.second_class)
-        compiled(_settle)(
-            *standing, *classes, around, table, bins, rules.caps, numbers, tuple(found)
-        )
+        numbers = np.array([self.usual, margin_mm, self.presumed, FADE, LEAST, STEPS], np.float32)
+        arrays = _arrays(nearest, ground)
+        compiled(_settle)(*arrays, tables, bins, self.caps, numbers, tuple(found))
 
 
-def borders(
-    classes: UInt8[np.ndarray, "i j k"], reached: Float32[np.ndarray, "i j k"], *, last: bool
-) -> Float32[np.ndarray, " n"]:
-    """Return what is reached on both sides of each border between classes.
-
-    Args:
-        classes: Of some planes.
-        reached: What to return of them.
-        last: Whether borders within the last plane count; else it is the first of the next ones.
-    """
-    found: Float32[np.ndarray, " n"] = compiled(_border)(classes, reached, last)
-    return found
+def _arrays(nearest: Nearest, ground: Nearest) -> tuple[Any, ...]:
+    steps = np.array([nearest.step_mm, ground.step_mm], np.float32)
+    return nearest.away, nearest.number, ground.away[..., 0], steps
 
 
-def _add(best, second, total, nearest, first, runner, away, table, bins, number, margin):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
-    for i in range(away.shape[0]):
-        for j in range(away.shape[1]):
-            for k in range(away.shape[2]):
-                way = away[i, j, k]
-                if way == np.inf:
+def _add(kept, numbers, number, way, owner, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+    for i in range(way.shape[0]):
+        for j in range(way.shape[1]):
+            for k in range(way.shape[2]):
+                if owner[i, j, k] == 0:
                     continue
-                nearest[i, j, k] = min(nearest[i, j, k], way)
-                score = -way / margin
-                for channel in range(bins.shape[0]):
-                    score += table[channel, bins[channel, i, j, k]]
-                top = best[i, j, k]
-                if score > top:
-                    total[i, j, k] = total[i, j, k] * np.exp(top - score) + 1
-                    second[i, j, k], runner[i, j, k] = top, first[i, j, k]
-                    best[i, j, k], first[i, j, k] = score, number
-                else:
-                    total[i, j, k] += np.exp(score - top)
-                    if score > second[i, j, k]:
-                        second[i, j, k], runner[i, j, k] = score, number
+                steps = np.uint16(way[i, j, k] / step + np.float32(0.5))
+                slot = kept.shape[3]
+                while slot > 0 and steps < kept[i, j, k, slot - 1]:
+                    slot -= 1
+                    if slot + 1 < kept.shape[3]:
+                        kept[i, j, k, slot + 1] = kept[i, j, k, slot]
+                        numbers[i, j, k, slot + 1] = numbers[i, j, k, slot]
+                if slot < kept.shape[3]:
+                    kept[i, j, k, slot], numbers[i, j, k, slot] = steps, number
 
 
-def _settle(best, second, total, nearest, first, runner, around, table, bins, caps, numbers, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913
-    usual, margin, presumed, fade, least, steps = numbers
-    for i in range(best.shape[0]):
-        for j in range(best.shape[1]):
-            for k in range(best.shape[2]):
-                one, two = first[i, j, k], runner[i, j, k]
+def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+    # Counts what is reached on both sides of each border between classes, plane after plane.
+    shape = ground.shape
+    classes, reached = np.zeros((2, *shape[1:]), np.uint8), np.zeros((2, *shape[1:]), np.int64)
+    for i in range(shape[0]):
+        now = i % 2
+        for j in range(shape[1]):
+            for k in range(shape[2]):
+                one = numbers[i, j, k, 0]
+                away = kept[i, j, k, 0] * steps[0] if one > 0 else np.float32(np.inf)
                 cap = caps[max(1, one)]
-                lone = around[i, j, k] > cap  # nobody showed background nearer than the cap
-                score = -min(around[i, j, k], cap) / margin
-                for channel in range(bins.shape[0]):
-                    score += table[channel, bins[channel, i, j, k]]
-                top = max(score, best[i, j, k])
-                ground = np.exp(score - top)
-                best_label, next_label = np.exp(best[i, j, k] - top), np.exp(second[i, j, k] - top)
-                whole = total[i, j, k] * best_label + ground
-                ground, best_label, next_label = (
-                    ground / whole,
-                    best_label / whole,
-                    next_label / whole,
-                )
-                if ground >= best_label:
-                    two, after, one, before = one, best_label, np.uint8(0), ground
-                elif ground >= next_label:
-                    two, after, before = np.uint8(0), ground, best_label
-                else:
-                    after, before = next_label, best_label
-                lead = before - after
-                reach = caps[one] if one > 0 else usual
-                near = min(nearest[i, j, k], around[i, j, k])
-                trust = lead * np.exp(np.float32(-0.5) * (near / (fade * reach)) ** 2)
-                if lone and ground > 0.5:
-                    trust = min(lead, presumed)
-                if trust < least:
-                    trust = np.float32(0)
-                found[0][i, j, k], found[1][i, j, k] = one, two
-                share = np.uint16(before / (before + after) * steps + np.float32(0.5))
-                found[2][i, j, k] = share  # the two share what others would have had
-                found[3][i, j, k] = np.uint16(trust * steps + np.float32(0.5))
-
-
-def _border(classes, reached, last):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    # What is reached on both sides of borders; all planes but the last own their pairs.
-    found = []
-    shape = classes.shape
-    for i in range(shape[0] if last else shape[0] - 1):
+                around = cap if ground[i, j, k] == _FAR else min(ground[i, j, k] * steps[1], cap)
+                classes[now, j, k] = one if away < around else 0
+                reached[now, j, k] = min(away, around) / step + np.float32(0.5)
         for j in range(shape[1]):
             for k in range(shape[2]):
                 for axis in range(3):
-                    p, q, r = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                    if p == shape[0] or q == shape[1] or r == shape[2]:
+                    p, q, r = now if axis else 1 - now, j - (axis == 1), k - (axis == 2)
+                    if q < 0 or r < 0 or (axis == 0 and i == 0):
                         continue
-                    if classes[i, j, k] != classes[p, q, r]:
-                        found.append(reached[i, j, k])
-                        found.append(reached[p, q, r])
-    return np.array(found, dtype=np.float32)
+                    if classes[now, j, k] != classes[p, q, r]:
+                        counts[reached[now, j, k]] += 1
+                        counts[reached[p, q, r]] += 1
+
+
+def _settle(kept, numbers, ground, steps, tables, bins, caps, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
+    usual, margin, presumed, fade, least, whole = rules
+    far, channels = np.float32(np.inf), np.float32(bins.shape[0])
+    for i in range(ground.shape[0]):
+        for j in range(ground.shape[1]):
+            for k in range(ground.shape[2]):
+                best, second, total = -far, -far, np.float32(0)
+                one, two = np.uint8(0), np.uint8(0)
+                for slot in range(kept.shape[3]):
+                    number = numbers[i, j, k, slot]
+                    if number == 0:
+                        break
+                    score = -(kept[i, j, k, slot] * steps[0]) / margin
+                    for channel in range(bins.shape[0]):
+                        score += tables[channel, number, bins[channel, i, j, k]]
+                    if score > best:
+                        total = total * np.exp(best - score) + np.float32(1)
+                        second, two, best, one = best, one, score, number
+                    else:
+                        total += np.exp(score - best)
+                        if score > second:
+                            second, two = score, number
+                cap = caps[max(1, one)]
+                around = far if ground[i, j, k] == _FAR else ground[i, j, k] * steps[1]
+                lone = around > cap  # nobody showed background nearer than the cap
+                score = -min(around, cap) / margin
+                for channel in range(bins.shape[0]):
+                    score += tables[channel, 0, bins[channel, i, j, k]]
+                top = max(score, best)
+                none, before, after = np.exp(score - top), np.exp(best - top), np.exp(second - top)
+                share = total * before + none
+                none, before, after = none / share, before / share, after / share
+                if none >= before:
+                    one, two, before, after = np.uint8(0), one, none, before
+                elif none >= after:
+                    two, after = np.uint8(0), none
+                near = around if numbers[i, j, k, 0] == 0 else min(around, kept[i, j, k, 0] * steps[0])
+                reach = caps[one] if one > 0 else usual
+                trust = (before - after) * np.exp(np.float32(-0.5) * (near / (fade * reach)) ** 2)
+                if lone and none > 0.5:
+                    trust = min(before - after, presumed)
+                found[0][i, j, k], found[1][i, j, k] = one, two
+                found[2][i, j, k] = np.uint16(before / (before + after) * whole + np.float32(0.5))
+                found[3][i, j, k] = np.uint16((trust if trust >= least else 0) * whole + np.float32(0.5))

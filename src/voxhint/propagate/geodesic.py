@@ -1,13 +1,12 @@
 """Geodesic distance in millimetres: ways from seeds to voxels that edges in the image lengthen."""
 
 import inspect
-import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32
 from scipy import ndimage
 
 from voxhint.core import Grid, Volume
@@ -15,8 +14,6 @@ from voxhint.core import Grid, Volume
 FAR_MM = np.float32(1e6)
 """Where no seed is, or no way leads to it."""
 
-_BUCKETS = 2**16  # of waiting voxels, by the length of their way
-_RIM = np.float32(0)  # cost of what lies beyond the image: no way leads there
 
 
 def edge_cost(
@@ -57,8 +54,7 @@ def geodesic_mm(
     """Measure the shortest way from the seeds to every voxel, where edges make ways longer.
 
     A step of length d mm over slope s costs d sqrt(1 + (edge_weight s)^2). With `edge_weight` 0
-    this is the distance along the 26-neighbour grid. Ways grow from the seeds, the shortest first,
-    so that each voxel is looked at about once however much ways wind.
+    this is the distance along the 26-neighbour grid.
 
     Args:
         seeds: Where ways start.
@@ -70,53 +66,63 @@ def geodesic_mm(
         Millimetres (of detour); 1e6 where there is no seed.
 
     Source:
-        Criminisi, Sharp and Blake 2008, "GeoS: Geodesic Image Segmentation", eq. 3, along
-        ways that grow in the order of Dial 1969, "Algorithm 360: shortest-path forest with
-        topological ordering".
+        Criminisi, Sharp and Blake 2008, "GeoS: Geodesic Image Segmentation", eq. 3.
     """
-    return nearest_mark(seeds.astype(np.int32), steep, grid, edge_weight=edge_weight)[0]
+    return nearest_mark(seeds.astype(np.int32), cost_of_ways(steep, edge_weight), grid)[0]
+
+
+def cost_of_ways(
+    steep: Float32[np.ndarray, "i j k"], edge_weight: float
+) -> Float32[np.ndarray, "i j k"]:
+    """Return what a millimetre costs in each voxel: sqrt(1 + (edge_weight slope)^2)."""
+    cost = steep * np.float32(edge_weight)
+    np.square(cost, out=cost)
+    cost += 1
+    return np.sqrt(cost, out=cost)
 
 
 def nearest_mark(
     marks: Int32[np.ndarray, "i j k"],
-    steep: Float32[np.ndarray, "i j k"],
+    cost: Float32[np.ndarray, "i j k"],
     grid: Grid,
     *,
-    edge_weight: float,
-    limit_mm: float = np.inf,
+    limit_mm: float | Float32[np.ndarray, "i j k"] = np.inf,
 ) -> tuple[Float32[np.ndarray, "i j k"], Int32[np.ndarray, "i j k"]]:
     """Measure the shortest way from any mark to every voxel, and say from which mark it comes.
 
+    The image is swept there and back until no way gets shorter. Rows whose neighbours did not
+    change are passed over, so that time grows with the voxels that ways lead to.
+
     Args:
         marks: Numbers from 1 where ways start, 0 elsewhere.
-        steep: As for `geodesic_mm`.
+        cost: From `cost_of_ways`.
         grid: Gives the spacing.
-        edge_weight: As for `geodesic_mm`.
-        limit_mm: Longer ways are not followed: what they would lead to is as far as can be.
+        limit_mm: Only shorter ways are followed; may differ from voxel to voxel.
 
     Returns:
         Millimetres as from `geodesic_mm`, and the number of the mark; 0 where no way leads.
+
+    Source:
+        Toivanen 1996, "New geodesic distance transforms for gray-scale images", repeated until
+        nothing changes.
     """
-    away = np.full(np.array(marks.shape) + 2, FAR_MM, np.float32)  # a rim saves asking for borders
-    owner = np.pad(marks, 1)
+    away = np.empty(marks.shape, np.float32)
+    np.minimum(limit_mm, FAR_MM, out=away)
+    owner = np.ascontiguousarray(marks).copy()
     away[owner > 0] = 0
-    cost = np.sqrt(1 + (edge_weight * steep) ** 2).astype(np.float32)
-    steps, halves = _steps(grid)
-    longest = 2 * float(halves.max()) * float(cost.max())
-    width = np.float32(max(2 * halves.min(), longest / _BUCKETS))  # no step leads less far
-    cost = np.pad(cost, 1, constant_values=_RIM)
-    compiled(_grow)(away, owner, cost, steps, halves, width, np.float32(limit_mm))
-    inner = (slice(1, -1),) * 3
-    return np.ascontiguousarray(away[inner]), np.ascontiguousarray(owner[inner])
+    halves = np.zeros((2, 2, 2), np.float32)
+    for step in np.ndindex(2, 2, 2):
+        halves[step] = np.linalg.norm(grid.spacing_mm * step) / 2
+    compiled(_sweep)(away, owner, np.ascontiguousarray(cost), halves)
+    away[owner == 0] = FAR_MM
+    return away, owner
 
 
 def way_to_next(
     away: Float32[np.ndarray, "i j k"],
     owner: Int32[np.ndarray, "i j k"],
-    steep: Float32[np.ndarray, "i j k"],
+    cost: Float32[np.ndarray, "i j k"],
     grid: Grid,
-    *,
-    edge_weight: float,
 ) -> Float32[np.ndarray, " mark"]:
     """Measure the shortest way from each mark to another one.
 
@@ -126,29 +132,15 @@ def way_to_next(
     Args:
         away: From `nearest_mark`.
         owner: From `nearest_mark`.
-        steep: As for `geodesic_mm`.
+        cost: As for `nearest_mark`.
         grid: Gives the spacing.
-        edge_weight: As for `geodesic_mm`.
 
     Returns:
         Millimetres for mark 1, 2 and so on; 1e6 for a mark that meets no other.
     """
-    found = np.full(int(owner.max()) + 1, FAR_MM, np.float32)
-    cost = np.sqrt(1 + (edge_weight * steep) ** 2)
-    for axis, spacing in enumerate(grid.spacing_mm):
-        low, high = ((slice(None),) * axis + (s,) for s in (slice(None, -1), slice(1, None)))
-        border = owner[low] != owner[high]
-        ways = away[low] + away[high] + spacing / 2 * (cost[low] + cost[high])
-        for side in (low, high):
-            np.minimum.at(found, owner[side][border], ways[border].astype(np.float32))
+    found = np.full(int(owner.max(initial=0)) + 1, FAR_MM, np.float32)
+    compiled(_meet)(away, owner, np.ascontiguousarray(cost), grid.spacing_mm / 2, found)
     return found[1:]
-
-
-def _steps(grid: Grid) -> tuple[Int64[np.ndarray, "26 3"], Float32[np.ndarray, " 26"]]:
-    """Return the steps to the 26 neighbours of a voxel, and half their millimetres."""
-    steps = [step for step in itertools.product((-1, 0, 1), repeat=3) if step != (0, 0, 0)]
-    lengths = [float(np.linalg.norm(np.array(step) * grid.spacing_mm)) for step in steps]
-    return np.array(steps, np.int64), np.array(lengths, np.float32) / np.float32(2)
 
 
 def _slope(smooth, spacing):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -177,52 +169,79 @@ def _slope(smooth, spacing):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
     return found
 
 
-def _grow(away, owner, cost, steps, halves, width, limit):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
-    # Voxels wait in buckets of `width` mm, doubly linked; one whose way gets shorter moves.
-    # Links are int32: 2^31 voxels would need 40 GiB here.
-    hops = (steps[:, 0] * away.shape[1] + steps[:, 1]) * away.shape[2] + steps[:, 2]
-    away, owner, cost = away.ravel(), owner.ravel(), cost.ravel()
-    count = np.int64(2 * halves.max() * cost.max() / width) + 3
-    first = np.full(count, -1, np.int32)
-    after, before = np.full(away.size, -1, np.int32), np.full(away.size, -2, np.int32)
-    waiting = 0
-    for v in range(away.size):
-        if owner[v] > 0:
-            after[v], before[v] = first[0], -1
-            if first[0] >= 0:
-                before[first[0]] = v
-            first[0] = v
-            waiting += 1
-    bucket = 0
-    while waiting > 0:
-        v = first[bucket]
-        if v < 0:
-            bucket = bucket + 1 if bucket + 1 < count else 0
-            continue
-        first[bucket] = after[v]
-        if after[v] >= 0:
-            before[after[v]] = -1
-        before[v] = -2  # it waits no more
-        waiting -= 1
-        for n in range(len(hops)):
-            u = v + hops[n]
-            way = away[v] + halves[n] * (cost[v] + cost[u])
-            if way < away[u] and way <= limit and cost[u] > 0:
-                if before[u] == -2:
-                    waiting += 1
-                else:
-                    if before[u] >= 0:
-                        after[before[u]] = after[u]
-                    else:
-                        first[np.int64(away[u] / width) % count] = after[u]
-                    if after[u] >= 0:
-                        before[after[u]] = before[u]
-                away[u], owner[u] = way, owner[v]
-                to = np.int64(way / width) % count
-                after[u], before[u] = first[to], -1
-                if first[to] >= 0:
-                    before[first[to]] = u
-                first[to] = u
+def _meet(away, owner, cost, halves, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for i in range(away.shape[0]):
+        for j in range(away.shape[1]):
+            for k in range(away.shape[2]):
+                one = owner[i, j, k]
+                if one == 0:
+                    continue
+                for axis in range(3):
+                    p, q, r = i + (axis == 0), j + (axis == 1), k + (axis == 2)
+                    if p == away.shape[0] or q == away.shape[1] or r == away.shape[2]:
+                        continue
+                    two = owner[p, q, r]
+                    if two > 0 and two != one:  # noqa: PLR1714 - numba knows no tuples here
+                        step = np.float32(halves[axis]) * (cost[i, j, k] + cost[p, q, r])
+                        way = away[i, j, k] + away[p, q, r] + step
+                        found[one] = min(found[one], way)
+                        found[two] = min(found[two], way)
+
+
+def _sweep(away, owner, cost, halves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0915
+    # `halves` are half the millimetres of a step by whether it leads along each axis.
+    rows, columns, length = away.shape
+    latest = np.zeros((rows, columns), np.int32)  # sweep in which a row changed last
+    for i in range(rows):
+        for j in range(columns):
+            latest[i, j] = 2 * (owner[i, j].max() > 0)  # the first sweep, there and back
+    best, source = np.empty(length, np.float32), np.empty(length, np.int32)
+    sweep, changed = 1, True
+    while changed:
+        sweep, changed = sweep + 1, False
+        back = -1 if sweep % 2 == 0 else 1
+        for step in range(rows * columns):
+            row = step if back < 0 else rows * columns - 1 - step
+            i, j = row // columns, row % columns
+            ways, here, marks = away[i, j], cost[i, j], owner[i, j]
+            shorter = False
+            for side in range(4):  # three rows of the plane before, and the row before
+                p, q = (i, j + back) if side == 3 else (i + back, j - 1 + side)
+                if not (0 <= p < rows and 0 <= q < columns) or latest[p, q] < sweep - 1:
+                    continue
+                if not shorter:
+                    best[:], source[:], shorter = ways, -1, True
+                for shift in range(-1, 2):
+                    low, high = max(0, -shift), min(length, length - shift)
+                    beside = away[p, q, low + shift : high + shift]
+                    there = cost[p, q, low + shift : high + shift]
+                    own, most, came = here[low:high], best[low:high], source[low:high]
+                    half = halves[abs(p - i), abs(q - j), abs(shift)]
+                    number = np.int32(3 * side + shift + 1)
+                    for k in range(len(own)):  # without branches, for several voxels at once
+                        way = beside[k] + half * (there[k] + own[k])
+                        less = way < most[k]
+                        most[k] = way if less else most[k]
+                        came[k] = number if less else came[k]
+            if shorter:
+                shorter = False
+                for k in range(length):
+                    if source[k] >= 0:
+                        side, r = source[k] // 3, k + source[k] % 3 - 1
+                        p, q = (i, j + back) if side == 3 else (i + back, j - 1 + side)
+                        ways[k], marks[k], shorter = best[k], owner[p, q, r], True
+            half = halves[0, 0, 1]
+            if shorter or latest[i, j] >= sweep - 1:
+                for k in range(1, length):
+                    way = ways[k - 1] + half * (here[k - 1] + here[k])
+                    if way < ways[k]:
+                        ways[k], marks[k], shorter = way, marks[k - 1], True
+                for k in range(length - 2, -1, -1):
+                    way = ways[k + 1] + half * (here[k + 1] + here[k])
+                    if way < ways[k]:
+                        ways[k], marks[k], shorter = way, marks[k + 1], True
+            if shorter:
+                latest[i, j], changed = sweep, True
 
 
 @cache

@@ -10,7 +10,7 @@ from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Strokes, Volume
 from voxhint.propagate.constraints import Constraints, open_labels
 from voxhint.propagate.distance_caps import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
-from voxhint.propagate.geodesic import FAR_MM, edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.geodesic import FAR_MM, cost_of_ways, edge_cost, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import log_likelihood
 from voxhint.propagate.pw4medseg import point_labels
 
@@ -231,9 +231,9 @@ def _distances(
     Also returns the geodesic stretch of each class: how much longer ways between its marks are
     than straight lines, where its own tissue is rougher than what usually lies near hints.
     """
-    constraints, weight = scene.constraints, EDGE_WEIGHT
-    steep = edge_cost(scene.images, near)
-    plain = float(np.median(np.sqrt(1 + (weight * steep[near]) ** 2))) if near.any() else 1.0
+    constraints = scene.constraints
+    cost = cost_of_ways(edge_cost(scene.images, near), EDGE_WEIGHT)
+    plain = float(np.median(cost[near])) if near.any() else 1.0
     limit = scene.within * float(scene.caps[1:].max(initial=0)) * plain
     away = np.full(seeds.shape, np.inf, np.float32)
     stretch = np.ones(len(seeds), np.float32)
@@ -241,12 +241,10 @@ def _distances(
         if not places.any():
             continue
         marks = label_marks(places, constraints.grid)
-        way, owner = nearest_mark(
-            marks, steep, constraints.grid, edge_weight=weight, limit_mm=limit
-        )
+        way, owner = nearest_mark(marks, cost, constraints.grid, limit_mm=limit)
         away[number] = way / np.float32(plain)
         if number:
-            next_mm = way_to_next(way, owner, steep, constraints.grid, edge_weight=weight)
+            next_mm = way_to_next(way, owner, cost, constraints.grid)
             stretch[number] = geodesic_stretch(next_mm / plain, marks, constraints.grid)
     if constraints.likely.any() and not constraints.likely[0].any():
         away[0] *= np.float32(_SHAPED)

@@ -40,14 +40,16 @@ def extents(
     Returns:
         Volumes by label.
     """
-    winner = soft.largest_class()
+    filled = np.zeros(len(labels.names), np.int64)
+    for plane in soft.largest_class():  # counted in one go, a whole scan takes eight times itself
+        filled += np.bincount(plane.ravel(), minlength=len(filled))
     found = {}
     for number, name in enumerate(labels.names):
         shown = constraints.shown(number) if number else ()
         if len(shown):
-            filled = float((winner == number).sum()) * constraints.grid.voxel_mm3 / 1000
+            volume = float(filled[number]) * constraints.grid.voxel_mm3 / 1000
             index = np.asarray(shown, np.float64)
-            found[name] = Extent(filled, _span_ml(index, constraints.grid.spacing_mm))
+            found[name] = Extent(volume, _span_ml(index, constraints.grid.spacing_mm))
     return found
 
 
