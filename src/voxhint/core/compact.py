@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
 
 from voxhint.core.grid import Grid, Turn
-from voxhint.core.labels import UNDRAWN
 from voxhint.core.volume import STEPS, Floats, SoftLabel
 
 _PLANES = 16  # looked at together
@@ -38,12 +37,11 @@ class SparseConstraints:
     """As in `Constraints`."""
 
     @property
-    def seeds(self) -> UInt8[np.ndarray, "i j k"]:
-        """Return the class that is shown at each voxel, `UNDRAWN` where none is."""
-        found = np.full(self.grid.shape, UNDRAWN, np.uint8)
+    def marks(self) -> tuple[Int64[np.ndarray, "n 3"], UInt8[np.ndarray, " n"]]:
+        """Return the index and the class of each voxel of which a mark shows the class."""
         sure = self.proven.max(0) > _SHOWN
-        found.reshape(-1)[self.places[sure]] = self.proven[:, sure].argmax(0)
-        return found
+        index = np.stack(np.unravel_index(self.places[sure], self.grid.shape), -1)
+        return index.astype(np.int64), self.proven[:, sure].argmax(0).astype(np.uint8)
 
     def shown(self, number: int) -> Int64[np.ndarray, "n 3"]:
         """Return the index of each voxel that hints of a class show."""
@@ -130,9 +128,10 @@ class CompactSoftLabel:
 
     def largest_class(self) -> UInt8[np.ndarray, "i j k"]:
         """Return the most probable class of each voxel; background where nothing is trusted."""
-        found = np.where(self.trust > 0, self.first, 0).astype(np.uint8)
-        sure = self.constraints.seeds
-        return np.where(sure < len(self.unseen), sure, found)
+        found = np.where(self.trust > 0, self.first, np.uint8(0))
+        index, classes = self.constraints.marks
+        found[tuple(index.T)] = classes
+        return found
 
     def _bounds(
         self, number: int, part: slice | tuple[slice, slice, slice]

@@ -75,7 +75,7 @@ class Rules:
         median = float(np.searchsorted(known, (known[-1] + 1) // 2)) * step
         return max(median if known[-1] else 0.0, least_mm)
 
-    def settle(  # noqa: PLR0913 - each says another thing
+    def settle(
         self,
         nearest: Nearest,
         ground: Nearest,
@@ -104,7 +104,7 @@ def _arrays(nearest: Nearest, ground: Nearest) -> tuple[Any, ...]:
     return nearest.away, nearest.number, ground.away[..., 0], steps
 
 
-def _add(kept, numbers, number, way, owner, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+def _add(kept, numbers, number, way, owner, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
     for i in range(way.shape[0]):
         for j in range(way.shape[1]):
             for k in range(way.shape[2]):
@@ -121,7 +121,7 @@ def _add(kept, numbers, number, way, owner, step):  # type: ignore[no-untyped-de
                     kept[i, j, k, slot], numbers[i, j, k, slot] = steps, number
 
 
-def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
+def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0913
     # Counts what is reached on both sides of each border between classes, plane after plane.
     shape = ground.shape
     classes, reached = np.zeros((2, *shape[1:]), np.uint8), np.zeros((2, *shape[1:]), np.int64)
@@ -148,7 +148,7 @@ def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[
 
 def _settle(kept, numbers, ground, steps, tables, bins, caps, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
     usual, margin, presumed, fade, least, whole = rules
-    far, channels = np.float32(np.inf), np.float32(bins.shape[0])
+    far = np.float32(np.inf)
     for i in range(ground.shape[0]):
         for j in range(ground.shape[1]):
             for k in range(ground.shape[2]):
@@ -182,11 +182,15 @@ def _settle(kept, numbers, ground, steps, tables, bins, caps, rules, found):  # 
                     one, two, before, after = np.uint8(0), one, none, before
                 elif none >= after:
                     two, after = np.uint8(0), none
-                near = around if numbers[i, j, k, 0] == 0 else min(around, kept[i, j, k, 0] * steps[0])
+                near = (
+                    around if numbers[i, j, k, 0] == 0 else min(around, kept[i, j, k, 0] * steps[0])
+                )
                 reach = caps[one] if one > 0 else usual
                 trust = (before - after) * np.exp(np.float32(-0.5) * (near / (fade * reach)) ** 2)
                 if lone and none > 0.5:
                     trust = min(before - after, presumed)
                 found[0][i, j, k], found[1][i, j, k] = one, two
                 found[2][i, j, k] = np.uint16(before / (before + after) * whole + np.float32(0.5))
-                found[3][i, j, k] = np.uint16((trust if trust >= least else 0) * whole + np.float32(0.5))
+                found[3][i, j, k] = np.uint16(
+                    (trust if trust >= least else 0) * whole + np.float32(0.5)
+                )

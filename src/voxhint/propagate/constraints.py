@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from scipy import ndimage
 
 from voxhint.core import (
-    UNDRAWN,
     Box,
     Diameter,
     Grid,
@@ -62,10 +61,11 @@ class Constraints:
         return np.asarray((self.proven.max(0) >= 1) | ((self.possible > 0).sum(0) <= 1))
 
     @property
-    def seeds(self) -> UInt8[np.ndarray, "i j k"]:
-        """Return the class that a mark shows at each voxel, `UNDRAWN` where none does."""
+    def marks(self) -> tuple[Int64[np.ndarray, "n 3"], UInt8[np.ndarray, " n"]]:
+        """Return the index and the class of each voxel of which a mark shows the class."""
         shown = self.proven > 0.5  # of one class at most
-        return np.where(shown.any(0), shown.argmax(0), UNDRAWN).astype(np.uint8)
+        index = np.argwhere(shown.any(0))
+        return index, shown[:, *index.T].argmax(0).astype(np.uint8)
 
     def shown(self, number: int) -> Int64[np.ndarray, "n 3"]:
         """Return the index of each voxel that hints of a class span: marks, boxes and balls."""

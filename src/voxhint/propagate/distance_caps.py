@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float64, Int32, Int64
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from voxhint.core import UNDRAWN, Grid, LabelSet
+from voxhint.core import Grid, LabelSet
 from voxhint.core.compact import SparseConstraints
 from voxhint.propagate.constraints import Constraints
 
@@ -60,11 +60,13 @@ def measure_marks(
     Returns:
         For each foreground label that clicks or strokes show.
     """
-    seeds, grid = constraints.seeds, constraints.grid
-    shown = seeds != UNDRAWN
+    (index, classes), grid = constraints.marks, constraints.grid
+    if not len(index):
+        return {}
+    index -= index.min(0)  # the box around the marks is all that is looked at
+    shown = np.zeros(index.max(0) + 1, np.bool_)
+    shown[tuple(index.T)] = True
     axis = slice_axis(shown, grid)
-    index = np.argwhere(shown)
-    classes = seeds[shown]
     found = {}
     for number, name in enumerate(labels.names):
         if number and (classes == number).any():
@@ -151,7 +153,7 @@ def typical_gap(gaps: Float[np.ndarray, " mark"]) -> float:
 def _marks(
     index: Int64[np.ndarray, "n 3"], other: Int64[np.ndarray, "m 3"], grid: Grid, axis: int
 ) -> Marks:
-    corner = index.min(0)  # the box around the marks is all that is looked at
+    corner = index.min(0)
     index, other = index - corner, other - corner
     seeds = np.zeros(index.max(0) + 1, np.bool_)
     seeds[tuple(index.T)] = True

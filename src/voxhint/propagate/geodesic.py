@@ -15,7 +15,6 @@ FAR_MM = np.float32(1e6)
 """Where no seed is, or no way leads to it."""
 
 
-
 def edge_cost(
     images: Sequence[Volume], near: Bool[np.ndarray, "i j k"], *, blur_mm: float = 0.7
 ) -> Float32[np.ndarray, "i j k"]:
@@ -181,7 +180,7 @@ def _meet(away, owner, cost, halves, found):  # type: ignore[no-untyped-def]  # 
                     if p == away.shape[0] or q == away.shape[1] or r == away.shape[2]:
                         continue
                     two = owner[p, q, r]
-                    if two > 0 and two != one:  # noqa: PLR1714 - numba knows no tuples here
+                    if two > 0 and two != one:
                         step = np.float32(halves[axis]) * (cost[i, j, k] + cost[p, q, r])
                         way = away[i, j, k] + away[p, q, r] + step
                         found[one] = min(found[one], way)

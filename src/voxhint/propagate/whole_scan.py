@@ -108,7 +108,11 @@ class _Scan:
         return _Scan(shown, cost, tables, bins, grid)
 
     def join(self, number: int, limit_mm: float, nearest: Nearest) -> float:
-        """Let a class join, and return how much longer its ways are than straight lines."""
+        """Let a class join where ways to it are short enough.
+
+        Returns:
+            How much longer ways between its marks are than straight lines.
+        """
         index = self.shown[number]
         rim = np.ceil(limit_mm / self.grid.spacing_mm).astype(int) + 1
         first = index.min(0)
@@ -121,7 +125,8 @@ class _Scan:
         parts = label_marks(own, grid) if number else own.astype(np.int32)
         marks = np.zeros(grid.shape, np.int32)
         marks[tuple((index - low).T)] = parts[tuple((index - first).T)]
-        cost, limit = self.cost[window], nearest.limit_mm(window, limit_mm)
+        cost = np.ascontiguousarray(self.cost[window])
+        limit = nearest.limit_mm(window, limit_mm)
         way, owner = nearest_mark(marks, cost, grid, limit_mm=limit)
         nearest.add(number, window, way, owner)
         if not number:
