@@ -58,10 +58,10 @@ def propagate_over_scan(
     scan = _Scan.of(shown, [image.cropped(band) for image in images], band)
     unshown = np.array([not len(index) for index in shown])
     competing = np.flatnonzero(~unshown & (constraints.elsewhere > 0))[not unshown[0] :]
-    nearest = Nearest.of(scan.grid.shape, _LIMIT * float(caps[competing].max(initial=0)))
+    nearest = Nearest.of(scan.grid.shape, _LIMIT * float(caps[competing].max(initial=1)))
     for number in sorted(competing.tolist(), key=lambda number: float(caps[number])):
         caps[number] *= np.float32(scan.join(number, _LIMIT * float(caps[number]), nearest))
-    ground = Nearest.of(scan.grid.shape, _ROOM * float(caps[competing].max(initial=0)), kept=1)
+    ground = Nearest.of(scan.grid.shape, _ROOM * float(caps[competing].max(initial=1)), kept=1)
     if len(scan.shown[0]):
         scan.join(0, ground.step_mm * 2**16, ground)
     rules = Rules(caps, usual_cap(caps), presumed_trust(unshown))
