@@ -140,7 +140,7 @@ def test_nnunet_gets_ids_without_gaps_and_a_line_of_those_that_moved(
     assert grid.same(GRID)
     labels = json.loads((done.out / "dataset.json").read_text())["labels"]
     assert labels == {"background": 0, "ball": 1}
-    assert ["ball 1 for 3" in line for line in done.lines] == [True] * (wanted == 3)
+    assert ["ball 1 for 3" in line for line in done.warnings] == [True] * (wanted == 3)
 
 
 def test_hints_may_change_after_a_run(run: Path, tmp_path: Path) -> None:

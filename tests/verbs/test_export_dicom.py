@@ -59,7 +59,7 @@ def test_masks_of_an_import_go_back_to_the_patient_they_came_from(
     run: Path, hospital: Path, tmp_path: Path, target: str
 ) -> None:
     made = export(run, to=target, out=tmp_path / "out", dicom=DicomOptions(hospital))
-    assert not made.lines
+    assert not made.warnings
     data = pydicom.dcmread(made.out / "case_001.dcm")
     assert (data.PatientName, data.StudyInstanceUID) == (PATIENT, f"{UID}.2")
 
@@ -135,7 +135,7 @@ def test_masks_of_a_prediction_go_back_without_a_run(
     assert (done.out / names.get(target, "case_001.dcm")).is_file()
     if target == "seg-nrrd":
         return
-    assert done.lines == ("case_001: " + _BY_PLACE,)
+    assert done.warnings == ("case_001: " + _BY_PLACE,)
     run_made = export(run, to=target, out=tmp_path / "of-run", dicom=DicomOptions(hospital)).out
     one, other = (pydicom.dcmread(path / "case_001.dcm") for path in (done.out, run_made))
     assert one.StudyInstanceUID == other.StudyInstanceUID

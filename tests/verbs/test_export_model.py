@@ -38,7 +38,7 @@ def run(model: Path, tmp_path: Path) -> Path:  # noqa: F811
 
 def test_the_file_predicts_what_the_folder_does(run: Path, tmp_path: Path) -> None:
     made = export(run, to="folder", out=tmp_path / "liver-model")
-    assert not made.lines
+    assert not made.warnings
     image = tmp_path / "a.nii.gz"
     write_image(image, scan(slanted_grid(), 0))
     for number, given in enumerate((run, made.out / "liver-model.voxhint")):
@@ -66,7 +66,7 @@ def test_its_card_tells_data_licence_hints_scores_and_limits(run: Path, tmp_path
     ):
         assert told in page
     (run.parent / "study" / "dataset.json").write_text("{}")
-    (line,) = export(run, to="folder", out=tmp_path / "n").lines
+    (line,) = export(run, to="folder", out=tmp_path / "n").warnings
     assert "licence" in line
 
 

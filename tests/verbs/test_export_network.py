@@ -90,7 +90,7 @@ def test_the_script_that_comes_along_makes_the_same_mask(
         pytest.importorskip("onnxruntime")
     run = make_run(tmp_path / "run", replace(PLAN, network=network, features=(8, 8)))
     made = export(run, to=target, out=tmp_path / "out")
-    assert not made.lines
+    assert not made.warnings
     monkeypatch.syspath_prepend(made.out)
     monkeypatch.delitem(sys.modules, "preparation", raising=False)
     for channels in (2, 1):  # the second may be missing
@@ -160,7 +160,7 @@ def test_what_only_voxhint_makes_is_refused_and_what_is_left_out_is_told(tmp_pat
         export(run, to="torchscript", out=tmp_path / "out")
     tags = make_run(tmp_path / "tags")
     (tags / "model" / "classifier").mkdir()
-    (line,) = export(tags, to="torchscript", out=tmp_path / "out").lines
+    (line,) = export(tags, to="torchscript", out=tmp_path / "out").warnings
     assert "the network alone" in line
 
 

@@ -60,7 +60,7 @@ def test_slicer_gets_names_colours_codes_and_extents_on_the_images_own_grid(
 def partial(tmp_path: Path, *hints: HintKind) -> tuple[Path, tuple[str, ...]]:
     study = make_study(tmp_path / "study", hints=hints)
     made = export(study, to="nnunet-hints", out=tmp_path / "out")
-    return made.out, made.lines
+    return made.out, made.warnings
 
 
 def test_strokes_are_labels_and_the_rest_is_ignored(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ from voxhint.files.dicom.write_seg import Origin, write_seg
 from voxhint.files.images import read_grid, read_ids, read_probability
 from voxhint.files.label_codes import segments_of
 from voxhint.verbs.import_annotations import Wanted
-from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
+from voxhint.verbs.import_dicom import ImportRequest, import_dicom
 from voxhint.verbs.label_names import wanted_names
+from voxhint.verbs.written import Written
 
 SERIES = Series(
     uid="1.7",
@@ -110,7 +111,7 @@ def lies(out: Path, folder: Path, drawn: Sequence[Slices], place: str = "denseTr
             assert (ids[i, j, k] == number) == inside
 
 
-def taken(source: Path, out: Path, how: Wanted, *labels: str) -> ImportSummary:
+def taken(source: Path, out: Path, how: Wanted, *labels: str) -> Written:
     return import_dicom(source, out, request=ImportRequest(labels, objects=how))
 
 

@@ -19,7 +19,8 @@ from voxhint.cli import main
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files import read_volume, survey
 from voxhint.files.dicom.read_series import read_series
-from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
+from voxhint.verbs.import_dicom import ImportRequest, import_dicom
+from voxhint.verbs.written import Written
 
 JANE, JOHN = {"PatientID": f"{MARK}-jane"}, {"PatientID": f"{MARK}-john"}
 MR = {"Modality": "MR", "RescaleSlope": 1, "RescaleIntercept": 0}
@@ -48,16 +49,16 @@ def export(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImportSummary]:
+def imported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Written]:
     place = tmp_path_factory.mktemp("export")
     return place, import_dicom(export(place / "in"), place / "out")
 
 
 def test_every_stack_is_a_case_and_every_patient_one_subject(
-    imported: tuple[Path, ImportSummary],
+    imported: tuple[Path, Written],
 ) -> None:
     place, made = imported
-    assert (made.cases, made.subjects, made.modality) == (3, 2, "CT")
+    assert made.told.startswith("3 CT cases of 2 subjects;")
     assert rows(place / "out" / "cases.csv") == [
         {"case": "case_001", "subject": "subject_001"},
         {"case": "case_002", "subject": "subject_001"},
@@ -70,7 +71,7 @@ def test_every_stack_is_a_case_and_every_patient_one_subject(
 
 
 def test_a_case_has_the_voxels_and_the_grid_of_its_series(
-    imported: tuple[Path, ImportSummary],
+    imported: tuple[Path, Written],
 ) -> None:
     place, _ = imported
     names = (f"{MARK}_Jane/study 1/a", f"{MARK}_Jane/study 1/b", f"{MARK}_John/scan")
@@ -82,7 +83,7 @@ def test_a_case_has_the_voxels_and_the_grid_of_its_series(
         assert volume.grid.same(grid, tol_mm=1e-4)
 
 
-def test_the_study_is_sound_but_for_its_hints(imported: tuple[Path, ImportSummary]) -> None:
+def test_the_study_is_sound_but_for_its_hints(imported: tuple[Path, Written]) -> None:
     place, _ = imported
     (problem,) = survey(place / "out", deep=True).problems
     assert problem.where == "hints"
@@ -94,7 +95,7 @@ def test_the_study_is_sound_but_for_its_hints(imported: tuple[Path, ImportSummar
     }
 
 
-def test_what_is_left_out_has_a_line(imported: tuple[Path, ImportSummary]) -> None:
+def test_what_is_left_out_has_a_line(imported: tuple[Path, Written]) -> None:
     _, made = imported
     told = "\n".join(made.warnings)
     assert "6 files are passed over: CT: a localiser" in told
@@ -175,7 +176,7 @@ def test_a_mixed_folder_becomes_separate_stacks(tmp_path: Path) -> None:
             folder.mkdir(exist_ok=True)
             series.slice(place).save_as(folder / f"{place}{number}", enforce_file_format=True)
     made = import_dicom(folder, tmp_path / "out")
-    assert made.cases == 3
+    assert made.told.startswith("3 ")
     for number, orientation in enumerate((STRAIGHT, TURNED, STRAIGHT), 1):
         alone = Series(orientation=orientation).write(tmp_path / str(number))
         volume = read_volume(tmp_path / "out" / "imagesTr" / f"case_{number:03d}_0000.nii.gz")
@@ -188,7 +189,7 @@ def test_times_of_one_place_become_cases(tmp_path: Path) -> None:
     }
     series = Series(heights=(0, 2, 4, 0, 2, 4), tags=tags)
     made = import_dicom(series.write(tmp_path / "in"), tmp_path / "out")
-    assert (made.cases, made.subjects) == (2, 1)
+    assert made.told.startswith("2 CT cases of 1 subject;")
     second = read_volume(tmp_path / "out" / "imagesTr" / "case_001_0000.nii.gz").voxels
     first = read_volume(tmp_path / "out" / "imagesTr" / "case_002_0000.nii.gz").voxels
     assert {second[0, 0, 0], first[0, 0, 0]} == {-1024, 2 * 300 - 1024}
@@ -198,7 +199,7 @@ def test_an_export_handed_out_twice_is_imported_once(tmp_path: Path) -> None:
     for copy in ("a", "b"):
         Series().write(tmp_path / "in" / copy)
     made = import_dicom(tmp_path / "in", tmp_path / "out")
-    assert made.cases == 1
+    assert made.told.startswith("1 ")
     assert made.warnings == (
         "case_001: 6 slices repeat others and are left out; remove the copies",
     )
@@ -210,7 +211,8 @@ def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "in")
     made = import_dicom(tmp_path / "in", tmp_path / "out")
-    assert (made.cases, made.warnings) == (1, ())
+    assert made.told.startswith("1 ")
+    assert made.warnings == ()
 
 
 def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_a_series_that_is_called_a_localiser_is_one(tmp_path: Path) -> None:
         tmp_path / "in" / "b"
     )
     made = import_dicom(tmp_path / "in", tmp_path / "out")
-    assert made.cases == 1
+    assert made.told.startswith("1 ")
     assert "it is called a localiser" in made.warnings[0]
 
 
@@ -261,11 +263,11 @@ def test_patients_without_an_id_are_parted_by_study(tmp_path: Path) -> None:
     for number in range(4):
         said = {"PatientID": "", "StudyInstanceUID": f"7.{number // 2}"}
         Series(uid=str(number), common=said).write(tmp_path / "in" / str(number))
-    assert import_dicom(tmp_path / "in", tmp_path / "out").subjects == 2
+    assert "of 2 subjects" in import_dicom(tmp_path / "in", tmp_path / "out").told
 
 
 def test_whole_numbers_are_stored_small_and_others_exactly(
-    imported: tuple[Path, ImportSummary],
+    imported: tuple[Path, Written],
 ) -> None:
     images = imported[0] / "out" / "imagesTr"
     kinds = [gzip.decompress(path.read_bytes())[70:72] for path in sorted(images.iterdir())]
@@ -307,12 +309,12 @@ def test_zips_are_folders_however_deep_and_a_torn_one_has_a_line(tmp_path: Path)
     shutil.make_archive(str(source / "deep" / "outer"), "zip", inner.parent)
     (source / "torn.ZIP").write_bytes(b"PK\x03\x04 no more")
     made = import_dicom(source, tmp_path / "out")
-    assert made.cases == 2
+    assert made.told.startswith("2 ")
     told = "1 zip files are passed over: is damaged and cannot be unpacked"
     assert [line for line in made.warnings if "zip" in line] == [made.warnings[0]]
     assert made.warnings[0].startswith(told)
     alone = import_dicom(inner, tmp_path / "alone", request=ImportRequest(keep_identifiers=True))
-    assert alone.cases == 1
+    assert alone.told.startswith("1 ")
     assert rows(tmp_path / "alone" / "series.csv")[0]["folder"] == "inner.zip/x"
     assert not list((tmp_path / "alone").glob(".*"))
     (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 no more")

@@ -14,7 +14,8 @@ from tests.luna16 import Made, make_luna16, uid
 from voxhint.cli import main
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.files import open_study, read_ids, read_volume, survey
-from voxhint.verbs.import_luna16 import Luna16Request, _Luna16Summary, import_luna16
+from voxhint.verbs.import_luna16 import Luna16Request, import_luna16
+from voxhint.verbs.written import Written
 
 REQUEST = Luna16Request(test_subsets=(1,), window_mm=30.0)
 
@@ -31,7 +32,7 @@ def luna(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Made
 
 
 @pytest.fixture(scope="module")
-def imported(luna: tuple[Path, dict[str, Made]]) -> _Luna16Summary:
+def imported(luna: tuple[Path, dict[str, Made]]) -> Written:
     root, _ = luna
     request = replace(REQUEST, xml=root / "xml")
     return import_luna16(root / "luna", root / "study", request=request)
@@ -43,17 +44,18 @@ def part(scan: Made, row: dict[str, str]) -> tuple[slice, ...]:
     return tuple(slice(low, low + count) for low, count in zip(lows, counts, strict=True))
 
 
-def test_the_study_is_one_of_tags_without_problems(imported: _Luna16Summary) -> None:
+def test_the_study_is_one_of_tags_without_problems(imported: Written) -> None:
     assert imported.warnings == ()
     assert not survey(imported.out, deep=True).problems
     study, _ = open_study(imported.out)
-    assert study.hint_kinds() == {"tags": imported.training}
-    assert (len(study.training), len(study.test)) == (imported.training, imported.test)
-    assert imported.scans == 6
+    training, test = len(study.training), len(study.test)
+    assert study.hint_kinds() == {"tags": training}
+    assert imported.told.startswith(f"{training} windows to learn from and {test} to predict")
+    assert ", of 6 scans" in imported.told
     assert sorted(path.name for path in (imported.out / "hints").iterdir()) == ["tags.csv"]
 
 
-def test_subsets_and_subjects_are_kept_apart(imported: _Luna16Summary) -> None:
+def test_subsets_and_subjects_are_kept_apart(imported: Written) -> None:
     study, _ = open_study(imported.out)
     assert {files.subject for files in study.training} == {uid(0), uid(1), uid(2)}
     assert {files.subject for files in study.test} == {uid(3), uid(4), uid(5)}
@@ -62,7 +64,7 @@ def test_subsets_and_subjects_are_kept_apart(imported: _Luna16Summary) -> None:
 
 
 def test_a_window_holds_the_scans_own_voxels_in_their_place(
-    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary
+    luna: tuple[Path, dict[str, Made]], imported: Written
 ) -> None:
     root, scans = luna
     for row in rows(imported.out / "windows.csv"):
@@ -78,7 +80,7 @@ def test_a_window_holds_the_scans_own_voxels_in_their_place(
 
 
 def test_a_tag_says_what_the_window_holds(
-    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary
+    luna: tuple[Path, dict[str, Made]], imported: Written
 ) -> None:
     _, scans = luna
     tags = {row["case"]: row["state"] for row in rows(imported.out / "hints" / "tags.csv")}
@@ -90,7 +92,7 @@ def test_a_tag_says_what_the_window_holds(
 
 
 def test_the_truth_of_test_windows_is_what_readers_outlined_flipped_scans_too(
-    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary
+    luna: tuple[Path, dict[str, Made]], imported: Written
 ) -> None:
     _, scans = luna
     found = 0
@@ -106,7 +108,7 @@ def test_the_truth_of_test_windows_is_what_readers_outlined_flipped_scans_too(
 
 
 def test_masks_change_nothing_that_is_learnt_from(
-    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary, tmp_path: Path
+    luna: tuple[Path, dict[str, Made]], imported: Written, tmp_path: Path
 ) -> None:
     root, _ = luna
     bare = import_luna16(root / "luna", tmp_path / "bare", request=REQUEST)
@@ -117,7 +119,7 @@ def test_masks_change_nothing_that_is_learnt_from(
 
 
 def test_a_scan_has_the_same_windows_whatever_else_is_there(
-    luna: tuple[Path, dict[str, Made]], imported: _Luna16Summary, tmp_path: Path
+    luna: tuple[Path, dict[str, Made]], imported: Written, tmp_path: Path
 ) -> None:
     root, _ = luna
     shutil.copytree(root / "luna", tmp_path / "luna")
@@ -145,7 +147,7 @@ def test_what_does_not_fit_is_told_and_the_rest_goes_on(
     assert f"{uid(3)}: no readable XML tells of it" in told
     assert f"{uid(4)}: no outline of 3 readers lies at the nodule of annotations.csv" in told
     assert len(made.warnings) == 4
-    assert made.scans == 5
+    assert ", of 5 scans" in made.told
     scored = {path.name[:-10] for path in (tmp_path / "study" / "labelsTs").iterdir()}
     assert scored == {uid(4), uid(5)}
 

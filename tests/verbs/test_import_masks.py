@@ -15,7 +15,8 @@ from voxhint.core.errors import BadFileError
 from voxhint.files import survey
 from voxhint.files.images import read_ids, write_ids, write_image
 from voxhint.verbs.import_annotations import Wanted
-from voxhint.verbs.import_masks import _MasksImport, import_masks
+from voxhint.verbs.import_masks import import_masks
+from voxhint.verbs.written import Written
 
 GRID = Grid((6, 5, 4), np.array([[0.5, 0, 0, -3], [0, 0.7, 0, 2], [0, 0, 3.0, 1], [0, 0, 0, 1]]))
 SNAP = """################################################
@@ -93,7 +94,7 @@ Layout = Callable[[Path], dict[str, int]]
 LAYOUTS: tuple[Layout, ...] = (itk_snap, monai_label, totalsegmentator, bids)
 
 
-def taken(folder: Path, out: Path, how: Wanted = "truth", *labels: str) -> _MasksImport:
+def taken(folder: Path, out: Path, how: Wanted = "truth", *labels: str) -> Written:
     return import_masks(folder, out, wanted=how, labels=labels)
 
 
@@ -101,7 +102,7 @@ def taken(folder: Path, out: Path, how: Wanted = "truth", *labels: str) -> _Mask
 def test_each_id_is_the_label_that_names_it(tmp_path: Path, layout: Layout) -> None:
     theirs = layout(tmp_path / "in")
     made = taken(tmp_path / "in", tmp_path / "out")
-    assert made.masked == 1
+    assert "masks for 1;" in made.told
     labels = json.loads((tmp_path / "out" / "dataset.json").read_text())["labels"]
     assert labels.keys() == {"background", *theirs}
     (path,) = (tmp_path / "out" / "denseTr").iterdir()
@@ -166,6 +167,6 @@ def test_kinds_of_images_are_chosen_among(tmp_path: Path) -> None:
     with pytest.raises(BadFileError, match="images of FLAIR, T1w; choose one with --channel"):
         taken(tmp_path / "in", tmp_path / "out")
     made = import_masks(tmp_path / "in", tmp_path / "out", wanted="boxes", channel="T1w")
-    assert (made.cases, made.masked) == (2, 1)
+    assert made.told.startswith("2 cases of BIDS, masks for 1;")
     with pytest.raises(BadFileError, match=r"holds no datastore_v2\.json"):
         taken(tmp_path, tmp_path.with_name("other"))

@@ -11,17 +11,35 @@ from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 
 if TYPE_CHECKING:
-    from voxhint.verbs.import_dicom import ImportRequest, ImportSummary
+    from voxhint.verbs.import_dicom import ImportRequest
+    from voxhint.verbs.written import Written
 
 Lines = Iterator[str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfDicom:
-    """What every import of DICOM can be told."""
+class _Import:
+    """What every import can be told."""
 
     out: Path
     """The study to make."""
+
+    overwrite: bool = False
+    """Replace an earlier import."""
+
+    def run(self, tell: Tell, /) -> Lines:
+        """Yield what was odd, then what was made."""
+        made = self._made(tell)
+        yield from (f"warning: {warning}" for warning in made.warnings)
+        yield f"{made.out}: {made.told}"
+
+    def _made(self, tell: Tell) -> "Written":
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfDicom(_Import):
+    """What every import of DICOM can be told."""
 
     label: tuple[str, ...] = ()
     """What hints will speak of [lesion]; NAME=THEIR NAME where segments are called otherwise."""
@@ -34,22 +52,6 @@ class _OfDicom:
 
     keep_identifiers: bool = False
     """Write patient IDs, UIDs, series numbers and folders into series.csv and slices.csv."""
-
-    overwrite: bool = False
-    """Replace an earlier import."""
-
-    def run(self, tell: Tell, /) -> Lines:
-        """Yield what was odd, then what was made."""
-        made = self._made(tell)
-        yield from (f"warning: {warning}" for warning in made.warnings)
-        yield (
-            f"{made.out}: {counted(made.cases, f'{made.modality} case')} of "
-            f"{counted(made.subjects, 'subject')}; "
-            f"add hints to {made.out / 'hints'}, then run voxhint check {made.out}"
-        )
-
-    def _made(self, tell: Tell) -> "ImportSummary":
-        raise NotImplementedError
 
     def _request(self) -> "ImportRequest":
         from voxhint.verbs.import_dicom import ImportRequest
@@ -64,7 +66,7 @@ class ImportDicom(_OfDicom):
     folder: Existing
     """The export: a folder, a zip, or zips in folders, whatever the names."""
 
-    def _made(self, tell: Tell) -> "ImportSummary":  # type: ignore[explicit-override]
+    def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
         from voxhint.verbs.import_dicom import import_dicom
 
         return import_dicom(
@@ -82,7 +84,7 @@ class ImportDicomweb(_OfDicom):
     study: str
     """Study instance UID."""
 
-    def _made(self, tell: Tell) -> "ImportSummary":  # type: ignore[explicit-override]
+    def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
         from voxhint.verbs.import_dicomweb import import_dicomweb
 
         return import_dicomweb(
@@ -96,14 +98,11 @@ class ImportDicomweb(_OfDicom):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportLuna16:
+class ImportLuna16(_Import):
     """Cut the scans of LUNA16 into windows tagged with or without a nodule: a new study."""
 
     folder: Existing
     """LUNA16 as it is given out: annotations.csv, and subset0 to subset9 unpacked beside it."""
-
-    out: Path
-    """The study to make."""
 
     xml: ExistingOption | None = None
     """LIDC-IDRI's XML files: truth of the test windows, for scoring alone."""
@@ -120,11 +119,7 @@ class ImportLuna16:
     seed: int = 0
     """Same seed, same windows."""
 
-    overwrite: bool = False
-    """Replace an earlier import."""
-
-    def run(self, tell: Tell, /) -> Lines:
-        """Yield what was odd, then what was made."""
+    def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
         from voxhint.verbs.import_luna16 import Luna16Request, import_luna16
 
         request = Luna16Request(
@@ -134,25 +129,17 @@ class ImportLuna16:
             windows=self.windows,
             seed=self.seed,
         )
-        made = import_luna16(
+        return import_luna16(
             self.folder, self.out, request=request, overwrite=self.overwrite, tell=tell
-        )
-        yield from (f"warning: {warning}" for warning in made.warnings)
-        yield (
-            f"{made.out}: {counted(made.training, 'window')} to learn from and {made.test} to "
-            f"predict, of {counted(made.scans, 'scan')}; now run voxhint run {made.out} --out RUN"
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportMsd:
+class ImportMsd(_Import):
     """Link a data set laid out as in the Decathlon or nnU-Net v1, with scribbles: a new study."""
 
     folder: Existing
     """Holds dataset.json, imagesTr, labelsTr and so on, one file a case."""
-
-    out: Path
-    """The study to make."""
 
     scribbles: str = "scribblesTr"
     """The folder in it with label maps of strokes."""
@@ -160,14 +147,10 @@ class ImportMsd:
     undrawn: int | None = None
     """Their id of voxels that are not drawn on; the only id that is no label if not given."""
 
-    overwrite: bool = False
-    """Replace an earlier import."""
-
-    def run(self, tell: Tell, /) -> Lines:
-        """Yield what was odd, then what was made."""
+    def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
         from voxhint.verbs.import_msd import import_msd
 
-        made = import_msd(
+        return import_msd(
             self.folder,
             self.out,
             scribbles=self.scribbles,
@@ -175,16 +158,10 @@ class ImportMsd:
             overwrite=self.overwrite,
             tell=tell,
         )
-        yield from (f"warning: {warning}" for warning in made.warnings)
-        yield (
-            f"{made.out}: {counted(made.training, 'training case')} ({made.design} for design), "
-            f"{counted(made.test, 'test case')}, scribbles for {made.scribbled}; "
-            f"run voxhint check {made.out}"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportMasks:
+class ImportMasks(_Import):
     """Link images with masks of MONAI Label, TotalSegmentator, BIDS or ITK-SNAP: a new study."""
 
     folder: Existing
@@ -193,23 +170,16 @@ class ImportMasks:
     as_: Literal["truth", "hints", "boxes"]
     """Masks are the whole truth, or say nothing of the rest, or boxes around them are taken."""
 
-    out: Path
-    """The study to make."""
-
     label: tuple[str, ...] = ()
     """Labels to take; all if none is given; NAME=THEIR NAME where they are called otherwise."""
 
     channel: str | None = None
     """What the images are, such as CT; of BIDS the suffix to take, such as T1w."""
 
-    overwrite: bool = False
-    """Replace an earlier import."""
-
-    def run(self, tell: Tell, /) -> Lines:
-        """Yield what was odd, then what was made."""
+    def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
         from voxhint.verbs.import_masks import import_masks
 
-        made = import_masks(
+        return import_masks(
             self.folder,
             self.out,
             wanted=self.as_,
@@ -217,11 +187,6 @@ class ImportMasks:
             channel=self.channel,
             overwrite=self.overwrite,
             tell=tell,
-        )
-        yield from (f"warning: {warning}" for warning in made.warnings)
-        yield (
-            f"{made.out}: {counted(made.cases, 'case')} of {made.layout}, masks for {made.masked}; "
-            f"run voxhint check {made.out}"
         )
 
 
@@ -311,7 +276,7 @@ class Export:
             overwrite=self.overwrite,
             tell=tell,
         )
-        yield from (f"warning: {line}" for line in made.lines)
+        yield from (f"warning: {line}" for line in made.warnings)
         yield str(made.out)
         if self.repository is not None:
             yield push_model(made.out, self.repository)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from voxhint.core.errors import BadRecipeError
@@ -15,9 +14,10 @@ from voxhint.verbs.export_monai import write_bundle
 from voxhint.verbs.export_network import write_onnx, write_torchscript
 from voxhint.verbs.export_nnunet import write_nnunet
 from voxhint.verbs.export_nrrd import write_segmentations
-from voxhint.verbs.export_source import DicomOptions, Exported, Job
+from voxhint.verbs.export_source import DicomOptions, Job
+from voxhint.verbs.written import Written
 
-_TARGETS: Mapping[str, Callable[[Job], Exported]] = {
+_TARGETS: Mapping[str, Callable[[Job], tuple[str, ...]]] = {
     "nnunet": write_nnunet,
     "nnunet-hints": write_partial_masks,
     "seg-nrrd": write_segmentations,
@@ -30,15 +30,6 @@ _TARGETS: Mapping[str, Callable[[Job], Exported]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _ExportSummary:
-    """What was handed on."""
-
-    out: Path
-    lines: tuple[str, ...]
-    """What a person should know of it."""
-
-
 def export(
     run: Path,
     *,
@@ -47,7 +38,7 @@ def export(
     dicom: DicomOptions | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> _ExportSummary:
+) -> Written:
     """Write what a run made in the layout of another tool.
 
     Args:
@@ -75,7 +66,7 @@ def export(
         msg = f"export to '{to}' is unknown; use --to with one of {', '.join(_TARGETS)}"
         raise BadRecipeError(msg)
     with atomic_folder(out, verb="export", overwrite=overwrite) as folder:
-        done = _TARGETS[to](Job(run, folder, out.absolute().name, dicom or DicomOptions(), tell))
-        made = {"verb": "export", "run": run.absolute().name, "to": to, "warnings": [*done.lines]}
+        lines = _TARGETS[to](Job(run, folder, out.absolute().name, dicom or DicomOptions(), tell))
+        made = {"verb": "export", "run": run.absolute().name, "to": to, "warnings": [*lines]}
         (folder / MADE).write_text(json.dumps(made) + "\n", "utf-8")
-    return _ExportSummary(out, done.lines)
+    return Written(out, warnings=lines)

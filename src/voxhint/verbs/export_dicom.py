@@ -28,7 +28,6 @@ from voxhint.runs import read_made
 from voxhint.verbs.export_source import (
     EMPTY,
     ENDING,
-    Exported,
     Job,
     Masked,
     each,
@@ -51,7 +50,7 @@ class _Laid:
     """Where its object goes."""
 
 
-def write_segs(job: Job) -> Exported:
+def write_segs(job: Job) -> tuple[str, ...]:
     """Write a segmentation object for each mask of a run or a prediction.
 
     Args:
@@ -74,7 +73,7 @@ def write_segs(job: Job) -> Exported:
     return _write_all(job, write, coded=True)
 
 
-def write_structures(job: Job) -> Exported:
+def write_structures(job: Job) -> tuple[str, ...]:
     """Write a structure set for each mask of a run or a prediction.
 
     Args:
@@ -91,7 +90,7 @@ def write_structures(job: Job) -> Exported:
     return _write_all(job, write, coded=False)
 
 
-def _write_all(job: Job, write: Callable[[_Laid], None], *, coded: bool) -> Exported:
+def _write_all(job: Job, write: Callable[[_Laid], None], *, coded: bool) -> tuple[str, ...]:
     """Lay each mask onto its series and write it.
 
     Returns:
@@ -117,7 +116,7 @@ def _write_all(job: Job, write: Callable[[_Laid], None], *, coded: bool) -> Expo
         lines += [f"{case.name}: {line}" for line in told if line]
     if not any(job.folder.glob("*.dcm")):
         raise BadFileError("\n".join(lines))
-    return Exported(tuple(lines))
+    return tuple(lines)
 
 
 def _finder(job: Job) -> Callable[[Masked], Source]:

@@ -16,12 +16,12 @@ from voxhint.files.validate.study import survey
 from voxhint.runs import read_made
 from voxhint.runs.study_unchanged import study_of
 from voxhint.verbs.export_nnunet import describe, write_images
-from voxhint.verbs.export_source import ENDING, Exported, Job
+from voxhint.verbs.export_source import ENDING, Job
 
 _UNSAID = {"Tag": "tags", "Box": "boxes", "Diameter": "diameters", "Soft": "soft labels"}
 
 
-def write_partial_masks(job: Job) -> Exported:
+def write_partial_masks(job: Job) -> tuple[str, ...]:
     """Write an nnU-Net v2 raw data set whose labels are strokes, slices and points alone.
 
     Voxels that nobody spoke of get the label `ignore`, on which nnU-Net takes no loss. Ids are
@@ -59,7 +59,7 @@ def write_partial_masks(job: Job) -> Exported:
     lines = [f"{kind}: no partial mask can say them; left out" for kind in sorted(left)]
     if silent:
         lines.append(f"{len(silent)} cases without strokes, slices or points are left out")
-    return Exported(tuple(lines))
+    return tuple(lines)
 
 
 def _partial_mask(

@@ -18,7 +18,7 @@ from voxhint.prepare import Plan
 from voxhint.runs import read_made
 from voxhint.runs.study_path import find_study
 from voxhint.runs.study_unchanged import require_made_here
-from voxhint.verbs.export_source import Exported, Job
+from voxhint.verbs.export_source import Job
 
 _PAGE = "CARD.md"
 _FRONT = """---
@@ -33,7 +33,7 @@ _UNKNOWN = "not told; write it into dataset.json of the study as `licence`"
 _SCORED = ("mean", "low", "high", "subjects")
 
 
-def write_model(job: Job) -> Exported:
+def write_model(job: Job) -> tuple[str, ...]:
     """Write the model of a run as one file, and its card beside it.
 
     Args:
@@ -52,7 +52,7 @@ def write_model(job: Job) -> Exported:
     pack(job.folder / f"{job.name}{SUFFIX}", files)
     write_text(job.folder / _PAGE, page)
     told = [f"licence of the data is {_UNKNOWN}"] if card["data"]["licence"] == _UNKNOWN else []
-    return Exported(tuple(told))
+    return tuple(told)
 
 
 def push_model(folder: Path, repository: str) -> str:

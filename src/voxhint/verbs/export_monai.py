@@ -16,7 +16,7 @@ from voxhint.nets.trunk import dynunet_arguments
 from voxhint.prepare import Plan
 from voxhint.verbs.export_model import card_of
 from voxhint.verbs.export_network import SCRIPTS, open_network, plan_for_others
-from voxhint.verbs.export_source import Exported, Job
+from voxhint.verbs.export_source import Job
 
 _SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
@@ -31,7 +31,7 @@ _STEPS = "scripts.monai_steps."
 _EXPRESSIONS = "$@%"  # what MONAI takes a text for that begins so
 
 
-def write_bundle(job: Job) -> Exported:
+def write_bundle(job: Job) -> tuple[str, ...]:
     """Write the network of a run as a MONAI bundle, which runs without voxhint.
 
     A DynUNet is MONAI's own, built by its configuration; other networks are TorchScript.
@@ -59,7 +59,7 @@ def write_bundle(job: Job) -> Exported:
     for script in ("preparation.py", "monai_steps.py"):
         shutil.copyfile(SCRIPTS / script, scripts / script)
     write_text(docs / "README.md", card_text(card, _COMMAND))
-    return Exported(lines)
+    return lines
 
 
 def _network(model: Model) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from voxhint.models.single_file import card_text
 from voxhint.models.traced import onnx_bytes, torchscript_bytes
 from voxhint.prepare import Plan
 from voxhint.verbs.export_model import card_of, model_folder
-from voxhint.verbs.export_source import Exported, Job
+from voxhint.verbs.export_source import Job
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "standalone"
 """Files that run without voxhint."""
 
 
-def write_onnx(job: Job) -> Exported:
+def write_onnx(job: Job) -> tuple[str, ...]:
     """Write the network of a run as ONNX, what prepares images for it, and a script that runs it.
 
     Args:
@@ -33,7 +33,7 @@ def write_onnx(job: Job) -> Exported:
     return _write(job, "model.onnx", onnx_bytes)
 
 
-def write_torchscript(job: Job) -> Exported:
+def write_torchscript(job: Job) -> tuple[str, ...]:
     """Write the network of a run as TorchScript, with the same files beside it.
 
     Args:
@@ -94,7 +94,7 @@ def plan_for_others(plan: Plan, network: str) -> dict[str, Any]:
     }
 
 
-def _write(job: Job, name: str, content: Callable[[Model], bytes]) -> Exported:
+def _write(job: Job, name: str, content: Callable[[Model], bytes]) -> tuple[str, ...]:
     """Write a network and what belongs to it.
 
     Returns:
@@ -108,4 +108,4 @@ def _write(job: Job, name: str, content: Callable[[Model], bytes]) -> Exported:
     images = " ".join(f"{channel}.nii.gz" for channel in opened.plan.channels)
     command = f"python predict.py {images} --out mask.nii.gz"
     write_text(job.folder / "CARD.md", card_text(card_of(job.run, job.name), command))
-    return Exported(lines)
+    return lines

@@ -7,10 +7,10 @@ from pathlib import Path
 from voxhint.core.labels import LabelSet
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.images import read_volume, write_ids, write_image
-from voxhint.verbs.export_source import ENDING, HINTED, Exported, Job, each, open_run, read_classes
+from voxhint.verbs.export_source import ENDING, HINTED, Job, each, open_run, read_classes
 
 
-def write_nnunet(job: Job) -> Exported:
+def write_nnunet(job: Job) -> tuple[str, ...]:
     """Write an nnU-Net v2 raw data set of the hinted images and the run's masks of them.
 
     Args:
@@ -35,7 +35,7 @@ def write_nnunet(job: Job) -> Exported:
     pairs = enumerate(zip(names, ids, strict=True))
     moved = [f"{name} {number} for {was}" for number, (name, was) in pairs if number != was]
     told = f"nnU-Net wants ids without gaps, so they are other than the study's: {', '.join(moved)}"
-    return Exported(() if kept else (told,))
+    return () if kept else (told,)
 
 
 def write_images(folder: Path, study: Study, files: CaseFiles) -> None:

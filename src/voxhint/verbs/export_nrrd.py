@@ -3,7 +3,6 @@
 from voxhint.files.formats.write_seg_nrrd import write_segmentation
 from voxhint.files.label_codes import segments_of
 from voxhint.verbs.export_source import (
-    Exported,
     Job,
     each,
     open_masks,
@@ -11,7 +10,7 @@ from voxhint.verbs.export_source import (
 )
 
 
-def write_segmentations(job: Job) -> Exported:
+def write_segmentations(job: Job) -> tuple[str, ...]:
     """Write CASE.seg.nrrd for each mask of a run or a prediction.
 
     Args:
@@ -28,4 +27,4 @@ def write_segmentations(job: Job) -> Exported:
         write_segmentation(path, masks.labels.to_ids(classes), grid, masks.labels, segments)
     unknown = [segment.label for segment in segments if segment.code is None]
     told = f"{', '.join(unknown)}: without a code; add codes.csv to the study to give one"
-    return Exported((told,) if unknown else ())
+    return (told,) if unknown else ()

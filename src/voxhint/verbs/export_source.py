@@ -63,14 +63,6 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """What was handed on."""
-
-    lines: tuple[str, ...] = ()
-    """What a person should know of it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Masked:
     """A case and its mask."""
 

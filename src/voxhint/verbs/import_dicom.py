@@ -12,6 +12,7 @@ import numpy as np
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.core.progress import Tell, silent
+from voxhint.core.words import counted
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.files.dataset_json import read_description
@@ -33,6 +34,7 @@ from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.import_annotations import Wanted, collect, write_drawn
 from voxhint.verbs.label_names import wanted_names
 from voxhint.verbs.simulate import made_by
+from voxhint.verbs.written import Written
 
 _NOTHING = "the export holds no image that can be read; give a folder of CT, MR or PT slices"
 _UNPACKED = ".unpacked"
@@ -68,18 +70,6 @@ class ImportRequest:
     """What becomes of segmentations and structure sets; None leaves them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImportSummary:
-    """What was imported."""
-
-    out: Path
-    modality: str
-    cases: int
-    subjects: int
-    warnings: tuple[str, ...]
-    """What was passed over, left out or resampled, a line each."""
-
-
 @dataclass(slots=True)
 class _Book:
     """What was written so far."""
@@ -102,7 +92,7 @@ def import_dicom(
     request: ImportRequest | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> ImportSummary:
+) -> Written:
     """Sort a DICOM export into the cases of a new study.
 
     Args:
@@ -148,7 +138,12 @@ def import_dicom(
         settings: dict[str, object] = {"labels": labels.foreground, "modality": modality}
         settings |= {"source": source.resolve().name} if request.keep_identifiers else {}
         write_json(folder / MADE, made_by("import dicom", settings, {}))
-    return ImportSummary(out, modality, len(book.rows), len(book.subjects), tuple(book.lines))
+    told = (
+        f"{counted(len(book.rows), f'{modality} case')} of "
+        f"{counted(len(book.subjects), 'subject')}; add hints to {out / 'hints'}, then run "
+        f"voxhint check {out}"
+    )
+    return Written(out, told, tuple(book.lines))
 
 
 def _require_cases(book: _Book, modality: str) -> None:

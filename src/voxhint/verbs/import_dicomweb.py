@@ -5,7 +5,8 @@ from pathlib import Path
 
 from voxhint.core.progress import Tell, silent
 from voxhint.files.dicom.web import fetch_study
-from voxhint.verbs.import_dicom import ImportRequest, ImportSummary, import_dicom
+from voxhint.verbs.import_dicom import ImportRequest, import_dicom
+from voxhint.verbs.written import Written
 
 
 def import_dicomweb(
@@ -16,7 +17,7 @@ def import_dicomweb(
     request: ImportRequest | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> ImportSummary:
+) -> Written:
     """Fetch a DICOM study, and import it as `import_dicom` does.
 
     Args:

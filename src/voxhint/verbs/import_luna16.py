@@ -13,6 +13,7 @@ from voxhint.core import Diameter, LabelSet, Tag, Volume
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.words import counted
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.files.datasets.lidc import LEAST_READERS, Reading, consensus, find_readings
@@ -24,6 +25,7 @@ from voxhint.files.validate.study import open_study
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.chest_windows import Window, choose_windows, lung_windows
 from voxhint.verbs.simulate import made_by
+from voxhint.verbs.written import Written
 
 _COLUMNS = ("case", "series", "subset", "state", "i", "j", "k", "shape")
 
@@ -48,22 +50,6 @@ class Luna16Request(Knobs):
     """Same seed, same windows."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Luna16Summary:
-    """What was imported."""
-
-    out: Path
-    scans: int
-    training: int
-    """Windows to learn from."""
-
-    test: int
-    """Windows to predict."""
-
-    warnings: tuple[str, ...]
-    """What was passed over, or does not fit together, a line each."""
-
-
 @dataclass(slots=True)
 class _Book:
     """What was written so far."""
@@ -75,10 +61,6 @@ class _Book:
     lines: list[str] = field(default_factory=list)
     scans: int = 0
 
-    def count(self, *, test: bool) -> int:
-        """Return how many windows there are to predict, or to learn from."""
-        return len(self.rows) - len(self.tags) if test else len(self.tags)
-
 
 def import_luna16(
     source: Path,
@@ -87,7 +69,7 @@ def import_luna16(
     request: Luna16Request | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> _Luna16Summary:
+) -> Written:
     """Cut the scans of LUNA16 into windows, each with one tag: holds a nodule, or does not.
 
     Only the tags of training windows go into the study. Windows keep the scan's own voxels. Every
@@ -134,9 +116,12 @@ def import_luna16(
                 "\n".join([*book.lines, f"{source}: no scan holds a window of lung"])
             )
         _describe(book, study, request)
-    return _Luna16Summary(
-        out, book.scans, book.count(test=False), book.count(test=True), tuple(book.lines)
+    windows = counted(len(book.tags), "window")
+    made = (
+        f"{windows} to learn from and {len(book.rows) - len(book.tags)} to predict, of "
+        f"{counted(book.scans, 'scan')}; now run voxhint run {out} --out RUN"
     )
+    return Written(out, made, tuple(book.lines))
 
 
 def _test_series(study: Study, subsets: tuple[int, ...]) -> set[str]:
@@ -260,7 +245,7 @@ def _describe(book: _Book, study: Study, request: Luna16Request) -> None:
     spec = {
         "channel_names": {str(number): name for number, name in enumerate(study.channels)},
         "labels": dict(zip(study.labels.names, study.labels.ids, strict=True)),
-        "numTraining": book.count(test=False),
+        "numTraining": len(book.tags),
         "file_ending": ".nii.gz",
     }
     write_json(book.folder / "dataset.json", spec)

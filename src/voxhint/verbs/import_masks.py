@@ -12,6 +12,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Hint
 from voxhint.core.labels import LabelSet
 from voxhint.core.progress import Tell, silent
+from voxhint.core.words import counted
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.files.dataset_json import NAME, read_description
@@ -30,19 +31,9 @@ from voxhint.verbs.import_annotations import (
 from voxhint.verbs.import_dicom import describe_images
 from voxhint.verbs.label_names import LabelNames, wanted_names
 from voxhint.verbs.simulate import link, made_by
+from voxhint.verbs.written import Written
 
 _Layers = Iterator[tuple[str, Bool[np.ndarray, "i j k"]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _MasksImport:
-    """What was made."""
-
-    out: Path
-    layout: str
-    cases: int
-    masked: int
-    warnings: tuple[str, ...]
 
 
 def import_masks(  # noqa: PLR0913 - a command and its flags
@@ -54,7 +45,7 @@ def import_masks(  # noqa: PLR0913 - a command and its flags
     channel: str | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> _MasksImport:
+) -> Written:
     """Write a study of links to the images, and of masks, partial masks or boxes.
 
     Args:
@@ -95,8 +86,9 @@ def import_masks(  # noqa: PLR0913 - a command and its flags
         write_text(study / "cases.csv", table_text(rows, ["case", "subject"]))
         settings: dict[str, object] = {"layout": found.layout, "as": wanted, "labels": told}
         write_json(study / MADE, made_by("import masks", settings, {}))
-    warnings = (*lines, *book.lines)
-    return _MasksImport(out, found.layout, len(found.images), len(book.hints), warnings)
+    cases = counted(len(found.images), "case")
+    told_of = f"{cases} of {found.layout}, masks for {len(book.hints)}; run voxhint check {out}"
+    return Written(out, told_of, (*lines, *book.lines))
 
 
 def _labels_of(study: Path) -> LabelSet:

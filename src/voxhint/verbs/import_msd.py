@@ -1,6 +1,5 @@
 """`voxhint import msd`: a data set laid out as in the Decathlon (MSD), to a study."""
 
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from voxhint.core import UNDRAWN
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.core.progress import Tell, silent
+from voxhint.core.words import counted
 from voxhint.files.atomic import write_json
 from voxhint.files.dataset_json import NAME
 from voxhint.files.datasets.msd import read_msd
@@ -17,21 +17,9 @@ from voxhint.files.problems import lines_of
 from voxhint.files.study.layout import read_layout
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
 from voxhint.verbs.simulate import link
+from voxhint.verbs.written import Written
 
 _ENDING = ".nii.gz"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _MsdImport:
-    """What was made."""
-
-    out: Path
-    training: int
-    design: int
-    test: int
-    scribbled: int
-    warnings: tuple[str, ...] = ()
-    """What `check` would warn of in the names."""
 
 
 def import_msd(
@@ -42,7 +30,7 @@ def import_msd(
     undrawn: int | None = None,
     overwrite: bool = False,
     tell: Tell = silent,
-) -> _MsdImport:
+) -> Written:
     """Write a study of links to the images and masks, and of the scribbles.
 
     Masks of training images become `denseTr`, which a run does not look at. Images in `imagesVal`
@@ -89,14 +77,12 @@ def import_msd(
             "inputs": study_inputs(folder, (NAME, scribbles)),
         }
         write_json(study / MADE, made)
-    return _MsdImport(
-        out=out,
-        training=training,
-        design=len(found.design),
-        test=len(found.test),
-        scribbled=len(found.strokes),
-        warnings=warnings,
+    told = (
+        f"{counted(training, 'training case')} ({len(found.design)} for design), "
+        f"{counted(len(found.test), 'test case')}, scribbles for {len(found.strokes)}; "
+        f"run voxhint check {out}"
     )
+    return Written(out, told, warnings)
 
 
 def _told(study: Path) -> tuple[str, ...]:
