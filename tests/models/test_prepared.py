@@ -16,23 +16,23 @@ from voxhint.train.batches import Examples, draw_batch, fixed_batches
 def big(classes: int = 3, shape: tuple[int, int, int] = (70, 33, 9)) -> Example:
     """Return a case of several chunks, in half floats as they are stored."""
     rng = np.random.default_rng(0)
-    claims = rng.random((2, classes, *shape)) * (rng.random((2, classes, *shape)) < 0.3)
-    claims[0, 1, :50] = 0
+    bounds = rng.random((2, classes, *shape)) * (rng.random((2, classes, *shape)) < 0.3)
+    bounds[0, 1, :50] = 0
     image = rng.normal(size=(2, *shape))
-    return Example.of("big", image.astype(np.float16), claims.astype(np.float16))
+    return Example.of("big", image.astype(np.float16), bounds.astype(np.float16))
 
 
 def on_disk(folder: Path, one: Example) -> Example:
     def make() -> tuple[np.ndarray, object]:
-        image, claims = (np.asarray(part, np.float32) for part in (one.image, one.claims))
-        return image, (claims[:, number] for number in range(claims.shape[1]))
+        image, bounds = (np.asarray(part, np.float32) for part in (one.image, one.bounds))
+        return image, (bounds[:, number] for number in range(bounds.shape[1]))
 
-    return prepared_example(folder, one.name, one.claims.shape[1], make)  # type: ignore[arg-type]
+    return prepared_example(folder, one.name, one.bounds.shape[1], make)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("one", [big(), ball("a", 0)], ids=lambda one: one.name)
 def test_patches_from_disk_are_those_from_memory(tmp_path: Path, one: Example) -> None:
-    half = Example.of(one.name, one.image.astype(np.float16), one.claims.astype(np.float16))
+    half = Example.of(one.name, one.image.astype(np.float16), one.bounds.astype(np.float16))
     stored = on_disk(tmp_path, one)
     assert stored.known.sizes == half.known.sizes
     assert stored.known.shown == half.known.shown
@@ -52,19 +52,19 @@ def test_patches_from_disk_are_those_from_memory(tmp_path: Path, one: Example) -
 def test_a_case_is_prepared_once(tmp_path: Path) -> None:
     first = on_disk(tmp_path, big())
     again = prepared_example(tmp_path, "big", 3, lambda: pytest.fail("it is there"))
-    assert np.array_equal(first.claims[:], again.claims[:])
+    assert np.array_equal(first.bounds[:], again.bounds[:])
 
 
 def test_places_are_all_voxels_or_evenly_spread_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    claims = big().claims
-    every = [np.flatnonzero(belief > 0.1) for belief in claims[0]]
+    bounds = big().bounds
+    every = [np.flatnonzero(belief > 0.1) for belief in bounds[0]]
     for most in (10**6, 1000, 7):
         monkeypatch.setattr("voxhint.prepare.patches._PLACES", most)
-        known = survey(claims)
+        known = survey(bounds)
         for number, flat in enumerate(every):
             wanted = flat[:: max(1, -(-flat.size // most))]
             assert np.array_equal(known.places(number), wanted)
             assert known.sizes[number] == wanted.size
-    middle = np.argwhere(claims[0].max(0) > 0).mean(0)
-    known = survey(claims)
+    middle = np.argwhere(bounds[0].max(0) > 0).mean(0)
+    known = survey(bounds)
     assert np.allclose(known.middle or 0, middle)

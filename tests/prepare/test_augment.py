@@ -1,4 +1,4 @@
-"""Varied batches: repeatable, moved as one, and still an interval of claims."""
+"""Varied batches: repeatable, moved as one, and still an interval of bounds."""
 
 import numpy as np
 import pytest
@@ -18,14 +18,14 @@ def blob(batch: int = 2, shape: tuple[int, int, int] = (20, 18, 12)) -> Tensor:
     return bump.expand(batch, 1, *shape).clone()
 
 
-def claims(seed: int) -> tuple[Tensor, Tensor]:
+def bounds(seed: int) -> tuple[Tensor, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     ends = torch.rand((2, 2, 3, 20, 18, 12), generator=draw)
     return ends.amin(0), ends.amax(0)
 
 
 def varied(seed: int, *, mirror: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    belief, plausible = claims(0)
+    belief, plausible = bounds(0)
     rng = np.random.default_rng(seed)
     return augment(blob(), belief, plausible, rng, spacing_mm=SPACING, mirror=mirror)
 
@@ -49,7 +49,7 @@ def test_the_patches_of_a_batch_vary_each_in_its_own_way() -> None:
 def test_claims_stay_an_interval(seed: int) -> None:
     image, belief, plausible = varied(seed, mirror=seed % 2 == 0)
     assert image.shape == blob().shape
-    assert belief.shape == plausible.shape == claims(0)[0].shape
+    assert belief.shape == plausible.shape == bounds(0)[0].shape
     assert torch.isfinite(image).all()
     assert belief.min() >= -1e-5
     assert plausible.max() <= 1 + 1e-5

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voxhint.prepare import Draw, cut, draw_patch
+from voxhint.prepare import PatchLocation, crop, sample_location
 from voxhint.prepare.patches import survey
 
 Triple = tuple[int, int, int]
@@ -13,9 +13,11 @@ Triple = tuple[int, int, int]
 
 def drawn(
     belief: np.ndarray, patch: Triple, rng: np.random.Generator, *, centred: float = 0.67
-) -> Draw:
+) -> PatchLocation:
     _, i, j, k = belief.shape
-    return draw_patch(survey(np.stack([belief, belief])), (i, j, k), patch, rng, centred=centred)
+    return sample_location(
+        survey(np.stack([belief, belief])), (i, j, k), patch, rng, centred=centred
+    )
 
 
 sizes = st.tuples(*[st.integers(1, 9)] * 3)
@@ -46,8 +48,8 @@ def test_a_cut_has_the_size_of_the_patch_and_the_values_of_the_case(
     touches = all(c < n and c + p > 0 for c, n, p in zip(corner, shape, patch, strict=True))
     if not touches:
         return
-    filled = cut(array, Draw(corner), patch, fill=-7.0)
-    bordered = cut(array, Draw(corner), patch)
+    filled = crop(array, PatchLocation(corner), patch, fill=-7.0)
+    bordered = crop(array, PatchLocation(corner), patch)
     assert filled.shape == bordered.shape == (2, *patch)
     index = np.indices(patch) + np.array(corner)[:, None, None, None]
     last = np.array(shape)[:, None, None, None] - 1
@@ -64,7 +66,7 @@ def test_a_centred_patch_holds_a_known_voxel(patch: Triple) -> None:
     belief[1, 0, 19, 10] = belief[2, 12, 3, 5] = 0.9
     rng, seen = np.random.default_rng(0), set()
     for _ in range(30):
-        piece = cut(belief, drawn(belief, patch, rng, centred=1.0), patch, fill=0.0)
+        piece = crop(belief, drawn(belief, patch, rng, centred=1.0), patch, fill=0.0)
         assert piece.any()
         seen |= set(np.flatnonzero(piece.max((1, 2, 3))).tolist())
     assert seen == {1, 2}
@@ -76,7 +78,7 @@ def test_a_rare_class_is_looked_at_as_often_as_a_common_one() -> None:
     belief[:, 3, 3, 3] = [0, 1]
     rng = np.random.default_rng(1)
     draws = [drawn(belief, (3, 3, 3), rng, centred=1.0) for _ in range(200)]
-    share = np.mean([cut(belief, d, (3, 3, 3), fill=0.0)[1].any() for d in draws])
+    share = np.mean([crop(belief, d, (3, 3, 3), fill=0.0)[1].any() for d in draws])
     assert 0.35 < share < 0.65
 
 

@@ -182,11 +182,11 @@ def test_claims_stay_an_interval_on_every_working_grid(
     rng = np.random.default_rng(3)
     probs, trust = (rng.random((3, *GRID.shape), np.float32) for _ in range(2))
     there = working_grid(GRID, plan_for({"CT": image_of(GRID)}, spacing))
-    claims = np.stack(list(bounds_on(there, SoftLabel(probs, trust, GRID))), 1)
-    assert claims.shape == (2, 3, *there.shape)
-    assert claims.min() >= -1e-5
-    assert claims.max() <= 1 + 1e-5
-    assert (claims[0] <= claims[1] + 1e-5).all()
+    bounds = np.stack(list(bounds_on(there, SoftLabel(probs, trust, GRID))), 1)
+    assert bounds.shape == (2, 3, *there.shape)
+    assert bounds.min() >= -1e-5
+    assert bounds.max() <= 1 + 1e-5
+    assert (bounds[0] <= bounds[1] + 1e-5).all()
 
 
 def test_unknown_stays_unknown_on_another_spacing() -> None:

@@ -55,19 +55,19 @@ def test_fixed_batches_are_the_same_at_every_call() -> None:
 
 
 def test_fixed_batches_hold_what_is_known() -> None:
-    claims = np.zeros((2, 2, 30, 30, 30), np.float32)
-    claims[1] = 1
-    claims[0, 1, 24:27, 2:5, 20:23] = 1
-    example = Example.of("corner", np.zeros((1, 30, 30, 30), np.float32), claims)
+    bounds = np.zeros((2, 2, 30, 30, 30), np.float32)
+    bounds[1] = 1
+    bounds[0, 1, 24:27, 2:5, 20:23] = 1
+    example = Example.of("corner", np.zeros((1, 30, 30, 30), np.float32), bounds)
     (batch,) = fixed_batches([example], PATCH, 2)
     assert float(batch.belief.sum()) == 27
 
 
 def test_fixed_batches_of_a_case_without_knowledge_look_at_its_middle() -> None:
-    claims = np.stack([np.zeros((2, 20, 20, 20)), np.ones((2, 20, 20, 20))]).astype(np.float32)
+    bounds = np.stack([np.zeros((2, 20, 20, 20)), np.ones((2, 20, 20, 20))]).astype(np.float32)
     image = np.zeros((1, 20, 20, 20), np.float32)
     image[0, 9:11, 9:11, 9:11] = 1
-    (batch,) = fixed_batches([Example.of("dark", image, claims)], PATCH, 2)
+    (batch,) = fixed_batches([Example.of("dark", image, bounds)], PATCH, 2)
     assert float(batch.image.sum()) == 8
 
 
@@ -82,7 +82,7 @@ def test_no_held_out_case_gives_no_batch() -> None:
 
 def test_a_label_that_few_cases_show_is_in_half_of_the_patches_drawn() -> None:
     shown, *others = balls(10)
-    hidden = [Example.of(o.name, o.image, np.stack([o.claims[0] * 0, o.claims[1]])) for o in others]
+    hidden = [Example.of(o.name, o.image, np.stack([o.bounds[0] * 0, o.bounds[1]])) for o in others]
     examples = Examples.of([shown, *hidden])
     drawn = [one.name for one in examples.draw(400, np.random.default_rng(0))]
     assert drawn.count(shown.name) == 200
@@ -91,9 +91,9 @@ def test_a_label_that_few_cases_show_is_in_half_of_the_patches_drawn() -> None:
 
 def test_each_label_that_some_cases_lack_gets_its_turn() -> None:
     def with_(name: str, *labels: int) -> Example:
-        claims = np.zeros((2, 4, 2, 2, 2), np.float32)
-        claims[0, list(labels), 0, 0, 0] = 1
-        return Example.of(name, np.zeros((1, 2, 2, 2), np.float32), claims)
+        bounds = np.zeros((2, 4, 2, 2, 2), np.float32)
+        bounds[0, list(labels), 0, 0, 0] = 1
+        return Example.of(name, np.zeros((1, 2, 2, 2), np.float32), bounds)
 
     # every case shows 1, none shows 3: only 2 tells cases apart
     examples = Examples.of([with_("one", 1), with_("two", 1, 2), with_("three", 1)])

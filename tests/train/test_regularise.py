@@ -134,7 +134,7 @@ def unknown() -> Example:
     """Return a ball of which nothing is known."""
     example = balls(1)[0]
     return Example.of(
-        example.name, example.image, np.stack([0 * example.claims[0], example.claims[0] ** 0])
+        example.name, example.image, np.stack([0 * example.bounds[0], example.bounds[0] ** 0])
     )
 
 
@@ -169,7 +169,7 @@ def test_the_crf_leaves_what_lies_beyond_the_case_alone(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(voxels, "gated_crf", spy)
     example = unknown()
-    narrow = Example.of("narrow", example.image[:, :4], example.claims[:, :, :4])
+    narrow = Example.of("narrow", example.image[:, :4], example.bounds[:, :, :4])
     loss_of(narrow, crf_weight=1.0)
     (gate,) = seen
     assert tuple(gate.shape) == (2, 1, *PATCH)

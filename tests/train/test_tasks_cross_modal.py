@@ -40,7 +40,7 @@ def two(seed: int, *, lacks: bool = False) -> Example:
     """Return a ball seen in two ways, or in one of them."""
     one = ball(f"c{seed}", seed)
     other = np.zeros_like(one.image) if lacks else 1 - 0.5 * one.image
-    return Example.of(one.name, np.concatenate([one.image, other]), one.claims)
+    return Example.of(one.name, np.concatenate([one.image, other]), one.bounds)
 
 
 def task(config: TrainConfig, *, lacks: bool = False) -> BranchTask:
@@ -157,7 +157,7 @@ def test_balls_are_learnt_from_either_modality_alone(tmp_path: Path) -> None:
     net.eval()
     seen = two(20)
     image = torch.from_numpy(seen.image)[None, :, :8, :8, :8]
-    truth = torch.from_numpy(seen.claims[0, 1])[:8, :8, :8] > 0
+    truth = torch.from_numpy(seen.bounds[0, 1])[:8, :8, :8] > 0
     for subset in ([True, True], [True, False], [False, True]):
         with torch.no_grad():
             found = net(image * torch.tensor(subset)[None, :, None, None, None]).argmax(1)[0] == 1

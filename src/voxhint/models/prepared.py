@@ -29,16 +29,16 @@ def prepared_example(
         classes: How many there are.
         make: Prepares the case; asked only if a file is missing.
     """
-    paths = [folder / f"{name}.{part}.b2nd" for part in ("image", "claims")]
+    paths = [folder / f"{name}.{part}.b2nd" for part in ("image", "bounds")]
     if not all(path.exists() for path in paths):
-        image, claims = make()
+        image, bounds = make()
         with replacing(paths[0]) as partial:
             stored = _made(partial, image.shape)
             for channel, values in enumerate(image):
                 stored[channel] = values.astype(np.float16)
         with replacing(paths[1]) as partial:
             stored = _made(partial, (2, classes, *image.shape[1:]))
-            for number, one in enumerate(claims):
+            for number, one in enumerate(bounds):
                 stored[:, number] = one.astype(np.float16)
             _note(stored, survey(stored))
     image_file, claims_file = (_opened(path) for path in paths)
@@ -67,18 +67,18 @@ def _made(path: Path, shape: Sequence[int]) -> Any:  # noqa: ANN401
     )
 
 
-def _note(claims: Any, known: Known) -> None:  # noqa: ANN401
-    """Keep beside the claims what is known of them."""
-    notes = claims.schunk.vlmeta
+def _note(bounds: Any, known: Known) -> None:  # noqa: ANN401
+    """Keep beside the bounds what is known of them."""
+    notes = bounds.schunk.vlmeta
     notes["sizes"], notes["shown"] = list(known.sizes), list(known.shown)
     notes["middle"] = None if known.middle is None else list(known.middle)
     for number in range(len(known.sizes)):
         notes[f"places_{number}"] = known.places(number).tobytes()
 
 
-def _noted(claims: Any) -> Known:  # noqa: ANN401
+def _noted(bounds: Any) -> Known:  # noqa: ANN401
     """Return what was kept; places of a class are read when they are asked for."""
-    notes = claims.schunk.vlmeta
+    notes = bounds.schunk.vlmeta
     middle = notes["middle"]
     return Known(
         sizes=tuple(notes["sizes"]),

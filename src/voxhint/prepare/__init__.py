@@ -1,6 +1,6 @@
 """How cases are made alike: a plan measured once, steps that obey it and can be undone."""
 
-from voxhint.prepare.patches import Draw, cut, draw_patch
+from voxhint.prepare.patches import PatchLocation, crop, sample_location
 from voxhint.prepare.plan import Fingerprint, Plan, PlanOptions, fingerprint, make_plan
 from voxhint.prepare.preprocess import (
     bounds_on,
@@ -13,19 +13,19 @@ from voxhint.prepare.preprocess import (
 from voxhint.prepare.resample import resample
 
 __all__ = [
-    "Draw",
     "Fingerprint",
+    "PatchLocation",
     "Plan",
     "PlanOptions",
     "bounds_on",
     "common_grid",
-    "cut",
-    "draw_patch",
+    "crop",
     "fingerprint",
     "from_working",
     "make_plan",
     "normalised",
     "prepare_image",
     "resample",
+    "sample_location",
     "working_grid",
 ]

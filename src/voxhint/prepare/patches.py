@@ -33,38 +33,40 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class PatchLocation:
     """Where a patch starts; negative where it reaches beyond the case."""
 
     corner: tuple[int, int, int]
 
     @staticmethod
-    def around(middle: Iterable[Any], shape: Sequence[int], patch: tuple[int, int, int]) -> "Draw":
+    def around(
+        middle: Iterable[Any], shape: Sequence[int], patch: tuple[int, int, int]
+    ) -> "PatchLocation":
         """Return a patch around a voxel, inside the case; an axis it does not fill is centred."""
         i, j, k = (
             (n - p) // 2 if n <= p else int(np.clip(m - p // 2, 0, n - p))
             for m, n, p in zip(middle, shape, patch, strict=True)
         )
-        return Draw((i, j, k))
+        return PatchLocation((i, j, k))
 
 
-def survey(claims: Any) -> Known:  # noqa: ANN401
+def survey(bounds: Any) -> Known:  # noqa: ANN401
     """Look once where each class is known to be: at all voxels, or evenly spread ones of too many.
 
     Args:
-        claims: Belief, then plausibility, of shape (2, class, i, j, k); some planes of one class
+        bounds: Belief, then plausibility, of shape (2, class, i, j, k); some planes of one class
             are read at a time.
 
     Returns:
         What was found.
     """
-    _, classes, deep, *plane = claims.shape
+    _, classes, deep, *plane = bounds.shape
     counts, shown = [0] * classes, [False] * classes
     total, believed = np.zeros(3), 0
     for start in range(0, deep, _DEEP):
         anywhere = np.zeros((min(_DEEP, deep - start), *plane), bool)
         for number in range(classes):
-            belief = np.asarray(claims[0, number, start : start + _DEEP])
+            belief = np.asarray(bounds[0, number, start : start + _DEEP])
             counts[number] += int((belief > _KNOWN).sum())
             shown[number] |= bool((belief > 0).any())
             anywhere |= belief > 0
@@ -73,7 +75,7 @@ def survey(claims: Any) -> Known:  # noqa: ANN401
         total[0] += start * len(along[0])
         believed += len(along[0])
     middle = None if not believed else (total / believed).tolist()
-    found = [_spread(claims, number, count) for number, count in enumerate(counts)]
+    found = [_spread(bounds, number, count) for number, count in enumerate(counts)]
     return Known(
         tuple(flat.size for flat in found),
         tuple(shown),
@@ -82,27 +84,27 @@ def survey(claims: Any) -> Known:  # noqa: ANN401
     )
 
 
-def _spread(claims: Any, number: int, count: int) -> Int64[np.ndarray, " _"]:  # noqa: ANN401
+def _spread(bounds: Any, number: int, count: int) -> Int64[np.ndarray, " _"]:  # noqa: ANN401
     """Return every so manieth place of a class, so that there are not too many."""
     step, seen = max(1, -(-count // _PLACES)), 0
     found = [np.zeros(0, np.int64)]
-    for start in range(0, claims.shape[2] if count else 0, _DEEP):
-        belief = np.asarray(claims[0, number, start : start + _DEEP])
+    for start in range(0, bounds.shape[2] if count else 0, _DEEP):
+        belief = np.asarray(bounds[0, number, start : start + _DEEP])
         flat = np.flatnonzero(belief > _KNOWN).astype(np.int64)
         found.append(flat[-seen % step :: step] + start * belief[0].size)
         seen += flat.size
     return np.concatenate(found)
 
 
-def draw_patch(
+def sample_location(
     known: Known,
     shape: tuple[int, int, int],
     patch: tuple[int, int, int],
     rng: np.random.Generator,
     *,
     centred: float = 0.67,
-) -> Draw:
-    """Draw where to cut.
+) -> PatchLocation:
+    """Draw where to crop a patch.
 
     Args:
         known: What is known of the case; decides where it is worth looking.
@@ -120,21 +122,21 @@ def draw_patch(
     if rng.random() < centred and classes:
         flat = known.places(classes[rng.integers(len(classes))])
         middle = list(np.unravel_index(flat[rng.integers(flat.size)], shape))
-    return Draw.around(middle, shape, patch)
+    return PatchLocation.around(middle, shape, patch)
 
 
-def cut(
+def crop(
     array: Any,  # noqa: ANN401
-    draw: Draw,
+    location: PatchLocation,
     patch: tuple[int, int, int],
     *,
     fill: float | None = None,
 ) -> Float[np.ndarray, "*lead a b c"]:
-    """Cut a patch; beyond the case it holds `fill`, or repeats the border.
+    """Crop a patch; beyond the case it holds `fill`, or repeats the border.
 
     Args:
         array: A prepared case of shape (..., i, j, k), possibly on disk: only the patch is read.
-        draw: Where.
+        location: Where.
         patch: Size.
         fill: Value beyond the case; None repeats the border.
 
@@ -143,7 +145,7 @@ def cut(
     """
     lead = len(array.shape) - 3
     inner, pads = [slice(None)] * lead, [(0, 0)] * lead
-    for start, size, length in zip(draw.corner, patch, array.shape[lead:], strict=True):
+    for start, size, length in zip(location.corner, patch, array.shape[lead:], strict=True):
         low, high = max(start, 0), min(start + size, length)
         inner.append(slice(low, high))
         pads.append((low - start, start + size - high))

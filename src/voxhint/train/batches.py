@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from voxhint.prepare import Draw, cut, draw_patch
+from voxhint.prepare import PatchLocation, crop, sample_location
 from voxhint.prepare.patches import Known, survey
 from voxhint.train.shares import share_of, whole
 
@@ -26,7 +26,7 @@ class Example:
     image: Any
     """Of shape (channel, i, j, k)."""
 
-    claims: Any
+    bounds: Any
     """Belief and plausibility of each class, of shape (2, class, i, j, k)."""
 
     known: Known
@@ -36,10 +36,10 @@ class Example:
     def of(
         name: str,
         image: Float[np.ndarray, "channel i j k"],
-        claims: Float[np.ndarray, "two class i j k"],
+        bounds: Float[np.ndarray, "two class i j k"],
     ) -> "Example":
         """Return a case, having looked once where its classes are."""
-        return Example(name, image, claims, survey(claims))
+        return Example(name, image, bounds, survey(bounds))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +78,7 @@ class Examples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Patches of images and claims."""
+    """Patches of images and bounds."""
 
     image: Float[Tensor, "batch channel i j k"]
     belief: Float[Tensor, "batch class i j k"]
@@ -103,8 +103,8 @@ def draw_batch(examples: Examples, patch: Triple, size: int, rng: np.random.Gene
     """Return patches of cases drawn at random; of those, this process's share."""
     places = []
     for example in examples.draw(size, rng):
-        i, j, k = example.claims.shape[2:]
-        places.append((example, draw_patch(example.known, (i, j, k), patch, rng)))
+        i, j, k = example.bounds.shape[2:]
+        places.append((example, sample_location(example.known, (i, j, k), patch, rng)))
     return _stack(places[share_of(size)], patch)
 
 
@@ -112,19 +112,19 @@ def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list
     """Return the same patches at every call: those of the middle of what is known."""
     places = []
     for example in examples[:: max(1, -(-len(examples) // _LOOKS))]:
-        shape = example.claims.shape[2:]
+        shape = example.bounds.shape[2:]
         middle = np.array(shape) / 2 if example.known.middle is None else example.known.middle
-        places.append((example, Draw.around(middle, shape, patch)))
+        places.append((example, PatchLocation.around(middle, shape, patch)))
     return [_stack(places[i : i + size], patch) for i in range(0, len(places), size)]
 
 
-def _stack(places: Sequence[tuple[Example, Draw]], patch: Triple) -> Batch:
+def _stack(places: Sequence[tuple[Example, PatchLocation]], patch: Triple) -> Batch:
     def pieces(cuts: Sequence[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(cuts).astype(np.float32))
 
-    images = [cut(e.image, draw, patch) for e, draw in places]
-    claims = pieces([cut(e.claims, draw, patch, fill=0.0) for e, draw in places])
+    images = [crop(e.image, location, patch) for e, location in places]
+    bounds = pieces([crop(e.bounds, location, patch, fill=0.0) for e, location in places])
     wholes = [np.broadcast_to(1.0, (1, *e.image.shape[1:])) for e, _ in places]
-    inside = pieces([cut(w, d, patch, fill=0.0) for w, (_, d) in zip(wholes, places, strict=True)])
-    belief, plausible = claims.unbind(1)
+    inside = pieces([crop(w, d, patch, fill=0.0) for w, (_, d) in zip(wholes, places, strict=True)])
+    belief, plausible = bounds.unbind(1)
     return Batch(pieces(images), belief.contiguous(), plausible + (1 - inside), inside)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from voxhint.config import LabelConfig
 from voxhint.flow import interpolate
-from voxhint.prepare import Draw, Plan, cut
+from voxhint.prepare import PatchLocation, Plan, crop
 from voxhint.train.tasks.tags import Places, TaggedImage, draw_bag, draw_patch, places_of
 
 _UNKNOWN = 2  # a tag nobody gave, as the network hears of it
@@ -71,9 +71,11 @@ class FlowTask:
         for number, example in enumerate(self.held_out):
             rng = np.random.default_rng(number)
             shape = example.image.shape[1:]
-            draw = Draw.around([n // 2 for n in shape], shape, self.plan.patch)
-            image = cut(example.image, draw, self.plan.patch).astype(np.float32)[None]
-            there = cut(np.ones((1, *shape), np.float32), draw, self.plan.patch, fill=0.0)[None]
+            location = PatchLocation.around([n // 2 for n in shape], shape, self.plan.patch)
+            image = crop(example.image, location, self.plan.patch).astype(np.float32)[None]
+            there = crop(np.ones((1, *shape), np.float32), location, self.plan.patch, fill=0.0)[
+                None
+            ]
             s = np.array([(number % _LOOKS + 0.5) / _LOOKS], np.float32)
             noise = rng.standard_normal(image.shape, np.float32)
             states = [[_told(state, 1.0, None) for state in example.bags[0].states]]

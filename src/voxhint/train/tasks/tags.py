@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxhint.prepare import Draw, cut
+from voxhint.prepare import PatchLocation, crop
 
 Triple = tuple[int, int, int]
 Places = Mapping[int, Mapping[bool, Sequence[tuple[int, "Bag"]]]]
@@ -162,10 +162,10 @@ def draw_patch(  # what is cut, where, and how it is varied
     inside = example.inside(bag)
     found = np.flatnonzero(inside[0])
     middle = np.unravel_index(found[rng.integers(found.size)], inside.shape[1:])
-    draw = Draw.around(middle, inside.shape[1:], patch)
-    image = cut(example.image, draw, patch).astype(np.float32)
-    in_bag = cut(inside, draw, patch, fill=0.0)
-    in_image = cut(np.ones_like(inside), draw, patch, fill=0.0)
+    location = PatchLocation.around(middle, inside.shape[1:], patch)
+    image = crop(example.image, location, patch).astype(np.float32)
+    in_bag = crop(inside, location, patch, fill=0.0)
+    in_image = crop(np.ones_like(inside), location, patch, fill=0.0)
     share = float(in_bag.sum() / inside.sum())
     parts = [image, in_bag, in_image]
     if mirror:
