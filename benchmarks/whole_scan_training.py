@@ -26,7 +26,7 @@ from voxhint.files.soft_labels import compact_path, read_soft_label, write_soft_
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import network_of
 from voxhint.models.planning import measure_images
-from voxhint.models.prepared import Bounds, Image, prepared_example
+from voxhint.models.prepared_cases import Bounds, Image, prepared_example
 from voxhint.prepare import Plan, PlanOptions, bounds_on, make_plan, prepare_image
 from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.train import Example, VoxelTask

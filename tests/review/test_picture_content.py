@@ -7,7 +7,7 @@ from tests.review.scenes import NAMES, scene
 
 from voxhint.core import Grid, Mask, Strokes, Tag, Volume
 from voxhint.review.picture_content import Scene, choose_planes
-from voxhint.review.plane import Plane, View
+from voxhint.review.slice_view import Plane, View
 
 GRID = Grid((60, 70, 30), np.diag([2.0, 2.0, 2.0, 1.0]))
 BLANK = Scene(Volume(np.zeros(GRID.shape, np.float32), GRID), NAMES)

@@ -13,7 +13,7 @@ from voxhint.core import Grid, Volume
 from voxhint.core.colours import _COLOURS, colour_of
 from voxhint.review.picture_content import Scene
 from voxhint.review.pictures import _grey_range, draw_case
-from voxhint.review.plane import View
+from voxhint.review.slice_view import View
 
 
 def seen(webp: bytes) -> Float[np.ndarray, "up across rgb"]:

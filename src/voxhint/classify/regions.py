@@ -1,4 +1,4 @@
-"""Regions that tags led to, as claims: sure in their cores, doubtful at their borders."""
+"""Regions that tags led to, as soft labels: sure in their cores, doubtful at their borders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ from voxhint.core.study import CaseFiles
 from voxhint.files.atomic import replacing, write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.models.folder import PLAN, WEIGHTS, read_plan
-from voxhint.models.split import split_by_subject
+from voxhint.models.held_out_subjects import split_by_subject
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan
 from voxhint.train import Result, Settings, Task, train

@@ -1,4 +1,4 @@
-"""Measuring the images of a study, and wishing for what the data leave open: what plans rest on."""
+"""Measuring the images of a study, and choosing what the data leave open: what plans rest on."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from voxhint.core.errors import BadRecipeError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.units import unit_of
-from voxhint.models.memory import patch_voxels_within
+from voxhint.models.memory_forecast import patch_voxels_within
 from voxhint.prepare import Fingerprint, PlanOptions, fingerprint
 from voxhint.prepare.pseudo_modalities import require_views
 

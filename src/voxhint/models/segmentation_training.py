@@ -21,7 +21,7 @@ from voxhint.files.dataset_json import read_object
 from voxhint.models.fit import STATE
 from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_of
 from voxhint.models.planning import measure_images, trunk_options
-from voxhint.models.prepared import Bounds, Image, prepared_example
+from voxhint.models.prepared_cases import Bounds, Image, prepared_example
 from voxhint.nets import load_weights
 from voxhint.nets.crossmodal import CrossModal
 from voxhint.prepare import Plan, bounds_on, make_plan, prepare_image

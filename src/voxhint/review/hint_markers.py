@@ -12,7 +12,7 @@ from matplotlib.patches import Circle, Polygon
 from voxhint.core.colours import colour_of
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import BACKGROUND, UNDRAWN, LabelSet
-from voxhint.review.plane import Plane
+from voxhint.review.slice_view import Plane
 
 _Flat = Float64[np.ndarray, "2"]
 """A place on a picture: across and up, in mm."""

@@ -10,7 +10,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.volume import Mask, SoftLabel, Volume
-from voxhint.review.plane import Plane, Span, View, plane_at, through_axis
+from voxhint.review.slice_view import Plane, Span, View, plane_at, through_axis
 
 _LIKELY = 0.5
 _MARGIN_MM = 15.0  # seen around the object, so that one knows where one is

@@ -14,8 +14,8 @@ from voxhint.core.grid import Grid
 from voxhint.core.volume import Mask, SoftLabel, Volume
 from voxhint.review.hint_markers import draw_hints, draw_outline, fill
 from voxhint.review.picture_content import Scene, choose_planes
-from voxhint.review.plane import Plane
 from voxhint.review.report_data import Panel, Slices
+from voxhint.review.slice_view import Plane
 
 _Painter = Callable[[Axes, Plane], None]
 

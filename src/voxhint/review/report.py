@@ -7,7 +7,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from voxhint.measure.learning_curve import outlook
-from voxhint.review.curves import draw_learning
 from voxhint.review.report_data import RunFacts
 from voxhint.review.score_tables import (
     EMPTY_IN_SHORT,
@@ -22,6 +21,7 @@ from voxhint.review.score_tables import (
     tell_weights,
 )
 from voxhint.review.tables import Table, duration, flatten
+from voxhint.review.training_curves import draw_learning
 
 _ENDED = {
     "settled": "It ended because hints kept aside no longer got better.",

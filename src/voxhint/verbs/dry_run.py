@@ -15,7 +15,7 @@ from voxhint.core.study import Study
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import network_of
-from voxhint.models.memory import training_bytes
+from voxhint.models.memory_forecast import training_bytes
 from voxhint.models.planning import measure_images, trunk_options, with_network
 from voxhint.models.segmentation_training import task_of
 from voxhint.models.shipped_weights import Part, allows_shipped, shipped

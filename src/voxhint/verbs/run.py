@@ -17,7 +17,7 @@ from voxhint.files.problems import Problem, lines_of
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import open_model
-from voxhint.models.memory import patch_voxels_within
+from voxhint.models.memory_forecast import patch_voxels_within
 from voxhint.models.planning import require_views_of
 from voxhint.nets import build_trunk
 from voxhint.runs import (

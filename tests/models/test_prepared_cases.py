@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.train.scenes import ball
 
-from voxhint.models.prepared import prepared_example
+from voxhint.models.prepared_cases import prepared_example
 from voxhint.prepare.patches import survey
 from voxhint.train import Example
 from voxhint.train.batches import Examples, draw_batch, fixed_batches

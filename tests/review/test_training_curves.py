@@ -1,6 +1,6 @@
 """Learning curves."""
 
-from voxhint.review.curves import draw_learning
+from voxhint.review.training_curves import draw_learning
 
 Rows = list[dict[str, float | None]]
 

@@ -5,7 +5,7 @@ import pytest
 from tests.review.scenes import SHAPE, turned_affine
 
 from voxhint.core import Grid
-from voxhint.review.plane import Plane, View, plane_at, through_axis
+from voxhint.review.slice_view import Plane, View, plane_at, through_axis
 
 AFFINES = [np.diag([1.0, 2.0, 3.0, 1.0]), np.diag([-1.0, -1.0, 2.5, 1.0]), turned_affine()]
 

@@ -6,7 +6,7 @@ import pytest
 
 from voxhint.config import TrainConfig
 from voxhint.core.errors import BadRecipeError
-from voxhint.models.memory import patch_voxels_within, training_bytes
+from voxhint.models.memory_forecast import patch_voxels_within, training_bytes
 
 CONFIG = TrainConfig(batch=2)
 
