@@ -7,6 +7,7 @@ from tests.phantoms import slanted_grid
 
 from voxhint.core import Grid
 from voxhint.prepare import resample
+from voxhint.prepare.resample import reach_of
 
 GRID = slanted_grid()
 SLOPE = np.array([2.0, -1.0, 0.5])
@@ -87,3 +88,17 @@ def test_beyond_the_source_lies_what_was_asked_for(outside: float | None) -> Non
     array = np.full(GRID.shape, 7, np.float32)
     wanted = 7 if outside is None else outside
     assert (resample(array, GRID, far, outside=outside) == wanted).all()
+
+
+@pytest.mark.parametrize("spacing_mm", [0.6, 1.0, 1.7, 2.9])
+@pytest.mark.parametrize("start", [0, 5, 9])
+def test_planes_within_reach_give_the_same_as_all(spacing_mm: float, start: int) -> None:
+    whole = Grid((40, 6, 5), np.diag([1.0, 1.0, 2.0, 1.0]))
+    array = np.random.default_rng(0).normal(size=whole.shape).astype(np.float32)
+    target = whole.spaced(np.array([spacing_mm, 1.0, 2.0]))
+    planes = slice(start, start + 4)
+    reach = reach_of(whole, target, planes)
+    seen = whole.cropped((slice(reach.start, reach.stop), slice(None), slice(None)))
+    wanted = target.cropped((planes, slice(None), slice(None)))
+    found = resample(array[reach.start : reach.stop], seen, wanted)
+    assert np.allclose(found, resample(array, whole, target)[planes], atol=1e-5)

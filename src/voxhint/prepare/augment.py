@@ -9,7 +9,7 @@ from torch.nn import functional
 from voxhint.core.grid import thick_axis
 
 _Patches = Float[Tensor, "batch channel i j k"]
-_Claims = Float[Tensor, "batch class i j k"]
+_Bounds = Float[Tensor, "batch class i j k"]
 
 _TURN = 0.15  # radians, standard deviation for each axis
 _TURN_FLAT = 0.3  # the same within thick slices
@@ -20,13 +20,13 @@ _SHIFT = 0.05  # of the patch
 
 def augment(
     image: _Patches,
-    belief: _Claims,
-    plausible: _Claims,
+    belief: _Bounds,
+    plausible: _Bounds,
     rng: np.random.Generator,
     *,
     spacing_mm: tuple[float, float, float],
     mirror: bool,
-) -> tuple[_Patches, _Claims, _Claims]:
+) -> tuple[_Patches, _Bounds, _Bounds]:
     """Vary a batch at random; image and claims move together.
 
     Args:
