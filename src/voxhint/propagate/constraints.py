@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from scipy import ndimage
 
 from voxhint.core import (
+    UNDRAWN,
     Box,
     Diameter,
     Grid,
