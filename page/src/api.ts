@@ -37,6 +37,8 @@ export interface Opened {
   redo: number;
   row: Row;
 }
+/** Voxels of an image, or of its preview, which has fewer over the same field of view. */
+export interface Picture { voxels: Int16Array | Float32Array; shape: Place }
 export interface Patch { layer: "mask" | Layer; low: Place; size: Place; voxels: string }
 export interface Change {
   revision: number;
@@ -128,13 +130,15 @@ export const api = {
     }
   },
   acceptAll: (above: number) => json<Row[]>("api/accept", "POST", { above }),
-  async image(name: string, number: number): Promise<Int16Array | Float32Array> {
-    const answer = await ask(`${at(name)}/images/${number}`);
+  async image(name: string, number: number, preview = false): Promise<Picture> {
+    const answer = await ask(`${at(name)}/images/${number}${preview ? "/preview" : ""}`);
     const data = await answer.arrayBuffer();
-    return answer.headers.get("x-voxhint-type") === "int16" ? new Int16Array(data) : new Float32Array(data);
+    const voxels = answer.headers.get("x-voxhint-type") === "int16" ? new Int16Array(data) : new Float32Array(data);
+    return { voxels, shape: (answer.headers.get("x-voxhint-shape") ?? "").split(" ").map(Number) as Place };
   },
-  async layer(name: string, layer: string): Promise<Uint8Array> {
+  /** The voxels of a layer; null if nothing is there. */
+  async layer(name: string, layer: string): Promise<Uint8Array | null> {
     const answer = await ask(`${at(name)}/layers/${encodeURIComponent(layer)}`);
-    return new Uint8Array(await answer.arrayBuffer());
+    return answer.status === 204 ? null : new Uint8Array(await answer.arrayBuffer());
   },
 };

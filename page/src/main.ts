@@ -158,9 +158,8 @@ class App {
     try {
       const began = performance.now();
       const opened = await api.open(name);
-      const image = await api.image(name, 0);
-      const empty = new Uint8Array(opened.shape[0] * opened.shape[1] * opened.shape[2]);
-      if (!(await this.viewer.show(opened, image, empty, empty.slice()))) return;
+      const preview = await api.image(name, 0, true);
+      if (!(await this.viewer.show(opened, preview))) return;
       this.opened = opened;
       get("case-name").textContent = name;
       get<HTMLTextAreaElement>("note").value = opened.row.note;
@@ -177,6 +176,8 @@ class App {
       this.tell(`First picture after ${since()}; the mask is being made …`);
       document.body.dataset["picture"] = String((performance.now() - began) / 1000);
       this.queue = this.queue.then(() => this.showMask(opened, since));
+      if (preview.voxels.length < opened.shape[0] * opened.shape[1] * opened.shape[2]) this.queue.then(() => this.showWhole(opened));
+      else document.body.dataset["whole"] = name;
       this.take();
     } catch (error) {
       this.fail(error);
@@ -195,11 +196,23 @@ class App {
       ]);
       const { row } = await api.open(opened.name);
       if (this.opened !== opened) return;
-      this.viewer.layer("strokes")?.voxels.set(merged(scribbles, slices));
-      this.viewer.replaceMask(mask);
+      this.viewer.replaceMask(mask, merged(scribbles, slices));
       this.put(row);
       this.tell(`Opened in ${since()}`);
       document.body.dataset["ready"] = opened.name;
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** The whole image comes last, where there are so many voxels that a preview was shown first. */
+  private async showWhole(opened: Opened): Promise<void> {
+    const number = this.channel();
+    try {
+      const picture = await api.image(opened.name, number);
+      if (this.opened !== opened || this.channel() !== number) return;
+      await this.viewer.replaceImage(opened, picture);
+      document.body.dataset["whole"] = opened.name;
     } catch (error) {
       this.fail(error);
     }
@@ -475,7 +488,12 @@ class App {
     return channel.unit === "HU" ? Object.entries(WINDOWS) : [own, ["Wide", [channel.low - (channel.high - channel.low) / 2, channel.high + (channel.high - channel.low) / 2]], ["Narrow", [channel.low + (channel.high - channel.low) / 4, channel.high - (channel.high - channel.low) / 4]]];
   }
 
-  private buildWindows(): void {
+  /** The values between which the image is shown. */
+  private range(): [number, number] {
+    return this.windows().find(([name]) => name === this.shownWindow)?.[1] ?? [0, 1];
+  }
+
+  private buildWindows(show = true): void {
     const buttons = this.windows().map(([name, [low, high]]) => {
       const button = make("button", name);
       button.title = `${low.toFixed(0)} to ${high.toFixed(0)}`;
@@ -484,15 +502,15 @@ class App {
     });
     get("windows").replaceChildren(...buttons);
     const known = this.windows().some(([name]) => name === this.shownWindow);
-    this.pickWindow(known ? this.shownWindow : (this.windows()[0]?.[0] ?? ""));
+    this.pickWindow(known ? this.shownWindow : (this.windows()[0]?.[0] ?? ""), show);
   }
 
-  private pickWindow(name: string): void {
+  private pickWindow(name: string, show = true): void {
     const found = this.windows().find(([one]) => one === name);
     if (!found) return;
     this.shownWindow = name;
     for (const button of get("windows").children) button.setAttribute("aria-pressed", String(button.textContent === name));
-    this.viewer.window(...found[1]);
+    if (show) this.viewer.window(...found[1]);
   }
 
   private buildLayers(): void {
@@ -509,8 +527,8 @@ class App {
       const show = async () => {
         if (on.checked && !this.viewer.layer(name)) {
           try {
-            const voxels = await api.layer(opened.name, name);
-            await this.viewer.add(name, voxels, Number(slider.value), name === "uncertainty" ? null : this.viewer.classTable());
+            const voxels = (await api.layer(opened.name, name)) ?? new Uint8Array(this.viewer.mask.voxels.length);
+            await this.viewer.add(name, voxels, Number(slider.value), name !== "uncertainty");
           } catch (error) {
             on.checked = false;
             this.fail(error);
@@ -682,9 +700,8 @@ class App {
     const opened = this.opened;
     if (!opened) return;
     try {
-      const channel = opened.channels[this.channel()];
-      await this.viewer.replaceImage(await api.image(opened.name, this.channel()), channel?.low ?? 0, channel?.high ?? 1);
-      this.buildWindows();
+      this.buildWindows(false);
+      await this.viewer.replaceImage(opened, await api.image(opened.name, this.channel()), this.range());
     } catch (error) {
       this.fail(error);
     }

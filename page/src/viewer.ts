@@ -1,7 +1,7 @@
 // The image and its layers, shown by NiiVue; marks lie on a canvas above it.
 
 import { DRAG_MODE, MULTIPLANAR_TYPE, NVImage, Niivue, SHOW_RENDER, SLICE_TYPE } from "@niivue/niivue";
-import type { Change, Label, Opened, Place } from "./api";
+import type { Change, Label, Opened, Picture, Place } from "./api";
 import { UNDRAWN, lay, nifti, number, toIndex, toWorld } from "./voxels";
 
 export type Layout = "all" | "axial" | "coronal" | "sagittal" | "3D";
@@ -22,13 +22,24 @@ export interface Spot {
   axis: 0 | 1 | 2;
 }
 
-interface Shown { name: string; voxels: Uint8Array; image: NVImage; opacity: number; on: boolean }
+interface Shown {
+  name: string;
+  voxels: Uint8Array;
+  /** None of the mask and the strokes, which NiiVue shows as its drawing. */
+  image: NVImage | null;
+  opacity: number;
+  on: boolean;
+}
+
+type Colour = [number, number, number];
+const DRAWING = 33991; // the texture unit of NiiVue's drawing
+const SLOPES = [33990, 33992]; // those of the slopes of an image, by which it can be lit
+const FAINT: Colour = [235, 235, 235]; // strokes of background
 
 /** A table of colours from number 0, which is clear. */
-function table(colours: [number, number, number][], faint = -1) {
+function table(colours: Colour[]) {
   const of = (place: 0 | 1 | 2) => colours.map((colour) => colour[place]);
-  const clear = (n: number) => (n === 0 ? 0 : n === faint ? 60 : 255);
-  return { R: of(0), G: of(1), B: of(2), A: colours.map((_, n) => clear(n)), I: colours.map((_, n) => n) };
+  return { R: of(0), G: of(1), B: of(2), A: colours.map((_, n) => (n ? 255 : 0)), I: colours.map((_, n) => n) };
 }
 
 export class Viewer {
@@ -61,6 +72,11 @@ export class Viewer {
       viewModeHotKey: "",
     });
     this.nv.onLocationChange = () => this.moved();
+    // slopes are made anew with each change and never used here: one voxel a slice is enough of them
+    const texture = this.nv.rgbaTex.bind(this.nv);
+    this.nv.rgbaTex = (old, unit, dims, init) =>
+      texture(old, unit, SLOPES.includes(unit) ? [3, 1, 1, dims[3] as number] : dims, init);
+    this.nv.drawOpacity = 1; // the table of colours has each layer's
   }
 
   async attach(): Promise<void> {
@@ -74,49 +90,99 @@ export class Viewer {
   }
 
   /** Show a case; returns false if another one was asked for meanwhile. */
-  async show(opened: Opened, voxels: Int16Array | Float32Array, mask: Uint8Array, strokes: Uint8Array): Promise<boolean> {
+  async show(opened: Opened, picture: Picture): Promise<boolean> {
     const turn = ++this.mine;
     const first = opened.channels[0];
-    const image = await NVImage.loadFromUrl({
-      url: "image.nii",
-      name: "image.nii",
-      buffer: nifti(voxels, opened),
-      colormap: "gray",
-      cal_min: first?.low ?? 0,
-      cal_max: first?.high ?? 1,
-    });
+    const image = await this.image(opened, picture, first?.low ?? 0, first?.high ?? 1);
     if (turn !== this.mine) return false;
-    while (this.nv.volumes.length) this.nv.removeVolumeByIndex(this.nv.volumes.length - 1);
     this.opened = opened;
-    this.layers = [];
-    this.nv.addVolume(image);
-    await this.add("mask", mask, 0.45, table(this.labels.map((label) => label.colour)));
-    const drawn: [number, number, number][] = [[0, 0, 0], [235, 235, 235], ...this.labels.slice(1).map((label) => label.colour)];
-    await this.add("strokes", strokes, 0.9, table(drawn, 1));
+    const empty = () => new Uint8Array(opened.shape[0] * opened.shape[1] * opened.shape[2]);
+    this.layers = [
+      { name: "mask", voxels: empty(), image: null, opacity: 0.45, on: true },
+      { name: "strokes", voxels: empty(), image: null, opacity: 0.9, on: true },
+    ];
+    this.nv.drawBitmap = this.mask.voxels; // NiiVue asks only whether there is one
+    this.nv.drawTexture = this.nv.r8Tex(this.nv.drawTexture, DRAWING, [3, ...opened.shape]);
     this.nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
-    this.nv.updateGLVolume();
+    this.colour();
+    this.put(image);
     return true;
   }
 
+  private async image(opened: Opened, { voxels, shape }: Picture, low: number, high: number): Promise<NVImage> {
+    const buffer = nifti(voxels, opened, shape);
+    return NVImage.loadFromUrl({ url: "image.nii", name: "image.nii", buffer, colormap: "gray", cal_min: low, cal_max: high });
+  }
+
+  /** Put an image beneath the layers, which are made anew once. */
+  private put(image: NVImage): void {
+    this.nv.volumes = [image, ...this.layers.flatMap((layer) => layer.image ?? [])];
+    this.nv.setVolume(image, 0);
+  }
+
+  get mask(): Shown {
+    return this.layers[0] as Shown;
+  }
+
+  get strokes(): Shown {
+    return this.layers[1] as Shown;
+  }
+
+  /** The byte of strokes of a number: behind those of classes, as far as there is room. */
+  private stroke(drawn: number): number {
+    const count = this.labels.length;
+    return count + ((drawn - 1) % (256 - count));
+  }
+
+  /** Give each byte of the drawing its colour and opacity. */
+  private colour(): void {
+    const lut = new Uint8ClampedArray(4 * 256);
+    const set = (place: number, colour: Colour, opacity: number) => lut.set([...colour, 255 * opacity], 4 * place);
+    const [mask, strokes] = [this.mask, this.strokes];
+    this.labels.forEach(({ colour }, n) => {
+      if (n) set(n, colour, mask.on ? mask.opacity : 0);
+      set(this.stroke(n + 1), n ? colour : FAINT, n ? strokes.opacity : strokes.opacity / 4);
+    });
+    this.nv.drawLut = { lut, labels: [] };
+    this.nv.refreshColormaps();
+  }
+
+  /** Show a box of the mask and of the strokes above it: of the texture, too, only this changes. */
+  private mix(low: Place = [0, 0, 0], size: Place | undefined = this.opened?.shape): void {
+    const { opened, mask, strokes } = this;
+    if (!opened || !size) return;
+    const part = new Uint8Array(size[0] * size[1] * size[2]);
+    let to = 0;
+    for (let k = low[2]; k < low[2] + size[2]; k++)
+      for (let j = low[1]; j < low[1] + size[1]; j++) {
+        const from = number(opened.shape, low[0], j, k);
+        for (let voxel = from; voxel < from + size[0]; voxel++) {
+          const drawn = strokes.on ? (strokes.voxels[voxel] as number) : 0;
+          part[to++] = drawn ? this.stroke(drawn) : (mask.voxels[voxel] as number);
+        }
+      }
+    const { gl } = this.nv;
+    gl.activeTexture(DRAWING);
+    gl.bindTexture(gl.TEXTURE_3D, this.nv.drawTexture);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.texSubImage3D(gl.TEXTURE_3D, 0, ...low, ...size, gl.RED, gl.UNSIGNED_BYTE, part);
+  }
+
   /** Lay a further layer over the image. */
-  async add(name: string, voxels: Uint8Array, opacity: number, colours: ReturnType<typeof table> | null): Promise<void> {
+  async add(name: string, voxels: Uint8Array, opacity: number, classes: boolean): Promise<void> {
     if (!this.opened) return;
     const image = await NVImage.loadFromUrl({
       url: `${name}.nii`,
       name: `${name}.nii`,
       buffer: nifti(voxels, this.opened),
-      colormap: colours ? "gray" : "warm",
-      cal_min: colours ? 0 : 20,
+      colormap: classes ? "gray" : "warm",
+      cal_min: classes ? 0 : 20,
       cal_max: 255,
       opacity,
     });
-    if (colours) image.setColormapLabel(colours);
+    if (classes) image.setColormapLabel(table(this.labels.map((label) => label.colour)));
     this.nv.addVolume(image);
     this.layers.push({ name, voxels: image.img as Uint8Array, image, opacity, on: true });
-  }
-
-  classTable() {
-    return table(this.labels.map((label) => label.colour));
   }
 
   layer(name: string): Shown | undefined {
@@ -126,63 +192,54 @@ export class Viewer {
   setOpacity(name: string, opacity: number, on: boolean): void {
     const layer = this.layer(name);
     if (!layer) return;
+    const turned = layer.on !== on;
     layer.opacity = opacity;
     layer.on = on;
-    this.nv.setOpacity(this.nv.volumes.indexOf(layer.image), on ? opacity : 0);
+    if (layer.image) return this.nv.setOpacity(this.nv.volumes.indexOf(layer.image), on ? opacity : 0);
+    if (turned && name === "strokes") this.mix();
+    this.colour();
+    this.nv.drawScene();
   }
 
   window(low: number, high: number): void {
     const image = this.nv.volumes[0];
-    if (!image) return;
+    if (!image || (image.cal_min === low && image.cal_max === high)) return;
     image.cal_min = low;
     image.cal_max = high;
     this.nv.updateGLVolume();
   }
 
-  async replaceImage(voxels: Int16Array | Float32Array, low: number, high: number): Promise<void> {
-    if (!this.opened) return;
-    const image = await NVImage.loadFromUrl({
-      url: "image.nii", name: "image.nii", buffer: nifti(voxels, this.opened), colormap: "gray", cal_min: low, cal_max: high,
-    });
+  /** Show another channel, or the whole of what a preview was shown of. */
+  async replaceImage(opened: Opened, picture: Picture, range?: [number, number]): Promise<void> {
     const old = this.nv.volumes[0];
-    const kept = this.layers.map((layer) => layer.image);
-    while (this.nv.volumes.length) this.nv.removeVolumeByIndex(this.nv.volumes.length - 1);
-    this.nv.addVolume(image);
-    for (const layer of kept) this.nv.addVolume(layer);
-    if (old) this.nv.updateGLVolume();
+    const [low, high] = range ?? [old?.cal_min ?? 0, old?.cal_max ?? 1];
+    const image = await this.image(opened, picture, low, high);
+    if (opened === this.opened) this.put(image);
   }
 
-  /** Show another mask; layers of a run that is not shown any more go. */
-  replaceMask(mask: Uint8Array): void {
-    this.layer("mask")?.voxels.set(mask);
-    for (const layer of this.layers.slice(2)) this.nv.removeVolume(layer.image);
-    this.layers.length = Math.min(2, this.layers.length);
-    this.nv.updateGLVolume();
+  /** Show another mask, and strokes if they are given; layers of a run that is not shown any more go. */
+  replaceMask(mask: Uint8Array | null, strokes?: Uint8Array | null): void {
+    for (const [layer, voxels] of [[this.mask, mask], [this.strokes, strokes]] as const) {
+      if (voxels) layer.voxels.set(voxels);
+      else if (voxels === null) layer.voxels.fill(0);
+    }
+    const old = this.layers.splice(2);
+    this.mix();
+    for (const layer of old) if (layer.image) this.nv.removeVolume(layer.image);
+    this.nv.drawScene();
   }
 
   /** Take over what a step changed. */
   async apply(change: Change): Promise<void> {
     const shape = this.opened?.shape;
-    if (!shape || !change.patches.length) return;
-    const strokes = change.patches.filter((patch) => patch.layer !== "mask");
-    for (const patch of change.patches) {
-      const onto = this.layer(patch.layer === "mask" ? "mask" : "strokes")?.voxels;
-      // scribbles come first, so that slices show only where nothing is scribbled
-      const beneath = patch.layer === "slices" && strokes.length > 1;
-      if (onto && !beneath) await lay(patch, onto, shape, patch.layer === "mask" ? (v) => v : strokeOf);
-      if (onto && beneath) {
-        const under = onto.slice();
-        await lay(patch, under, shape, strokeOf);
-        const [i, j, k] = patch.low;
-        for (let c = k; c < k + patch.size[2]; c++)
-          for (let b = j; b < j + patch.size[1]; b++)
-            for (let a = i; a < i + patch.size[0]; a++) {
-              const voxel = number(shape, a, b, c);
-              if (!onto[voxel]) onto[voxel] = under[voxel] as number;
-            }
-      }
+    if (!shape) return;
+    const order = { mask: 0, slices: 1, scribbles: 2 }; // scribbles lie over slices
+    for (const patch of [...change.patches].sort((a, b) => order[a.layer] - order[b.layer])) {
+      if (patch.layer === "mask") await lay(patch, this.mask.voxels, shape);
+      else await lay(patch, this.strokes.voxels, shape, (drawn, old) => (patch.layer === "scribbles" && drawn === UNDRAWN ? old : strokeOf(drawn)));
     }
-    this.nv.updateGLVolume();
+    for (const { low, size } of change.patches) this.mix(low, size);
+    if (change.patches.length) this.nv.drawScene();
   }
 
   setLayout(layout: Layout): void {
@@ -269,6 +326,7 @@ export function strokeOf(value: number): number {
 }
 
 /** One layer of strokes: scribbles over slices. */
-export function merged(scribbles: Uint8Array, slices: Uint8Array): Uint8Array {
-  return scribbles.map((value, voxel) => strokeOf(value === UNDRAWN ? (slices[voxel] as number) : value));
+export function merged(scribbles: Uint8Array | null, slices: Uint8Array | null): Uint8Array | null {
+  if (!scribbles || !slices) return (scribbles ?? slices)?.map(strokeOf) ?? null;
+  return scribbles.map((drawn, voxel) => strokeOf(drawn === UNDRAWN ? (slices[voxel] as number) : drawn));
 }

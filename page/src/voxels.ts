@@ -49,7 +49,7 @@ export function toIndex(affine: number[][], at: Place): Place {
 }
 
 /** Lay a patch over voxels. */
-export async function lay(patch: Patch, onto: Uint8Array, shape: Place, as = (v: number) => v): Promise<void> {
+export async function lay(patch: Patch, onto: Uint8Array, shape: Place, as = (v: number, _old: number) => v): Promise<void> {
   const packed = Uint8Array.from(atob(patch.voxels), (sign) => sign.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
   const part = new Uint8Array(await new Response(stream).arrayBuffer());
@@ -58,29 +58,31 @@ export async function lay(patch: Patch, onto: Uint8Array, shape: Place, as = (v:
   for (let k = 0; k < nk; k++) {
     for (let j = 0; j < nj; j++) {
       const to = number(shape, patch.low[0], patch.low[1] + j, patch.low[2] + k);
-      for (let i = 0; i < ni; i++) onto[to + i] = as(part[from++] as number);
+      for (let i = 0; i < ni; i++) onto[to + i] = as(part[from++] as number, onto[to + i] as number);
     }
   }
 }
 
 const TYPES = { Int16Array: [4, 16], Float32Array: [16, 32], Uint8Array: [2, 8] } as const;
 
-/** A NIfTI-1 file of voxels that lie on the page's grid. */
-export function nifti(voxels: Int16Array | Float32Array | Uint8Array, opened: Opened): ArrayBuffer {
+/** A NIfTI-1 file of voxels that fill the field of view of the page's grid. */
+export function nifti(voxels: Int16Array | Float32Array | Uint8Array, opened: Opened, shape = opened.shape): ArrayBuffer {
+  const wide = shape.map((n, axis) => (opened.shape[axis] as number) / n); // voxels of the grid
+  const first = toWorld(opened.affine, wide.map((w) => (w - 1) / 2) as Place);
   const bytes = new Uint8Array(352 + voxels.byteLength);
   const header = new DataView(bytes.buffer);
   const [code, bits] = TYPES[voxels.constructor.name as keyof typeof TYPES];
   header.setInt32(0, 348, true);
-  [3, ...opened.shape, 1, 1, 1, 1].forEach((n, place) => header.setInt16(40 + 2 * place, n, true));
+  [3, ...shape, 1, 1, 1, 1].forEach((n, place) => header.setInt16(40 + 2 * place, n, true));
   header.setInt16(70, code, true);
   header.setInt16(72, bits, true);
-  [1, ...opened.spacing_mm].forEach((n, place) => header.setFloat32(76 + 4 * place, n, true));
+  [1, ...opened.spacing_mm.map((mm, axis) => mm * (wide[axis] as number))].forEach((n, place) => header.setFloat32(76 + 4 * place, n, true));
   header.setFloat32(108, 352, true);
   header.setFloat32(112, 1, true);
   header.setUint8(123, 2);
   header.setInt16(254, 1, true);
   opened.affine.slice(0, 3).forEach((row, line) =>
-    row.forEach((n, place) => header.setFloat32(280 + 16 * line + 4 * place, n, true)),
+    row.forEach((n, axis) => header.setFloat32(280 + 16 * line + 4 * axis, axis < 3 ? n * (wide[axis] as number) : (first[line] as number), true)),
   );
   bytes.set([0x6e, 0x2b, 0x31, 0], 344);
   bytes.set(new Uint8Array(voxels.buffer, voxels.byteOffset, voxels.byteLength), 352);

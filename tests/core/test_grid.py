@@ -10,6 +10,7 @@ from jaxtyping import Float64
 
 from voxhint.core import Grid, Mask, Turn, Volume
 from voxhint.core.errors import GridMismatchError
+from voxhint.core.grid import reordered
 from voxhint.core.labels import LabelSet
 
 SHAPE = (3, 4, 5)
@@ -67,6 +68,16 @@ def test_undo_gives_back_what_apply_turned(turn: Turn) -> None:
     array = np.arange(2 * 3 * 4 * 5).reshape(2, *SHAPE)
     assert np.array_equal(turn.undo(turn.apply(array)), array)
     assert np.array_equal(turn.apply(array)[1], turn.apply(array[1]))
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 2, 1), (0, 2, 3, 1)])
+def test_another_order_in_memory_changes_no_value(axes: tuple[int, ...]) -> None:
+    array = np.arange(2 * 3 * 4 * 5).reshape(2, *SHAPE).transpose(axes)[..., ::-1]
+    for order in ("C", "F"):
+        copy = reordered(array, order)  # type: ignore[arg-type]
+        assert np.array_equal(copy, array)
+        assert copy.flags[f"{order}_CONTIGUOUS"]
+        assert reordered(copy, order) is copy  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)

@@ -21,7 +21,9 @@ from voxhint.verbs.session_model import SessionModel
 
 def mask_of(client: object, case: str = "c0") -> np.ndarray:
     opened = client.get(f"/api/cases/{case}").json()  # type: ignore[attr-defined]
-    data = client.get(f"/api/cases/{case}/layers/mask").content  # type: ignore[attr-defined]
+    answer = client.get(f"/api/cases/{case}/layers/mask")  # type: ignore[attr-defined]
+    empty = bytes(np.prod(opened["shape"]))
+    data = empty if answer.status_code == 204 else answer.content
     return np.frombuffer(data, np.uint8).reshape(opened["shape"], order="F")
 
 
@@ -40,6 +42,25 @@ def test_a_click_changes_the_mask_and_the_patch_says_how(tmp_path: Path) -> None
         patched[box] = part.reshape(size, order="F")
         assert np.array_equal(patched, after)
         assert answer["row"]["seconds"] == 1.5
+
+
+@pytest.mark.parametrize("most", [2**22, 200])
+def test_a_preview_is_a_coarse_picture_of_the_same_field_of_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("voxhint.serve.app._PREVIEW", most)
+    with client_of(session_of(tmp_path)) as client:
+        pictures = []
+        for path in ("images/0", "images/0/preview"):
+            answer = client.get(f"/api/cases/c0/{path}")
+            shape = [int(n) for n in answer.headers["x-voxhint-shape"].split()]
+            kind = answer.headers["x-voxhint-type"]
+            pictures.append(np.frombuffer(answer.content, kind).reshape(shape, order="F"))
+        whole, preview = pictures
+        assert preview.size <= max(most, 1) or preview.shape == whole.shape
+        at = [(np.arange(m) + 0.5) * n / m for m, n in zip(preview.shape, whole.shape, strict=True)]
+        assert np.array_equal(preview, whole[np.ix_(*(a.astype(int) for a in at))])
+        assert np.array_equal(preview, whole) == (most > whole.size)
 
 
 def test_the_mask_of_a_click_keeps_to_what_was_clicked_on(tmp_path: Path) -> None:

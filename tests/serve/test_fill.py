@@ -85,5 +85,4 @@ def test_a_locked_label_stays_as_it_is_until_it_is_undone(tmp_path: Path) -> Non
         assert client.get("/api/cases/c0").json()["undo"] == 3
         client.post("/api/cases/c0/undo", json={"revision": 3})
         client.post("/api/cases/c0/undo", json={"revision": 4})
-        drawn = client.get("/api/cases/c0/layers/scribbles").content
-        assert set(drawn) == {UNDRAWN}
+        assert client.get("/api/cases/c0/layers/scribbles").status_code == 204

@@ -15,6 +15,22 @@ Axis = Literal[0, 1, 2]
 _SINGULAR = 1e-9  # mm^3: a voxel smaller than this is no voxel
 
 
+def reordered(
+    array: Shaped[np.ndarray, "*lead i j k"], order: Literal["C", "F"] = "C"
+) -> Shaped[np.ndarray, "*lead i j k"]:
+    """Return an array that lies in memory in an order; itself if it does.
+
+    Slabs across its middle axis are copied one by one, which is several times as fast as NumPy's
+    own copy of a large array whose axes are turned.
+    """
+    if array.flags.c_contiguous if order == "C" else array.flags.f_contiguous:
+        return array
+    copy = np.empty(array.shape, array.dtype, order=order)
+    for n in range(array.shape[-2]):
+        copy[..., n, :] = array[..., n, :]
+    return copy
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A reordering and flipping of array axes: no voxel changes its value or its place."""
@@ -27,7 +43,7 @@ class Turn:
 
     def apply(self, array: Shaped[np.ndarray, "*lead i j k"]) -> Shaped[np.ndarray, "*lead a b c"]:
         """Return the array turned; leading axes stay."""
-        return np.ascontiguousarray(self.view(array))
+        return reordered(self.view(array))
 
     def view(self, array: Shaped[np.ndarray, "*lead i j k"]) -> Shaped[np.ndarray, "*lead a b c"]:
         """Return the array turned, on the same memory."""
@@ -40,7 +56,7 @@ class Turn:
         lead = array.ndim - 3
         flipped = tuple(lead + axis for axis in range(3) if self.flips[axis])
         back = [lead + int(axis) for axis in np.argsort(self.axes)]
-        return np.ascontiguousarray(np.flip(array, flipped).transpose(*range(lead), *back))
+        return reordered(np.flip(array, flipped).transpose(*range(lead), *back))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from voxhint.core.errors import BadFileError
-from voxhint.core.grid import Grid
+from voxhint.core.grid import Grid, reordered
 from voxhint.files.formats.metaimage_nrrd_data import (
     Header,
     Voxels,
@@ -198,7 +198,7 @@ def read_itk(path: Path) -> tuple[Shaped[np.ndarray, "i j k"], Grid]:
     reader = _open(path)
     grid = _grid(path, reader)
     values = read_voxels(_voxels(path, reader))
-    return np.ascontiguousarray(values.reshape(grid.shape[::-1]).transpose(2, 1, 0)), grid
+    return reordered(values.reshape(grid.shape[::-1]).transpose(2, 1, 0)), grid
 
 
 def read_itk_layers(path: Path) -> tuple[Shaped[np.ndarray, "layer i j k"], Grid]:

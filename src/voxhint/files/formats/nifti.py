@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64, Shaped
 from nibabel.spatialimages import HeaderDataError
 
 from voxhint.core.errors import BadFileError
-from voxhint.core.grid import Grid
+from voxhint.core.grid import Grid, reordered
 from voxhint.core.labels import LabelSet
 from voxhint.files.atomic import replacing
 from voxhint.files.formats.compression import Packing, first_bytes, packing_of, plain_beyond, unpack
@@ -279,7 +279,7 @@ def read_nifti(path: Path, *, single: bool) -> tuple[Shaped[np.ndarray, "i j k"]
             if single
             else np.asanyarray(image.dataobj)
         )
-    return np.array(values.reshape(grid.shape), order="C"), grid
+    return np.require(reordered(values.reshape(grid.shape)), requirements="W"), grid
 
 
 def nifti_slope(path: Path) -> float:
