@@ -446,7 +446,7 @@ class App {
       return button;
     });
     const between = make("button", "Between slices");
-    between.title = "Draw between the filled slices (G)";
+    between.title = "Fill in between the filled slices (G)";
     between.addEventListener("click", () => this.edit({ between: true }));
     get("tools").replaceChildren(...buttons, between);
     this.pickTool(this.tool);
@@ -599,7 +599,7 @@ class App {
       ["Ctrl+z", "Undo", () => this.step("undo")],
       ["Ctrl+y", "Redo", () => this.step("redo")],
       ...TOOLS.map(([tool, words, key]): [string, string, () => void] => [key, words, () => this.pickTool(tool)]),
-      ["g", "Draw between the filled slices", () => this.edit({ between: true })],
+      ["g", "Fill in between the filled slices", () => this.edit({ between: true })],
       ["l", "Lock the label as the mask shows it", () => this.lock(this.current)],
       ["Enter", "Set the hint at the crosshair", () => this.tools.enter()],
       ["Escape", "Drop the stroke in hand", () => this.tools.cancel()],

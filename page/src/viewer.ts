@@ -47,6 +47,7 @@ export class Viewer {
   opened: Opened | null = null;
   layers: Shown[] = [];
   private mine = 0;
+  private filled = false; // whether anything of the drawing was shown yet
 
   constructor(readonly canvas: HTMLCanvasElement, readonly labels: Label[], readonly moved: () => void) {
     this.nv = new Niivue({
@@ -103,6 +104,7 @@ export class Viewer {
     ];
     this.nv.drawBitmap = this.mask.voxels; // NiiVue asks only whether there is one
     this.nv.drawTexture = this.nv.r8Tex(this.nv.drawTexture, DRAWING, [3, ...opened.shape]);
+    this.filled = false;
     this.nv.scene.pan2Dxyzmm = [0, 0, 0, 1];
     this.colour();
     this.put(image);
@@ -161,6 +163,7 @@ export class Viewer {
           part[to++] = drawn ? this.stroke(drawn) : (mask.voxels[voxel] as number);
         }
       }
+    this.filled = true;
     const { gl } = this.nv;
     gl.activeTexture(DRAWING);
     gl.bindTexture(gl.TEXTURE_3D, this.nv.drawTexture);
@@ -224,7 +227,7 @@ export class Viewer {
       else if (voxels === null) layer.voxels.fill(0);
     }
     const old = this.layers.splice(2);
-    this.mix();
+    if (mask || strokes || this.filled) this.mix();
     for (const layer of old) if (layer.image) this.nv.removeVolume(layer.image);
     this.nv.drawScene();
   }

@@ -8,8 +8,12 @@ from tests.phantoms import LABELS
 from tests.serve.desks import MIDDLE, client_of, edited, point, session_of
 from tests.serve.test_app import mask_of
 
+from voxhint.core import Soft
 from voxhint.core.errors import BadHintError
 from voxhint.core.labels import UNDRAWN
+from voxhint.files.validate.study import survey
+from voxhint.propagate.constraints import constraints_of
+from voxhint.serve import Session
 from voxhint.serve.fill import between_slices, paints_of
 
 SHAPE = (30, 26, 24)
@@ -32,20 +36,22 @@ def test_what_lies_between_drawn_slices_is_right_wherever_it_is_sure(axis: int) 
     for n in (4, 12, 20):
         at = (slice(None),) * axis + (n,)
         drawn[at] = truth[at]
-    found = between_slices(drawn, tuple(spacing))
-    sure = found != UNDRAWN
-    assert np.array_equal(found[sure], truth[sure])
-    inside, turned = np.moveaxis(truth, axis, 0)[5:12] > 0, np.moveaxis(found, axis, 0)
-    assert (turned[5:12] == 1)[inside].mean() > 0.4
-    assert (turned[:5] == UNDRAWN).all()  # beyond the outermost slices nothing is said
-    assert (turned[12] == UNDRAWN).all()
+    (chance,) = between_slices(drawn, tuple(spacing)).values()
+    said = ~np.isnan(chance)
+    assert np.array_equal(chance[said] > 0.5, truth[said] > 0)
+    assert np.abs(chance[said] - 0.5).min() > 0.35  # what is unsure is not said
+    assert chance[said].max() < 1  # nothing is said for sure
+    inside, turned = np.moveaxis(truth, axis, 0)[5:12] > 0, np.moveaxis(said, axis, 0)
+    assert turned[5:12][inside].mean() > 0.4
+    assert not turned[:5].any()  # beyond the outermost slices nothing is said
+    assert not turned[12].any()
 
 
 def test_a_label_that_ends_shrinks_to_nothing() -> None:
     drawn = np.full(SHAPE, UNDRAWN, np.uint8, order="F")
     drawn[:, :, 2], drawn[:, :, 10] = cone()[:, :, 2], 0
-    found = between_slices(drawn, SPACING)
-    areas = [(found[:, :, n] == 1).sum() for n in range(3, 10)]
+    (chance,) = between_slices(drawn, SPACING).values()
+    areas = [(chance[:, :, n] > 0.5).sum() for n in range(3, 10)]
     assert areas == sorted(areas, reverse=True)
     assert areas[-1] == 0
 
@@ -57,6 +63,66 @@ def test_slices_without_a_gap_between_them_are_refused(planes: tuple[int, ...]) 
         drawn[:, :, n] = 0
     with pytest.raises(BadHintError, match="gap"):
         between_slices(drawn, SPACING)
+
+
+SOFT = "hints/soft/c0__ball.nii.gz"
+
+
+def _fill(plane: int, rows: range) -> dict[str, object]:
+    """Return what the page sends when a rectangle is outlined on an axial slice of the phantom."""
+    runs = [[4 + 14 * (row + 16 * plane), 5] for row in rows]
+    return {"layer": "slices", "label": "ball", "runs": runs, "plane": [2, plane]}
+
+
+def _learnt(session: Session, folder: Path) -> np.ndarray:
+    """Return the chance of the ball as `label` reads it, on the page's grid."""
+    session.keep_drawings()
+    seen = survey(folder)
+    assert not seen.errors
+    assert seen.study is not None
+    hints = seen.study.load(seen.study.training[0]).hints
+    (hint,) = [hint for hint in hints if isinstance(hint, Soft)]
+    known = constraints_of(hint.grid, hints, LABELS)
+    drawn, said = known.proven.max(0) == 1, ~np.isnan(hint.probability)
+    assert np.allclose(known.proven[1][said & ~drawn], hint.probability[said & ~drawn])
+    assert (known.possible[1][~said & ~drawn] == 1).all()
+    return hint.grid.turn_to_ras().apply(hint.probability)
+
+
+def test_between_drawn_slices_lie_soft_hints_that_follow_them(tmp_path: Path) -> None:
+    session = session_of(tmp_path)
+    with client_of(session) as client:
+        refused = client.post("/api/cases/c0/edits", json={"revision": 0, "between": True})
+        assert (refused.status_code, "gap" in refused.json()["error"]) == (422, True)
+        for revision, plane in enumerate((1, 7)):
+            edited(client, "c0", revision, paint=_fill(plane, range(4, 9)))
+        answer = edited(client, "c0", 2, between=True)
+        chance = _learnt(session, tmp_path / "session")
+        said = ~np.isnan(chance)
+        assert np.array_equal(mask_of(client)[said] == 1, chance[said] > 0.5)
+        assert answer["row"]["hints"] == 3
+        refused = client.post("/api/cases/c0/edits", json={"revision": 3, "between": True})
+        assert "follows them already" in refused.json()["error"]
+        edited(client, "c0", 3, paint=_fill(4, range(4, 6)))
+        narrower = _learnt(session, tmp_path / "session")
+        assert (narrower[..., 2:7] > 0.5).sum() < (chance[..., 2:7] > 0.5).sum()
+        assert np.isnan(narrower[..., 4]).all()  # now drawn
+
+
+def test_what_is_between_slices_goes_and_comes_with_its_step(tmp_path: Path) -> None:
+    with client_of(session_of(tmp_path)) as client:
+        for revision, plane in enumerate((1, 7)):
+            edited(client, "c0", revision, paint=_fill(plane, range(4, 9)))
+        edited(client, "c0", 2, between=True)
+    first = (tmp_path / "session" / SOFT).read_bytes()
+    again = session_of(tmp_path)
+    with client_of(again) as client:
+        for step, there in (("undo", False), ("redo", True), ("undo", False), ("redo", True)):
+            revision = client.get("/api/cases/c0").json()["revision"]
+            client.post(f"/api/cases/c0/{step}", json={"revision": revision})
+            again.keep_drawings()
+            assert (tmp_path / "session" / SOFT).exists() == there
+    assert (tmp_path / "session" / SOFT).read_bytes() == first
 
 
 def test_what_is_drawn_already_stays() -> None:

@@ -64,7 +64,10 @@ class Strokes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Soft:
-    """A probability per voxel for one label, from another method or several readers."""
+    """A probability per voxel for one label, from another method or several readers.
+
+    NaN where it says nothing.
+    """
 
     label: str
     probability: Float32[np.ndarray, "i j k"]

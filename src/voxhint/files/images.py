@@ -200,11 +200,14 @@ def _rounded(path: Path, values: Shaped[np.ndarray, "i j k"]) -> Shaped[np.ndarr
     return np.asarray(whole)
 
 
-def read_probability(path: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:
+def read_probability(
+    path: Path, *, gaps: bool = False
+) -> tuple[Float32[np.ndarray, "i j k"], Grid]:
     """Read a probability per voxel.
 
     Args:
         path: An image file.
+        gaps: Take NaN for a voxel of which nothing is said.
 
     Returns:
         Values in [0, 1], and where they lie.
@@ -214,7 +217,8 @@ def read_probability(path: Path) -> tuple[Float32[np.ndarray, "i j k"], Grid]:
     """
     with reading(path):
         values, grid = _read_stored(path)
-        low, high = float(values.min()), float(values.max())
+        told = values[~np.isnan(values)] if gaps and values.dtype.kind == "f" else values
+        low, high = (float(told.min()), float(told.max())) if told.size else (0.0, 0.0)
         if not (low >= -_EXCESS and high <= 1 + _EXCESS):  # also True for NaN
             msg = f"{path.name}: values from {low:g} to {high:g} are no probabilities; use 0 to 1"
             raise BadFileError(msg)
@@ -240,11 +244,16 @@ def write_probability(
 ) -> None:
     """Write probabilities as .nii.gz in steps of 2^-15: half the size of float32, 0 and 1 exact.
 
+    Those with NaN, which no whole number says, stay 32-bit floats.
+
     Args:
         path: Ends in .nii.gz.
         values: In [0, 1], or whole numbers from `steps_of`.
         grid: Where they lie.
     """
+    if values.dtype != np.uint16 and np.isnan(values).any():
+        write_nifti(path, values, grid)
+        return
     steps = values if values.dtype == np.uint16 else steps_of(values)
     write_nifti(path, steps, grid, slope=1 / float(STEPS))
 

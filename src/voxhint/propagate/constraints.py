@@ -186,8 +186,8 @@ def _lay(
         case Soft():
             grid.require_same(hint.grid)
             number = labels.number(hint.label)
-            proven[number] = np.maximum(proven[number], hint.probability)
-            possible[number] = np.minimum(possible[number], hint.probability)
+            proven[number] = np.fmax(proven[number], hint.probability)  # NaN says nothing
+            possible[number] = np.fmin(possible[number], hint.probability)
         case Box() | Diameter():
             labels.number(hint.label)  # laid together afterwards: a label may have several
         case _:

@@ -4,6 +4,7 @@ import base64
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 from pydantic import ValidationError
 
-from voxhint.core import Hint
+from voxhint.core import Hint, Soft
+from voxhint.core.box import bounding_box
 from voxhint.core.errors import BadHintError, OutputError
 from voxhint.serve.contract import (
     Channel,
@@ -26,7 +28,7 @@ from voxhint.serve.contract import (
     Verdict,
 )
 from voxhint.serve.fill import between_slices, paints_of, with_rim
-from voxhint.serve.scene import Listed, Scene, hint_of, shown_range, strokes_of
+from voxhint.serve.scene import Listed, Scene, hint_of, joined, shown_range, strokes_of
 from voxhint.serve.undo_redo import Box3, CaseHints
 
 
@@ -44,6 +46,9 @@ class WorkCase:
 
     listed: Listed
     hints: CaseHints
+    between: tuple[tuple[int, ...], tuple[Soft, ...]] = ((), ())
+    """What tells how slices are filled in between, and the hints that follow from it."""
+
     state: State = "open"
     note: str = ""
     spent: dict[str, float] = field(default_factory=dict)
@@ -72,29 +77,68 @@ class WorkCase:
 def all_hints(case: WorkCase, scene: Scene) -> tuple[Hint, ...]:
     """Return all hints of an open case, marks in the order in which they were made."""
     marks = [hint_of(mark) for mark in case.hints.marks.values()]
-    return (*marks, *strokes_of(case.hints.drawn, scene.grid), *scene.fixed)
+    drawn = strokes_of(case.hints.drawn, scene.grid)
+    return (*marks, *drawn, *between_of(case, scene), *scene.fixed)
+
+
+def between_of(case: WorkCase, scene: Scene) -> tuple[Soft, ...]:
+    """Return the soft hints between the drawn slices of an open case, if they were asked for."""
+    asked = case.hints.between
+    if asked != case.between[0]:
+        found: tuple[Soft, ...] = ()
+        with suppress(BadHintError):  # slices were erased since
+            found = _between(case, scene) if asked else ()
+        case.between = asked, found
+    return case.between[1]
+
+
+def _between(case: WorkCase, scene: Scene) -> tuple[Soft, ...]:
+    i, j, k = (float(s) for s in scene.grid.spacing_mm)
+    chances = between_slices(case.hints.drawn["slices"], (i, j, k))
+    names = case.hints.labels.names
+    return tuple(Soft(names[n], chance, scene.grid) for n, chance in chances.items())
+
+
+def said_box(hints: Sequence[Soft]) -> Box3 | None:
+    """Return the box of the voxels of which soft hints say something."""
+    said = [~np.isnan(hint.probability) for hint in hints]
+    return joined(*(bounding_box(each) for each in said if each.any()))
 
 
 def written_out(edit: Edit, case: WorkCase, scene: Scene) -> Edit:
     """Return a step with the drawings that it asks for without saying them.
 
     Raises:
-        BadHintError: There is nothing to draw.
+        BadHintError: There is nothing to draw, or nothing between slices.
     """
-    if not edit.between and edit.lock is None:
-        return edit
-    drawn, labels = case.hints.drawn, case.hints.labels
+    if edit.between:
+        _require_between(case, scene)
     if edit.lock is None:
-        i, j, k = (float(s) for s in scene.grid.spacing_mm)
-        classes = between_slices(drawn["slices"], (i, j, k))
-    else:
-        mask = scene.answers.classes
-        classes = with_rim(mask, mask == labels.number(edit.lock))
-    fills = paints_of(classes, drawn["scribbles"], labels)
+        return edit
+    labels, mask = case.hints.labels, scene.answers.classes
+    classes = with_rim(mask, mask == labels.number(edit.lock))
+    fills = paints_of(classes, case.hints.drawn["scribbles"], labels)
     if not fills:
         msg = "there is nothing to draw that is not drawn already"
         raise BadHintError(msg)
-    return edit.model_copy(update={"fills": fills, "between": False, "lock": None})
+    return edit.model_copy(update={"fills": fills, "lock": None})
+
+
+def _require_between(case: WorkCase, scene: Scene) -> None:
+    """Refuse to fill in between slices where that says nothing, or nothing new.
+
+    Raises:
+        BadHintError: It does not.
+    """
+    if case.hints.between:
+        msg = "what lies between the drawn slices follows them already; undo takes it back"
+        raise BadHintError(msg)
+    labels = {hint.label for hint in _between(case, scene)}
+    own = [hint.label for hint in scene.fixed if isinstance(hint, Soft) and hint.label in labels]
+    if own or not labels:
+        why = f"the study has a soft mask of '{own[0]}'" if own else "the slices show no label"
+        msg = f"nothing can be filled in between the drawn slices: {why}"
+        raise BadHintError(msg)
 
 
 def require_current(case: WorkCase, revision: int) -> None:
@@ -114,6 +158,7 @@ def spend(case: WorkCase, step: Mapping[str, Any]) -> None:
     if kind == "edit":
         edit = Edit.model_validate(step["edit"])
         kinds = [*(mark.kind for mark in edit.add), *(paint.layer for paint in edit.paints)]
+        kinds += ["between"] * edit.between
         kind = kinds[0] if kinds else "remove"
     if seconds:
         case.spent[kind] = round(case.spent.get(kind, 0.0) + seconds, 3)

@@ -88,10 +88,11 @@ class Edit(Contract):
     """More paintings of the same step."""
 
     between: bool = False
-    """Scribble what lies between the drawn slices; the server then fills `fills`."""
+    """Take what lies between the drawn slices for soft hints, which follow the slices."""
 
     lock: Name | None = None
-    """Scribble what the mask shows of a label, so that no later hint changes it; likewise."""
+    """Scribble what the mask shows of a label, so that no later hint changes it; the server then
+    fills `fills`."""
 
     seconds: Seconds = 0.0
     """What the step cost the person."""

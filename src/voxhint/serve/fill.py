@@ -1,10 +1,10 @@
 """Drawings that follow from others: what lies between drawn slices, and labels that are locked."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
-from scipy import ndimage
+from jaxtyping import Bool, Float32, Float64, UInt8
+from scipy import ndimage, special
 
 from voxhint.core.box import bounding_box
 from voxhint.core.errors import BadHintError
@@ -14,44 +14,48 @@ from voxhint.serve.undo_redo import Drawn
 
 _DOUBT = 0.25  # millimetres of doubt about a border for each to the nearest drawn slice
 _RIM = 2  # voxels around a locked label that are locked too
-_AROUND_MM = 10.0  # around the labels, in which background is drawn too
+_AROUND_MM = 10.0  # around the labels, in which they are said not to be
 
 
-def between_slices(slices: Drawn, spacing_mm: tuple[float, float, float]) -> Drawn:
+def between_slices(
+    slices: Drawn, spacing_mm: tuple[float, float, float]
+) -> dict[int, Float32[np.ndarray, "i j k"]]:
     """Return what drawn slices say of those between them, from signed distances to the borders.
 
-    Around each border a rim that widens with the distance to the drawn slices stays undrawn.
+    How far a border may lie from where it is expected grows with the distance to the drawn slices.
+    Within that rim nothing is said; beyond it the chance follows the logistic distribution.
 
     Args:
         slices: Class numbers of slices that are drawn whole, `UNDRAWN` elsewhere.
         spacing_mm: Of the voxels.
 
     Returns:
-        Class numbers between the slices, `UNDRAWN` elsewhere.
+        The chance of each class that is drawn but background; NaN where nothing is said.
 
     Raises:
         BadHintError: No two slices along one axis are drawn with a gap between them.
+
+    Source:
+        Raya and Udupa 1990, shape-based interpolation, doi:10.1109/42.52980.
     """
     axis, planes = _drawn_planes(slices)
     turned = np.moveaxis(slices, axis, 0)
-    found = np.full(turned.shape, UNDRAWN, np.uint8)
     in_plane = np.delete(np.array(spacing_mm, np.float64), axis)
-    labels = [int(n) for n in np.unique(turned[planes]) if n != 0]
-    for a, b in pairwise(planes):
-        for number in labels:
-            ends = _distances(turned[a] == number, turned[b] == number, in_plane)
-            if ends is None:
-                continue
-            for n in range(a + 1, b):
-                share = (n - a) / (b - a)
-                depth = (1 - share) * ends[0] + share * ends[1]
-                doubt = _DOUBT * min(n - a, b - n) * spacing_mm[axis] + in_plane.max() / 2
-                plane = found[n]
-                near = (depth < -doubt) & (depth > -doubt - _AROUND_MM) & (plane == UNDRAWN)
-                plane[near] = 0
-                plane[np.abs(depth) <= doubt] = UNDRAWN
-                plane[depth > doubt] = number
-    return np.asfortranarray(np.moveaxis(found, 0, axis))
+    found = {
+        int(n): np.full(slices.shape, np.nan, np.float32)
+        for n in np.unique(turned[planes])
+        if n not in (0, UNDRAWN)
+    }
+    for (a, b), number in product(pairwise(planes), found):
+        ends = _distances(turned[a] == number, turned[b] == number, in_plane)
+        for n in range(a + 1, b) if ends is not None else ():
+            share = (n - a) / (b - a)
+            depth = (1 - share) * ends[0] + share * ends[1]
+            doubt = _DOUBT * min(n - a, b - n) * spacing_mm[axis] + in_plane.max() / 2
+            said = (np.abs(depth) > doubt) & (depth > -doubt - _AROUND_MM)
+            chance = np.where(said, special.expit(2 * depth / doubt), np.nan)
+            np.moveaxis(found[number], axis, 0)[n] = chance
+    return found
 
 
 def _drawn_planes(slices: Drawn) -> tuple[int, list[int]]:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from voxhint.core import Box, Diameter, Grid, Hint, LabelSet, Points, Strokes, Tag, Volume
+from voxhint.core import Box, Diameter, Grid, Hint, LabelSet, Points, Soft, Strokes, Tag, Volume
 from voxhint.core.labels import UNDRAWN
 from voxhint.serve.contract import BoxMark, DiameterMark, Layer, Mark, PointMark, Row, TagMark
 from voxhint.serve.rounds import Begin
@@ -92,6 +92,9 @@ class Keeper(Protocol):
 
     def keep_drawn(self, case: str, layer: Layer, drawn: Drawn) -> None:
         """Write a drawing, on the page's grid."""
+
+    def keep_soft(self, case: str, hints: Sequence[Soft]) -> None:
+        """Write the soft hints between drawn slices, on the page's grid; older ones go."""
 
     def keep_mask(self, case: str, classes: UInt8[np.ndarray, "i j k"] | None) -> None:
         """Write the mask that a person accepted; None takes it away again."""

@@ -14,11 +14,13 @@ from voxhint.serve.case import (
     UnknownError,
     WorkCase,
     all_hints,
+    between_of,
     numbered,
     patch,
     replay,
     require_current,
     require_inside,
+    said_box,
     spend,
     told,
     written_out,
@@ -244,7 +246,7 @@ class Session:
             taken = tuple(case.hints.marks[number] for number in edit.remove)
             self._journal_add(case, "edit", edit.seconds, edit=edit.model_dump(mode="json"))
             painted = case.hints.edit(edit)
-            if edit.paints:
+            if edit.paints or edit.between:
                 self._drawn_by_hand.add(name)
             return self._changed(case, (*edit.add, *taken), painted)
 
@@ -291,7 +293,11 @@ class Session:
             self._keep_marks()
         self._keep_review()
         everywhere = any(mark.kind == "tag" for mark in marks)
+        before, between = case.between[1], between_of(case, scene)
         around = None if everywhere else joined(box_of(marks, scene.grid), painted)
+        if between is not before:
+            self._drawn_by_hand.add(case.listed.name)
+            around = None if everywhere else joined(around, said_box(before), said_box(between))
         answered, note = (None, "")
         if everywhere or around is not None:
             answered, note = scene.answers.answer(all_hints(case, scene), around)
@@ -362,12 +368,14 @@ class Session:
             with suppress(KeyError):
                 case = self._case(self._drawn_by_hand.pop())
                 with case.lock:
-                    self._scene(case)
+                    scene = self._scene(case)
                     drawn = {
                         layer: each.copy(order="F") for layer, each in case.hints.drawn.items()
                     }
+                    between = between_of(case, scene)
                 for layer, classes in drawn.items():
                     self.desk.keeper.keep_drawn(case.listed.name, layer, classes)
+                self.desk.keeper.keep_soft(case.listed.name, between)
 
     def close(self) -> None:
         """Write what is not written yet, and end a round that is being made."""

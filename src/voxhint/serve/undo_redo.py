@@ -36,6 +36,10 @@ class _Step:
     added: dict[int, Mark]
     removed: dict[int, Mark]
     paints: tuple[Paint, ...]
+    between: bool = False
+    made: int = 0
+    """The revision that it made first, which no other step did."""
+
     before: tuple[_Before, ...] = ()
 
 
@@ -78,12 +82,24 @@ class CaseHints:
     @property
     def has_drawn(self) -> bool:
         """Return whether anything was drawn here since the study."""
-        return any(step.paints for step in self._done)
+        return any(step.paints or step.between for step in self._done)
 
     @property
     def paintings(self) -> int:
         """Return how many steps with the brush there are."""
-        return sum(bool(step.paints) for step in self._done)
+        return sum(bool(step.paints or step.between) for step in self._done)
+
+    @property
+    def between(self) -> tuple[int, ...]:
+        """Return what tells how slices are filled in between: other numbers when that changes.
+
+        Empty unless it was asked for.
+        """
+        if not any(step.between for step in self._done):
+            return ()
+        slices = [any(p.layer == "slices" for p in step.paints) for step in self._done]
+        pairs = zip(self._done, slices, strict=True)
+        return tuple(step.made for step, drawn in pairs if drawn or step.between)
 
     def lay_out(self, drawn: Mapping[Layer, Drawn]) -> None:
         """Take what the study has drawn, and paint on it what was painted since.
@@ -148,7 +164,7 @@ class CaseHints:
         removed = {number: self.marks[number] for number in edit.remove}
         added = {self._next + n: mark for n, mark in enumerate(edit.add)}
         self._undone.clear()
-        step = _Step(added, removed, edit.paints)
+        step = _Step(added, removed, edit.paints, edit.between, self.revision)
         self._do(step)
         return self.box_of(step.before)
 

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Turn
+from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Soft, Turn
 from voxhint.core.errors import OutputError
+from voxhint.core.labels import file_name
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.files.dataset_json import NAME, read_object
 from voxhint.files.hint_tables import TABLES
-from voxhint.files.images import image_suffix, read_ids, write_ids
+from voxhint.files.images import image_suffix, read_ids, write_ids, write_probability
 from voxhint.files.study.hint_writer import write_hints
 from voxhint.runs import study_inputs
 from voxhint.runs.manifest import STARTED
@@ -70,6 +71,17 @@ class SessionFolder:
             return
         self._unlink(path.parent, case, but=path)
         self._write(path, case, drawn)
+
+    def keep_soft(self, case: str, hints: Sequence[Soft]) -> None:
+        """Write soft hints on the image's own grid; links to the study's soft masks stay."""
+        folder, (grid, turn) = self._folder / "hints" / "soft", self._places[case]
+        named = {folder / f"{case}__{file_name(hint.label)}.nii.gz": hint for hint in hints}
+        for label in self._labels.foreground:
+            path = folder / f"{case}__{file_name(label)}.nii.gz"
+            if path not in named and not path.is_symlink():
+                path.unlink(missing_ok=True)
+        for path, hint in named.items():
+            write_probability(path, turn.undo(hint.probability), grid)
 
     def keep_mask(self, case: str, classes: UInt8[np.ndarray, "i j k"] | None) -> None:
         """Write the mask that a person accepted, or take it away and put back the study's own."""

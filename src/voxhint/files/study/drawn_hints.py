@@ -28,7 +28,7 @@ def read_voxel_hint(
     if file.label is None:
         return read_drawn(file, labels, grids)
     with reading(file.path):
-        probability, grid = read_probability(file.path)
+        probability, grid = read_probability(file.path, gaps=True)
         return Soft(file.label, probability, grid)
 
 
