@@ -200,9 +200,16 @@ class App {
       this.put(row);
       this.tell(`Opened in ${since()}`);
       document.body.dataset["ready"] = opened.name;
+      this.readAhead();
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** Let the server read the case that most likely comes next. */
+  private readAhead(): void {
+    const next = this.sorted().find((row) => row.state === "open" && row.name !== this.opened?.name);
+    if (next) void api.open(next.name).catch(() => undefined);
   }
 
   /** The whole image comes last, where there are so many voxels that a preview was shown first. */
@@ -528,7 +535,7 @@ class App {
         if (on.checked && !this.viewer.layer(name)) {
           try {
             const voxels = (await api.layer(opened.name, name)) ?? new Uint8Array(this.viewer.mask.voxels.length);
-            await this.viewer.add(name, voxels, Number(slider.value), name !== "uncertainty");
+            await this.viewer.add(name, voxels, Number(slider.value), ["truth", "run"].includes(name));
           } catch (error) {
             on.checked = false;
             this.fail(error);

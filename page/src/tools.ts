@@ -33,6 +33,7 @@ export class Tools {
   private path: Spot[] = [];
   private erasing = false;
   private corner: Place | null = null;
+  private corners: Spot[] = []; // of an outline from the keyboard
 
   constructor(readonly page: Page, readonly stage: HTMLElement, readonly above: HTMLCanvasElement) {
     // NiiVue hears mouse events; what a tool takes must not reach it
@@ -153,12 +154,31 @@ export class Tools {
       if (tool === "box") this.boxBetween(from.voxel, voxel);
       else this.addDiameter(from, spot);
     } else if (tool === "scribble" || tool === "eraser") this.finish([spot]);
-    else if (tool === "slice") page.tell("Fill slice needs a pointer; scribbles can be set with Enter", true);
+    else if (tool === "slice") this.addCorner(spot);
     else page.edit({ add: [this.pointAt(voxel)] });
+  }
+
+  /** An outline from the keyboard, on the slice of its first corners: setting the last one again closes it. */
+  private addCorner(spot: Spot): void {
+    const corners = this.corners;
+    const last = corners[corners.length - 1];
+    const same = (a: Spot, b: Spot, n: number) => a.voxel[n] === b.voxel[n];
+    if (last && [0, 1, 2].every((n) => same(last, spot, n))) {
+      this.cancel();
+      if (corners.length > 2) this.finish(corners);
+      return;
+    }
+    const all = [...corners, spot];
+    const axis = ([2, 1, 0] as const).find((n) => all.every((one) => same(one, spot, n)));
+    if (axis === undefined) return this.page.tell("Corners of an outline lie on one slice; Escape drops it", true);
+    this.corners = all.map((one) => ({ ...one, axis }));
+    this.draw();
+    this.page.tell(`Corner ${all.length} set; Enter twice at the last one closes the outline`);
   }
 
   cancel(): void {
     this.path = [];
+    this.corners = [];
     this.corner = null;
     this.draw();
   }
@@ -326,8 +346,8 @@ export class Tools {
       pen.rect(left, top, width, height);
       pen.clip();
       for (const { mark } of page.marks()) this.drawMark(pen, mark, tile, cross);
-      const first = this.path[0];
-      if (first && first.axis === tile.axis) this.drawPath(pen, tile);
+      const path = this.path.length ? this.path : this.corners;
+      if (path[0]?.axis === tile.axis) this.drawPath(pen, tile, path);
       pen.restore();
     }
   }
@@ -389,8 +409,8 @@ export class Tools {
     pen.globalAlpha = 1;
   }
 
-  private drawPath(pen: CanvasRenderingContext2D, tile: ReturnType<Viewer["tiles"]>[number]): void {
-    const places = this.path.map((spot) => tile.at(spot.index)).filter((at) => at !== null);
+  private drawPath(pen: CanvasRenderingContext2D, tile: ReturnType<Viewer["tiles"]>[number], path: Spot[]): void {
+    const places = path.map((spot) => tile.at(spot.index)).filter((at) => at !== null);
     const [first, last] = [places[0], places[places.length - 1]];
     if (!first || !last) return;
     const tool = this.page.tool();
@@ -404,7 +424,7 @@ export class Tools {
       pen.lineTo(last[0], last[1]);
     } else {
       if (tool !== "slice" && tool !== "point") {
-        const one = tile.at((this.path[0] as Spot).index.map((v, n) => (n === tile.axis ? v : v + 1)) as Place);
+        const one = tile.at((path[0] as Spot).index.map((v, n) => (n === tile.axis ? v : v + 1)) as Place);
         if (one) pen.lineWidth = Math.max(2, Math.abs(one[0] - first[0]) * this.page.brush());
         pen.globalAlpha = 0.6;
       }

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.files.series import Series
 
 from voxhint.core import Grid, Volume
 from voxhint.files.images import read_ids, write_ids, write_image
@@ -61,15 +62,15 @@ def study(tmp_path: Path) -> Path:
     return folder
 
 
-Start = Callable[[], tuple[str, "subprocess.Popen[str]"]]
+Start = Callable[..., tuple[str, "subprocess.Popen[str]"]]
 
 
 @pytest.fixture
 def start(study: Path, tmp_path: Path) -> Iterator[Start]:
     servers: list[subprocess.Popen[str]] = []
 
-    def begin() -> tuple[str, subprocess.Popen[str]]:
-        words = ["serve", str(study), "--out", str(tmp_path / "session"), "--no-browser"]
+    def begin(images: Path = study, *more: str) -> tuple[str, subprocess.Popen[str]]:
+        words = ["serve", str(images), "--out", str(tmp_path / "session"), "--no-browser", *more]
         code = f"from voxhint.cli import main; main({words!r})"
         server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
         servers.append(server)
@@ -153,6 +154,116 @@ def test_a_day_at_the_page(  # noqa: PLR0915 - a story is told in order
     assert (drawn == 0).sum() > 5
     assert "accepted" in (session / "review.csv").read_text()
     assert not errors
+    page.close()
+
+
+def drag(page: Page, *places: tuple[float, float]) -> None:
+    """Move the pressed pointer along places, in pixels from the middle of the view."""
+    x, y = middle(page)
+    page.mouse.move(x + places[0][0], y + places[0][1])
+    page.mouse.down()
+    for across, down in places[1:]:
+        page.mouse.move(x + across, y + down, steps=3)
+    page.mouse.up()
+
+
+SQUARE = ((-90, -90), (90, -90), (90, 90), (-90, 90))
+
+
+def test_every_tool_makes_its_hint(browser: Browser, start: Start, tmp_path: Path) -> None:
+    hints = tmp_path / "session" / "hints"
+    page = opened(browser, start()[0])
+    page.locator("body").press("1")
+    for count, (key, places, kind) in enumerate(
+        [("b", SQUARE[::2], "box"), ("d", ((-150, 0), (150, 0)), "diameter")], 1
+    ):
+        page.keyboard.press(key)
+        drag(page, *places)
+        answered(page, count)
+        expect(page.locator("#hints")).to_contain_text(f"ball: {kind}")
+    for count, state in enumerate(("present", "absent", "unknown"), 3):
+        page.locator("#tags select").select_option(state)
+        answered(page, count)
+        expect(page.locator("#hints")).to_contain_text(f"ball: {state}")
+        assert f",ball,{state}" in (hints / "tags.csv").read_text()
+    page.locator("body").press("w")
+    drag(page, (-40, 0), (40, 0))
+    answered(page, 6)
+    page.keyboard.press("e")
+    drag(page, (0, -60), (0, 60))
+    answered(page, 7)
+    page.locator("body").press("0")
+    page.keyboard.press("p")
+    page.keyboard.down("Alt")
+    page.mouse.click(*middle(page))
+    page.keyboard.up("Alt")
+    expect(page.locator("#labels li[aria-selected=true]")).to_contain_text("ball")
+    page.keyboard.press("l")
+    answered(page, 8)
+    expect(page.locator("#hint-count")).to_have_text("6")
+    shoot(page, "tools")
+    page.close()
+
+
+def test_slices_are_filled_in_between_and_batches_accepted(
+    browser: Browser, start: Start, tmp_path: Path
+) -> None:
+    session = tmp_path / "session"
+    page = opened(browser, start()[0])
+    page.locator("body").press("f")
+    drag(page, *SQUARE)
+    answered(page, 1)
+    for _ in range(6):
+        page.keyboard.press("PageUp")
+    for key in ("ArrowLeft", "ArrowUp", "ArrowRight"):  # an outline from the keyboard
+        page.keyboard.press("Enter")
+        for _ in range(5):
+            page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    answered(page, 2)
+    page.keyboard.press("g")
+    answered(page, 3)
+    shoot(page, "between")
+    page.keyboard.press("g")
+    expect(page.locator("#status")).to_contain_text("follows them already")
+    for _ in range(100):
+        if (session / "hints" / "soft" / f"{CASE}__ball.nii.gz").exists():
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the session has no soft hints")
+    page.locator("#above").fill("0.05")
+    page.locator("#accept-all").click()
+    expect(page.locator("#list")).to_contain_text("accepted")
+    ids, _ = read_ids(session / "labelsTr" / f"{CASE}.nii.gz")
+    assert ids.any()
+    page.close()
+
+
+def test_a_folder_of_dicom_is_opened_clicked_and_masked(
+    browser: Browser, start: Start, tmp_path: Path
+) -> None:
+    shape = (40, 44)
+    series = Series(heights=tuple(2.0 * n for n in range(24)), common={"SeriesDescription": "CT"})
+    (tmp_path / "dicom").mkdir()
+    i, j = np.indices(shape)
+    for number in range(24):
+        away = np.hypot(np.hypot(i - 20, j - 22), 2 * (number - 12))
+        header = series.slice(number)
+        header.Rows, header.Columns = shape
+        header.PixelSpacing = [1, 1]
+        header.PixelData = (1000 + 100 * (away < 9)).astype(np.int16).tobytes()
+        header.save_as(tmp_path / "dicom" / f"IM{number}", enforce_file_format=True)
+    link, _ = start(tmp_path / "dicom", "--labels", "lesion", "--channel", "CT")
+    page = opened(browser, link)
+    page.mouse.click(*middle(page))
+    answered(page, 1)
+    page.keyboard.press("Space")
+    expect(page.locator("#status")).to_contain_text("Every case is judged")
+    (mask,) = (tmp_path / "session" / "labelsTr").iterdir()
+    ids, _ = read_ids(mask)
+    assert 1000 < ids.sum() * 2 < 4500  # cubic millimetres, of 3054
     page.close()
 
 

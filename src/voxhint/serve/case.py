@@ -157,8 +157,8 @@ def spend(case: WorkCase, step: Mapping[str, Any]) -> None:
     seconds, kind = float(step.get("seconds") or 0.0), str(step["do"])
     if kind == "edit":
         edit = Edit.model_validate(step["edit"])
-        kinds = [*(mark.kind for mark in edit.add), *(paint.layer for paint in edit.paints)]
-        kinds += ["between"] * edit.between
+        kinds: list[str] = ["between"] * edit.between
+        kinds += [*(mark.kind for mark in edit.add), *(paint.layer for paint in edit.paints)]
         kind = kinds[0] if kinds else "remove"
     if seconds:
         case.spent[kind] = round(case.spent.get(kind, 0.0) + seconds, 3)

@@ -48,7 +48,9 @@ def between_slices(
     }
     for (a, b), number in product(pairwise(planes), found):
         ends = _distances(turned[a] == number, turned[b] == number, in_plane)
-        for n in range(a + 1, b) if ends is not None else ():
+        if ends is None:
+            continue
+        for n in range(a + 1, b):
             share = (n - a) / (b - a)
             depth = (1 - share) * ends[0] + share * ends[1]
             doubt = _DOUBT * min(n - a, b - n) * spacing_mm[axis] + in_plane.max() / 2

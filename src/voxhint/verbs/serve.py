@@ -4,6 +4,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -271,7 +272,11 @@ def _show_layers(
         layers["run"] = lambda: turn.apply(_classes(study, mask, grid))
     unsure = masks.get(f"{files.name}__uncertainty")
     if unsure is not None:
-        layers["uncertainty"] = lambda: turn.apply(_bytes(unsure, grid))
+        layers["uncertainty"] = partial(_turned_bytes, unsure, grid, turn)
+    for label in study.labels.foreground:
+        chance = masks.get(f"{files.name}__{file_name(label)}")
+        if chance is not None:
+            layers[f"chance of {label}"] = partial(_turned_bytes, chance, grid, turn)
     scene.layers.clear()
     scene.layers.update(layers)
 
@@ -305,10 +310,10 @@ def _classes(study: Study, path: Path, grid: Grid) -> UInt8[np.ndarray, "i j k"]
     return study.labels.to_classes(ids)
 
 
-def _bytes(path: Path, grid: Grid) -> UInt8[np.ndarray, "i j k"]:
+def _turned_bytes(path: Path, grid: Grid, turn: Turn) -> UInt8[np.ndarray, "i j k"]:
     values, place = read_probability(path)
     _require_place(path, place, grid)
-    return np.asarray(np.rint(255 * values), np.uint8)
+    return turn.apply(np.asarray(np.rint(255 * values), np.uint8))
 
 
 def _require_place(path: Path, place: Grid, grid: Grid) -> None:
