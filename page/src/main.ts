@@ -452,7 +452,7 @@ class App {
       button.addEventListener("click", () => this.pickTool(tool));
       return button;
     });
-    const between = make("button", "Between slices");
+    const between = make("button", "Between");
     between.title = "Fill in between the filled slices (G)";
     between.addEventListener("click", () => this.edit({ between: true }));
     get("tools").replaceChildren(...buttons, between);

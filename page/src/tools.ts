@@ -320,7 +320,13 @@ export class Tools {
           found.add(number(shape, ...voxel));
         }
     }
-    if (found.size) for (const spot of path) found.add(number(shape, ...spot.voxel));
+    if (!found.size) return found;
+    path.forEach((spot, n) => {
+      const to = (path[(n + 1) % path.length] as Spot).voxel;
+      const steps = Math.max(1, ...to.map((v, m) => Math.abs(v - (spot.voxel[m] as number))));
+      for (let s = 0; s < steps; s++)
+        found.add(number(shape, ...(spot.voxel.map((v, m) => Math.round(v + (((to[m] as number) - v) * s) / steps)) as Place)));
+    });
     return found;
   }
 

@@ -100,7 +100,7 @@ export class Viewer {
     const empty = () => new Uint8Array(opened.shape[0] * opened.shape[1] * opened.shape[2]);
     this.layers = [
       { name: "mask", voxels: empty(), image: null, opacity: 0.45, on: true },
-      { name: "strokes", voxels: empty(), image: null, opacity: 0.9, on: true },
+      { name: "strokes", voxels: empty(), image: null, opacity: 0.75, on: true },
     ];
     this.nv.drawBitmap = this.mask.voxels; // NiiVue asks only whether there is one
     this.nv.drawTexture = this.nv.r8Tex(this.nv.drawTexture, DRAWING, [3, ...opened.shape]);

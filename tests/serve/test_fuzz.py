@@ -57,8 +57,9 @@ def _array(schema: Schema, known: Schema) -> st.SearchStrategy[Any]:
 
 
 def _number(schema: Schema, _known: Schema) -> st.SearchStrategy[Any]:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", -70))
-    return st.floats(max(low, -70), min(schema.get("maximum", 40), 40))
+    low: float = schema.get("minimum", schema.get("exclusiveMinimum", -70))
+    high: float = schema.get("maximum", 40)
+    return st.floats(max(low, -70), min(high, 40))
 
 
 MAKERS: dict[str, Callable[[Schema, Schema], st.SearchStrategy[Any]]] = {
