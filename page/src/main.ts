@@ -427,7 +427,6 @@ class App {
       const swatch = make("span", "", "swatch");
       swatch.style.background = this.css(label.name);
       item.append(swatch, make("span", label.name, "name"));
-      if (n < 10) item.append(make("kbd", String(n)));
       if (n) {
         const lock = make("button", "Lock");
         lock.title = `Take what the mask shows of ${label.name} as drawn: later hints leave it alone; undo lets go (L)`;
@@ -437,6 +436,7 @@ class App {
         });
         item.append(lock);
       }
+      if (n < 10) item.append(make("kbd", String(n)));
       item.addEventListener("click", () => this.choose(n));
       item.addEventListener("keydown", (event) => event.key === "Enter" && this.choose(n));
       return item;

@@ -57,9 +57,8 @@ def _array(schema: Schema, known: Schema) -> st.SearchStrategy[Any]:
 
 
 def _number(schema: Schema, _known: Schema) -> st.SearchStrategy[Any]:
-    low: float = schema.get("minimum", schema.get("exclusiveMinimum", -70))
-    high: float = schema.get("maximum", 40)
-    return st.floats(max(low, -70), min(high, 40))
+    low, high = schema.get("minimum", -70), schema.get("maximum", 40)
+    return st.floats(max(float(low), -70), min(float(high), 40))
 
 
 MAKERS: dict[str, Callable[[Schema, Schema], st.SearchStrategy[Any]]] = {

@@ -95,7 +95,7 @@ class LiveMask:
     @property
     def sureness(self) -> float | None:
         """Return the mean lead of the first class over the second in the mask, None without any."""
-        filled = self._lead[self._classes > 0]
+        filled = self._lead.ravel("F")[self._classes.ravel("F") > 0]  # as they lie in memory
         return round(float(filled.mean()) / 255, 4) if filled.size else None
 
     def trust(self, prior: Float32[np.ndarray, "class i j k"] | None) -> None:
