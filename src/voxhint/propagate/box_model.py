@@ -286,9 +286,9 @@ def place_objects(
         return constraints, None
     chance = np.zeros(constraints.likely.shape, np.float32)
     boxed = np.zeros(constraints.grid.shape, np.bool_)
-    numbers = {labels.number(box.label) for box in known}
+    numbers = set()
     for box in known:
-        number = labels.number(box.label)
+        numbers.add(number := labels.number(box.label))
         window, sample = _around(box, case, channels)
         part = models[box.label].probability(sample).astype(np.float32)
         within = chance[number][window]

@@ -62,13 +62,13 @@ def class_tables(
     smooth /= max(high - low, 1e-6)
     scaled = np.clip(smooth, 0, 1, out=smooth)
     shown = [scaled[places] for places in seeds]
-    counts = [one.size for one in shown if one.size]
+    least = min((one.size for one in shown if one.size), default=0)
     table = np.zeros((len(shown), BINS), np.float32)
     for number, values in enumerate(shown):
         if values.size:
             table[number] = np.log(_density(values, _MOST))
         elif number == 0 and near.any():  # claims no more than the least of what was shown
-            table[number] = np.log(_density(scaled[near], min(*counts, _MOST) if counts else 0))
+            table[number] = np.log(_density(scaled[near], min(least, _MOST)))
     scaled *= BINS
     return table, np.minimum(scaled, BINS - 1, out=scaled).astype(np.uint8)
 

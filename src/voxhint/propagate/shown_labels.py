@@ -75,17 +75,17 @@ def shown_labels(case: Case, labels: LabelSet) -> ShownLabels:
         labels: Of the study.
     """
     unspoken = {*range(len(labels.names))} - spoken_of(case.hints, labels)
-    optional = {number for number in unspoken if labels.names[number] in labels.optional}
+    optional = unspoken & {labels.number(name) for name in labels.optional}
     others = unspoken - optional
     silent = sorted(optional if len(optional) > len(others) else others)  # one kind is alike
     kept = sorted({*range(len(labels.names))} - {*silent[1:]})
-    place = {number: new for new, number in enumerate(kept)}
-    numbers = tuple(place.get(n, place[silent[0]] if silent else n) for n in range(len(labels.ids)))
+    numbers = tuple(kept.index(n if n in kept else silent[0]) for n in range(len(labels.ids)))
+    names = {number: labels.names[number] for number in kept}
     few = replace(
         labels,
-        names=tuple(labels.names[number] for number in kept),
+        names=tuple(names.values()),
         ids=tuple(labels.ids[number] for number in kept),
-        optional=tuple(labels.names[number] for number in kept if number in optional),
+        optional=tuple(names[number] for number in kept if number in optional),
     )
     table = np.full(UNDRAWN + 1, UNDRAWN, np.uint8)
     table[: len(numbers)] = numbers
