@@ -69,6 +69,14 @@ def test_two_objects_on_a_slice_are_two_outlines() -> None:
     assert two - empty == pytest.approx(gained)
 
 
+def test_a_scribble_costs_a_squiggle_a_class_and_slice() -> None:
+    classes = np.full(CASE.grid.shape, UNDRAWN, np.uint8)
+    classes[2:5, 3, 4], classes[2:5, 6, 4], classes[2:5, 3, 7] = 1, 2, 1
+    squiggles = 3 * PRICES["stroke"].seconds + 2 * PRICES["find a slice"].seconds
+    drawn = seconds_of((Strokes(classes, CASE.grid, complete=False),))
+    assert drawn == pytest.approx(PRICES["open a scan"].seconds + squiggles)
+
+
 def test_every_price_says_why() -> None:
     assert all(price.seconds > 0 and price.why for price in PRICES.values())
     assert any(price.measured for price in PRICES.values())
