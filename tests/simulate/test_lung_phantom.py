@@ -74,6 +74,13 @@ def test_one_seed_makes_one_window() -> None:
     assert len({float(hu(case).mean()) for case in present()}) == len(present())
 
 
+def test_windows_are_pinned() -> None:
+    values = np.concatenate([hu(case).ravel() for case in (*present(), *absent())])
+    voxels = np.mean([nodule(case).sum() for case in present()])
+    pinned = (-715.90, 320.82, 161.5)
+    assert (values.mean(), values.std(), voxels) == pytest.approx(pinned, rel=1e-3)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_finer_grid_shows_the_same_anatomy(seed: int) -> None:
     calm = calm_patient()

@@ -37,6 +37,18 @@ def test_one_seed_gives_one_patient() -> None:
     assert np.array_equal(truth(first), truth(again))
 
 
+def test_patients_are_pinned() -> None:
+    cases = [neck(seed) for seed in SEEDS]
+    voxels = np.mean([truth(case).sum() for case in cases])
+    images = [[case.images[name].voxels for case in cases] for name in ("CT", "MR")]
+    told = [
+        (np.mean([v.mean() for v in each]), np.mean([v.std() for v in each])) for each in images
+    ]
+    assert (*told[0], *told[1], voxels) == pytest.approx(
+        (-376.37, 503.20, 591.75, 460.72, 257.0), rel=1e-3
+    )
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_patient_has_a_small_tumour_or_two(seed: int) -> None:
     case = neck(seed)
