@@ -37,6 +37,17 @@ def test_results_come_in_order_and_an_error_costs_the_others_nothing(workers: in
     assert (processes == {os.getpid()}) == (workers == 1)
 
 
+def fatal(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_process_that_the_system_ends_is_told_in_one_line() -> None:
+    ((_, one), *_) = spread(fatal, range(2), 2)
+    with pytest.raises(NotAvailableError, match="the system ended a worker"):
+        one()
+
+
 def test_nothing_to_do_starts_no_process() -> None:
     assert [*spread(partial(squared, 7), (), 4)] == []
 

@@ -25,11 +25,13 @@ from voxhint.files import (
     write_image,
     write_probability,
 )
+from voxhint.files.formats import compression, nifti
 from voxhint.files.images import image_stem, read_grid
 from voxhint.files.units import unit_of
 
 SITK: Any = SimpleITK
 NIFTI: Any = nib.Nifti1Image
+HEADER: Any = nib.Nifti1Header
 GRID = slanted_grid((4, 5, 6))
 VALUES = np.arange(120, dtype=np.float32).reshape(GRID.shape) - 30
 
@@ -123,6 +125,30 @@ def test_slope_and_intercept_are_applied(tmp_path: Path) -> None:
     image.header.set_slope_inter(2, -1000)
     nib.save(image, tmp_path / "a.nii")
     assert (read_volume(tmp_path / "a.nii").voxels == 7 * 2 - 1000).all()
+
+
+@pytest.mark.parametrize("kind", ["u1", "<i2", ">i2", ">f4", "<f8"])
+@pytest.mark.parametrize(("suffix", "slope"), [(".nii", 1), (".nii.gz", 1), (".nii.gz", 0.5)])
+def test_voxels_that_come_in_pieces_are_those_of_nibabel(
+    tmp_path: Path, kind: str, suffix: str, slope: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nifti, "_PIECE", 100)
+    monkeypatch.setattr(nifti, "_TOGETHER", 2)
+    monkeypatch.setattr(compression, "_CHUNK", 100)
+    path = tmp_path / f"a{suffix}"
+    header: Any = HEADER(endianness=">" if ">" in kind else "<")
+    header.set_data_dtype(np.dtype(kind))
+    image = NIFTI(np.arange(210).reshape(7, 5, 6).astype(kind), np.eye(4), header)
+    image.header.set_slope_inter(slope, 3 if slope < 1 else 0)
+    nib.save(image, path)
+    loaded: Any = nib.load(path)
+    found, _ = nifti.read_nifti(path, single=True)
+    assert found.flags.c_contiguous
+    assert found.dtype == np.float32
+    assert np.array_equal(found, loaded.get_fdata(dtype=np.float32))
+    stored, _ = nifti.read_nifti(path, single=False)
+    assert stored.dtype == np.asanyarray(loaded.dataobj).dtype
+    assert np.array_equal(stored, np.asanyarray(loaded.dataobj))
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".mha"])

@@ -22,7 +22,7 @@ from voxhint.prepare import (
     prepare_image,
     working_grid,
 )
-from voxhint.prepare.preprocess import to_working
+from voxhint.prepare.preprocess import Unscaled, to_working
 
 GRID = slanted_grid()
 TURNS = [
@@ -152,6 +152,18 @@ def test_a_channel_that_is_missing_is_zero() -> None:
     assert stack.shape == (2, *grid.shape)
     assert stack[0].any()
     assert not stack[1].any()
+
+
+def test_tiles_of_an_image_that_is_scaled_when_read_are_those_of_the_prepared_one() -> None:
+    whole = Volume(np.rint(image_of(GRID, "HU").voxels), GRID, "HU")
+    for image, dtype in ((whole, np.int16), (image_of(GRID, "HU"), np.float32)):
+        plan = plan_for({"CT": image}, optional=("PET",))
+        stack, grid = prepare_image({"CT": image}, plan)
+        turn = Turn((2, 0, 1), (False, False, False))
+        lazy = Unscaled.of({"CT": image}, plan, grid).packed(turn)
+        assert lazy.channels[0][0].dtype == dtype
+        part = (slice(None), slice(1, 4), slice(2, 9), slice(0, 5))
+        assert np.array_equal(lazy[part], turn.apply(stack)[part])
 
 
 def test_an_image_of_one_value_is_prepared_without_complaint() -> None:

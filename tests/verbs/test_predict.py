@@ -12,6 +12,7 @@ from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
 from torch import Tensor, nn
 
+from voxhint.classify import predict_mask
 from voxhint.classify.predict_mask import MaskMaker
 from voxhint.config import PredictConfig
 from voxhint.core import Grid, Hint, LabelSet, Points, Tag, Volume
@@ -98,4 +99,28 @@ def test_a_forecast_counts_the_tiles_that_a_prediction_asks_about() -> None:
         maker.telling(lambda tile, all_: told.append((tile, all_))).predict(prepared, {})
         assert told[-1][1] == tiles == max(tile for tile, _ in told)
         assert seconds > 0
-        assert blended == 4 * len(wanted.labels.names) * wanted.patch[0] * 30 * 9
+        # as deep as a tile along the longest axis, and as wide as the image
+        assert blended == 4 * len(wanted.labels.names) * wanted.patch[1] * 21 * 9
+
+
+def test_a_mask_does_not_depend_on_the_axis_that_tiles_go_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    wanted = replace(plan(), patch=(8, 6, 4))
+    net = nn.Conv3d(1, len(wanted.labels.names), 3, padding=1).eval()
+    model = Model(wanted, net, Path("weights"), Fabric(accelerator="cpu", devices=1))
+    config = PredictConfig(tta=True, probabilities=True)
+    made, free = [], predict_mask._FIRST
+    for shape in ((9, 13, 21), (12, 24, 4), (30, 13, 5)):
+        volume = scan(slanted_grid(shape), 1)
+        for orders in (free, ((0, 1, 2),) * 3):
+            monkeypatch.setattr(predict_mask, "_FIRST", orders)
+            maker = MaskMaker(model, None, config, 0)
+            prepared = maker.prepare({"CT": volume})
+            made.append((prepared.order.axes[0], maker.predict(prepared, {})))
+        (_, found), (_, plain) = made[-2:]
+        assert np.abs(found.probability(1).astype(int) - plain.probability(1)).max() <= 1
+        assert (found.classes != plain.classes).mean() < 1e-3
+        assert 0.01 < plain.classes.mean() < 0.99
+    assert {first for first, _ in made} == {0, 1, 2}

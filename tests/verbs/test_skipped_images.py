@@ -2,18 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tests.files.series import Series
 from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
 from tests.verbs.test_send_back import PLAN as FINE
 from tests.verbs.test_send_back import called
 
+from voxhint.classify.predict_mask import MaskMaker
 from voxhint.core import LabelSet, Volume
 from voxhint.files.images import write_image
 
@@ -88,6 +90,40 @@ def test_a_bad_image_costs_the_others_nothing(
     for mask in (tmp_path / "whole").glob("*.nii.gz"):
         assert mask.read_bytes() == (out / mask.name).read_bytes()
     assert json.loads((out / "made.json").read_text())["skipped"] == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        (lambda: np.empty(1 << 50, np.uint8), 1),
+        (lambda: torch.empty(1 << 50), 1),
+        (lambda: torch.ones(2) @ torch.ones(3), 70),  # a mistake is none of the image
+    ],
+)
+def test_an_image_too_large_for_memory_costs_the_others_nothing(
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    ask: Callable[[], object],
+    code: int,
+) -> None:
+    images, out, prepare = tmp_path / "images", tmp_path / "out", MaskMaker.prepare
+    for name, deep in (("a", 10), ("b", 11), ("c", 10)):
+        write_image(images / f"{name}.nii.gz", scan(slanted_grid((14, 16, deep)), 1))
+
+    def greedy(maker: MaskMaker, volumes: Mapping[str, Volume]) -> object:
+        if volumes["CT"].grid.shape[2] == 11:
+            ask()
+        return prepare(maker, volumes)
+
+    monkeypatch.setattr(MaskMaker, "prepare", greedy)
+    assert called("predict", model, images, "--out", out) == code
+    told = capsys.readouterr().err
+    if code == 1:
+        assert "error: case b: there is not enough memory for it" in told
+        assert sorted(path.name for path in out.glob("*.nii.gz")) == ["a.nii.gz", "c.nii.gz"]
+        assert "Traceback" not in told
 
 
 def test_an_image_whose_mask_is_there_may_not_change(

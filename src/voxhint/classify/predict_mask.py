@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from voxhint.core.volume import steps_of
 from voxhint.models.folder import Model, segmenter_of
 from voxhint.predict import Tiling, entropy, predict_planes, restored
 from voxhint.prepare import normalised, prepare_image
+from voxhint.prepare.preprocess import Unscaled, working_grid
 
 _Planes = Float32[np.ndarray, "class a b c"]
 Respect = Callable[[_Planes, slice, Turn], UInt8[np.ndarray, "a b c"]]
@@ -34,14 +36,20 @@ Respect = Callable[[_Planes, slice, Turn], UInt8[np.ndarray, "a b c"]]
 likeliest classes that hints allow."""
 
 _FLIPS = ((), (1,), (2,), (1, 2))
+_FIRST = ((0, 1, 2), (1, 0, 2), (2, 0, 1))  # orders of axes, by which one comes first
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prepared:
     """An image as the network sees it."""
 
-    image: Float32[np.ndarray, "channel a b c"]
+    image: Any
+    """Of shape (channel, a, b, c); the network sees a tile of it with its axes put back."""
+
     working: Grid
+    order: Turn
+    """From the axes of the network to those of the image: tiles are thinnest along the first."""
+
     grid: Grid
     """Of the first channel, where masks lie."""
 
@@ -106,9 +114,18 @@ class MaskMaker:
 
     def prepare(self, volumes: Mapping[str, Volume]) -> _Prepared:
         """Return an image, by channel, as the network sees it."""
-        image, working = prepare_image(volumes, self.model.plan)
-        grid = next(iter(volumes.values())).grid
-        return _Prepared(image, working, grid, {} if self.classifier is None else volumes)
+        plan, grid = self.model.plan, next(iter(volumes.values())).grid
+        working = working_grid(grid, plan)
+        # what is kept of all classes is as deep as a tile, and as wide as the image
+        first = min(range(3), key=lambda axis: plan.patch[axis] / working.shape[axis])
+        order = Turn(_FIRST[first], (False, False, False))
+        image: Any
+        if plan.views:
+            image = order.apply(prepare_image(volumes, plan)[0])
+        else:
+            image = Unscaled.of(volumes, plan, working).packed(order)
+        kept = {} if self.classifier is None else volumes
+        return _Prepared(image, working.turned(order), order, grid, kept)
 
     def predict(
         self,
@@ -157,7 +174,7 @@ class MaskMaker:
 
     def forecast(self, prepared: _Prepared) -> tuple[int, float, int]:
         """Return how many tiles an image has, seconds for each, and bytes that blending takes."""
-        tiling, (channels, deep, *plane) = self._tiling(), prepared.image.shape
+        tiling, (channels, deep, *plane) = self._tiling(prepared.order), prepared.image.shape
         tiles = math.prod(map(len, tiling.tiles_of((deep, *plane)))) * len(self._flips())
         pair = torch.zeros((2, channels, *tiling.patch), device=tiling.device)
         seconds = 0.0
@@ -173,7 +190,9 @@ class MaskMaker:
         self, prepared: _Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]
     ) -> Iterator[tuple[slice, _Planes]]:
         """Yield probabilities on the turned grid of the image, some planes at a time."""
-        planes = predict_planes(self._tiling(), prepared.image, self._flips())
+        order = prepared.order
+        flips = [tuple(1 + order.axes.index(n - 1) for n in flip) for flip in self._flips()]
+        planes = predict_planes(self._tiling(order), prepared.image, flips)
         slabs = restored(planes, prepared.working, target)
         if self.classifier is None:
             yield from slabs
@@ -192,16 +211,20 @@ class MaskMaker:
         mirrored = self.classifier is not None and self.classifier.mirror
         return _FLIPS if (mirrored if self.config.tta is None else self.config.tta) else ((),)
 
-    def _tiling(self) -> Tiling:
+    def _tiling(self, order: Turn) -> Tiling:
         segmenter = segmenter_of(self.model, self.config, self.seed)
+        there = (0, 1, *(2 + axis for axis in order.axes))
+        back = tuple(np.argsort(there).tolist())
 
         def segment(image: Tensor) -> Tensor:
+            tile = image.permute(back).contiguous(memory_format=torch.channels_last_3d)
             with self.model.fabric.autocast():
-                return segmenter(image)
+                return segmenter(tile).permute(there)
 
+        i, j, k = (self.model.plan.patch[axis] for axis in order.axes)
         return Tiling(
             segment=segment,
-            patch=self.model.plan.patch,
+            patch=(i, j, k),
             overlap=self.config.overlap,
             device=self.model.fabric.device,
             alike=self.config.passes == 1,

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from voxhint.core.errors import NotAvailableError, VoxhintError, printable
+from voxhint.core.errors import NotAvailableError, VoxhintError, is_out_of_memory, printable
 from voxhint.core.together import together
 from voxhint.core.words import did_you_mean
 
@@ -21,7 +21,6 @@ _OTHERS = {
     "help": "Tell the options of a command, or `help knobs [WORD]` every knob of a recipe.",
     "completion": "Print what makes bash, zsh or fish complete commands and options.",
 }
-_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "Failed to allocate")
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
@@ -163,7 +162,7 @@ def _tell_uncaught(error: BaseException) -> int:
     if os.environ.get(_DEBUG):
         traceback.print_exception(error)
     notes = [printable(note) for note in getattr(error, "__notes__", ())]
-    if isinstance(error, MemoryError) or any(part in str(error) for part in _NO_MEMORY):
+    if is_out_of_memory(error):
         advice = (
             "close other programs, lower --patch-voxels, --batch or --width, say --max-ram, or use "
             "a machine with more memory; the same command goes on from here"

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_NO_MEMORY = ("can't allocate memory", "out of memory", "bad_alloc", "Failed to allocate")
+
 
 class VoxhintError(Exception):
     """A problem with the input; its text says what was found, what was expected, what to do.
@@ -44,6 +46,11 @@ class OutputError(VoxhintError):
 
 class NotAvailableError(VoxhintError):
     """Something is not available here: an extra, weights, a device, a later feature."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out; torch says it as any other error."""
+    return isinstance(error, MemoryError) or any(part in str(error) for part in _NO_MEMORY)
 
 
 def printable(text: str) -> str:

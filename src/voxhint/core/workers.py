@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -49,10 +50,27 @@ def spread(
     ) as pool:
         futures = [pool.submit(_do, item) for item in items]
         try:
-            yield from ((item, future.result) for item, future in zip(items, futures, strict=True))
+            yield from (
+                (item, partial(_done, future)) for item, future in zip(items, futures, strict=True)
+            )
         finally:
             for future in futures:
                 future.cancel()
+
+
+def _done(future: Future[R]) -> R:
+    """Return a result, or raise what the work raised.
+
+    Raises:
+        NotAvailableError: The system ended a process.
+    """
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        msg = (
+            "the system ended a worker, as it does when memory is short; use fewer --workers, then "
+        )
+        raise NotAvailableError(msg + "the same command goes on from here") from None
 
 
 def _begin(work: Callable[[Any], Any]) -> None:

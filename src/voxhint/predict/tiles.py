@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ class Tiling:
 
 def predict_planes(
     tiling: Tiling,
-    image: Float32[np.ndarray, "channel i j k"],
+    image: Any,  # noqa: ANN401
     flips: Sequence[tuple[int, ...]] = ((),),
 ) -> Iterator[Float32[np.ndarray, "class j k"]]:
     """Yield class probabilities of a prepared image of any size, plane after plane of its axis i.
@@ -65,7 +65,8 @@ def predict_planes(
 
     Args:
         tiling: How the image is cut.
-        image: Prepared by the plan.
+        image: Prepared by the plan, of shape (channel, i, j, k); tiles of it are read, so it need
+            not be an array.
         flips: Axes of the array along which the image is flipped; answers to all of them are
             averaged.
 
@@ -85,7 +86,9 @@ class _Stream:
     """One pass over an image, flipped or not; planes come in the order of the image itself."""
 
     tiling: Tiling
-    image: Float32[np.ndarray, "channel i j k"]
+    image: Any
+    """Of shape (channel, i, j, k)."""
+
     axes: tuple[int, ...]
     """Along which it is flipped."""
 
@@ -95,7 +98,7 @@ class _Stream:
         room = [max(0, p - n) for p, n in zip(patch, shape, strict=True)]
         pads = [(0, 0), *((r // 2, r - r // 2) for r in room)]
         pads = [pad[::-1] if axis in self.axes else pad for axis, pad in enumerate(pads)]
-        image = np.pad(self.image, pads, mode="edge") if any(room) else self.image
+        image = np.pad(self.image[:, :, :, :], pads, mode="edge") if any(room) else self.image
         i, j, k = (slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))
         blended = _blended(self._answers(image, number, passes), patch, image.shape[1:], self.axes)
         for at, plane in enumerate(blended):
@@ -103,7 +106,10 @@ class _Stream:
                 yield plane[:, j, k]
 
     def _answers(
-        self, image: Float32[np.ndarray, "channel i j k"], number: int, passes: int
+        self,
+        image: Any,  # noqa: ANN401
+        number: int,
+        passes: int,
     ) -> Iterator[tuple[Triple, Float32[np.ndarray, "class a b c"]]]:
         """Yield where each tile starts and its probabilities, by their start along the axis i."""
         patch = self.tiling.patch
@@ -156,8 +162,7 @@ class _Stream:
         with torch.inference_mode():
             tiles = np.stack([np.flip(cut, self.axes) for cut in cuts])
             batch = torch.from_numpy(tiles).to(self.tiling.device)
-            logits = self.tiling.segment(batch.contiguous(memory_format=torch.channels_last_3d))
-            probs = logits.float().softmax(1).cpu()
+            probs = self.tiling.segment(batch).float().softmax(1).contiguous().cpu()
         return [np.flip(one, self.axes) for one in np.asarray(probs.numpy(), np.float32)]
 
 

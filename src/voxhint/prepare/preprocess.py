@@ -1,13 +1,14 @@
 """One case made like all others: turned, resampled, normalised; hints carried along."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
-from voxhint.core import Grid, SoftLabel, Volume
+from voxhint.core import Grid, SoftLabel, Turn, Volume
 from voxhint.core.compact import CompactSoftLabel
+from voxhint.core.volume import narrowed
 from voxhint.prepare.plan import Intensity, Plan
 from voxhint.prepare.pseudo_modalities import view
 from voxhint.prepare.resample import resample
@@ -75,14 +76,44 @@ def prepare_image(
         plain = normalised(raw, plan.channels[0], plan)
         i, j, k = grid.spacing_mm.tolist()
         return np.stack([view(name, raw, plain, (i, j, k)) for name in plan.views]), grid
-    stack = np.zeros((len(plan.channels), *grid.shape), np.float32)
-    for channel, values in zip(plan.channels, stack, strict=True):
-        if channel in images:
-            image = images[channel]
-            turn = image.grid.turn_along(grid)  # a whole scan is not copied only to be turned
-            moved = resample(turn.view(image.voxels), image.grid.turned(turn), grid)
-            _normalise(moved, scale_of(moved, channel, plan), values)
-    return stack, grid
+    return Unscaled.of(images, plan, grid)[:, :, :, :], grid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unscaled:
+    """The image that `prepare_image` gives, scaled where it is read: a whole scan is not copied."""
+
+    shape: tuple[int, int, int, int]
+    """Channels, and voxels along each axis."""
+
+    channels: Mapping[int, tuple[Shaped[np.ndarray, "i j k"], Intensity]]
+    """By number those that are there, and how each is scaled."""
+
+    @staticmethod
+    def of(images: Mapping[str, Volume], plan: Plan, grid: Grid) -> "Unscaled":
+        """Return images on a working grid; those of its spacing are not copied."""
+        found = {}
+        for number, channel in enumerate(plan.channels):
+            if channel in images:
+                image = images[channel]
+                turn = image.grid.turn_along(grid)
+                moved = resample(turn.view(image.voxels), image.grid.turned(turn), grid)
+                found[number] = moved, scale_of(moved, channel, plan)
+        return Unscaled((len(plan.channels), *grid.shape), found)
+
+    def packed(self, turn: Turn) -> "Unscaled":
+        """Return the image turned; whole numbers take half the memory, and stay what they are."""
+        found = {n: (narrowed(turn.view(one)), scale) for n, (one, scale) in self.channels.items()}
+        i, j, k = (self.shape[1 + axis] for axis in turn.axes)
+        return Unscaled((self.shape[0], i, j, k), found)
+
+    def __getitem__(self, part: tuple[slice, ...]) -> Float32[np.ndarray, "channel a b c"]:
+        """Return all channels of a box of voxels."""
+        box = (len(range(n)[along]) for n, along in zip(self.shape, part, strict=True))
+        values = np.zeros(tuple(box), np.float32)
+        for number, (voxels, scale) in self.channels.items():
+            _normalise(voxels[part[1:]], scale, values[number])
+        return values
 
 
 def normalised(
@@ -95,11 +126,12 @@ def normalised(
 
 
 def _normalise(
-    voxels: Float32[np.ndarray, "i j k"], scale: Intensity, values: Float32[np.ndarray, "i j k"]
+    voxels: Shaped[np.ndarray, "i j k"], scale: Intensity, values: Float32[np.ndarray, "i j k"]
 ) -> None:
     """Fill an array with values clipped, centred and scaled, a plane at a time."""
     for plane, filled in zip(voxels, values, strict=True):
-        filled[:] = (np.clip(plane, scale.low, scale.high) - scale.mean) / scale.std
+        clipped = np.clip(plane.astype(np.float32, copy=False), scale.low, scale.high)
+        filled[:] = (clipped - scale.mean) / scale.std
 
 
 def scale_of(voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan) -> Intensity:

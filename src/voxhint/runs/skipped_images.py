@@ -5,7 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from voxhint.core.errors import BadFileError, GridMismatchError, SkippedError, about
+from voxhint.core.errors import (
+    BadFileError,
+    GridMismatchError,
+    SkippedError,
+    about,
+    is_out_of_memory,
+)
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 from voxhint.files.atomic import MADE
@@ -15,6 +21,10 @@ from voxhint.runs.manifest import Manifest
 from voxhint.runs.resumable_folder import forget_input
 
 _IMAGES = "images/"  # in front of a case, in the inputs of a manifest
+_TOO_LARGE = (
+    "there is not enough memory for it; close other programs, use fewer --workers, or predict it "
+    "on a machine with more"
+)
 
 
 def by_case(cases: Mapping[str, Mapping[str, Path]]) -> dict[str, str]:
@@ -66,22 +76,32 @@ class Skipped:
 
     @contextmanager
     def trying(self, case: str) -> Iterator[None]:
-        """Skip a case whose images cannot be used.
+        """Skip a case whose images cannot be used, or need more memory than there is.
 
         Args:
             case: Its name.
 
         Yields:
             Nothing; an error of its files ends the block and goes no further.
+
+        Raises:
+            Exception: Any other error.
         """
         with about(f"case {case}"):
             try:
                 yield
             except (BadFileError, GridMismatchError) as error:
-                self._cases.add(case)
-                self.lines.append(f"case {case}: {' '.join(str(error).split())}")
-                self._tell("skipped", 1, 1, self.lines[-1])
-                forget_input(self._out, f"{_IMAGES}{case}")
+                self._skip(case, " ".join(str(error).split()))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._skip(case, _TOO_LARGE)
+
+    def _skip(self, case: str, why: str) -> None:
+        self._cases.add(case)
+        self.lines.append(f"case {case}: {why}")
+        self._tell("skipped", 1, 1, self.lines[-1])
+        forget_input(self._out, f"{_IMAGES}{case}")
 
     def manifest(self, manifest: Manifest) -> Manifest:
         """Return a manifest without the inputs of which nothing was made."""

@@ -12,6 +12,7 @@ import numpy as np
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError, BadRecipeError, OutputError
 from voxhint.core.progress import Tell, silent
+from voxhint.core.volume import narrowed
 from voxhint.core.words import counted
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.csv_tables import table_text
@@ -27,7 +28,7 @@ from voxhint.files.dicom.find_files import is_dicom
 from voxhint.files.dicom.sort_slices import SliceGroup
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
-from voxhint.files.formats.nifti import narrowed, write_nifti
+from voxhint.files.formats.nifti import write_nifti
 from voxhint.files.units import odd_header
 from voxhint.files.zip_archives import is_zip
 from voxhint.runs import MADE, atomic_folder

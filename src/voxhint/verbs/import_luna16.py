@@ -13,12 +13,13 @@ from voxhint.core import Diameter, LabelSet, Tag, Volume
 from voxhint.core.errors import BadFileError, BadRecipeError, about
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.volume import narrowed
 from voxhint.core.words import counted
 from voxhint.files.atomic import write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.files.datasets.lidc import LEAST_READERS, Reading, consensus, find_readings
 from voxhint.files.datasets.luna16 import NAME, subset_of
-from voxhint.files.formats.nifti import narrowed, write_nifti
+from voxhint.files.formats.nifti import write_nifti
 from voxhint.files.images import read_volume, write_ids
 from voxhint.files.study.hint_writer import write_hints
 from voxhint.files.validate.study import open_study

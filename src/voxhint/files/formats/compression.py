@@ -3,7 +3,7 @@
 import bz2
 import contextlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -79,26 +79,25 @@ def unpack(
     promised: int,
     *,
     span: tuple[int, int | None] = (0, None),
-    keep: bool = True,
-) -> tuple[bytes, int]:
-    """Return the bytes that a header promises, their sums checked.
+    take: Callable[[bytes], object] | None = None,
+) -> int:
+    """Unpack the bytes that a header promises, their sums checked.
 
     Args:
         path: The file.
         packing: How it is compressed.
         promised: Bytes there must be.
         span: Where the compressed bytes begin, and how many they are; to the end if None.
-        keep: Whether to return the bytes, or none and only count them.
+        take: Is given the bytes, piece after piece; they count once all of it has ended well.
 
     Returns:
-        The bytes, and how many zeros lie behind them; more than 16 MiB are not counted, nor is the
-        sum at their end looked at.
+        How many zeros lie behind them; more than 16 MiB are not counted, nor is the sum at their
+        end looked at.
 
     Raises:
         BadFileError: The stream is damaged, too short, or holds more than zeros behind what is
             promised.
     """
-    kept: list[bytes] = []
     count = beyond = 0
     try:
         with path.open("rb") as file:
@@ -106,8 +105,8 @@ def unpack(
             for piece in _pieces(file, packing, span[1]):
                 part = piece[: promised - count]
                 count += len(part)
-                if keep:
-                    kept.append(part)
+                if take is not None:
+                    take(part)
                 beyond += len(piece) - len(part)
                 _require_blank(path, piece[len(part) :], promised)
                 if beyond > _BEYOND:
@@ -122,7 +121,7 @@ def unpack(
             f"{path.name}: ends {promised - count} bytes before its header promises; copy it again"
         )
         raise BadFileError(msg)
-    return b"".join(kept), beyond
+    return beyond
 
 
 def _require_blank(path: Path, rest: bytes, promised: int) -> None:

@@ -335,7 +335,8 @@ def _packed(found: Voxels, part: _Part) -> Shaped[np.ndarray, " n"]:
     if found.form in ("zlib", "bzip2"):
         packing = found.form
     size, span = found.promised + found.skipped, (part.start, part.size)
-    content, _ = unpack(part.path, packing, size, span=span)
+    content = bytearray()
+    unpack(part.path, packing, size, span=span, take=content.extend)
     return np.frombuffer(content, found.dtype, offset=found.skipped)
 
 

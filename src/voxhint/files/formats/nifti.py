@@ -4,16 +4,18 @@ import gzip
 import math
 import struct
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
-from jaxtyping import Float32, Float64, Shaped
+from jaxtyping import Float64, Shaped
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.spatialimages import HeaderDataError
 
 from voxhint.core.errors import BadFileError
-from voxhint.core.grid import Grid, reordered
+from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.files.atomic import replacing
 from voxhint.files.formats.compression import Packing, first_bytes, packing_of, plain_beyond, unpack
@@ -25,16 +27,18 @@ _MILLIMETRES = ("mm", "unknown")
 _new_image: Any = nib.Nifti1Image
 _new_header: Any = nib.Nifti1Header
 _new_extension: Any = nib.nifti1.Nifti1Extension
+_new_proxy: Any = ArrayProxy
 _NIFTI2 = tuple((540).to_bytes(4, order) for order in ("little", "big"))  # the header's first field
 _SHORTEST_HEADER = 348  # bytes of NIfTI-1
 _LONGEST_HEADER = 1 << 20
+_PIECE = 1 << 20  # bytes that are read together
+_TOGETHER = 16  # planes that are scaled together
 _PLACE = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z", "xyzt_units"),
 )
 _SKEW = 1e-3  # of the cosine between two axes: more than this is no right angle to ITK
 _FLAT = 1e-9  # mm^3
-_INT16 = np.iinfo(np.int16)
 _SHEAR_MM = 1e-2  # a quaternion cannot say a shear, so a qform further off than this is left out
 
 _Affine = Float64[np.ndarray, "4 4"]
@@ -102,7 +106,7 @@ def _require_header(path: Path, packing: Packing | None) -> None:
     if count == _SHORTEST_HEADER:
         return
     if packing is not None:  # it tells where its stream breaks
-        unpack(path, packing, _SHORTEST_HEADER, keep=False)
+        unpack(path, packing, _SHORTEST_HEADER)
     msg = (
         f"{path.name}: cannot be read (it holds {count} bytes, and the header of a NIfTI file "
         f"alone has {_SHORTEST_HEADER}); copy it again"
@@ -142,7 +146,7 @@ def _packed_beyond(path: Path, promised: int) -> int:
         (size,) = struct.unpack("<I", file.read(4))
     if size == promised % (1 << 32):
         return 0
-    return unpack(path, "gzip", promised, keep=False)[1]  # several members, or more behind
+    return unpack(path, "gzip", promised)  # several members, or more behind
 
 
 def _affine(image: Any, form: str) -> _Affine | None:  # noqa: ANN401
@@ -268,18 +272,60 @@ def read_nifti(path: Path, *, single: bool) -> tuple[Shaped[np.ndarray, "i j k"]
         The voxels in C order, and the grid.
     """
     opened = _open(path)
-    grid, image = _grid(opened), opened.image
-    if opened.packing is not None:  # to the end of the file, where gzip keeps its sum
-        image = type(image).from_bytes(unpack(path, opened.packing, opened.promised)[0])
-    elif opened.misnamed:
-        image = type(image).from_bytes(path.read_bytes())
+    grid = _grid(opened)
+    planes = _Planes(opened, grid.shape, single=single)
     with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is no data
-        values = (
-            image.get_fdata("unchanged", dtype=np.float32)
-            if single
-            else np.asanyarray(image.dataobj)
-        )
-    return np.require(reordered(values.reshape(grid.shape)), requirements="W"), grid
+        if opened.packing is not None:  # to the end of the file, where gzip keeps its sum
+            unpack(path, opened.packing, opened.promised, take=planes.take)
+        else:
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    planes.take(piece)
+    return planes.filled(), grid
+
+
+class _Planes:
+    """Voxels, scaled plane by plane as their bytes come in: a whole scan is never there twice."""
+
+    def __init__(self, opened: _Opened, shape: tuple[int, int, int], *, single: bool) -> None:
+        stored = opened.image.dataobj
+        self._path, self._shape, self._done = opened.path, shape, 0
+        self._scaling = (stored.dtype, 0, stored.slope, stored.inter)
+        self._type = np.float32 if single else None
+        self._size = shape[0] * shape[1] * stored.dtype.itemsize
+        self._before = int(stored.offset)  # bytes of the header that are still to come
+        self._rest = bytearray()
+        self._values: np.ndarray | None = None
+
+    def take(self, piece: bytes) -> None:
+        """Scale the planes that are whole now."""
+        self._rest += piece[self._before :]
+        self._before = max(0, self._before - len(piece))
+        left = self._shape[2] - self._done
+        ready = min(len(self._rest) // self._size, left)
+        if ready < min(_TOGETHER, max(left, 1)):
+            return
+        spec = ((*self._shape[:2], ready), *self._scaling)
+        stored = _new_proxy(BytesIO(self._rest[: ready * self._size]), spec, mmap=False)
+        scaled = np.asanyarray(stored, dtype=self._type)
+        if self._values is None:
+            self._values = np.empty(self._shape, scaled.dtype)
+        planes = slice(self._done, self._done + ready)
+        for row in range(self._shape[1]):  # several times as fast as all at once
+            self._values[:, row, planes] = scaled[:, row]
+        self._done += ready
+        del self._rest[: ready * self._size]
+
+    def filled(self) -> np.ndarray:
+        """Return all planes.
+
+        Raises:
+            BadFileError: Some are missing.
+        """
+        if self._values is None or self._done < self._shape[2]:
+            msg = f"{self._path.name}: ends before its last voxel; copy it again"
+            raise BadFileError(msg)
+        return self._values
 
 
 def nifti_slope(path: Path) -> float:
@@ -294,14 +340,6 @@ def nifti_slope(path: Path) -> float:
     image = _open(path).image
     slope = abs(float(image.dataobj.slope))
     return slope if image.get_data_dtype().kind in "iu" and slope != 1 else 0.0
-
-
-def narrowed(voxels: Float32[np.ndarray, "i j k"]) -> Shaped[np.ndarray, "i j k"]:
-    """Return voxels as 16-bit whole numbers where that changes none: half the size on disk."""
-    if voxels.min() < _INT16.min or voxels.max() > _INT16.max:
-        return voxels
-    whole = voxels.astype(np.int16)
-    return whole if np.array_equal(whole, voxels) else voxels
 
 
 def _placed(values: Shaped[np.ndarray, "i j k"], grid: Grid) -> Any:  # noqa: ANN401
