@@ -1,14 +1,22 @@
 """A forecast tells what a run would do, and leaves the disk as it is."""
 
+import re
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from tests.phantoms import make_study
+from tests.phantoms import make_study, scan, slanted_grid
 
 from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
 from voxhint.config.ranges import changed
+from voxhint.core.errors import BadRecipeError
+from voxhint.files.images import write_image
+from voxhint.files.validate.study import open_study
+from voxhint.propagate.study import label_case, plan_propagation
+from voxhint.verbs import label_forecast
 from voxhint.verbs.check import check
-from voxhint.verbs.dry_run import forecast
+from voxhint.verbs.dry_run import forecast, forecast_label
+from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study
 
 SMALL = TrainConfig(steps=3, width=4, patch_voxels=4000)
@@ -59,3 +67,45 @@ def test_check_counts_the_tags_and_finds_nothing_wrong_with_tags_alone(tagged: P
     problems, told = check(tagged)
     assert [problem for problem in problems if problem.severity == "error"] == []
     assert "hints: 4 tags" in told
+
+
+def test_labelling_alone_is_forecast_without_a_network(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study")
+    told = "\n".join(forecast_label(study, LabelConfig(), Machine()))
+    assert "steps" not in told
+    found = re.search(r"(\d+) MB of soft labels", told)
+    assert found is not None
+    label(study, tmp_path / "out", config=LabelConfig(), machine=Machine())
+    files = [*(tmp_path / "out").glob("*__*")]
+    assert int(found[1]) == pytest.approx(
+        sum(f.stat().st_size for f in files) / 1e6, rel=0.5, abs=1
+    )
+
+
+@pytest.mark.parametrize("largest", [2**25, 1], ids=["by class", "whole scan"])
+def test_no_case_takes_more_memory_than_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    monkeypatch.setattr("voxhint.propagate.study._LARGE", largest)
+    study, _ = open_study(make_study(tmp_path / "study"))
+    files, config = study.hinted[0], LabelConfig(scale_mm=40.0)
+    write_image(files.images["CT"], scan(slanted_grid((100, 100, 60)), 0))
+    plan = plan_propagation(study, study.hinted, config=config, machine=Machine())
+    label_case(study, files, plan, config)  # compiled once
+    tracemalloc.start()
+    label_case(study, files, plan, config)
+    taken = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    said = label_forecast._bytes(study, files, config) - label_forecast._BASE
+    assert said / 3 < taken <= said + 2**22  # beside tables that grow with no image
+
+
+def test_labelling_that_does_not_fit_is_refused_with_what_would(tmp_path: Path) -> None:
+    study, out = make_study(tmp_path / "study"), tmp_path / "out"
+    with pytest.raises(BadRecipeError, match=r"allow --max-ram \d\.\dG") as told:
+        label(study, out, config=LabelConfig(), machine=Machine(max_ram="100M"))
+    assert not out.exists()
+    found = re.search(r"allow --max-ram (\S+)$", str(told.value))
+    assert found is not None
+    label(study, out, config=LabelConfig(), machine=Machine(max_ram=found[1]))
+    assert out.exists()

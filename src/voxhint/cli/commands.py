@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from voxhint.cli.import_export import Export, Import, Register
-from voxhint.cli.machines import DemoMachine, ImageMachine, LabelMachine, TrainMachine
+from voxhint.cli.machines import DemoMachine, ImageMachine, TrainMachine
 from voxhint.cli.options import Existing, ExistingOption
 from voxhint.cli.results import Measure, Report
 from voxhint.cli.serve import Serve
@@ -157,14 +157,14 @@ class Label:
     """Address of a Ray cluster whose machines work on cases instead."""
 
     label: LabelConfig = field(default_factory=LabelConfig)
-    machine: LabelMachine = field(default_factory=LabelMachine)
+    machine: Machine = field(default_factory=Machine)
 
     def run(self, tell: Tell, /) -> Lines:
         """Return the output folder."""
         if self.machine.dry_run:
-            from voxhint.verbs.dry_run import forecast
+            from voxhint.verbs.dry_run import forecast_label
 
-            yield from forecast(self.study, Recipe(label=self.label), self.machine)
+            yield from forecast_label(self.study, self.label, self.machine)
             return
         from voxhint.verbs.label import label
 

@@ -7,13 +7,6 @@ from voxhint.config import Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LabelMachine(Machine):
-    """Where and how labelling runs; memory bounds the patches of training alone."""
-
-    unoffered: ClassVar[tuple[str, ...]] = ("max_ram",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainMachine(Machine):
     """Where and how training runs: all cases in one process."""
 

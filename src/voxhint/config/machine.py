@@ -72,7 +72,8 @@ class Machine(Knobs):
     """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""
 
     max_ram: Annotated[str, read_by(bytes_of)] | None = None
-    """Memory the command may use, such as 8G: patches shrink to fit, or it is refused."""
+    """Memory the command may use, such as 8G: patches shrink to fit, or nothing begins and one line
+    says what would fit."""
 
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""
@@ -85,4 +86,4 @@ class Machine(Knobs):
     it as "undrawn", or it is 255. Where it is 0, the id after the highest draws background."""
 
     dry_run: bool = False
-    """Only forecast time and memory."""
+    """Only forecast time, memory and disk."""

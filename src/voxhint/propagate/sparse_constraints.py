@@ -29,7 +29,7 @@ def sparse_constraints_of(
         BadHintError: A hint names an unknown label.
         GridMismatchError: A stroke lies on another grid.
     """
-    if not all(_is_sparse(hint) for hint in hints):
+    if not all(is_sparse(hint) for hint in hints):
         return None
     elsewhere = np.ones(len(labels.names), np.float32)
     elsewhere[_absent(hints, labels)] = 0
@@ -63,7 +63,8 @@ def _absent(hints: Sequence[Hint], labels: LabelSet) -> list[int]:
     return [labels.number(tag.label) for tag in tags if tag.state == "absent"]
 
 
-def _is_sparse(hint: Hint) -> bool:
+def is_sparse(hint: Hint) -> bool:
+    """Return whether a hint speaks of single voxels, or of all of them alike."""
     whole = isinstance(hint, Tag) and (hint.state != "absent" or hint.z_range_mm is None)
     return whole or isinstance(hint, Points | Strokes)
 

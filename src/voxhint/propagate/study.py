@@ -185,7 +185,7 @@ def _marks_of(
     """
     case = aligned_case(study, files)
     (known, labels), samples = _known(case, study.labels), None
-    if rng is not None and not _is_large(case, study.labels):
+    if rng is not None and not _is_large(case.grid, study.labels):
         whole = known if isinstance(known, Constraints) and labels == study.labels else None
         whole = whole or constraints_of(case.grid, case.hints, study.labels)
         samples = voxel_samples(whole, case.images, study.channels, study.labels, rng)
@@ -199,13 +199,18 @@ def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstra
 
 
 def _sparse(case: Case, labels: LabelSet) -> SparseConstraints | None:
-    few = not _is_large(case, labels) and len(labels.names) <= _MANY
-    return None if few else sparse_constraints_of(case.grid, case.hints, labels)
+    if not is_whole_scan(case.grid, labels):
+        return None
+    return sparse_constraints_of(case.grid, case.hints, labels)
 
 
-def _is_large(case: Case, labels: LabelSet) -> bool:
-    """Return whether a case is a whole scan, of which memory holds no array for each class."""
-    return math.prod(case.grid.shape) * len(labels.names) > _LARGE
+def is_whole_scan(grid: Grid, labels: LabelSet) -> bool:
+    """Return whether a case is too large, or has too many labels, for arrays of each class."""
+    return _is_large(grid, labels) or len(labels.names) > _MANY
+
+
+def _is_large(grid: Grid, labels: LabelSet) -> bool:
+    return math.prod(grid.shape) * len(labels.names) > _LARGE
 
 
 def _known(case: Case, labels: LabelSet) -> tuple[Constraints | SparseConstraints, LabelSet]:

@@ -1,6 +1,5 @@
 """`--dry-run`: what a command would need, measured on one case and one training step."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from voxhint.classify.tag_bags import labels_to_localise
 from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
 from voxhint.core.progress import silent
 from voxhint.core.study import Study
+from voxhint.core.words import counted
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import network_of
@@ -20,9 +20,9 @@ from voxhint.models.planning import measure_images, trunk_options, with_network
 from voxhint.models.segmentation_training import task_of
 from voxhint.models.shipped_weights import Part, allows_shipped, shipped
 from voxhint.prepare import make_plan
-from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.train import VoxelTask, step_seconds
 from voxhint.train.schedule import synthetic_example
+from voxhint.verbs.label_forecast import forecast_labelling, require_room
 
 _LOOKED_AT = 10  # cases
 
@@ -64,12 +64,26 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"
     if not dense:
-        began = time.monotonic()
-        reach = dict.fromkeys(opened.labels.names, recipe.label.scale_mm or 10.0)
-        label_case(opened, cases[0], PropagationPlan(reach), recipe.label)
-        each = time.monotonic() - began
-        yield f"labelling: {each:.1f} s a case, {each * len(cases) / 60:.0f} min"
-        yield from _of_tags(opened, recipe.label, machine)
+        yield from _of_labelling(opened, recipe.label, machine)
+
+
+def forecast_label(study: Path, config: LabelConfig, machine: Machine) -> Iterator[str]:
+    """Yield lines that tell what `label` would do and need; nothing is written.
+
+    Args:
+        study: The study folder.
+        config: Every knob of labelling.
+        machine: Memory, workers.
+    """
+    opened, _ = open_study(study, skip_bad=machine.skip_bad, undrawn=machine.undrawn)
+    yield f"{counted(len(opened.learning_cases()), 'case')} to label"
+    yield from _of_labelling(opened, config, machine)
+
+
+def _of_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
+    require_room(study, config, machine)
+    yield from forecast_labelling(study, config, machine)
+    yield from _of_tags(study, config, machine)
 
 
 def _of_tags(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:

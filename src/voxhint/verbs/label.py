@@ -12,7 +12,6 @@ from voxhint.classify.label_flow import FLOW_FILE
 from voxhint.classify.localisation import Localisation, Localiser, fit_localiser
 from voxhint.classify.saliency_methods import require_counterfactual
 from voxhint.config import LabelConfig, Machine, without_effect
-from voxhint.config.without_effect import require_used
 from voxhint.core import LabelSet, Volume
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
@@ -43,6 +42,7 @@ from voxhint.propagate.study import (
 from voxhint.propagate.volume_warning import Extent, extents, runaways, typical_volumes
 from voxhint.runs import Manifest, complete, is_started, locked, start, study_inputs
 from voxhint.runs.kept_warnings import keep_problems
+from voxhint.verbs.label_forecast import require_room
 
 NETS = "nets"
 _COUNTERFACTUALS = "counterfactuals"
@@ -59,16 +59,16 @@ def label(
         out: Where CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz go, or CASE__soft.npz of a
             whole scan.
         config: Method and strengths.
-        machine: Seed, overwrite, skip_bad.
+        machine: Seed, overwrite, skip_bad, max_ram.
         tell: Hears of progress.
 
     Returns:
         The output folder.
     """
     require_counterfactual(config)
-    require_used(machine, "memory bounds the patches of training alone", "max_ram")
     opened, problems = study_for(study, out, machine)
     opened.learning_cases()
+    require_room(opened, config, machine)
     with locked(out, source=study):
         return label_cases(opened, problems, out, config=config, machine=machine, tell=tell)
 

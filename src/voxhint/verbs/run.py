@@ -32,6 +32,7 @@ from voxhint.runs import (
 from voxhint.runs.kept_warnings import keep_problems
 from voxhint.runs.study_path import remember_place, told_place
 from voxhint.verbs.label import HINT_PARTS, label_cases, label_inputs
+from voxhint.verbs.label_forecast import require_room
 from voxhint.verbs.measure import Truth, measure, write_scores
 from voxhint.verbs.predict import Work, predict_cases, training_work
 from voxhint.verbs.train import asks_more, begun_with, train_on
@@ -77,6 +78,8 @@ def run(  # noqa: PLR0913  # each is a choice of its own
         truths=deep,
     )
     opened.learning_cases(dense=dense)
+    if not dense:
+        require_room(opened, recipe.label, machine)
     require_views_of(opened, recipe.train)
     with locked(out, source=study):
         return _run(opened, problems, out, (recipe, machine, hinted_masks, begin, tell))

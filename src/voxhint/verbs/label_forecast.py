@@ -1,0 +1,117 @@
+"""What labelling will need: memory by the headers of all images, time and disk by one case."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from voxhint.config import LabelConfig, Machine
+from voxhint.config.machine import bytes_of
+from voxhint.core import Grid, Strokes
+from voxhint.core.errors import BadRecipeError
+from voxhint.core.progress import peak_ram_mb
+from voxhint.core.study import CaseFiles, Study
+from voxhint.core.words import counted, told_seconds
+from voxhint.files.images import read_grid
+from voxhint.files.soft_labels import write_soft_label
+from voxhint.propagate.sparse_constraints import is_sparse
+from voxhint.propagate.study import is_whole_scan, label_case, plan_propagation
+
+_BASE = 700 * 2**20  # bytes: Python, the libraries and what they compile
+_SCAN = 38  # bytes a voxel of a whole scan, whatever the number of labels
+_CLASS = 48  # bytes a voxel and class of a small image
+_CHANNEL = 70  # bytes a voxel and channel: what describes a voxel to other cases
+
+
+def require_room(study: Study, config: LabelConfig, machine: Machine) -> None:
+    """Refuse to begin where the largest cases do not fit into the memory that is allowed.
+
+    Args:
+        study: Opened; the headers of its images are read.
+        config: Gives the method.
+        machine: Gives `max_ram` and `workers`.
+
+    Raises:
+        BadRecipeError: They do not.
+    """
+    if machine.max_ram is None:
+        return
+    needs = {files.name: _bytes(study, files, config) for files in study.hinted}
+    largest = sorted(needs.values(), reverse=True)
+    needed, limit = sum(largest[: machine.workers]), bytes_of(machine.max_ram)
+    if needed <= limit:
+        return
+    case = max(needs, key=lambda name: needs[name])
+    enough = f"allow --max-ram {_rounded_up(needed)}"
+    fewer = limit // largest[0]
+    if 0 < fewer < machine.workers:
+        enough += f", or say --workers {fewer}"
+    msg = (
+        f"labelling needs up to {_rounded_up(largest[0])} for case {case}, with "
+        f"{counted(machine.workers, 'worker')} {_rounded_up(needed)}, and {machine.max_ram} is "
+        f"allowed; {enough}"
+    )
+    raise BadRecipeError(msg)
+
+
+def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
+    """Yield what labelling would take, by the largest case; nothing is kept.
+
+    Args:
+        study: Opened.
+        config: Method and strengths.
+        machine: Seed and workers.
+    """
+    sizes = {files.name: math.prod(_grid(files).shape) for files in study.hinted}
+    first = max(study.hinted, key=lambda files: sizes[files.name])
+    began = time.monotonic()
+    plan = plan_propagation(study, (first,), config=config, machine=machine)
+    with TemporaryDirectory() as folder:
+        soft = label_case(study, first, plan, config).soft
+        write_soft_label(Path(folder), first.name, soft, study.labels, nifti=config.nifti)
+        written = sum(path.stat().st_size for path in Path(folder).iterdir())
+    each = time.monotonic() - began
+    share = sum(sizes.values()) / sizes[first.name]
+    yield (
+        f"labelling: {told_seconds(each)} for {first.name}, the largest case; in all about "
+        f"{told_seconds(each * share / min(machine.workers, len(sizes)))}"
+    )
+    yield (
+        f"labelling: about {peak_ram_mb() / 1024:.1f} GiB a process, and "
+        f"{written * share / 1e6:.0f} MB of soft labels on disk"
+    )
+
+
+def _bytes(study: Study, files: CaseFiles, config: LabelConfig) -> int:
+    """Return how many bytes a case takes at most."""
+    grid, channels = _grid(files), len(files.images)
+    if config.method == "geodesic" and is_whole_scan(grid, study.labels) and _marked(study, files):
+        each = _SCAN + 5 * (channels - 1)
+    else:
+        each = _CLASS * _shown(study, files) + _CHANNEL * channels
+    return _BASE + math.prod(grid.shape) * each
+
+
+def _grid(files: CaseFiles) -> Grid:
+    return read_grid(next(iter(files.images.values())))
+
+
+def _marked(study: Study, files: CaseFiles) -> bool:
+    """Return whether clicks, strokes and whole tags are all that a case shows."""
+    drawn = study.stroke_files.get(files.name, ())
+    told = study.hints.get(files.name, ())
+    return all(file.label is None for file in drawn) and all(map(is_sparse, told))
+
+
+def _shown(study: Study, files: CaseFiles) -> int:
+    """Return how many classes a case is worked out for."""
+    every = len(study.labels.names)
+    if study.stroke_files.get(files.name):
+        return every
+    told = {hint.label for hint in study.hints.get(files.name, ()) if not isinstance(hint, Strokes)}
+    return min(every, len(told | {study.labels.names[0]}) + 1)
+
+
+def _rounded_up(size: int) -> str:
+    return f"{math.ceil(size / 2**30 * 10) / 10:.1f}G"
