@@ -1,4 +1,4 @@
-"""Predictors on backbones that others taught: LiteMedSAM's TinyViT, RadImageNet's ResNet50."""
+"""Classifiers on backbones that others trained: LiteMedSAM's TinyViT, RadImageNet's ResNet50."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

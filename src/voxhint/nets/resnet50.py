@@ -35,7 +35,7 @@ class ResNet50(nn.Module):
     stride = 32
     features = 2048
     span = (-1.0, 1.0)
-    """Range of the values it was taught on."""
+    """Range of the values it was trained on."""
 
     def __init__(self, layout: _Layout) -> None:
         """Build the network with fresh weights from torch's generator."""

@@ -1,4 +1,4 @@
-"""Slices of an image as pictures: how networks taught on pictures look at volumes (2.5D)."""
+"""Slices of an image as pictures: how networks trained on pictures look at volumes (2.5D)."""
 
 from typing import Protocol, runtime_checkable
 
@@ -16,14 +16,14 @@ class _Backbone(Protocol):
     """A network that turns pictures into features, and what it expects of them."""
 
     size: int
-    """Pixels along the edge of the pictures it was taught on."""
+    """Pixels along the edge of the pictures it was trained on."""
 
     stride: int
     """Pixels from one place to the next; place o looks at pixel stride * o."""
 
     features: int
     span: tuple[float, float]
-    """Range of the values it was taught on."""
+    """Range of the values it was trained on."""
 
     def __call__(
         self, pictures: Float[Tensor, "picture 3 i j"], /
@@ -53,7 +53,7 @@ class Slices(nn.Module):
             backbone: A `_Backbone` with its weights.
             patch: Voxels of a usual image; decides how much it is enlarged.
             window: Values of the image that become the ends of the backbone's range.
-            tune: Let the backbone learn too. Its normalisation stays as it was taught, so that
+            tune: Let the backbone learn too. Its normalisation stays as it was trained, so that
                 pictures never mix.
 
         Raises:

@@ -35,7 +35,7 @@ class TinyVit(nn.Module):
     stride = 4
     features = 256
     span = (0.0, 1.0)
-    """Range of the values it was taught on."""
+    """Range of the values it was trained on."""
 
     def __init__(self) -> None:
         """Build the network with fresh weights from torch's generator."""
