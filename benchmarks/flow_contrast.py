@@ -16,27 +16,35 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from _windows import fit_study
+from jaxtyping import Float32
 from safetensors.torch import save_file
 
-from voxhint.classify.label_flow import LEVELS, LabelFlow, fit_label_flow, flow_network
+from voxhint.classify.label_flow import LabelFlow, fit_label_flow, flow_network
 from voxhint.classify.tag_bags import TagJob, bags_of
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.files import open_study
+from voxhint.flow import interpolate
 from voxhint.measure.roc import ranking
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import read_plan
 from voxhint.nets import load_weights
+from voxhint.nets.flow_unet import UNKNOWN
 from voxhint.prepare import prepare_image
 from voxhint.train.resume import load_state
 
+LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Noise levels at which a flow is asked what it makes of a label."""
+
+LITTLE = 0.1  # share of noise with which the network knows an image
+OPPOSITES: tuple[Literal["absent"], Literal["present"]] = ("absent", "present")
 COLUMNS = ("run", "weights (M)", "step", "contrast", *(f"s = {s}" for s in LEVELS), "seen")
-CounterfactualRequest = tuple[list[np.ndarray], np.ndarray, list[str]]
+Windows = tuple[list[np.ndarray], np.ndarray, list[str]]
 """Prepared windows, whether they are tagged present, and whose they are."""
 
 
@@ -63,7 +71,7 @@ def config_of(words: Sequence[str]) -> LabelConfig:
     return changed(LabelConfig(), {"tags.weights": "none", **values})
 
 
-def design_windows(study: Path, flow: LabelFlow) -> CounterfactualRequest:
+def design_windows(study: Path, flow: LabelFlow) -> Windows:
     """Return the windows set aside for design, prepared for a flow."""
     opened, _ = open_study(study)
     names = set(json.loads((study / "splits.json").read_text("utf-8"))["design"])
@@ -75,12 +83,48 @@ def design_windows(study: Path, flow: LabelFlow) -> CounterfactualRequest:
     return images, np.array(present), [files.subject for files in cases]
 
 
-def row_of(flow: LabelFlow, asked: CounterfactualRequest) -> dict[str, Any]:
+def contrasts(
+    flow: LabelFlow, image: Float32[np.ndarray, "channel i j k"], label: str
+) -> Float32[np.ndarray, " level"]:
+    """Return what each of LEVELS says of a label: a share of the log-likelihood ratio.
+
+    It is how much larger the squared error of the velocity is when told "absent" than when
+    told "present", summed over voxels and times (1 - s) / s, but at most 1.
+
+    Source:
+        Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier",
+        arXiv:2303.16203; the weight follows from the signal-to-noise ratio of the path.
+    """
+    shape = (len(LEVELS), *image.shape)
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
+    noise, s = noise.to(flow.fabric.device), torch.tensor(LEVELS).to(flow.fabric.device)
+    point = interpolate(torch.from_numpy(image).to(noise)[None].expand(shape), noise, s)
+    with torch.no_grad():
+        absent, present = (
+            (flow.velocity(label, state)(point.z, s) - point.velocity).pow(2).sum((1, 2, 3, 4))
+            for state in OPPOSITES
+        )
+    worse = (absent - present) * ((1 - s) / s).clamp(max=1)
+    return np.asarray(worse.cpu().numpy(), np.float32)
+
+
+def label_logit(flow: LabelFlow, image: Float32[np.ndarray, "channel i j k"], label: str) -> float:
+    """Return the logit of a label that the network sees itself through a little noise."""
+    clean = torch.from_numpy(image).to(flow.fabric.device)[None]
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal(clean.shape, np.float32))
+    s = torch.full((1,), LITTLE, device=clean.device)
+    tags = torch.full((1, len(flow.labels)), UNKNOWN, device=clean.device)
+    with torch.inference_mode():
+        seen = flow.net(interpolate(clean, noise.to(clean), s).z, s, tags).label_logits
+    return float(seen[0, flow.labels.index(label)])
+
+
+def row_of(flow: LabelFlow, windows: Windows) -> dict[str, Any]:
     """Return how well a flow tells the tags of windows."""
-    images, present, subjects = asked
+    images, present, subjects = windows
     (label,) = flow.labels
-    each = np.stack([flow.contrasts(image, label) for image in images])
-    seen = np.array([flow.label_logit(image, label) for image in images])
+    each = np.stack([contrasts(flow, image, label) for image in images])
+    seen = np.array([label_logit(flow, image, label) for image in images])
     scores = {"contrast": each.sum(1), "seen": seen}
     scores |= {f"s = {s}": each[:, n] for n, s in enumerate(LEVELS)}
     rng = np.random.default_rng

@@ -13,6 +13,7 @@ import argparse
 import numpy as np
 from jaxtyping import UInt8
 from scipy import ndimage
+from tests.shapes import HINTS, SHAPES, Scan, hints_for, made_up
 
 from voxhint.config import LabelConfig
 from voxhint.core import Hint
@@ -24,7 +25,6 @@ from voxhint.propagate import (
     propagate_hints,
 )
 from voxhint.propagate.geodesic import edge_cost
-from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, made_up
 
 STEEP = 8.0  # edge weight of the control
 NEAR = 3  # voxels around hints, whose slopes are the unit

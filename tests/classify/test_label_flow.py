@@ -3,14 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.train.scenes import plan
 
 from voxhint.classify.label_flow import (
-    LEVELS,
     LabelFlow,
     _open_label_flow,
     fit_label_flow,
@@ -96,14 +94,6 @@ def test_it_answers_where_gradients_are_switched_off_and_at_both_ends() -> None:
         quiet = flow.velocity("ball", "absent")(z.clone(), s.clone())
     assert torch.isfinite(quiet).all()
     torch.testing.assert_close(quiet, flow.velocity("ball", "absent")(z, s))
-
-
-def test_the_contrast_is_the_sum_over_levels_and_the_same_each_time() -> None:
-    flow, image = a_flow(), points()[0][0].numpy()
-    each = flow.contrasts(image, "ball")
-    assert each.shape == (len(LEVELS),)
-    assert flow.contrast(image, "ball") == pytest.approx(float(each.sum()))
-    assert np.isfinite(flow.label_logit(image, "ring"))
 
 
 def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jaxtyping import Float64
+from tests.shapes import hints_for, made_up
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, SoftLabel
@@ -19,7 +20,6 @@ from voxhint.propagate.soft_label import Prior
 from voxhint.propagate.voxel_classifier import fit_voxel_classifier, voxel_samples
 from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 from voxhint.simulate.hints import parse_request, simulate_hints
-from voxhint.simulate.shapes import hints_for, made_up
 
 PINNED = Path(__file__).with_suffix(".json")
 KINDS = ("points:12", "scribbles", "slices:3", "boxes", "diameters", "soft")

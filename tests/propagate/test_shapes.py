@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
+from tests.shapes import HINTS, SHAPES, Scan, hints_for, made_up, noisy
 
 from voxhint.config import LabelConfig
 from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Mask, Points, SoftLabel, Strokes, Volume
@@ -17,7 +18,6 @@ from voxhint.propagate import (
     propagate_hints,
 )
 from voxhint.propagate.geodesic import edge_cost
-from voxhint.simulate.shapes import HINTS, SHAPES, Scan, hints_for, made_up, noisy
 
 SHORT = 0.005
 BELOW = {  # by how much thin shapes with strokes fall short today: intensities claim too much there

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +16,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.study import CaseFiles
 from voxhint.files.atomic import write_json
 from voxhint.files.dataset_json import read_object
-from voxhint.flow import Velocity, interpolate
+from voxhint.flow import Velocity
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import STATE, fit, forget_progress
 from voxhint.models.folder import read_plan
@@ -40,11 +39,7 @@ _INPUT_VOXELS = 8_000  # of an image at most; larger ones are made coarser
 _RATE = 2e-3
 _EMA_DECAY = 0.999  # of the averaged weights in a step
 _HELD_OUT = 0.1  # share of the subjects whose images choose the checkpoint
-LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Noise levels at which a flow is asked what it makes of a label."""
-
 _LEAST = 0.05  # of 1 - s: pure noise says nothing of a label
-_OPPOSITES: tuple[_State, _State] = ("absent", "present")
 _DEEPEST = 2  # times the first width: blocks see enough from there
 
 
@@ -95,64 +90,6 @@ class LabelFlow:
             return velocity
 
         return by_what_is_seen if sign else of_all_images
-
-    def contrast(
-        self, image: Float32[np.ndarray, "channel i j k"], label: str, *, seed: int = 0
-    ) -> float:
-        """Return how much better "present" explains a prepared image than "absent".
-
-        Args:
-            image: As `prepare_image` gives it with the flow's plan.
-            label: The one in question.
-            seed: Of the noise, the same for both.
-
-        Returns:
-            The sum of `contrasts`.
-        """
-        return float(self.contrasts(image, label, seed=seed).sum())
-
-    def contrasts(
-        self, image: Float32[np.ndarray, "channel i j k"], label: str, *, seed: int = 0
-    ) -> Float32[np.ndarray, " level"]:
-        """Return what each of LEVELS says of a label: a share of the log-likelihood ratio.
-
-        It is how much larger the squared error of the velocity is when told "absent" than when
-        told "present", summed over voxels and times (1 - s) / s, but at most 1.
-
-        Source:
-            Li et al. 2023, "Your diffusion model is secretly a zero-shot classifier",
-            arXiv:2303.16203; the weight follows from the signal-to-noise ratio of the path.
-        """
-        rng = np.random.default_rng(seed)
-        shape = (len(LEVELS), *image.shape)
-        noise = torch.from_numpy(rng.standard_normal(shape, np.float32)).to(self.fabric.device)
-        s = torch.tensor(LEVELS).to(noise)
-        point = interpolate(torch.from_numpy(image).to(noise)[None].expand(shape), noise, s)
-        with torch.no_grad():
-            absent, present = (
-                (self.velocity(label, state)(point.z, s) - point.velocity).pow(2).sum((1, 2, 3, 4))
-                for state in _OPPOSITES
-            )
-        worse: Tensor = (absent - present) * ((1 - s) / s).clamp(max=1)
-        return np.asarray(worse.cpu().numpy(), np.float32)
-
-    def label_logit(
-        self, image: Float32[np.ndarray, "channel i j k"], label: str, *, level: float = 0.1
-    ) -> float:
-        """Return the logit of a label that the network sees itself through a little noise.
-
-        Args:
-            image: As `prepare_image` gives it with the flow's plan.
-            label: The one in question.
-            level: Share of noise, which the network knows the image with only.
-        """
-        clean = torch.from_numpy(image).to(self.fabric.device)[None]
-        noise = torch.from_numpy(np.random.default_rng(0).standard_normal(clean.shape, np.float32))
-        s = torch.full((1,), level, device=clean.device)
-        tags = torch.full((1, len(self.labels)), UNKNOWN, device=clean.device)
-        with torch.inference_mode():
-            seen = self.net(interpolate(clean, noise.to(clean), s).z, s, tags).label_logits
-        return float(seen[0, self.labels.index(label)])
 
 
 def fit_label_flow(folder: Path, job: TagJob) -> LabelFlow:
