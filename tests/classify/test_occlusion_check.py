@@ -35,8 +35,8 @@ def sees(image: Image) -> float:
     return float(np.log(np.exp(20 * (local - 0.2)).sum()))
 
 
-def tried(image: Image, *regions: Region, instead: Image | None = None) -> tuple[int, ...]:
-    return swap_test(image, regions, sees, spacing_mm=SPACING, instead=instead).kept
+def tried(image: Image, *regions: Region) -> tuple[int, ...]:
+    return swap_test(image, regions, sees, spacing_mm=SPACING).kept
 
 
 def test_the_lesion_is_kept_and_a_place_without_one_is_not() -> None:
@@ -72,11 +72,12 @@ def test_grown_surroundings_look_like_no_lesion() -> None:
 
 def test_the_image_changes_only_at_the_region_and_without_a_seam() -> None:
     image = scan(LESION)
-    changed = without(image, OTHER, spacing_mm=SPACING, instead=image + 1) - image
-    assert np.allclose(changed[0][OTHER], 1)
-    assert not changed[0][~ball(24, 24, 16, radius_mm=8.0)].any()
-    steps = [np.abs(np.diff(changed[0], axis=axis)).max() for axis in range(3)]
-    assert max(steps) <= 1.6 / 2 + 1e-5  # from 1 to 0 over 2 mm
+    gone = without(image, LESION, spacing_mm=SPACING)
+    changed = np.abs(gone - image)[0]
+    assert changed[LESION].mean() > 0.5
+    assert not changed[~ball(8, 8, 16, radius_mm=8.0)].any()
+    steps = [np.abs(np.diff(gone[0], axis=axis)).max() for axis in range(3)]
+    assert max(steps) < max(np.abs(np.diff(image[0], axis=axis)).max() for axis in range(3))
 
 
 def test_a_wall_beside_the_lesion_grows_back_as_wall() -> None:
@@ -85,12 +86,6 @@ def test_a_wall_beside_the_lesion_grows_back_as_wall() -> None:
     gone = without(image, LESION, spacing_mm=SPACING)[0, :, 10, 10]
     assert (gone[:8] > 0.8).all()
     assert (gone[12:] < 0.2).all()
-
-
-def test_a_counterfactual_takes_the_place_of_the_lesion_if_there_is_one() -> None:
-    image, healthy = scan(LESION), scan()
-    assert tried(image, OTHER, LESION, instead=healthy) == (1,)
-    assert tried(image, OTHER, LESION, instead=image) == ()
 
 
 @pytest.mark.parametrize("region", [np.zeros(SHAPE, bool), np.ones(SHAPE, bool)])

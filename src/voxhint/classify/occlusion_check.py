@@ -7,6 +7,7 @@ import numpy as np
 
 from voxhint.prepare.inpaint import Image, Region, without
 
+_SHARE = 0.3  # of the logit lost without all regions, which a believed one gives alone
 _Score = Callable[[Image], float]
 """A classifier's logit of a label in a prepared image."""
 
@@ -31,8 +32,6 @@ def swap_test(
     score: _Score,
     *,
     spacing_mm: tuple[float, float, float],
-    share: float = 0.3,
-    instead: Image | None = None,
 ) -> _Verdict:
     """Try each region alone: how much does the classifier see with it that it does not see without?
 
@@ -44,8 +43,6 @@ def swap_test(
         regions: Candidates on its grid.
         score: Best of a classifier that did not lead to the regions.
         spacing_mm: Of the image.
-        share: Of the logit lost without all regions, which a believed one gives alone.
-        instead: The image without the label; surroundings are grown inwards if there is none.
 
     Returns:
         What each region does, and which are believed.
@@ -53,11 +50,11 @@ def swap_test(
     everything = np.logical_or.reduce([np.zeros(image.shape[1:], bool), *regions])
 
     def left(hidden: Region) -> float:
-        return score(without(image, hidden, spacing_mm=spacing_mm, instead=instead))
+        return score(without(image, hidden, spacing_mm=spacing_mm))
 
     bare = left(everything)
     whole = score(image) - bare
     effects = tuple(left(everything & ~region) - bare for region in regions)
     ranked = sorted(range(len(regions)), key=lambda number: -effects[number])
-    kept = tuple(n for n in ranked if effects[n] > 0 and effects[n] >= share * whole)
+    kept = tuple(n for n in ranked if effects[n] > 0 and effects[n] >= _SHARE * whole)
     return _Verdict(whole, effects, kept)

@@ -14,22 +14,20 @@ def invert(
     end: float,
     steps: int,
     scheme: str = "fireflow",
-    s_min: float = S_MIN,
 ) -> Field:
     """Carry an image towards noise along the flow, without drawing any noise.
 
     Args:
         velocity: The flow, for the label that the image has.
-        image: Shape (batch, channel, i, j, k); counts as a point at `s_min`.
+        image: Shape (batch, channel, i, j, k); counts as a point at `S_MIN`.
         end: Noise level wanted: 0 is the image, 1 is noise.
-        steps: Evenly spaced steps from `s_min`.
+        steps: Evenly spaced steps from `S_MIN`.
         scheme: A name of `Scheme`.
-        s_min: Noise level to start at.
 
     Returns:
-        Points at level `end`; `solve` from there to `s_min` gives the image again.
+        Points at level `end`; `solve` from there to `S_MIN` gives the image again.
 
     Source:
         dz/ds = -v from data to noise; Song et al. 2021, "DDIM", arXiv:2010.02502, section 4.3.
     """
-    return solve(velocity, image, start=s_min, end=end, steps=steps, scheme=scheme)
+    return solve(velocity, image, start=S_MIN, end=end, steps=steps, scheme=scheme)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from voxhint.core.errors import BadFileError
-from voxhint.measure.confidence_intervals import RESAMPLES, estimate
+from voxhint.measure.confidence_intervals import estimate
 from voxhint.measure.score import CaseScore
 
 _FEWEST_SUBJECTS = 6  # with five, even the clearest result has p = 0.0625
@@ -60,7 +60,6 @@ def compare(
     *,
     against: str,
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
 ) -> Comparison:
     """Compare two sets of scores of the same cases against the same truth.
 
@@ -69,7 +68,6 @@ def compare(
         others: Scores of the masks to compare with.
         against: What the other masks are called.
         rng: Draws the subjects for the intervals.
-        resamples: How often they are drawn.
 
     Returns:
         Mean differences (these minus the others), intervals and tests, by label and measure.
@@ -82,7 +80,7 @@ def compare(
     found: dict[str, dict[str, Difference]] = {label: {} for label in labels}
     for name, measure in _MEASURES.items():
         differences = [
-            _difference([pair for pair in pairs if pair[0].label == label], measure, rng, resamples)
+            _difference([pair for pair in pairs if pair[0].label == label], measure, rng)
             for label in labels
         ]
         for label, difference in zip(labels, _holm(differences), strict=True):
@@ -119,7 +117,6 @@ def _difference(
     pairs: Sequence[tuple[CaseScore, CaseScore]],
     measure: Callable[[CaseScore], float | None],
     rng: np.random.Generator,
-    resamples: int,
 ) -> Difference:
     apart: list[float] = []
     subjects: list[str] = []
@@ -129,7 +126,7 @@ def _difference(
             apart.append(here - there)
             subjects.append(row.subject)
     values = np.array(apart, np.float64)
-    centre = estimate(values[:, None], subjects, rng=rng, resamples=resamples)
+    centre = estimate(values[:, None], subjects, rng=rng)
     people = np.array(subjects)
     by_subject = np.array([values[people == one].mean() for one in dict.fromkeys(subjects)])
     p, note = _signed_rank(by_subject.astype(np.float64))

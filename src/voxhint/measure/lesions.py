@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
 from voxhint.core.grid import Grid
-from voxhint.measure.confidence_intervals import RESAMPLES, interval
+from voxhint.measure.confidence_intervals import interval
 
 _RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False regions an image at which FROC is read."""
@@ -138,7 +138,6 @@ def summarise_lesions(
     *,
     scored: bool,
     rng: np.random.Generator,
-    resamples: int = RESAMPLES,
 ) -> LesionSummary:
     """Count over all cases.
 
@@ -146,7 +145,6 @@ def summarise_lesions(
         cases: Of one label.
         scored: Whether regions have scores, so that FROC can be drawn.
         rng: Draws the subjects for the intervals.
-        resamples: How often they are drawn.
 
     Returns:
         Sensitivity, false regions an image, and FROC. Where even all regions together make fewer
@@ -162,7 +160,7 @@ def summarise_lesions(
     froc = _froc(found, false, total, len(cases)) if scored and total else None
 
     def ratio(over: Callable[[CaseLesions], int], under: Callable[[CaseLesions], int]) -> Rate:
-        return _rate(cases, over, under, rng, resamples)
+        return _rate(cases, over, under, rng)
 
     return LesionSummary(
         lesions=total,
@@ -205,7 +203,6 @@ def _rate(
     over: Callable[[CaseLesions], int],
     under: Callable[[CaseLesions], int],
     rng: np.random.Generator,
-    resamples: int,
 ) -> Rate:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for case in cases:
@@ -220,5 +217,5 @@ def _rate(
 
     if not told[:, 1].sum():
         return Rate(None, None, None)
-    ends = interval(of, len(told), rng=rng, resamples=resamples)
+    ends = interval(of, len(told), rng=rng)
     return Rate(float(of(np.arange(len(told))[None])[0]), ends.low, ends.high)

@@ -1,4 +1,4 @@
-"""Regions taken out of an image, and something else set in their place without a seam."""
+"""Regions taken out of an image: their surroundings grow in without a seam."""
 
 import edt
 import numpy as np
@@ -13,20 +13,13 @@ _FEATHER_MM = 2.0  # from there to where the image is as it was
 _SMOOTH_MM = 1.5  # of tissue that is grown into a hole
 
 
-def without(
-    image: Image,
-    region: Region,
-    *,
-    spacing_mm: tuple[float, float, float],
-    instead: Image | None = None,
-) -> Image:
-    """Return an image in which something else takes the place of a region, without a seam.
+def without(image: Image, region: Region, *, spacing_mm: tuple[float, float, float]) -> Image:
+    """Return an image in which its surroundings take the place of a region, without a seam.
 
     Args:
         image: Prepared values.
         region: What goes; a millimetre around it goes too, and two more fade over.
         spacing_mm: Of both.
-        instead: What comes; surroundings grown inwards if None.
 
     Returns:
         The image, unchanged beyond the seam.
@@ -35,7 +28,7 @@ def without(
         return image
     apart = edt.edt(np.ascontiguousarray(~region), anisotropy=spacing_mm)
     weight = np.clip(1 - (apart - _WIDER_MM) / _FEATHER_MM, 0, 1)
-    other = _grown_over(image, weight > 0, spacing_mm) if instead is None else instead
+    other = _grown_over(image, weight > 0, spacing_mm)
     return np.asarray(image + weight * (other - image), np.float32)
 
 
