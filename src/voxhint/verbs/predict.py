@@ -198,7 +198,8 @@ def predict_cases(
     done = [case for case in work.cases if case not in skipped]
     if not done:  # then nothing is complete
         skipped.require_none(0)
-    odd = [note for case in done for note in kept(out).get(_about(case), ())]
+    known = kept(out)
+    odd = [note for case in done for note in known.get(_about(case), ())]
     labels = model.plan.labels
     seconds = {"predict": round(time.monotonic() - began, 1)}
     facts = {
