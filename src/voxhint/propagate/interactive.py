@@ -79,7 +79,8 @@ class LiveMask:
         self._lead = np.zeros(self._grid.shape, np.uint8, order="F")  # in 255ths
         self._past: list[_Past] = []
         self._now = key_of(())
-        self._reset()
+        if prior is not None:
+            self._reset()
 
     def _reset(self) -> None:
         self._past = []

@@ -108,9 +108,7 @@ class Session:
         name = case.listed.name
         if case.scene is None:
             scene = self.desk.open_scene(name)
-            case.hints.lay_out(
-                {layer: np.array(drawn, order="F") for layer, drawn in scene.drawn.items()}
-            )
+            case.hints.lay_out(scene.drawn)
             case.scene = scene
         with self._lock:
             self._open[name] = case
