@@ -284,3 +284,11 @@ def test_without_masks_the_model_is_asked_when_the_mask_is(
         assert len(asked) == 1
         rows = {row["name"]: row for row in client.get("/api/session").json()["cases"]}
         assert rows["c0"]["sureness"] == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_case_that_needs_a_person_most_is_read_while_the_browser_starts(tmp_path: Path) -> None:
+    session = session_of(tmp_path, cases=11)
+    with client_of(session) as client:
+        client.put("/api/cases/c0/verdict", json={"state": "skipped"})
+        session.open_first()
+        assert list(session._open) == ["c1"]  # not c10, and no case without hints to make

@@ -1,6 +1,7 @@
 """One case of a session, and what is told of it."""
 
 import base64
+import re
 import threading
 import zlib
 from collections.abc import Mapping, Sequence
@@ -72,6 +73,14 @@ class WorkCase:
             sureness=self.sureness,
             takes_hints=self.listed.takes_hints,
         )
+
+
+def need_of(row: Row) -> tuple[object, ...]:
+    """Return how little a case needs a person, by which the page sorts them first."""
+    parts = re.split(r"(\d+)", row.name.lower())
+    numbered = [int(part) if n % 2 else part for n, part in enumerate(parts)]
+    sure = 0.5 if row.sureness is None else row.sureness
+    return row.state != "open", not row.takes_hints, sure, numbered
 
 
 def all_hints(case: WorkCase, scene: Scene) -> tuple[Hint, ...]:

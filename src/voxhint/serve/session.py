@@ -15,6 +15,7 @@ from voxhint.serve.case import (
     WorkCase,
     all_hints,
     between_of,
+    need_of,
     numbered,
     patch,
     replay,
@@ -39,13 +40,7 @@ from voxhint.serve.contract import (
 )
 from voxhint.serve.journal import Journal
 from voxhint.serve.rounds import Renewed, Rounds, Work
-from voxhint.serve.scene import (
-    Desk,
-    Scene,
-    box_of,
-    hints_of,
-    joined,
-)
+from voxhint.serve.scene import Desk, Scene, box_of, hints_of, joined
 from voxhint.serve.undo_redo import LAYERS, Box3, CaseHints
 
 _OPEN = 3  # cases kept in memory
@@ -182,6 +177,10 @@ class Session:
         case = self._case(name)
         with case.lock:
             return told(case, self._scene(case))
+
+    def open_first(self) -> None:
+        """Open the case that the page shows first: the one that needs a person most."""
+        self.open(min((case.row() for case in self._cases.values()), key=need_of).name)
 
     def scene(self, name: str) -> Scene:
         """Return the images of a case, opened if it is not.

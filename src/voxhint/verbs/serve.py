@@ -4,6 +4,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from jaxtyping import Float32, UInt8
 
 from voxhint.config import LabelConfig
 from voxhint.core import UNDRAWN, Case, Grid, Hint, LabelSet, Soft, Strokes, Turn, Volume
-from voxhint.core.errors import BadFileError, BadStudyError, NotAvailableError, OutputError
+from voxhint.core.errors import (
+    BadFileError,
+    BadStudyError,
+    NotAvailableError,
+    OutputError,
+    VoxhintError,
+)
 from voxhint.core.labels import file_name
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.volume import with_background
@@ -96,14 +103,15 @@ def serve(  # noqa: PLR0913 - a command and its flags
         )
         server = uvicorn.Server(config)
         shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        threading.Thread(target=_load_early, daemon=True).start()
+        threading.Thread(target=_load_early, args=(session,), daemon=True).start()
         announce(f"http://{shown}:{port}/#token={token}")
         server.run(sockets=[listening])
 
 
-def _load_early() -> None:
-    """Load what the first case needs while the browser starts."""
-    import voxhint.propagate.study  # noqa: F401
+def _load_early(session: Session) -> None:
+    """Read the first case while the browser starts."""
+    with suppress(VoxhintError):  # the page is told when it asks
+        session.open_first()
 
 
 def _listen(host: str, port: int) -> socket.socket:
