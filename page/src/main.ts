@@ -547,6 +547,7 @@ class App {
       slider.addEventListener("input", () => void show());
       row.append(on, make("span", name, "name"), slider);
       row.dataset["layer"] = name;
+      row.title = name;
       return row;
     });
     get("layers").replaceChildren(...rows);
