@@ -7,11 +7,13 @@ import pytest
 from tests.propagate.test_golden import hinted
 
 from voxhint.config import LabelConfig
-from voxhint.core import Box, Hint, LabelSet, SoftLabel, Tag
+from voxhint.core import Hint, LabelSet, SoftLabel, Tag, Turn
 from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.core.errors import BadFileError
 from voxhint.files.soft_labels import read_soft_label, write_soft_label
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
+from voxhint.propagate.boxed_scan import fill_rooms
+from voxhint.propagate.shown_labels import ShownLabels, every_label
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.whole_scan import propagate_over_scan
 from voxhint.simulate.abdomen_phantom import ORGANS
@@ -83,9 +85,61 @@ def test_a_label_that_nobody_showed_stays_unknown() -> None:
     assert np.abs(soft.plausibility - exact.plausibility).mean() < 0.02
 
 
-def test_boxes_and_ranges_of_slices_are_no_single_marks() -> None:
-    box = Box("liver", np.zeros(3), np.full(3, 20.0))
-    assert sparse_of(box) is None
+def boxed(kind: str) -> tuple[SoftLabel, CompactSoftLabel]:
+    case = hinted(kind)
+    known = constraints_of(case.grid, case.hints, ORGANS)
+    caps = distance_caps([measure_marks(known, ORGANS)], [case.grid], ORGANS)
+
+    def by_class(shown: ShownLabels) -> SoftLabel:
+        small, labels = shown.case, shown.labels
+        seen = constraints_of(small.grid, small.hints, labels)
+        images = list(small.images.values())
+        return propagate_hints(seen, images, labels, caps_mm=caps, config=CONFIG)
+
+    sparse = sparse_of(*case.hints)
+    assert sparse is not None
+    soft = propagate_over_scan(sparse, list(case.images.values()), ORGANS, caps_mm=caps)
+    fill_rooms(soft, case, ORGANS, by_class)
+    return by_class(every_label(case, ORGANS)), soft
+
+
+@pytest.mark.parametrize("kind", ["boxes", "diameters"])
+@pytest.mark.parametrize("values", [2**25, 60_000], ids=["fine", "coarse"])
+def test_boxes_and_balls_say_the_same_without_an_array_for_each_class(
+    kind: str, values: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("voxhint.propagate.boxed_scan._VALUES", values)
+    exact, soft = boxed(kind)
+    dense, one, two = soft.dense(), exact.largest_class(), soft.largest_class()
+    dice = [
+        2 * ((one == n) & (two == n)).sum() / ((one == n).sum() + (two == n).sum())
+        for n in range(1, len(ORGANS.names))
+    ]
+    assert np.mean(dice) > (0.94 if values > 60_000 else 0.9)
+    assert np.abs(dense.belief - exact.belief).mean() < 0.01
+    # an oblique box holds more than what it is the box of, and rules out less
+    assert not ((dense.plausibility < 0.01) & (exact.plausibility > 0.5)).any()
+    write_soft_label(tmp_path, "one", soft, ORGANS)
+    again = read_soft_label(tmp_path, "one", ORGANS)
+    assert again is not None
+    assert np.array_equal(again.dense().plausibility, dense.plausibility)
+
+
+def test_what_a_box_rules_out_is_ruled_out_of_a_turned_grid() -> None:
+    case = hinted("boxes")
+    sparse = sparse_of(*case.hints)
+    assert sparse is not None
+    turn = Turn((2, 0, 1), (True, False, True))
+    planes = slice(3, 9)
+    _, plausible = sparse.bounds(planes, turn)
+    for number, room in sparse.room_of.items():
+        inside = np.zeros(case.grid.shape, np.float32)
+        inside[room] = 1
+        assert np.array_equal(plausible[number], turn.apply(inside)[planes])
+        assert set(np.unique(sparse.shown(number)[:, 0])) == {room[0].start, room[0].stop - 1}
+
+
+def test_ranges_of_slices_and_soft_hints_are_no_single_marks() -> None:
     assert sparse_of(Tag("liver", "absent", (0.0, 30.0))) is None
     assert sparse_of(*(Tag(name, "absent") for name in ORGANS.foreground)) is None
     assert sparse_of(Tag("liver", "absent")) is not None

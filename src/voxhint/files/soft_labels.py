@@ -19,7 +19,7 @@ from voxhint.files.images import read_probability, write_probability
 from voxhint.files.problems import reading
 
 _VOXELS = ("first", "second", "first_prob", "trust")
-_FACTS = ("places", "proven", "possible", "elsewhere")
+_FACTS = ("places", "proven", "possible", "elsewhere", "rooms")
 _PLANES = 16  # of the axis i that are packed together
 _LEVEL = 1  # of compression: most of a scan is far from hints, and packs well at any
 

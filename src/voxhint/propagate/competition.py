@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8, UInt16
 
+from voxhint.core.box import Window
 from voxhint.core.volume import STEPS
 from voxhint.propagate.geodesic import compiled
 from voxhint.propagate.soft_label import FADE, LEAST
-
-Part = tuple[slice, slice, slice]
 
 _KEPT = 3  # labels that compete at a voxel
 _FAR = 2**16 - 1  # steps of a way that nobody followed
@@ -33,7 +32,7 @@ class Nearest:
         away = np.full((*shape, kept), _FAR, np.uint16)
         return Nearest(away, np.zeros((*shape, kept), np.uint8), limit_mm / (_FAR - 1))
 
-    def limit_mm(self, part: Part, limit_mm: float) -> Float32[np.ndarray, "a b c"]:
+    def limit_mm(self, part: Window, limit_mm: float) -> Float32[np.ndarray, "a b c"]:
         """Return how short a way must be to join.
 
         A way of which a part is too long to join cannot join itself, so nobody need follow it.
@@ -45,7 +44,7 @@ class Nearest:
     def add(
         self,
         number: int,
-        part: Part,
+        part: Window,
         way: Float32[np.ndarray, "a b c"],
         owner: Int32[np.ndarray, "a b c"],
     ) -> None:

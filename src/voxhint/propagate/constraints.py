@@ -270,6 +270,17 @@ def _shape(
     return inner, away_mm - np.float32(radius), max(slack, _MARGIN * shape.diameter_mm)
 
 
+def reach_of(
+    hint: Box | Diameter, grid: Grid
+) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+    """Return the lowest and the highest world coordinates at which an object may still be."""
+    slack = float(grid.spacing_mm.max())
+    if isinstance(hint, Box):
+        return hint.low_mm - slack, hint.high_mm + slack
+    beyond = hint.diameter_mm / 2 + max(slack, _MARGIN * hint.diameter_mm)
+    return hint.centre_mm - beyond, hint.centre_mm + beyond
+
+
 def draw_conclusions(
     proven: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
 ) -> None:

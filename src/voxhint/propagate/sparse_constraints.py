@@ -4,17 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Float64, Int64
 
-from voxhint.core import UNDRAWN, Grid, Hint, LabelSet, Points, Strokes, Tag
+from voxhint.core import UNDRAWN, Box, Diameter, Grid, Hint, LabelSet, Points, Strokes, Tag
+from voxhint.core.box import corners
 from voxhint.core.compact import SparseConstraints
-from voxhint.propagate.constraints import draw_conclusions, nearest_voxels, open_labels
+from voxhint.propagate.constraints import draw_conclusions, nearest_voxels, open_labels, reach_of
 
 
 def sparse_constraints_of(
     grid: Grid, hints: Sequence[Hint], labels: LabelSet
 ) -> SparseConstraints | None:
-    """Lay hints onto a grid, as `constraints_of` does, where marks and whole tags are all there is.
+    """Lay hints onto a grid, as `constraints_of` does, where no array for each class is needed.
 
     Args:
         grid: Where results lie.
@@ -22,8 +23,8 @@ def sparse_constraints_of(
         labels: Names of the classes.
 
     Returns:
-        The constraints; None where boxes, balls, soft hints or ranges of slices speak of many
-        voxels each in its own way, or where no label is possible.
+        The constraints, boxes and balls as the rooms they leave; None where soft hints or ranges of
+        slices speak of many voxels each in its own way, or where no label is possible.
 
     Raises:
         BadHintError: A hint names an unknown label.
@@ -44,7 +45,8 @@ def sparse_constraints_of(
     draw_conclusions(proven[..., None, None], possible[..., None, None])
     whole = any(isinstance(hint, Strokes) and hint.complete for hint in hints)
     open_ = open_labels(hints, labels)
-    return SparseConstraints(places, proven, possible, elsewhere, grid, whole, open_)
+    rooms = _rooms(grid, hints, labels)
+    return SparseConstraints(places, proven, possible, elsewhere, grid, whole, open_, rooms)
 
 
 def opened(constraints: SparseConstraints) -> SparseConstraints:
@@ -64,9 +66,24 @@ def _absent(hints: Sequence[Hint], labels: LabelSet) -> list[int]:
 
 
 def is_sparse(hint: Hint) -> bool:
-    """Return whether a hint speaks of single voxels, or of all of them alike."""
+    """Return whether a hint speaks of single voxels, of a box, or of all voxels alike."""
     whole = isinstance(hint, Tag) and (hint.state != "absent" or hint.z_range_mm is None)
-    return whole or isinstance(hint, Points | Strokes)
+    return whole or isinstance(hint, Points | Strokes | Box | Diameter)
+
+
+def _rooms(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Int64[np.ndarray, "n 7"]:
+    """Return where each label may be that boxes or balls hold, as `SparseConstraints` keeps it."""
+    ends: dict[int, list[Float64[np.ndarray, "8 3"]]] = {}
+    for hint in hints:
+        if isinstance(hint, Box | Diameter):
+            index = grid.to_index(corners(*reach_of(hint, grid)))
+            ends.setdefault(labels.number(hint.label), []).append(index)
+    rows = []
+    for number, found in ends.items():
+        low = np.clip(np.ceil(np.min(found, axis=(0, 1))), 0, np.array(grid.shape) - 1)
+        high = np.clip(np.floor(np.max(found, axis=(0, 1))) + 1, low + 1, grid.shape)
+        rows.append([number, *np.stack([low, high], 1).ravel()])
+    return np.array(rows, np.int64).reshape(-1, 7)
 
 
 def _marks(

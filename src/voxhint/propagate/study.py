@@ -22,6 +22,7 @@ from voxhint.propagate.box_model import (
     fit_box_models,
     place_objects,
 )
+from voxhint.propagate.boxed_scan import fill_rooms
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import Marks, distance_caps, measure_marks
 from voxhint.propagate.nninteractive import Server, weighed
@@ -247,8 +248,9 @@ def label_case(
     shown = every_label(case, study.labels)
     if plan.classifier is None:
         known = _sparse(case, study.labels) if config.method == "geodesic" else None
-        if known is not None and known.proven[1:].any():
+        if known is not None and (known.proven[1:].any() or len(known.rooms)):
             compact = propagate_over_scan(known, images, study.labels, caps_mm=plan.caps_mm)
+            fill_rooms(compact, case, study.labels, partial(_by_class, study, plan, config))
             compact = replace(compact, constraints=opened(known))
             return LabelledCase(case, known, compact, shown)
         shown = shown_labels(case, study.labels)
@@ -257,7 +259,21 @@ def label_case(
     if config.method == "nninteractive":
         asked = _asked(shown.case, seen, labels, config)
         return LabelledCase(case, seen, leave_open(asked, seen.open_labels), shown)
-    constraints, logs = place_objects(seen, shown.case, study.channels, labels, plan.boxes)
+    soft = _by_class(study, plan, config, shown, seen)
+    return LabelledCase(case, seen, leave_open(soft, seen.open_labels), shown)
+
+
+def _by_class(
+    study: Study,
+    plan: PropagationPlan,
+    config: LabelConfig,
+    shown: ShownLabels,
+    seen: Constraints | None = None,
+) -> SoftLabel:
+    """Return the soft label of a case that is small enough for arrays of each class."""
+    case, labels = shown.case, shown.labels
+    seen = seen or constraints_of(case.grid, case.hints, labels)
+    constraints, logs = place_objects(seen, case, study.channels, labels, plan.boxes)
     if plan.classifier is not None:
         said = plan.classifier.log_probs(case.images, seen)
         logs = said if logs is None else said + logs
@@ -265,15 +281,14 @@ def label_case(
     if logs is not None:
         told = None if plan.classifier is None else plan.classifier.shown
         prior = Prior(logs, plan.distance_limit, told)
-    soft = propagate_hints(
+    return propagate_hints(
         constraints,
-        images,
+        tuple(case.images.values()),
         labels,
         caps_mm=plan.caps_mm,
         config=config,
         prior=prior,
     )
-    return LabelledCase(case, seen, leave_open(soft, seen.open_labels), shown)
 
 
 def _asked(

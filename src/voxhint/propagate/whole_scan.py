@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from voxhint.core import Grid, LabelSet, Volume
+from voxhint.core.box import Window
 from voxhint.core.compact import CompactSoftLabel, SparseConstraints
 from voxhint.core.volume import STEPS
-from voxhint.propagate.competition import Nearest, Part, Rules
+from voxhint.propagate.competition import Nearest, Rules
 from voxhint.propagate.constraints import around_hints
 from voxhint.propagate.distance_caps import label_marks
 from voxhint.propagate.geodesic import cost_of_ways, edge_cost, nearest_mark, way_to_next
@@ -44,7 +45,8 @@ def propagate_over_scan(
     """Propagate the hints of a large case: `propagate_hints` without arrays for each class.
 
     Args:
-        constraints: From `sparse_constraints_of`; a mark of a label at least.
+        constraints: From `sparse_constraints_of`. Labels with a room are left out: `fill_rooms`
+            looks for them.
         images: Channels on the grid of the constraints.
         labels: Names of the classes.
         caps_mm: How far each label reaches, from `distance_caps`.
@@ -53,23 +55,33 @@ def propagate_over_scan(
         The two likeliest classes of each voxel and how far to trust them.
     """
     caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
-    shown = [constraints.shown(number) for number in range(len(caps))]
-    band = _band(shown, caps, constraints.grid)
-    scan = _Scan.of(shown, [image.cropped(band) for image in images], band)
+    index, classes = constraints.marks
+    shown = [index[classes == number] for number in range(len(caps))]
+    roomed = [*constraints.room_of]
     unshown = np.array([not len(index) for index in shown])
-    competing = np.flatnonzero(~unshown & (constraints.elsewhere > 0))[not unshown[0] :]
-    nearest = Nearest.of(scan.grid.shape, _LIMIT * float(caps[competing].max(initial=1)))
-    for number in sorted(competing.tolist(), key=lambda number: float(caps[number])):
+    unshown[roomed] = False
+    possible = np.asarray(constraints.elsewhere > 0)
+    free = possible.copy()  # labels that no box or ball holds
+    free[[0, *roomed]] = False
+    competing = [int(number) for number in np.flatnonzero(free) if len(shown[number])]
+    untold = unshown & possible
+    untold[0] = False
+    if not competing:
+        presumed = presumed_trust(unshown) if free.any() else 1.0
+        first, second, first_prob, trust = _blank(constraints.grid.shape, presumed)
+        return CompactSoftLabel(first, second, first_prob, trust, untold, constraints)
+    band = _band([shown[number] for number in competing], caps[competing], constraints.grid)
+    scan = _Scan.of(shown, [image.cropped(band) for image in images], band)
+    nearest = Nearest.of(scan.grid.shape, _LIMIT * float(caps[competing].max()))
+    for number in sorted(competing, key=lambda number: float(caps[number])):
         caps[number] *= np.float32(scan.join(number, _LIMIT * float(caps[number]), nearest))
-    ground = Nearest.of(scan.grid.shape, _ROOM * float(caps[competing].max(initial=1)), kept=1)
+    ground = Nearest.of(scan.grid.shape, _ROOM * float(caps[competing].max()), kept=1)
     if len(scan.shown[0]):
         scan.join(0, ground.step_mm * 2**16, ground)
     rules = Rules(caps, usual_cap(caps), presumed_trust(unshown))
     margin = rules.margin_mm(nearest, ground, float(scan.grid.spacing_mm.min()) / 2)
     found = _blank(constraints.grid.shape, rules.presumed)
     rules.settle(nearest, ground, margin, scan.tables, scan.bins, [part[band] for part in found])
-    untold = unshown & (constraints.elsewhere > 0)
-    untold[0] = False
     first, second, first_prob, trust = found
     return CompactSoftLabel(first, second, first_prob, trust, untold, constraints)
 
@@ -89,7 +101,7 @@ class _Scan:
     grid: Grid
 
     @staticmethod
-    def of(shown: Sequence[Index], images: Sequence[Volume], band: Part) -> "_Scan":
+    def of(shown: Sequence[Index], images: Sequence[Volume], band: Window) -> "_Scan":
         grid = images[0].grid
         moved = [index - [along.start for along in band] for index in shown]
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
@@ -134,10 +146,10 @@ class _Scan:
         return geodesic_stretch(way_to_next(way, owner, cost, grid), parts, grid)
 
 
-def _band(shown: Sequence[Index], caps: Float32[np.ndarray, " class"], grid: Grid) -> Part:
+def _band(shown: Sequence[Index], caps: Float32[np.ndarray, " class"], grid: Grid) -> Window:
     """Return the box that any label may reach."""
     boxes = []
-    for index, cap in zip(shown[1:], caps[1:], strict=True):
+    for index, cap in zip(shown, caps, strict=True):
         if len(index):
             rim = np.ceil(_BAND * cap / grid.spacing_mm) + 1
             boxes.append((index.min(0) - rim, index.max(0) + 1 + rim))

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.machine import bytes_of
-from voxhint.core import Grid, Strokes
+from voxhint.core import Box, Diameter, Grid, Strokes
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import peak_ram_mb
 from voxhint.core.study import CaseFiles, Study
@@ -21,6 +21,7 @@ from voxhint.propagate.study import is_whole_scan, label_case, plan_propagation
 _BASE = 700 * 2**20  # bytes: Python, the libraries and what they compile
 _SCAN = 38  # bytes a voxel of a whole scan, whatever the number of labels
 _CLASS = 48  # bytes a voxel and class of a small image
+_WINDOW = _CLASS * 2**25  # bytes of the largest window of a box or ball in a whole scan
 _CHANNEL = 70  # bytes a voxel and channel: what describes a voxel to other cases
 
 
@@ -87,10 +88,10 @@ def _bytes(study: Study, files: CaseFiles, config: LabelConfig) -> int:
     """Return how many bytes a case takes at most."""
     grid, channels = _grid(files), len(files.images)
     if config.method == "geodesic" and is_whole_scan(grid, study.labels) and _marked(study, files):
-        each = _SCAN + 5 * (channels - 1)
+        each, beside = _SCAN + 5 * (channels - 1), _WINDOW * _shaped(study, files)
     else:
-        each = _CLASS * _shown(study, files) + _CHANNEL * channels
-    return _BASE + math.prod(grid.shape) * each
+        each, beside = _CLASS * _shown(study, files) + _CHANNEL * channels, 0
+    return _BASE + math.prod(grid.shape) * each + beside
 
 
 def _grid(files: CaseFiles) -> Grid:
@@ -98,10 +99,14 @@ def _grid(files: CaseFiles) -> Grid:
 
 
 def _marked(study: Study, files: CaseFiles) -> bool:
-    """Return whether clicks, strokes and whole tags are all that a case shows."""
+    """Return whether nothing that a case shows needs an array for each class."""
     drawn = study.stroke_files.get(files.name, ())
     told = study.hints.get(files.name, ())
     return all(file.label is None for file in drawn) and all(map(is_sparse, told))
+
+
+def _shaped(study: Study, files: CaseFiles) -> bool:
+    return any(isinstance(hint, Box | Diameter) for hint in study.hints.get(files.name, ()))
 
 
 def _shown(study: Study, files: CaseFiles) -> int:

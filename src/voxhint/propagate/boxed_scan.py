@@ -1,0 +1,118 @@
+"""Boxes and balls on whole scans: each label in a window of its own, coarser if it is large."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from voxhint.core import Case, LabelSet, SoftLabel, Volume
+from voxhint.core.box import Window
+from voxhint.core.compact import CompactSoftLabel
+from voxhint.core.volume import steps_of
+from voxhint.propagate.coarse_to_fine import Coarse, ruled_out, within
+from voxhint.propagate.shown_labels import ShownLabels, shown_labels
+
+_AROUND = 0.3  # of a box: what is looked at around it
+_AROUND_VOXELS = 4
+_VALUES = 2**25  # a float for each voxel and class of a window: more, and it is made coarser
+_COARSER = 1.1
+
+
+def fill_rooms(
+    soft: CompactSoftLabel,
+    case: Case,
+    labels: LabelSet,
+    propagate: Callable[[ShownLabels], SoftLabel],
+) -> None:
+    """Write into a soft label what is found in the rooms of its labels, the largest room first.
+
+    Args:
+        soft: Of all that boxes and balls do not say; is changed.
+        case: With channels and hints on its grid.
+        labels: Of the study.
+        propagate: Gives the soft label of a small case.
+    """
+    for number, room in sorted(soft.constraints.room_of.items(), key=lambda one: -_voxels(one[1])):
+        window = _around(room, case)
+        coarse = Coarse.of(case.grid, window, (1, 1, 1))
+        count = len(shown_labels(_looked_at(case, coarse, images=False), labels).labels.names)
+        coarse = Coarse.of(case.grid, window, _step(window, count, case))
+        shown = shown_labels(_looked_at(case, coarse), labels)
+        few = propagate(shown)
+        inner = tuple(
+            slice(a.start - b.start, a.stop - b.start) for a, b in zip(room, window, strict=True)
+        )
+        numbers = [labels.number(name) for name in shown.labels.names]
+        _lay(soft, room, number, _Two.of(few, coarse, numbers, inner))
+
+
+class _Two:
+    """The two likeliest classes of each voxel of a room."""
+
+    def __init__(self, shape: tuple[int, ...], trust: Float32[np.ndarray, "i j k"]) -> None:
+        self.classes = np.zeros((2, *shape), np.uint8)
+        self.chances = np.zeros((2, *shape), np.float32)
+        self.trust = trust
+
+    @staticmethod
+    def of(few: SoftLabel, coarse: Coarse, numbers: list[int], inner: tuple[slice, ...]) -> "_Two":
+        chances = few.probs * (few.trust > 0)
+        chances[0] = np.maximum(1 - chances[1:].sum(0), 0)
+        winner = chances.argmax(0)[None]
+        trust = coarse.fine(np.take_along_axis(few.trust, winner, 0))[0][inner]
+        found = _Two(trust.shape, trust)
+        for number, chance in zip(numbers, chances, strict=True):
+            found.add(number, coarse.fine(chance[None])[0][inner])
+        return found
+
+    def add(self, number: int, chance: Float32[np.ndarray, "i j k"]) -> None:
+        """Let a class join."""
+        (first, second), (best, next_best) = self.classes, self.chances
+        better: Bool[np.ndarray, "i j k"] = chance > best
+        after = ~better & (chance > next_best)
+        second[better], next_best[better] = first[better], best[better]
+        first[better], best[better] = number, chance[better]
+        second[after], next_best[after] = number, chance[after]
+
+
+def _lay(soft: CompactSoftLabel, room: Window, number: int, two: _Two) -> None:
+    taken: UInt8[np.ndarray, "i j k"] = soft.first[room]
+    here = (two.classes[0] == number) | (taken == 0)  # what clicks nearby show is kept
+    total = np.maximum(two.chances.sum(0), 1e-9)
+    soft.first[room][here], soft.second[room][here] = two.classes[:, here]
+    soft.first_prob[room][here] = steps_of(two.chances[0] / total)[here]
+    soft.trust[room][here] = steps_of(two.trust)[here]
+
+
+def _looked_at(case: Case, coarse: Coarse, *, images: bool = True) -> Case:
+    """Return a case as far as a window holds it."""
+    near = [hint for each in case.hints for hint in within(each, coarse)]
+    near += ruled_out(case.hints, near)
+    seen = case.images if images else {}
+    found = {name: Volume(coarse.mean(v.voxels), coarse.grid, v.unit) for name, v in seen.items()}
+    return Case(case.name, found, tuple(near))
+
+
+def _around(room: Window, case: Case) -> Window:
+    sizes = [along.stop - along.start for along in room]
+    rims = [max(_AROUND_VOXELS, round(_AROUND * size)) for size in sizes]
+    i, j, k = (
+        slice(max(0, along.start - rim), min(n, along.stop + rim))
+        for along, rim, n in zip(room, rims, case.grid.shape, strict=True)
+    )
+    return i, j, k
+
+
+def _step(window: Window, classes: int, case: Case) -> tuple[int, int, int]:
+    """Return the step at which a window is small enough."""
+    spacing = case.grid.spacing_mm
+    wide, step = float(spacing.min()), np.ones(3, int)
+    while _voxels(window) * classes > _VALUES * np.prod(step):
+        wide *= _COARSER
+        step = np.maximum(1, np.round(wide / spacing)).astype(int)
+    i, j, k = step.tolist()
+    return i, j, k
+
+
+def _voxels(part: Window) -> int:
+    return int(np.prod([along.stop - along.start for along in part]))
