@@ -1,11 +1,11 @@
-"""Time and memory of `label` on one whole CT: clicks, strokes on every tenth slice, many labels.
+"""Time and memory of `label` on one whole CT: clicks, strokes on every tenth slice, boxes.
 
 usage: whole_scans.py IMAGE OUT --slices 100 300 --labels 5 100 --kinds clicks strokes
 
 IMAGE is a folder of DICOM slices or a file. It is made as long as asked for by mirroring it along
 its slices. Labels are made-up: balls around places inside the body, 20 clicks in each and 20 in
-the background, or a stroke across each ball on every tenth slice. Time is CPU time of the process,
-start included; memory is its peak.
+the background, a stroke across each ball on every tenth slice, or a box around each. Time is CPU
+time of the process, start included; memory is its peak.
 """
 
 import argparse
@@ -91,6 +91,17 @@ def make_study(image: Volume, folder: Path, labels: int, kind: str) -> None:
     facts = {"channel_names": {"0": "CT"}, "labels": names, "numTraining": 1}
     (folder / "dataset.json").write_text(json.dumps({**facts, "file_ending": ".nii.gz"}))
     where = balls(image, labels, rng)
+    if kind == "boxes":
+        (folder / "hints").mkdir()
+        with (folder / "hints" / "boxes.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            ends = [f"{axis}_{end}" for end in ("min", "max") for axis in "xyz"]
+            writer.writerow(["case", "label", *ends])
+            for number, (middle, radius) in enumerate(where, 1):
+                at = image.grid.to_world(middle[None])[0]
+                box = np.concatenate([at - radius, at + radius]).round(3)
+                writer.writerow(["one", f"l{number}", *box])
+        return
     if kind == "clicks":
         (folder / "hints").mkdir()
         with (folder / "hints" / "points.csv").open("w", newline="") as file:
@@ -126,7 +137,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--slices", type=int, nargs="+", default=[300])
     parser.add_argument("--labels", type=int, nargs="+", default=[5])
-    parser.add_argument("--kinds", nargs="+", default=["clicks"], choices=["clicks", "strokes"])
+    parser.add_argument(
+        "--kinds", nargs="+", default=["clicks"], choices=["clicks", "strokes", "boxes"]
+    )
     args = parser.parse_args()
     image = read_volume(args.image, channel="CT")
     print(HEADS + "\n|" + "---|" * (HEADS.count("|") - 1))
