@@ -21,14 +21,14 @@ import numpy as np
 from voxhint.core import Grid, Volume
 from voxhint.files.images import write_ids, write_image
 
-SIZE, RADIUS = 16, 4.0
-GRID = Grid((SIZE,) * 3, np.diag([2.0, 2.0, 2.0, 1.0]))
+SIZE = 16
 TRAINING = ("--steps", 5, "--width", 4, "--patch-voxels", 4096)
 HERE = ("--threads", 1, "--device", "cpu")
 
 
-def make_study(folder: Path, cases: int) -> None:
+def make_study(folder: Path, cases: int, size: int = SIZE) -> None:
     """Write a study: half of its cases have clicks, the others a truth."""
+    grid, radius = Grid((size,) * 3, np.diag([2.0, 2.0, 2.0, 1.0])), size / 4
     parts = ("imagesTr", "imagesTs", "labelsTs", "hints")
     for part in parts:
         (folder / part).mkdir(parents=True)
@@ -38,16 +38,17 @@ def make_study(folder: Path, cases: int) -> None:
     (folder / "dataset.json").write_text(json.dumps(told))
     rng, rows = np.random.default_rng(0), []
     for number in range(cases):
-        name, middle = f"c{number:05d}", rng.uniform(RADIUS, SIZE - RADIUS, 3)
-        ball = np.linalg.norm(np.indices((SIZE,) * 3).T - middle, axis=-1).T < RADIUS
+        name, middle = f"c{number:05d}", rng.uniform(radius, size - radius, 3)
+        away_from = np.linalg.norm(np.indices(grid.shape).T - middle, axis=-1).T
+        ball = away_from < radius
         voxels = 200 * ball - 100 + rng.normal(0, 20, ball.shape)
-        image = Volume(np.rint(voxels).astype(np.float32), GRID, "HU")
+        image = Volume(np.rint(voxels).astype(np.float32), grid, "HU")
         tested = number < half
         write_image(folder / f"images{'Ts' if tested else 'Tr'}" / f"{name}_0000.nii.gz", image)
         if tested:
-            write_ids(folder / "labelsTs" / f"{name}.nii.gz", ball.astype(np.uint8), GRID)
+            write_ids(folder / "labelsTs" / f"{name}.nii.gz", ball.astype(np.uint8), grid)
             continue
-        away = np.minimum((middle + SIZE / 2) % SIZE, SIZE - 1)
+        away = np.minimum((middle + size / 2) % size, size - 1)
         rows += [(name, label, *(2 * at).round(2)) for label, at in
                  (("ball", middle), ("background", away))]  # fmt: skip
     with (folder / "hints" / "points.csv").open("w", newline="") as file:

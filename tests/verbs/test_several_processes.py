@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.phantoms import make_study
 
+from voxhint.cli import main
 from voxhint.config import Machine
 from voxhint.core.errors import NotAvailableError
 from voxhint.core.together import Together, together
@@ -116,7 +117,10 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_launchers_tell_which_process_this_is(
-    told: dict[str, str], found: Together, monkeypatch: pytest.MonkeyPatch
+    told: dict[str, str],
+    found: Together,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("SLURM", "TORCHELASTIC"))]:
         monkeypatch.delenv(name)
@@ -130,5 +134,6 @@ def test_launchers_tell_which_process_this_is(
         open_fabric(Machine(device="cpu", threads=1))
     monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
     if found.slurm:
-        with pytest.raises(NotAvailableError, match="say --ntasks-per-node"):
-            together()
+        with pytest.raises(SystemExit, match="3"):
+            main(["doctor"])
+        assert "say --ntasks-per-node" in capsys.readouterr().err

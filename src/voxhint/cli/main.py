@@ -121,9 +121,10 @@ def _run(name: str, kind: type[Any], words: list[str]) -> int:
     from voxhint.cli.options import require_there
     from voxhint.cli.progress import Teller
 
-    first = together().rank == 0  # of several processes one tells
-    teller = Teller(quiet=not first)
+    teller = Teller()
     try:
+        first = together().rank == 0  # of several processes one tells
+        teller = Teller(quiet=not first)
         command = _parse(name, kind, words)
         require_there(command)
         for line in command.run(teller):

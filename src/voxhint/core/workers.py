@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import version
 from platform import node
@@ -131,12 +131,19 @@ def _over_cluster(
     ray, takes = _clusters[0]
     do = ray.remote(_do_there).options(**takes, max_retries=_AGAIN, scheduling_strategy="SPREAD")
     shared, here = ray.put(work), (version("voxhint"), os.getcwd())  # noqa: PTH109  # a plain text
-    found = [do.remote(shared, here, item) for item in items]
+    found = [do.remote([shared], here, item) for item in items]
     # where the caller gives up, Ray ends what is left as the cluster is let go
     yield from ((item, partial(_result, ray, one)) for item, one in zip(items, found, strict=True))
 
 
-def _do_there(work: Callable[[Any], Any], here: tuple[str, str], item: Any) -> Any:  # noqa: ANN401
+@lru_cache(maxsize=1)
+def _fetched(shared: Any) -> Callable[[Any], Any]:  # noqa: ANN401
+    """Return the work, which a worker unpacks once for all its items."""
+    work: Callable[[Any], Any] = import_module("ray").get(shared)
+    return work
+
+
+def _do_there(shared: Sequence[Any], here: tuple[str, str], item: Any) -> Any:  # noqa: ANN401
     """Do the work for an item on a machine of the cluster, where paths are to mean the same.
 
     Returns:
@@ -154,7 +161,7 @@ def _do_there(work: Callable[[Any], Any], here: tuple[str, str], item: Any) -> A
     except OSError:
         msg = f"{node()} has no {folder}; start from a folder that all machines share"
         raise NotAvailableError(msg) from None
-    return work(item)
+    return _fetched(shared[0])(item)
 
 
 def _result(ray: Any, one: Any) -> Any:  # noqa: ANN401
