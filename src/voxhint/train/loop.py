@@ -1,14 +1,16 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from voxhint.core.errors import BadFileError
 from voxhint.train.resume import load_state, save_state
@@ -23,6 +25,10 @@ _LOOK = 10  # steps between the first looks at held-out hints; later ones are a 
 _SAVE_SECONDS = 10.0
 _YOUNG = 1000  # steps before which no training is told to stop
 _WORTH = 0.01  # share by which twice the steps must lower the validation loss
+
+
+Ask = Callable[[Mapping[str, Tensor], Tensor], Tensor]
+"""From the weights of the network and an image to logits, without their graph."""
 
 
 @runtime_checkable
@@ -50,6 +56,16 @@ class StepHook(Protocol):
 
     def before_step(self, step: int, /) -> None:
         """Take note of the steps done."""
+
+
+@runtime_checkable
+class Pupil(Protocol):
+    """A task that the averaged network teaches; what it remembers stands in the checkpoint."""
+
+    memory: dict[str, Any]
+
+    def before_lesson(self, step: int, averaged: Mapping[str, Tensor], ask: Ask, /) -> None:
+        """Take note, before each step, of the average and of how weights are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +135,7 @@ def train(
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     asked = Shared(model) if fabric.world_size > 1 else model
-    run = _Run.start(net, optimizer, settings.state)
+    run = _Run.start(net, optimizer, settings.state, getattr(task, "memory", {}))
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     while run.goes_on(settings):
@@ -128,6 +144,8 @@ def train(
             group["lr"] = rate
         if isinstance(task, StepHook):
             task.before_step(run.step)
+        if isinstance(task, Pupil):
+            task.before_lesson(run.step, run.averaged, partial(ask, fabric, net))
         rng = np.random.default_rng([settings.seed, run.step, 0])  # one batch for all processes
         run.add(_descend(fabric, model, optimizer, task.loss(asked, rng, fabric.device)))
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
@@ -156,6 +174,13 @@ def _descend(
     fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
     optimizer.step()
     return float(loss.detach())
+
+
+def ask(fabric: "Fabric", net: nn.Module, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
+    """Return the logits of a network with other weights than its own, without their graph."""
+    with torch.no_grad(), fabric.autocast():
+        logits: Tensor = functional_call(net, dict(weights), (image,))
+    return logits.float()
 
 
 def next_look(step: int) -> int:
@@ -228,13 +253,16 @@ class _Run:
     losses: list[float]
     step: int
     seconds: float
+    memory: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
     @staticmethod
-    def start(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> "_Run":
+    def start(
+        net: nn.Module, optimizer: torch.optim.Optimizer, path: Path, memory: dict[str, Any]
+    ) -> "_Run":
         """Return the run of a checkpoint, or a new one, as when the checkpoint is damaged."""
         first = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0)
+        run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0, memory)
         try:
             state = load_state(path)
         except BadFileError as error:
@@ -248,6 +276,7 @@ class _Run:
             run.best, run.best_score = state["best"], state["best_score"]
             run.history, run.losses = state["history"], state["losses"]
             run.step, run.seconds = state["step"], state["seconds"]
+            memory.update(state["memory"])
         return run
 
     def tell(self, progress: Progress, steps: int) -> None:
@@ -296,5 +325,6 @@ class _Run:
             "losses": self.losses,
             "step": self.step,
             "seconds": self.seconds,
+            "memory": self.memory,
         }
         save_state(path, state)

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
-from voxhint.train.loop import StepHook, Task
+from voxhint.train.loop import Pupil, StepHook, Task, ask
 from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     asked = Shared(model) if fabric.world_size > 1 else model
     if isinstance(task, StepHook):
         task.before_step(_LATE)
+    if isinstance(task, Pupil):
+        task.before_lesson(_LATE, trial.state_dict(), partial(ask, fabric, trial))
+        task.memory.clear()
     rng = np.random.default_rng(0)
     seconds = []
     for _ in range(3):
