@@ -142,10 +142,7 @@ def train(
         rate = _rate(run.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        if isinstance(task, StepHook):
-            task.before_step(run.step)
-        if isinstance(task, Pupil):
-            task.before_lesson(run.step, run.averaged, partial(ask, fabric, net))
+        tell_step(task, run.step, run.averaged, partial(ask, fabric, net))
         rng = np.random.default_rng([settings.seed, run.step, 0])  # one batch for all processes
         run.add(_descend(fabric, model, optimizer, task.loss(asked, rng, fabric.device)))
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
@@ -174,6 +171,14 @@ def _descend(
     fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
     optimizer.step()
     return float(loss.detach())
+
+
+def tell_step(task: Task, step: int, averaged: Mapping[str, Tensor], ask: Ask) -> None:
+    """Tell a task that wants to know how far training is, and what is averaged so far."""
+    if isinstance(task, StepHook):
+        task.before_step(step)
+    if isinstance(task, Pupil):
+        task.before_lesson(step, averaged, ask)
 
 
 def ask(fabric: "Fabric", net: nn.Module, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:

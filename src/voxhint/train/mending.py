@@ -53,13 +53,14 @@ def mended(
         rng: Source of chance.
 
     Source:
-        teacher: Tarvainen and Valpola 2017, "Mean teachers are better role models"; the surest of
-        each class as Zou et al. 2018, "Unsupervised domain adaptation for semantic segmentation
-        via class-balanced self-training". mixed: Luo et al. 2022, "Scribble-supervised medical
-        image segmentation via dual-branch network and dynamically mixed pseudo labels
-        supervision"; there of two decoders, here of the network and its average in another view.
-        rounds: Lee 2013, "Pseudo-label", weighed by entropy as in Wang et al. 2022, "Semi-supervised
-        medical image segmentation via uncertainty rectified pyramid consistency" (its exp(-doubt)).
+        The average as teacher is of Tarvainen and Valpola 2017, "Mean teachers are better role
+        models"; the surest of each class of Zou et al. 2018, "Unsupervised domain adaptation for
+        semantic segmentation via class-balanced self-training". Random shares are of Luo et al.
+        2022, "Scribble-supervised medical image segmentation via dual-branch network and
+        dynamically mixed pseudo labels supervision", there of two decoders, here of the network
+        and its average in another view. Rounds are of Lee 2013, "Pseudo-label", weighed by
+        exp(-doubt) as in Luo et al. 2022, "Semi-supervised medical image segmentation via
+        uncertainty rectified pyramid consistency".
     """
     match way:
         case "none":

@@ -11,7 +11,7 @@ from torch import nn
 
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
-from voxhint.train.loop import Pupil, StepHook, Task, ask
+from voxhint.train.loop import Pupil, Task, ask, tell_step
 from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     trial = copy.deepcopy(net).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model = fabric.setup_module(trial)
     asked = Shared(model) if fabric.world_size > 1 else model
-    if isinstance(task, StepHook):
-        task.before_step(_LATE)
+    tell_step(task, _LATE, trial.state_dict(), partial(ask, fabric, trial))
     if isinstance(task, Pupil):
-        task.before_lesson(_LATE, trial.state_dict(), partial(ask, fabric, trial))
         task.memory.clear()
     rng = np.random.default_rng(0)
     seconds = []
