@@ -1,5 +1,6 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -183,8 +184,10 @@ def tell_step(task: Task, step: int, averaged: Mapping[str, Tensor], ask: Ask) -
 
 def ask(fabric: "Fabric", net: nn.Module, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
     """Return the logits of a network with other weights than its own, without their graph."""
+    every = itertools.chain(net.named_parameters(), net.named_buffers())
+    once = {name: weights[name] for name, _ in every}  # a module with two names is named once here
     with torch.no_grad(), fabric.autocast():
-        logits: Tensor = functional_call(net, dict(weights), (image,))
+        logits: Tensor = functional_call(net, once, (image,))
     return logits.float()
 
 
