@@ -24,6 +24,7 @@ Says = Callable[[Tensor], Tensor]
 _FACT = 0.95  # belief from which a voxel is hinted rather than guessed
 _RULED_OUT = 0.05  # plausibility below which no network brings a class back
 _SHARE = 0.5  # of the label that is the network's where that is believed
+_FILL = False  # only what labels leave open is the network's
 _BEST = 0.7  # share of the voxels of each class, the surest, in which a teacher is believed
 _SHADE = 0.1  # standard deviation of the brightness and the noise of a second view
 
@@ -91,6 +92,10 @@ def blended(batch: Batch, said: Classes, weight: Weight) -> Batch:
     allowed = said * (batch.plausible > _RULED_OUT)
     q = allowed / allowed.sum(1, keepdim=True).clamp(min=1e-6)
     guessed = (batch.belief.amax(1, keepdim=True) < _FACT) & (allowed.amax(1, keepdim=True) > 0)
+    if _FILL:
+        open_to = allowed * batch.plausible
+        q = open_to / open_to.sum(1, keepdim=True).clamp(min=1e-6)
+        q = batch.belief + (1 - batch.belief.sum(1, keepdim=True)).clamp(min=0) * q
     share = weight * batch.inside * guessed
     belief = batch.belief + share * (q - batch.belief)
     return replace(batch, belief=belief, plausible=batch.plausible + share * (q - batch.plausible))
