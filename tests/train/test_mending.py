@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from tests.train.scenes import Interruption, balls, learn, same, settings, small_net, task
-from torch import Tensor
+from torch import Tensor, nn
 
 from voxhint.config import TrainConfig
 from voxhint.config.training import Mending
+from voxhint.nets import build_trunk
 from voxhint.train.batches import Batch
 from voxhint.train.mending import Teachers, blended, mended, surest_of_each_class
 from voxhint.train.tasks.voxels import _RIPE
@@ -108,6 +109,23 @@ def test_an_interrupted_training_mends_the_same(
             learn(how, config=config, progress=stop)
     assert same(calm, learn(how, config=config))
     assert not same(calm, learn(settings(tmp_path / "plain", steps=10)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_to_be_asked_changes_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Mending
+) -> None:
+    """DynUNet holds its layers under two names; whoever swaps weights in place mixes them up."""
+    monkeypatch.setattr("voxhint.train.tasks.voxels._RIPE", 1)
+    monkeypatch.setattr("voxhint.train.mending._SHARE", 0.0)
+
+    def trunk() -> nn.Module:
+        torch.manual_seed(0)
+        shape = {"strides": ((1, 1, 1), (2, 2, 2)), "kernels": ((3, 3, 3),) * 2, "features": (2, 4)}
+        return build_trunk("dynunet", channels=1, classes=2, **shape)
+
+    heard = learn(settings(tmp_path / "a", steps=3), net=trunk(), config=TrainConfig(mending=way))
+    assert same(heard, learn(settings(tmp_path / "b", steps=3), net=trunk()))
 
 
 @pytest.mark.parametrize(("cost", "harms"), [(0.9, False), (1.1, True)])

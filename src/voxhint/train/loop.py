@@ -1,6 +1,6 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
-import itertools
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from voxhint.core.errors import BadFileError
 from voxhint.train.resume import load_state, save_state
@@ -137,13 +136,14 @@ def train(
     model, optimizer = fabric.setup(net, optimizer)
     asked = Shared(model) if fabric.world_size > 1 else model
     run = _Run.start(net, optimizer, settings.state, getattr(task, "memory", {}))
+    twin = copy.deepcopy(net) if isinstance(task, Pupil) else net
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     while run.goes_on(settings):
         rate = _rate(run.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        tell_step(task, run.step, run.averaged, partial(ask, fabric, net))
+        tell_step(task, run.step, run.averaged, partial(ask, fabric, twin))
         rng = np.random.default_rng([settings.seed, run.step, 0])  # one batch for all processes
         run.add(_descend(fabric, model, optimizer, task.loss(asked, rng, fabric.device)))
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
@@ -182,12 +182,15 @@ def tell_step(task: Task, step: int, averaged: Mapping[str, Tensor], ask: Ask) -
         task.before_lesson(step, averaged, ask)
 
 
-def ask(fabric: "Fabric", net: nn.Module, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
-    """Return the logits of a network with other weights than its own, without their graph."""
-    every = itertools.chain(net.named_parameters(), net.named_buffers())
-    once = {name: weights[name] for name, _ in every}  # a module with two names is named once here
+def ask(fabric: "Fabric", twin: nn.Module, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
+    """Return the logits of a network that is given some weights, without their graph.
+
+    The network is a copy: one with a module of two names comes back changed from torch's
+    `functional_call`.
+    """
+    twin.load_state_dict(weights)
     with torch.no_grad(), fabric.autocast():
-        logits: Tensor = functional_call(net, once, (image,))
+        logits: Tensor = twin(image)
     return logits.float()
 
 
