@@ -136,7 +136,7 @@ def train(
     model, optimizer = fabric.setup(net, optimizer)
     asked = Shared(model) if fabric.world_size > 1 else model
     run = _Run.start(net, optimizer, settings.state, getattr(task, "memory", {}))
-    twin = copy.deepcopy(net) if isinstance(task, Pupil) else net
+    twin = copy.deepcopy(net).eval() if isinstance(task, Pupil) else net
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     while run.goes_on(settings):

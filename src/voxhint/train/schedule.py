@@ -34,7 +34,7 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     trial = copy.deepcopy(net).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model = fabric.setup_module(trial)
     asked = Shared(model) if fabric.world_size > 1 else model
-    tell_step(task, _LATE, trial.state_dict(), partial(ask, fabric, copy.deepcopy(trial)))
+    tell_step(task, _LATE, trial.state_dict(), partial(ask, fabric, copy.deepcopy(trial).eval()))
     if isinstance(task, Pupil):
         task.memory.clear()
     rng = np.random.default_rng(0)
