@@ -25,8 +25,6 @@ import numpy as np
 import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import nn
-from voxhint.models.prepared import Bounds, Image, prepared_example
-from voxhint.models.split import split_by_subject
 
 from voxhint.config import Machine, TrainConfig
 from voxhint.core import Case, SoftLabel
@@ -38,6 +36,8 @@ from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import prepare_cases
 from voxhint.models.folder import network_of
+from voxhint.models.held_out_subjects import split_by_subject
+from voxhint.models.prepared_cases import Bounds, Image, prepared_example
 from voxhint.models.segmentation_training import VoxelLearning
 from voxhint.prepare import Plan, bounds_on, prepare_image
 from voxhint.train import Example, Settings, VoxelTask, mending, train
