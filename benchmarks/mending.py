@@ -67,8 +67,8 @@ def scores(net: nn.Module, tests: list[Example], fabric: "Fabric", plan: Plan) -
                 image, plan.patch, 1, net, overlap=0.1, mode="gaussian"
             )
         found = logits.float()[0].argmax(0).numpy()  # type: ignore[union-attr]
-        truth = np.asarray(one.claims[0]).argmax(0)
-        pairs = [(found == n, truth == n) for n in range(1, one.claims.shape[1])]
+        truth = np.asarray(one.bounds[0]).argmax(0)
+        pairs = [(found == n, truth == n) for n in range(1, one.bounds.shape[1])]
         rows.append(
             [[2 * (f & t).sum() / (f.sum() + t.sum()), f.sum() / t.sum()] for f, t in pairs]
         )
@@ -95,9 +95,9 @@ def tests_of(study: Study, plan: Plan, out: Path) -> list[Example]:
 
 def unlabelled(one: Example) -> Example:
     """Return a case of which nothing is known but its image."""
-    claims = np.zeros(one.claims.shape, np.float16)
-    claims[1] = 1
-    return Example.of(one.name, one.image, claims)
+    bounds = np.zeros(one.bounds.shape, np.float16)
+    bounds[1] = 1
+    return Example.of(one.name, one.image, bounds)
 
 
 def quiet(*_: object) -> None:
