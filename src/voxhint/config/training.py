@@ -15,7 +15,6 @@ View = Literal["plain", "soft-tissue", "wide", "gradient", "smooth", "style"]
 _Network = Literal["auto", "dynunet", "segresnet", "probabilistic", "crossmodal"]
 _Supervision = Literal["weak", "dense"]
 Loss = Literal["hints", "probability", "pw4medseg"]
-Mending = Literal["none", "teacher", "mixed", "rounds"]
 _Attention = Literal["bilinear", "additive"]
 _Fusion = Literal["sum", "squeeze", "gated", "attention"]
 
@@ -97,11 +96,6 @@ class TrainConfig(Knobs):
 
     crf_weight: Weight = 0.0
     """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
-
-    mending: Mending = "none"
-    """Who mends soft labels while training goes on: nobody; the average over the last steps where
-    it is sure, class by class; the network and its average in random shares; or the average in
-    rounds of relabelling."""
 
     held_out: Annotated[float, Ge(0), Le(0.5)] = 0.1
     """Share of the subjects whose hints choose the checkpoint instead of training it."""

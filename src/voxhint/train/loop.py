@@ -1,12 +1,10 @@
 """One readable training loop, whatever is learnt: loss, step, average, checkpoint."""
 
-import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,10 +23,6 @@ _LOOK = 10  # steps between the first looks at held-out hints; later ones are a 
 _SAVE_SECONDS = 10.0
 _YOUNG = 1000  # steps before which no training is told to stop
 _WORTH = 0.01  # share by which twice the steps must lower the validation loss
-
-
-Ask = Callable[[Mapping[str, Tensor], Tensor], Tensor]
-"""From the weights of the network and an image to logits, without their graph."""
 
 
 @runtime_checkable
@@ -56,16 +50,6 @@ class StepHook(Protocol):
 
     def before_step(self, step: int, /) -> None:
         """Take note of the steps done."""
-
-
-@runtime_checkable
-class Pupil(Protocol):
-    """A task that the averaged network teaches; what it remembers stands in the checkpoint."""
-
-    memory: dict[str, Any]
-
-    def before_lesson(self, step: int, averaged: Mapping[str, Tensor], ask: Ask, /) -> None:
-        """Take note, before each step, of the average and of how weights are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +119,15 @@ def train(
     optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
     model, optimizer = fabric.setup(net, optimizer)
     asked = Shared(model) if fabric.world_size > 1 else model
-    run = _Run.start(net, optimizer, settings.state, getattr(task, "memory", {}))
-    twin = copy.deepcopy(net).eval() if isinstance(task, Pupil) else net
+    run = _Run.start(net, optimizer, settings.state)
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     while run.goes_on(settings):
         rate = _rate(run.step, settings)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        tell_step(task, run.step, run.averaged, partial(ask, fabric, twin))
+        if isinstance(task, StepHook):
+            task.before_step(run.step)
         rng = np.random.default_rng([settings.seed, run.step, 0])  # one batch for all processes
         run.add(_descend(fabric, model, optimizer, task.loss(asked, rng, fabric.device)))
         _average(run.averaged, net, run.step, 1.0 if settings.open_ended else settings.ema_decay)
@@ -172,26 +156,6 @@ def _descend(
     fabric.clip_gradients(model, optimizer, max_norm=_CLIP)
     optimizer.step()
     return float(loss.detach())
-
-
-def tell_step(task: Task, step: int, averaged: Mapping[str, Tensor], ask: Ask) -> None:
-    """Tell a task that wants to know how far training is, and what is averaged so far."""
-    if isinstance(task, StepHook):
-        task.before_step(step)
-    if isinstance(task, Pupil):
-        task.before_lesson(step, averaged, ask)
-
-
-def ask(fabric: "Fabric", twin: nn.Module, weights: Mapping[str, Tensor], image: Tensor) -> Tensor:
-    """Return the logits of a network that is given some weights, without their graph.
-
-    The network is a copy: one with a module of two names comes back changed from torch's
-    `functional_call`.
-    """
-    twin.load_state_dict(weights)
-    with torch.no_grad(), fabric.autocast():
-        logits: Tensor = twin(image)
-    return logits.float()
 
 
 def next_look(step: int) -> int:
@@ -264,16 +228,13 @@ class _Run:
     losses: list[float]
     step: int
     seconds: float
-    memory: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
     @staticmethod
-    def start(
-        net: nn.Module, optimizer: torch.optim.Optimizer, path: Path, memory: dict[str, Any]
-    ) -> "_Run":
+    def start(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> "_Run":
         """Return the run of a checkpoint, or a new one, as when the checkpoint is damaged."""
         first = {name: value.detach().clone() for name, value in net.state_dict().items()}
-        run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0, memory)
+        run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0)
         try:
             state = load_state(path)
         except BadFileError as error:
@@ -287,7 +248,6 @@ class _Run:
             run.best, run.best_score = state["best"], state["best_score"]
             run.history, run.losses = state["history"], state["losses"]
             run.step, run.seconds = state["step"], state["seconds"]
-            memory.update(state["memory"])
         return run
 
     def tell(self, progress: Progress, steps: int) -> None:
@@ -336,6 +296,5 @@ class _Run:
             "losses": self.losses,
             "step": self.step,
             "seconds": self.seconds,
-            "memory": self.memory,
         }
         save_state(path, state)

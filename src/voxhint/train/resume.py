@@ -10,7 +10,7 @@ import torch
 
 from voxhint.core.errors import BadFileError, OutputError
 
-_KIND = "voxhint training state 3"
+_KIND = "voxhint training state 2"
 _FULL = "inline_container"  # the part of torch that complains when a disk takes no more
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ from torch import nn
 
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
-from voxhint.train.loop import Pupil, Task, ask, tell_step
+from voxhint.train.loop import StepHook, Task
 from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
@@ -34,9 +33,8 @@ def step_seconds(fabric: "Fabric", net: nn.Module, task: Task) -> float:
     trial = copy.deepcopy(net).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     model = fabric.setup_module(trial)
     asked = Shared(model) if fabric.world_size > 1 else model
-    tell_step(task, _LATE, trial.state_dict(), partial(ask, fabric, copy.deepcopy(trial).eval()))
-    if isinstance(task, Pupil):
-        task.memory.clear()
+    if isinstance(task, StepHook):
+        task.before_step(_LATE)
     rng = np.random.default_rng(0)
     seconds = []
     for _ in range(3):

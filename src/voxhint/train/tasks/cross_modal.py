@@ -5,9 +5,8 @@ Source:
     arXiv 2506.18042) has it in words; the terms and their weights are a reconstruction of our own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from voxhint.nets.crossmodal import Branches, shown
 from voxhint.train.batches import Batch
 from voxhint.train.consistency import Present, consistency, drop_modalities, ramp
-from voxhint.train.loop import Ask
 from voxhint.train.tasks.voxels import VoxelTask
 
 _SURE = 0.8  # probability from which a branch teaches another
@@ -36,15 +34,6 @@ class BranchTask:
         """Take note of how far training is."""
         self._step = step
 
-    @property
-    def memory(self) -> dict[str, Any]:
-        """Return what mending remembers."""
-        return self.voxels.memory
-
-    def before_lesson(self, step: int, averaged: Mapping[str, Tensor], ask: Ask, /) -> None:
-        """Take note of the averaged weights, and of how weights are asked, before each step."""
-        self.voxels.before_lesson(step, averaged, ask)
-
     def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
         return self.voxels.validation_loss(net, device)
@@ -57,11 +46,9 @@ class BranchTask:
         present = shown(batch.image)
         joined = drop_modalities(present, config.modality_dropout, rng)
         if not config.consistency_weight and not config.branch_weight:
-            logits = model(image, joined).float()
-            return self.voxels.score(logits, self.voxels.mended(batch, logits, rng))
+            return self.voxels.score(model(image, joined).float(), batch)
         said: Branches = model(image, joined, every=True)
         logits = said.logits.float()
-        batch = self.voxels.mended(batch, logits[-1], rng)
         loss = self.voxels.score(logits[-1], batch)
         if config.branch_weight:
             own = [

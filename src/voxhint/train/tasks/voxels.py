@@ -1,9 +1,8 @@
 """Learning voxels from soft labels: the task of the trunk."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,13 +13,9 @@ from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment, restyle
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
-from voxhint.train.loop import Ask
 from voxhint.train.losses import partial_cross_entropy
-from voxhint.train.mending import Teachers, hinted, mended
 from voxhint.train.objective import claims_loss
 from voxhint.train.regularise import gated_crf
-
-_RIPE = 200  # steps after which what the network says may teach it
 
 
 @runtime_checkable
@@ -43,10 +38,6 @@ class VoxelTask:
     checks: Sequence[Batch]
     plan: Plan
     config: TrainConfig
-    memory: dict[str, Any] = field(default_factory=dict, init=False)
-    """The weights of the last round, its step, what held-out hints cost, and whether it is off."""
-
-    _teachers: Teachers | None = field(default=None, init=False)
 
     @staticmethod
     def of(
@@ -64,10 +55,10 @@ class VoxelTask:
             net.chance = Generator(device).manual_seed(int(rng.integers(2**63)))
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
         logits = model(image).float()
-        paid = 0.0  # before the network is asked for anything else
+        loss = self.score(logits, batch)
         if isinstance(net, Probabilistic):
-            paid = self.config.pw4medseg.kl_weight * net.penalty()
-        return self.score(logits, self.mended(batch, logits, rng)) + paid
+            loss = loss + self.config.pw4medseg.kl_weight * net.penalty()
+        return loss
 
     def drawn(self, rng: np.random.Generator, device: torch.device) -> Batch:
         """Return a batch drawn at random, varied; a channel that a case lacks stays 0."""
@@ -76,25 +67,6 @@ class VoxelTask:
         present = shown(batch.image)[:, :, None, None, None]
         varied = self._varied(batch, rng)
         return replace(varied, image=varied.image * present)
-
-    def before_lesson(self, step: int, averaged: Mapping[str, Tensor], ask: Ask, /) -> None:
-        """Take note of the averaged weights, and of how weights are asked, before each step."""
-        self._teachers = None
-        if self.config.mending == "none" or step < _RIPE or self.memory.get("harms"):
-            return
-        then = averaged
-        if self.config.mending == "rounds":
-            if step >= 2 * self.memory.get("round", 0):
-                weights = {name: value.clone() for name, value in averaged.items()}
-                self.memory |= {"round": step, "weights": weights}
-            then = self.memory["weights"]
-        self._teachers = Teachers(partial(ask, averaged), partial(ask, then))
-
-    def mended(self, batch: Batch, logits: Tensor, rng: np.random.Generator) -> Batch:
-        """Return a batch whose claims are mended, once there is somebody who may do so."""
-        if self._teachers is None:
-            return batch
-        return mended(batch, logits.detach(), self._teachers, self.config.mending, rng)
 
     def score(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return what the claims and the images of a batch say of logits."""
@@ -109,12 +81,6 @@ class VoxelTask:
     def validation_loss(self, net: nn.Module, device: torch.device, /) -> float | None:
         """Return the mean partial cross-entropy of the held-out patches, in nats."""
         losses = [_held_out_loss(net, batch.to(device)) for batch in self.checks]
-        if losses and self.config.mending != "none":
-            cost = _cost_of_hints(net, self.checks, device)
-            if self._teachers is None:
-                self.memory["cost"] = min(cost, self.memory.get("cost", cost))
-            elif cost > self.memory.get("cost", cost):
-                self.memory["harms"] = True
         return float(np.mean(losses)) if losses else None
 
     def _varied(self, batch: Batch, rng: np.random.Generator) -> Batch:
@@ -136,11 +102,6 @@ class VoxelTask:
             image[:, styled] = restyle(image[:, styled], rng)
         belief, plausible = belief[:, :classes], plausible[:, :classes]
         return Batch(image, belief, plausible, inside)
-
-
-def _cost_of_hints(net: nn.Module, checks: Sequence[Batch], device: torch.device) -> float:
-    """Return the mean cross-entropy of what held-out cases show themselves, nothing guessed."""
-    return float(np.mean([_held_out_loss(net, hinted(batch).to(device)) for batch in checks]))
 
 
 def _held_out_loss(net: nn.Module, batch: Batch) -> float:
