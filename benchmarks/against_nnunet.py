@@ -109,8 +109,9 @@ def learn(peer: Path, study: Path, out: Path, minutes: float) -> None:
         (out / name).mkdir(exist_ok=True)
     masks = out / "masks"
     theirs = asked(peer, "train", NUMBER, minutes, part / "imagesTs", masks, root=out)
-    for module in (loop, schedule, segmentation_training, train):  # budgets of CPU time
+    for module in (loop, schedule, segmentation_training):  # budgets of CPU time
         module.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
+    train.monotonic = time.process_time  # type: ignore[attr-defined]
     recipe = Recipe(train=TrainConfig(supervision="dense", budget=f"{minutes}m"))
     run(part, out / "run", recipe=recipe, machine=Machine(threads=1))
     ours = read_object(out / "run" / "model" / "made.json")

@@ -116,7 +116,9 @@ def train(
     for weight in net.parameters():
         if weight.dim() == 5:  # those of pictures have four axes, and no such format
             weight.data = weight.data.contiguous(memory_format=torch.channels_last_3d)
-    optimizer = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), settings.learning_rate, weight_decay=1e-2, fused=True
+    )
     model, optimizer = fabric.setup(net, optimizer)
     asked = Shared(model) if fabric.world_size > 1 else model
     run = _Run.start(net, optimizer, settings.state)
