@@ -73,7 +73,7 @@ class App {
     this.listen();
     this.list();
     await this.viewer.attach();
-    new ResizeObserver(() => setTimeout(() => this.moved(), 50)).observe(canvas);
+    new ResizeObserver(() => setTimeout(() => this.viewer.fitCrosshair(), 50)).observe(canvas);
     void this.hear();
     const first = this.sorted()[0];
     if (first) await this.open(first.name);

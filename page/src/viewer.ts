@@ -247,6 +247,15 @@ export class Viewer {
 
   setLayout(layout: Layout): void {
     this.nv.setSliceType(SLICES[layout]);
+    this.fitCrosshair();
+  }
+
+  /** Keep the crosshair as wide on every screen: NiiVue counts its width in hundredths of the image's. */
+  fitCrosshair(): void {
+    const widths = this.nv.screenSlices.map((tile) => tile.leftTopWidthHeight[2] as number);
+    if (widths.length) this.nv.opts.crosshairWidth = (150 * this.ratio()) / Math.min(...widths);
+    if (this.nv.crosshairs3D) this.nv.crosshairs3D.mm = [NaN, NaN, NaN]; // it is made anew
+    this.nv.drawScene();
     this.moved();
   }
 
