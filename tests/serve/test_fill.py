@@ -7,10 +7,13 @@ import pytest
 from tests.phantoms import LABELS
 from tests.serve.desks import MIDDLE, client_of, edited, point, session_of
 from tests.serve.test_app import mask_of
+from tests.stories.commands import voxhint
 
 from voxhint.core import Soft
 from voxhint.core.errors import BadHintError
 from voxhint.core.labels import UNDRAWN
+from voxhint.files.images import read_probability
+from voxhint.files.soft_labels import read_soft_label
 from voxhint.files.validate.study import survey
 from voxhint.propagate.constraints import constraints_of
 from voxhint.serve import Session
@@ -91,22 +94,23 @@ def _learnt(session: Session, folder: Path) -> np.ndarray:
 
 def test_between_drawn_slices_lie_soft_hints_that_follow_them(tmp_path: Path) -> None:
     session = session_of(tmp_path)
-    with client_of(session) as client:
-        refused = client.post("/api/cases/c0/edits", json={"revision": 0, "between": True})
-        assert (refused.status_code, "gap" in refused.json()["error"]) == (422, True)
-        for revision, plane in enumerate((1, 7)):
-            edited(client, "c0", revision, paint=_fill(plane, range(4, 9)))
-        answer = edited(client, "c0", 2, between=True)
-        chance = _learnt(session, tmp_path / "session")
-        said = ~np.isnan(chance)
-        assert np.array_equal(mask_of(client)[said] == 1, chance[said] > 0.5)
-        assert answer["row"]["hints"] == 3
-        refused = client.post("/api/cases/c0/edits", json={"revision": 3, "between": True})
-        assert "follows them already" in refused.json()["error"]
-        edited(client, "c0", 3, paint=_fill(4, range(4, 6)))
-        narrower = _learnt(session, tmp_path / "session")
-        assert (narrower[..., 2:7] > 0.5).sum() < (chance[..., 2:7] > 0.5).sum()
-        assert np.isnan(narrower[..., 4]).all()  # now drawn
+    client = client_of(session)  # not entered: nothing but the test writes files
+    refused = client.post("/api/cases/c0/edits", json={"revision": 0, "between": True})
+    assert (refused.status_code, "gap" in refused.json()["error"]) == (422, True)
+    for revision, plane in enumerate((1, 7)):
+        edited(client, "c0", revision, paint=_fill(plane, range(4, 9)))
+    answer = edited(client, "c0", 2, between=True)
+    chance = _learnt(session, tmp_path / "session")
+    said = ~np.isnan(chance)
+    assert np.array_equal(mask_of(client)[said] == 1, chance[said] > 0.5)
+    assert answer["row"]["hints"] == 3
+    refused = client.post("/api/cases/c0/edits", json={"revision": 3, "between": True})
+    assert "follows them already" in refused.json()["error"]
+    edited(client, "c0", 3, paint=_fill(4, range(4, 6)))
+    narrower = _learnt(session, tmp_path / "session")
+    assert (narrower[..., 2:7] > 0.5).sum() < (chance[..., 2:7] > 0.5).sum()
+    assert np.isnan(narrower[..., 4]).all()  # now drawn
+    session.close()
 
 
 def test_what_is_between_slices_goes_and_comes_with_its_step(tmp_path: Path) -> None:
@@ -116,13 +120,14 @@ def test_what_is_between_slices_goes_and_comes_with_its_step(tmp_path: Path) -> 
         edited(client, "c0", 2, between=True)
     first = (tmp_path / "session" / SOFT).read_bytes()
     again = session_of(tmp_path)
-    with client_of(again) as client:
-        for step, there in (("undo", False), ("redo", True), ("undo", False), ("redo", True)):
-            revision = client.get("/api/cases/c0").json()["revision"]
-            client.post(f"/api/cases/c0/{step}", json={"revision": revision})
-            again.keep_drawings()
-            assert (tmp_path / "session" / SOFT).exists() == there
+    client = client_of(again)
+    for step, there in (("undo", False), ("redo", True), ("undo", False), ("redo", True)):
+        revision = client.get("/api/cases/c0").json()["revision"]
+        client.post(f"/api/cases/c0/{step}", json={"revision": revision})
+        again.keep_drawings()
+        assert (tmp_path / "session" / SOFT).exists() == there
     assert (tmp_path / "session" / SOFT).read_bytes() == first
+    again.close()
 
 
 def test_what_is_drawn_already_stays() -> None:
@@ -152,3 +157,20 @@ def test_a_locked_label_stays_as_it_is_until_it_is_undone(tmp_path: Path) -> Non
         client.post("/api/cases/c0/undo", json={"revision": 3})
         client.post("/api/cases/c0/undo", json={"revision": 4})
         assert client.get("/api/cases/c0/layers/scribbles").status_code == 204
+
+
+@pytest.mark.slow
+def test_label_says_between_slices_what_the_session_does(tmp_path: Path) -> None:
+    with client_of(session_of(tmp_path)) as client:
+        for revision, plane in enumerate((1, 7)):
+            edited(client, "c0", revision, paint=_fill(plane, range(4, 9)))
+        edited(client, "c0", 2, between=True)
+    done = voxhint("label", tmp_path / "session", "--out", tmp_path / "labels")
+    assert done.returncode == 0, done.stderr
+    soft = read_soft_label(tmp_path / "labels", "c0", LABELS)
+    assert soft is not None
+    chance, _ = read_probability(tmp_path / "session" / SOFT, gaps=True)
+    said = ~np.isnan(chance)
+    assert said.sum() > 500
+    assert np.allclose(soft.probs[1][said], chance[said], atol=1e-3)
+    assert (soft.trust[1][said] == 1).all()
