@@ -9,7 +9,7 @@ from tests.serve.desks import MIDDLE, client_of, edited, point, session_of
 from tests.serve.test_app import mask_of
 from tests.stories.commands import voxhint
 
-from voxhint.core import Soft
+from voxhint.core import Soft, SoftLabel
 from voxhint.core.errors import BadHintError
 from voxhint.core.labels import UNDRAWN
 from voxhint.files.images import read_probability
@@ -168,7 +168,7 @@ def test_label_says_between_slices_what_the_session_does(tmp_path: Path) -> None
     done = voxhint("label", tmp_path / "session", "--out", tmp_path / "labels")
     assert done.returncode == 0, done.stderr
     soft = read_soft_label(tmp_path / "labels", "c0", LABELS)
-    assert soft is not None
+    assert isinstance(soft, SoftLabel)
     chance, _ = read_probability(tmp_path / "session" / SOFT, gaps=True)
     said = ~np.isnan(chance)
     assert said.sum() > 500
