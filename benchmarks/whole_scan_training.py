@@ -77,7 +77,7 @@ def trained(study: Study, folder: Path, cases: int) -> str:
         fabric.backward(task.loss(net, np.random.default_rng(step), torch.device("cpu")))
         if step:  # the first one warms up
             drawn, steps = drawn + read, steps + time.process_time() - began
-    size = sum((folder / f"c0.{part}.b2nd").stat().st_size for part in ("image", "claims")) / 1e6
+    size = sum((folder / f"c0.{part}.b2nd").stat().st_size for part in ("image", "bounds")) / 1e6
     share = drawn / steps
     return f"{size:.0f} | {drawn / STEPS:.3f} | {steps / STEPS:.2f} | {share:.1%} |"
 
@@ -99,7 +99,7 @@ def done(step: str, cases: int, out: Path) -> str:
         return f"| train | {cases} | {trained(study, out, cases)}"
     prepared(study, planned(study), out, "c0")
     for number in range(1, 100):
-        for part in ("image", "claims"):
+        for part in ("image", "bounds"):
             (out / f"c{number}.{part}.b2nd").hardlink_to(out / f"c0.{part}.b2nd")
     return "| prepare | 1 | | | | |"
 

@@ -21,14 +21,14 @@ from voxhint.files.images import read_volume
 
 CASES = 8
 PROGRAM = """
-import resource, sys
+import resource
 from voxhint.cli import main
-try:
-    main()
-except SystemExit as end:
-    if end.code:
-        raise
 if __name__ == "__main__":
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
     for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
         used = resource.getrusage(who)
         print(used.ru_utime + used.ru_stime)
