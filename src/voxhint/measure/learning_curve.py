@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
-History = Sequence[Mapping[str, float | None]]
+_History = Sequence[Mapping[str, float | None]]
 
 _FLAT = 0.01  # share by which a score must change before it is said to change
 _STEEPER = 1.5  # times the last doublings: what the next one may bring at most
 
 
-def outlook(history: History) -> str:
+def outlook(history: _History) -> str:
     """Say what more training would be likely to bring, by the score on hints kept aside.
 
     A doubling of the steps divides the score by a factor. The next one is likely to have what the
@@ -44,7 +44,7 @@ def outlook(history: History) -> str:
     )
 
 
-def series(history: History, name: str) -> list[tuple[float, float]]:
+def series(history: _History, name: str) -> list[tuple[float, float]]:
     """Return the steps at which something was measured, and its values."""
     pairs = [(row.get("step"), row.get(name)) for row in history]
     return [(step, value) for step, value in pairs if step is not None and value is not None]

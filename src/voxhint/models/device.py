@@ -12,7 +12,7 @@ from voxhint.core.together import Together, together
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Precision = Literal["32-true", "bf16-mixed"]
+_Precision = Literal["32-true", "bf16-mixed"]
 
 
 def cores() -> int:
@@ -45,7 +45,7 @@ def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     torch.set_num_threads(machine.threads or _threads(among))
     kind, number = _named(machine.device)
     gpu = kind != "cpu" and torch.cuda.is_available()
-    precision: Precision = "bf16-mixed" if _halves(machine, gpu=gpu) else "32-true"
+    precision: _Precision = "bf16-mixed" if _halves(machine, gpu=gpu) else "32-true"
     if among.count > 1:
         return _joined(among, precision, gpu=gpu and machine.device)
     # a job of SLURM may have many tasks, and this command be one process all the same
@@ -55,7 +55,7 @@ def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     return Fabric(accelerator="cuda", devices=[number], precision=precision, plugins=one)
 
 
-def _joined(among: Together, precision: Precision, *, gpu: str | bool) -> "Fabric":
+def _joined(among: Together, precision: _Precision, *, gpu: str | bool) -> "Fabric":
     """Return the fabric of one of several processes, each with a device of its own.
 
     Raises:

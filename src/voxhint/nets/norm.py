@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Maps = Float[Tensor, "batch channel i j k"]
+_Maps = Float[Tensor, "batch channel i j k"]
 
 _LAYOUT = torch.channels_last_3d
 _TRAINING = True  # statistics are those of the image, not of images seen before
@@ -25,27 +25,27 @@ def quicken(net: nn.Module) -> nn.Module:
 
 
 class _InstanceNorm(nn.InstanceNorm3d):
-    def forward(self, maps: Maps) -> Maps:  # type: ignore[explicit-override]
+    def forward(self, maps: _Maps) -> _Maps:  # type: ignore[explicit-override]
         traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if maps.is_cuda or traced or torch.compiler.is_compiling():
             return super().forward(maps)  # what a GPU is quick with, and other programs know
         values = (maps, self.weight, self.bias, self.eps)
         if torch.is_grad_enabled():
-            normalised: Maps = _Normalised.apply(*values)  # type: ignore[no-untyped-call]
+            normalised: _Maps = _Normalised.apply(*values)  # type: ignore[no-untyped-call]
             return normalised
         return _normalised(*values)[0]
 
 
 class _Normalised(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *values: Any) -> Maps:  # type: ignore[explicit-override]  # noqa: ANN401
+    def forward(ctx: Any, *values: Any) -> _Maps:  # type: ignore[explicit-override]  # noqa: ANN401
         result, maps, known = _normalised(*values)
         ctx.save_for_backward(maps, values[1], *known)
         ctx.eps = values[3]
         return result
 
     @staticmethod
-    def backward(ctx: Any, slope: Maps) -> tuple[Tensor | None, ...]:  # type: ignore[explicit-override]  # noqa: ANN401
+    def backward(ctx: Any, slope: _Maps) -> tuple[Tensor | None, ...]:  # type: ignore[explicit-override]  # noqa: ANN401
         maps, weight, *known = ctx.saved_tensors
         slope = slope.contiguous(memory_format=_LAYOUT)
         result = torch.empty_like(maps)
@@ -68,8 +68,8 @@ class _Normalised(torch.autograd.Function):
 
 
 def _normalised(
-    maps: Maps, weight: Tensor, bias: Tensor, eps: float
-) -> tuple[Maps, Maps, list[Tensor]]:
+    maps: _Maps, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[_Maps, _Maps, list[Tensor]]:
     """Normalise one image after the other as a batch of its own, which is PyTorch's quick way.
 
     Returns:
