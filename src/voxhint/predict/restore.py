@@ -11,12 +11,12 @@ from voxhint.prepare.resample import reach_of, resample
 _CERTAIN = 0.999  # belief and plausibility within this of 1 and 0 are facts
 _SLAB = 2**22  # probabilities that are worked on together, at most; a plane at least
 
-Planes = Float32[np.ndarray, "class a j k"]
+_Planes = Float32[np.ndarray, "class a j k"]
 
 
 def restored(
     planes: Iterable[Float32[np.ndarray, "class b c"]], working: Grid, target: Grid
-) -> Iterator[tuple[slice, Planes]]:
+) -> Iterator[tuple[slice, _Planes]]:
     """Yield probabilities on the grid of the image they came from, some planes at a time.
 
     Each class is mixed linearly between voxels, so a mask taken afterwards has smooth outlines.
@@ -48,7 +48,7 @@ def restored(
         yield part, np.stack([resample(one, here, there) for one in probs])
 
 
-def respect(probs: Planes, belief: Planes, plausible: Planes) -> UInt8[np.ndarray, "a j k"]:
+def respect(probs: _Planes, belief: _Planes, plausible: _Planes) -> UInt8[np.ndarray, "a j k"]:
     """Return the likeliest class of every voxel among those the facts allow.
 
     Args:

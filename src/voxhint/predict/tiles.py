@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 _AT_ONCE = 2  # tiles: of a single one PyTorch computes small 3D convolutions on CPUs the slow way
 
@@ -32,7 +32,7 @@ class Tiling:
     segment: Segmenter
     """The network, in evaluation mode."""
 
-    patch: Triple
+    patch: _Triple
     """The tile."""
 
     overlap: float
@@ -110,7 +110,7 @@ class _Stream:
         image: Any,  # noqa: ANN401
         number: int,
         passes: int,
-    ) -> Iterator[tuple[Triple, Float32[np.ndarray, "class a b c"]]]:
+    ) -> Iterator[tuple[_Triple, Float32[np.ndarray, "class a b c"]]]:
         """Yield where each tile starts and its probabilities, by their start along the axis i."""
         patch = self.tiling.patch
         starts = [
@@ -167,8 +167,8 @@ class _Stream:
 
 
 def _blended(
-    answers: Iterator[tuple[Triple, Float32[np.ndarray, "class a b c"]]],
-    patch: Triple,
+    answers: Iterator[tuple[_Triple, Float32[np.ndarray, "class a b c"]]],
+    patch: _Triple,
     shape: Sequence[int],
     axes: tuple[int, ...],
 ) -> Iterator[Float32[np.ndarray, "class j k"]]:
@@ -208,7 +208,7 @@ def _starts(length: int, patch: int, overlap: float) -> list[int]:
     return [*range(0, length - patch, step), length - patch]
 
 
-def _importance(patch: Triple, axes: tuple[int, ...]) -> Float32[np.ndarray, "i j k"]:
+def _importance(patch: _Triple, axes: tuple[int, ...]) -> Float32[np.ndarray, "i j k"]:
     """Return how much each voxel of a tile is trusted."""
     from monai.data.utils import compute_importance_map  # takes seconds to load
 

@@ -22,7 +22,7 @@ from voxhint.core import (
     Turn,
 )
 
-Classes = Float32[np.ndarray, "class i j k"]
+_Classes = Float32[np.ndarray, "class i j k"]
 
 _NEAR_VOXELS = 3  # around hints
 _RIM = 2  # settled voxels around the open ones, from which distances start
@@ -81,7 +81,7 @@ class Constraints:
         shown = np.asarray((self.proven.max(0) > 0.5) | (self.likely.max(0) > 0))
         return around_hints(shown)
 
-    def bounds(self, planes: slice, turn: Turn) -> tuple[Classes, Classes]:
+    def bounds(self, planes: slice, turn: Turn) -> tuple[_Classes, _Classes]:
         """Return the least and the greatest chance of each class in planes of the turned grid."""
         proven, possible = (turn.view(one)[:, planes] for one in (self.proven, self.possible))
         return proven, np.maximum(possible, proven)

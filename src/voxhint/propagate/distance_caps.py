@@ -66,7 +66,7 @@ def measure_marks(
     index -= index.min(0)  # the box around the marks is all that is looked at
     shown = np.zeros(index.max(0) + 1, np.bool_)
     shown[tuple(index.T)] = True
-    axis = slice_axis(shown, grid)
+    axis = _slice_axis(shown, grid)
     found = {}
     for number, name in enumerate(labels.names):
         if number and (classes == number).any():
@@ -85,7 +85,7 @@ def _slice_gap(shown: Bool[np.ndarray, "i j k"], grid: Grid, axis: int) -> float
     return widest * float(grid.spacing_mm[axis])
 
 
-def slice_axis(hinted: Bool[np.ndarray, "i j k"], grid: Grid) -> int:
+def _slice_axis(hinted: Bool[np.ndarray, "i j k"], grid: Grid) -> int:
     """Return the axis across the slices drawn in: the coarsest, or along which fewest touch."""
     spacing = grid.spacing_mm
     coarse = int(np.argmax(spacing))
@@ -117,7 +117,7 @@ def label_marks(
         Their numbers; 0 where nothing is marked.
     """
     flat = np.ones((3, 3, 3), np.bool_)
-    axis = slice_axis(seeds, grid) if axis is None else axis
+    axis = _slice_axis(seeds, grid) if axis is None else axis
     flat[(slice(None),) * axis + ([0, 2],)] = False
     return np.asarray(ndimage.label(seeds, flat)[0], np.int32)
 

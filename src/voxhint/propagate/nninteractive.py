@@ -27,7 +27,7 @@ _PATIENCE = 600.0  # seconds for one answer: whole scans are prepared first
 _SURE = 0.9  # probability of a label inside the only mask that holds a voxel
 _FEW = 200  # clicks of one label that are sent; more say the same again
 
-Masks = UInt8[np.ndarray, "label i j k"]
+_Masks = UInt8[np.ndarray, "label i j k"]
 
 
 class Server:
@@ -64,7 +64,7 @@ class Server:
             self._ask("/release", b"")
             del self._headers["X-Lease-Token"]
 
-    def masks(self, image: Volume, hints: Sequence[Hint], labels: LabelSet) -> Masks:
+    def masks(self, image: Volume, hints: Sequence[Hint], labels: LabelSet) -> _Masks:
         """Return what the server makes of the hints of each label.
 
         Args:
@@ -208,7 +208,7 @@ def _box(low: np.ndarray, high: np.ndarray, grid: Grid, supports: Any) -> _Promp
 
 
 def weighed(
-    masks: Masks,
+    masks: _Masks,
 ) -> tuple[Float32[np.ndarray, "class i j k"], Float32[np.ndarray, "i j k"]]:
     """Return probability of each class, and trust: masks that overlap share their voxels.
 

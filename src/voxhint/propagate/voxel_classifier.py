@@ -41,11 +41,11 @@ _TOLD = 100  # steps after which progress is told
 _SHARPNESS = np.linspace(0.2, 1.5, 14)
 
 
-Place = Literal["hints", "image", "none"]
+_Place = Literal["hints", "image", "none"]
 """From where a voxel's place is counted: from the middle of all hints of labels, where it does not
 matter how much of the body an image shows; within the image; or not at all."""
 
-_PLACES: Mapping[Place, tuple[int, int]] = {"hints": (6, 3), "image": (3, 0), "none": (0, 0)}
+_PLACES: Mapping[_Place, tuple[int, int]] = {"hints": (6, 3), "image": (3, 0), "none": (0, 0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +70,7 @@ class VoxelClassifier:
     shown: Bool[np.ndarray, " class"]
     """Classes that enough cases show; of the others nothing is said against background."""
 
-    place: Place
+    place: _Place
     """Which place of a voxel helped with cases that were held out."""
 
     sharpness: float
@@ -253,7 +253,7 @@ def _tried(
     progress: Callable[[int, int], None],
     *,
     lone: bool,
-) -> Iterator[tuple[float, float, Place]]:
+) -> Iterator[tuple[float, float, _Place]]:
     """Yield how much each kind of place helps cases held out, and how sharp the answer may be."""
     held_out = cases[::_HELD_OUT]
     rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
@@ -296,7 +296,7 @@ def _shown(cases: Sequence[VoxelSamples]) -> Bool[np.ndarray, " class"]:
 
 
 def _chosen(
-    features: Float32[np.ndarray, "n feature"], place: Place
+    features: Float32[np.ndarray, "n feature"], place: _Place
 ) -> Float32[np.ndarray, "n seen"]:
     """Return the features of which the network is told: surroundings, and one of the places."""
     count = features.shape[1]
@@ -307,7 +307,7 @@ def _chosen(
 
 def _join(
     cases: Sequence[VoxelSamples],
-    place: Place,
+    place: _Place,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     features = np.concatenate([_chosen(case.features, place) for case in cases])
     classes = np.concatenate([case.classes for case in cases])
@@ -333,7 +333,7 @@ def _or_open(logs: Tensor, also: Tensor) -> Tensor:
 
 def _fit(
     cases: Sequence[VoxelSamples],
-    place: Place,
+    place: _Place,
     steps: int,
     seed: int,
     tell: Callable[[int], None],
@@ -364,7 +364,7 @@ def _fit(
     return net.eval()
 
 
-def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: Place) -> tuple[float, float]:
+def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: _Place) -> tuple[float, float]:
     """Return the skill of the network at its best sharpness, and that sharpness.
 
     Source:

@@ -32,7 +32,7 @@ _LIMIT = 3.0  # caps within which ways of a label are followed
 _ROOM = 1.02  # of the largest cap: how far ways of background are followed
 _BAND = 2.0  # caps around marks of labels: beyond them background is presumed
 
-Index = Int64[np.ndarray, "n 3"]
+_Index = Int64[np.ndarray, "n 3"]
 
 
 def propagate_over_scan(
@@ -90,7 +90,7 @@ def propagate_over_scan(
 class _Scan:
     """The band of a scan that labels may reach, and what is the same for all classes."""
 
-    shown: Sequence[Index]
+    shown: Sequence[_Index]
     """Where each class was shown in the band."""
 
     cost: Float32[np.ndarray, "i j k"]
@@ -101,7 +101,7 @@ class _Scan:
     grid: Grid
 
     @staticmethod
-    def of(shown: Sequence[Index], images: Sequence[Volume], band: Window) -> "_Scan":
+    def of(shown: Sequence[_Index], images: Sequence[Volume], band: Window) -> "_Scan":
         grid = images[0].grid
         moved = [index - [along.start for along in band] for index in shown]
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
@@ -146,7 +146,7 @@ class _Scan:
         return geodesic_stretch(way_to_next(way, owner, cost, grid), parts, grid)
 
 
-def _band(shown: Sequence[Index], caps: Float32[np.ndarray, " class"], grid: Grid) -> Window:
+def _band(shown: Sequence[_Index], caps: Float32[np.ndarray, " class"], grid: Grid) -> Window:
     """Return the box that any label may reach."""
     boxes = []
     for index, cap in zip(shown, caps, strict=True):

@@ -27,7 +27,7 @@ from voxhint.serve.rounds import BusyError
 from voxhint.serve.session import Session
 from voxhint.serve.undo_redo import LAYERS
 
-PAGE = Path(__file__).parent / "page"
+_PAGE = Path(__file__).parent / "page"
 """The built page."""
 
 BUILD = "scripts/page"
@@ -45,13 +45,13 @@ _CODES = (
     (OutputError, 507),
 )
 
-B = TypeVar("B", bound=BaseModel)
-Work = Callable[[], Any]
+_B = TypeVar("_B", bound=BaseModel)
+_Work = Callable[[], Any]
 
 
 def is_built() -> bool:
     """Return whether the page lies where it is served from."""
-    return (PAGE / "index.html").is_file()
+    return (_PAGE / "index.html").is_file()
 
 
 def make_app(
@@ -97,7 +97,7 @@ def make_app(
     if session.desk.open_image is not None:
         routes += Remote(session.desk.open_image).routes()
     if is_built():
-        routes += [Mount("/", StaticFiles(directory=PAGE, html=True))]
+        routes += [Mount("/", StaticFiles(directory=_PAGE, html=True))]
     else:
         routes += [Route("/", lambda _request: HTMLResponse(_UNBUILT, 503))]
     guard = Middleware(Guard, token=token, hosts=hosts)
@@ -110,10 +110,10 @@ async def _keep_drawings(session: Session) -> None:
         await run_in_threadpool(session.keep_drawings)
 
 
-Handler = Callable[[Session, Request, bytes], Any]
+_Handler = Callable[[Session, Request, bytes], Any]
 
 
-def _answering(session: Session, handler: Handler) -> Callable[[Request], Any]:
+def _answering(session: Session, handler: _Handler) -> Callable[[Request], Any]:
     """Return a route that works in a thread and tells errors of ours in one line."""
 
     async def route(request: Request) -> Response:

@@ -4,85 +4,85 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Millimetres = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
-Place = tuple[Millimetres, Millimetres, Millimetres]
+_Millimetres = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
+_Place = tuple[_Millimetres, _Millimetres, _Millimetres]
 """World millimetres, RAS+ (NIfTI)."""
 
-Index = Annotated[int, Field(ge=0, lt=2**31)]
-Run = tuple[Index, Annotated[int, Field(ge=1, lt=2**31)]]
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Run = tuple[_Index, Annotated[int, Field(ge=1, lt=2**31)]]
 """First voxel of a run, and how many: numbers on the page's grid, along the first axis first."""
 
-Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
 Layer = Literal["scribbles", "slices"]
 State = Literal["open", "accepted", "corrected", "rejected", "skipped"]
 
 
-class Contract(BaseModel):
+class _Contract(BaseModel):
     """Of the wire: nothing unknown is taken."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PointMark(Contract):
+class PointMark(_Contract):
     """A click that lies in one label, `background` included."""
 
     kind: Literal["point"] = "point"
-    label: Name
-    at: Place
+    label: _Name
+    at: _Place
     confidence: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
-class BoxMark(Contract):
+class BoxMark(_Contract):
     """A box along the world's axes around a label's object."""
 
     kind: Literal["box"] = "box"
-    label: Name
-    low: Place
-    high: Place
+    label: _Name
+    low: _Place
+    high: _Place
 
 
-class DiameterMark(Contract):
+class DiameterMark(_Contract):
     """The centre and the longest diameter of a roundish object."""
 
     kind: Literal["diameter"] = "diameter"
-    label: Name
-    centre: Place
+    label: _Name
+    centre: _Place
     diameter_mm: Annotated[float, Field(gt=0, le=2000, allow_inf_nan=False)]
 
 
-class TagMark(Contract):
+class TagMark(_Contract):
     """Whether a label occurs in the image, or between two heights of it."""
 
     kind: Literal["tag"] = "tag"
-    label: Name
+    label: _Name
     state: Literal["present", "absent", "unknown"]
-    z_range: tuple[Millimetres, Millimetres] | None = None
+    z_range: tuple[_Millimetres, _Millimetres] | None = None
 
 
 Mark = Annotated[PointMark | BoxMark | DiameterMark | TagMark, Field(discriminator="kind")]
 
 
-class Paint(Contract):
+class Paint(_Contract):
     """Voxels drawn with a brush, erased, or filled on a slice."""
 
     layer: Layer
-    label: Name | None
+    label: _Name | None
     """None takes away what was drawn there."""
 
-    runs: Annotated[list[Run], Field(max_length=2_000_000)]
-    plane: tuple[Literal[0, 1, 2], Index] | None = None
+    runs: Annotated[list[_Run], Field(max_length=2_000_000)]
+    plane: tuple[Literal[0, 1, 2], _Index] | None = None
     """Axis and number of a slice that is now drawn whole: background where nothing else is."""
 
 
-class Edit(Contract):
+class Edit(_Contract):
     """One step of a person's work: it is undone as a whole."""
 
     revision: Annotated[int, Field(ge=0)]
     """Of the case as the page knows it; a change made elsewhere since then is not overwritten."""
 
     add: Annotated[list[Mark], Field(max_length=1000)] = []
-    remove: Annotated[list[Index], Field(max_length=1000)] = []
+    remove: Annotated[list[_Index], Field(max_length=1000)] = []
     paint: Paint | None = None
     fills: Annotated[list[Paint], Field(max_length=256)] = []
     """More paintings of the same step."""
@@ -90,11 +90,11 @@ class Edit(Contract):
     between: bool = False
     """Take what lies between the drawn slices for soft hints, which follow the slices."""
 
-    lock: Name | None = None
+    lock: _Name | None = None
     """Scribble what the mask shows of a label, so that no later hint changes it; the server then
     fills `fills`."""
 
-    seconds: Seconds = 0.0
+    seconds: _Seconds = 0.0
     """What the step cost the person."""
 
     @property
@@ -103,28 +103,28 @@ class Edit(Contract):
         return (*((self.paint,) if self.paint else ()), *self.fills)
 
 
-class Step(Contract):
+class Step(_Contract):
     """Undo or redo."""
 
     revision: Annotated[int, Field(ge=0)]
-    seconds: Seconds = 0.0
+    seconds: _Seconds = 0.0
 
 
-class Verdict(Contract):
+class Verdict(_Contract):
     """What a person makes of a case."""
 
     state: State
     note: Annotated[str, Field(max_length=2000)] = ""
-    seconds: Seconds = 0.0
+    seconds: _Seconds = 0.0
 
 
-class Batch(Contract):
+class Batch(_Contract):
     """Accept all cases that nobody judged and whose mask is at least this sure."""
 
     above: Annotated[float, Field(ge=0, le=1)]
 
 
-class Ask(Contract):
+class Ask(_Contract):
     """Begin a round: labels, a model and masks from all that was said so far."""
 
     minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60, allow_inf_nan=False)] = 10.0
@@ -251,7 +251,7 @@ class News(BaseModel):
     """Counts up when masks come in; the page then asks for the list and for the open case again."""
 
 
-class Problem(BaseModel):
+class _Problem(BaseModel):
     """Why a request was refused."""
 
     error: str

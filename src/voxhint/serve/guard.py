@@ -7,12 +7,12 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
-TOKEN = "x-voxhint-token"
+_TOKEN = "x-voxhint-token"
 LARGEST = 8 * 2**20
 """Bytes of a request."""
 
@@ -55,12 +55,12 @@ class Guard:
         hosts: What the header Host may say, with the port.
     """
 
-    def __init__(self, app: App, *, token: str, hosts: frozenset[str]) -> None:
+    def __init__(self, app: _App, *, token: str, hosts: frozenset[str]) -> None:
         self._app = app
         self._token = token
         self._hosts = hosts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         """Let a request through, or refuse it."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
@@ -79,7 +79,7 @@ class Guard:
             answer = JSONResponse({"error": refusal.why}, refusal.code)
             await answer(scope, receive, guarded)
 
-    def _look_at(self, scope: Scope) -> None:
+    def _look_at(self, scope: _Scope) -> None:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
@@ -89,7 +89,7 @@ class Guard:
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             raise _RefusedError(403, f"asked by a foreign page; {_LINK}")
         keys = {
-            "api": headers.get(TOKEN, ""),
+            "api": headers.get(_TOKEN, ""),
             REMOTE: headers.get("authorization", "").removeprefix("Bearer "),
         }
         given = keys.get(_room(scope))
@@ -100,17 +100,17 @@ class Guard:
             raise _RefusedError(413, _TOO_MUCH)
 
 
-def _room(scope: Scope) -> str:
+def _room(scope: _Scope) -> str:
     """Return the first word of a path."""
     return str(scope["path"]).lstrip("/").partition("/")[0]
 
 
-def _largest(scope: Scope) -> int:
+def _largest(scope: _Scope) -> int:
     """Return how many bytes a request may have."""
     return LARGEST_ARRAY if _room(scope) == REMOTE else LARGEST
 
 
-def _bounded(receive: Receive, largest: int) -> Receive:
+def _bounded(receive: _Receive, largest: int) -> _Receive:
     """Return what reads a body, and stops where it is too large, whatever its header says."""
     read = 0
 

@@ -16,13 +16,13 @@ from voxhint.core.errors import BadHintError
 from voxhint.serve.scene import Answers, OpenImage
 from voxhint.serve.undo_redo import Box3
 
-LABELS = LabelSet(("background", "object"), (0, 1))
+_LABELS = LabelSet(("background", "object"), (0, 1))
 
 _CORE = 0.5  # of the depth of a lasso: what lies deeper is taken as drawn
 
-Spacing = Annotated[float, Field(gt=0, le=1e4, allow_inf_nan=False)]
-Along = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-Range = tuple[Along, Along]
+_Spacing = Annotated[float, Field(gt=0, le=1e4, allow_inf_nan=False)]
+_Along = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_Range = tuple[_Along, _Along]
 
 
 class ImageMeta(BaseModel):
@@ -31,7 +31,7 @@ class ImageMeta(BaseModel):
     class Properties(BaseModel):
         """Of the image; more may be in it."""
 
-        spacing: tuple[Spacing, Spacing, Spacing] | None = None
+        spacing: tuple[_Spacing, _Spacing, _Spacing] | None = None
 
     image_properties: Properties = Properties()
 
@@ -43,29 +43,29 @@ class TargetMask(BaseModel):
     dtype: Literal["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 
 
-class Prompt(BaseModel):
+class _Prompt(BaseModel):
     """What every prompt says beside its place."""
 
     include_interaction: bool = True
     run_prediction: bool = True
 
 
-class PointPrompt(Prompt):
+class PointPrompt(_Prompt):
     """A click."""
 
-    coordinates: tuple[Along, Along, Along]
+    coordinates: tuple[_Along, _Along, _Along]
 
 
-class BoxPrompt(Prompt):
+class BoxPrompt(_Prompt):
     """A box, half open along each axis."""
 
-    bbox_coords: tuple[Range, Range, Range]
+    bbox_coords: tuple[_Range, _Range, _Range]
 
 
-class DrawnPrompt(Prompt):
+class DrawnPrompt(_Prompt):
     """A scribble or lasso on the image, or on a window of it."""
 
-    interaction_bbox: tuple[Range, Range, Range] | None = None
+    interaction_bbox: tuple[_Range, _Range, _Range] | None = None
 
 
 class SegPrompt(BaseModel):
@@ -113,7 +113,7 @@ class Client:
             msg = "the image holds values that are not finite; mend it"
             raise BadHintError(msg)
         self._grid = Grid(values.shape[1:], np.diag([*(spacing_mm or (1.0, 1.0, 1.0)), 1.0]))
-        self._answers = self._open_image([Volume(each, self._grid) for each in values], LABELS)
+        self._answers = self._open_image([Volume(each, self._grid) for each in values], _LABELS)
         self._forget()
         return list(voxels.shape)
 
@@ -212,7 +212,7 @@ class Client:
             inside = depth > _CORE * depth.max()
         return self._strokes(inside, told)
 
-    def _placed(self, drawn: np.ndarray, box: Sequence[Range] | None) -> Bool[np.ndarray, "i j k"]:
+    def _placed(self, drawn: np.ndarray, box: Sequence[_Range] | None) -> Bool[np.ndarray, "i j k"]:
         """Return where something is drawn, on the whole image.
 
         Raises:
@@ -231,13 +231,13 @@ class Client:
             raise BadHintError(msg)
         return whole
 
-    def _strokes(self, inside: Bool[np.ndarray, "i j k"], told: Prompt) -> Box3 | None:
+    def _strokes(self, inside: Bool[np.ndarray, "i j k"], told: _Prompt) -> Box3 | None:
         classes = np.full(inside.shape, UNDRAWN, np.uint8)
-        classes[inside] = LABELS.number(_label(told))
+        classes[inside] = _LABELS.number(_label(told))
         strokes = Strokes(classes, self._grid, complete=False)
         return self._add(strokes, bounding_box(inside), told)
 
-    def _add(self, hint: Hint, place: Box3, told: Prompt) -> Box3 | None:
+    def _add(self, hint: Hint, place: Box3, told: _Prompt) -> Box3 | None:
         self._ready()
         self._hints.append(hint)
         self._places.append(place)
@@ -290,7 +290,7 @@ class Client:
         return self._ready().classes[box].astype(self._dtype)
 
 
-def _label(told: Prompt) -> str:
+def _label(told: _Prompt) -> str:
     return "object" if told.include_interaction else "background"
 
 

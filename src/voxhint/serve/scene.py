@@ -84,7 +84,7 @@ OpenImage = Callable[[Sequence[Volume], LabelSet], Answers]
 
 
 @runtime_checkable
-class Keeper(Protocol):
+class _Keeper(Protocol):
     """Writes what was made into the session's folder."""
 
     def keep_marks(self, marks: Mapping[str, tuple[Hint, ...]]) -> None:
@@ -118,7 +118,7 @@ class Desk:
     channels: tuple[str, ...]
     cases: tuple[Listed, ...]
     open_scene: Callable[[str], Scene]
-    keeper: Keeper
+    keeper: _Keeper
     renew: Callable[[str, Scene], None]
     """Gives an open case what the newest masks say of it."""
 

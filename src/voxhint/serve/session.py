@@ -289,12 +289,13 @@ class Session:
         if marks:
             self._keep_marks()
         self._keep_review()
-        everywhere = any(mark.kind == "tag" for mark in marks)
+        around = joined(box_of(marks, scene.grid), painted)
         before, between = case.between[1], between_of(case, scene)
-        around = None if everywhere else joined(box_of(marks, scene.grid), painted)
         if between is not before:
             self._drawn_by_hand.add(case.listed.name)
-            around = None if everywhere else joined(around, said_box(before), said_box(between))
+            around = joined(around, said_box(before), said_box(between))
+        everywhere = any(mark.kind == "tag" for mark in marks)
+        around = None if everywhere else around
         answered, note = (None, "")
         if everywhere or around is not None:
             answered, note = scene.answers.answer(all_hints(case, scene), around)

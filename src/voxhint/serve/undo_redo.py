@@ -230,7 +230,7 @@ class CaseHints:
             voxels = np.flatnonzero(_flat(plane) & (flat == UNDRAWN))
             old.append(_Before(paint.layer, voxels, flat[voxels].copy()))
             flat[voxels] = 0
-        voxels = voxels_of(paint.runs)
+        voxels = _voxels_of(paint.runs)
         old.append(_Before(paint.layer, voxels, flat[voxels].copy()))
         flat[voxels] = UNDRAWN if paint.label is None else self.labels.number(paint.label)
         return old
@@ -257,7 +257,7 @@ def _flat(canvas: Drawn | Bool[np.ndarray, "i j k"]) -> Any:  # noqa: ANN401
     return canvas.reshape(-1, order="F")
 
 
-def voxels_of(runs: Sequence[tuple[int, int]]) -> Int64[np.ndarray, " n"]:
+def _voxels_of(runs: Sequence[tuple[int, int]]) -> Int64[np.ndarray, " n"]:
     """Return the numbers of the voxels of runs, each once, in order."""
     if not runs:
         return np.zeros(0, np.int64)

@@ -1,7 +1,7 @@
 """`voxhint demo`: the main job on two phantoms, in minutes on a laptop."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,12 +60,14 @@ def demo(out: Path, *, machine: Machine, tell: Tell = silent) -> Iterator[Path]:
 
     Args:
         out: Holds a folder for each show with `study` and `run` in it afterwards.
-        machine: Device, threads, seed.
+        machine: Device, threads (one if they are not told), seed.
         tell: Hears of progress.
 
     Yields:
         The absolute path of each report page.
     """
+    # small networks gain little from a second thread, and wait for it long where cores are shared
+    machine = replace(machine, threads=machine.threads or 1)
     for show in SHOWS:
         study = out / show.name / "study"
         if not (study / MADE).exists():
