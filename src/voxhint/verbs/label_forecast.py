@@ -68,6 +68,7 @@ def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> I
     first = max(study.hinted, key=lambda files: sizes[files.name])
     began = time.monotonic()
     plan = plan_propagation(study, (first,), config=config, machine=machine)
+    began -= time.monotonic() - began  # the check before it reads every image, too
     with TemporaryDirectory() as folder:
         soft = label_case(study, first, plan, config).soft
         write_soft_label(Path(folder), first.name, soft, study.labels, nifti=config.nifti)
