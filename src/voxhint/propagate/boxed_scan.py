@@ -1,16 +1,17 @@
 """Boxes and balls on whole scans: each label in a window of its own, coarser if it is large."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from voxhint.core import Case, LabelSet, SoftLabel, Volume
+from voxhint.core import UNDRAWN, Case, LabelSet, SoftLabel, Volume
 from voxhint.core.box import Window
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.volume import steps_of
 from voxhint.propagate.coarse_to_fine import Coarse, ruled_out, within
-from voxhint.propagate.shown_labels import ShownLabels, shown_labels
+from voxhint.propagate.shown_labels import ShownLabels, renumbered, shown_labels
 
 _AROUND = 0.3  # of a box: what is looked at around it
 _AROUND_VOXELS = 4
@@ -35,9 +36,9 @@ def fill_rooms(
     for number, room in sorted(soft.constraints.room_of.items(), key=lambda one: -_voxels(one[1])):
         window = _around(room, case)
         coarse = Coarse.of(case.grid, window, (1, 1, 1))
-        count = len(shown_labels(_looked_at(case, coarse, images=False), labels).labels.names)
+        count = len(_looked_at(replace(case, images={}), coarse, labels).labels.names)
         coarse = Coarse.of(case.grid, window, _step(window, count, case))
-        shown = shown_labels(_looked_at(case, coarse), labels)
+        shown = _looked_at(case, coarse, labels)
         few = propagate(shown)
         inner = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(room, window, strict=True)
@@ -84,13 +85,24 @@ def _lay(soft: CompactSoftLabel, room: Window, number: int, two: _Two) -> None:
     soft.trust[room][here] = steps_of(two.trust)[here]
 
 
-def _looked_at(case: Case, coarse: Coarse, *, images: bool = True) -> Case:
-    """Return a case as far as a window holds it."""
+def _looked_at(case: Case, coarse: Coarse, labels: LabelSet) -> ShownLabels:
+    """Return a case as far as a window holds it, without labels of which boxes say: not here."""
     near = [hint for each in case.hints for hint in within(each, coarse)]
-    near += ruled_out(case.hints, near)
-    seen = case.images if images else {}
-    found = {name: Volume(coarse.mean(v.voxels), coarse.grid, v.unit) for name, v in seen.items()}
-    return Case(case.name, found, tuple(near))
+    gone = {tag.label for tag in ruled_out(case.hints, near)}
+    kept = [number for number, name in enumerate(labels.names) if name not in gone]
+    few = replace(
+        labels,
+        names=tuple(labels.names[number] for number in kept),
+        ids=tuple(labels.ids[number] for number in kept),
+        optional=tuple(name for name in labels.optional if name not in gone),
+    )
+    table = np.full(UNDRAWN + 1, UNDRAWN, np.uint8)
+    table[kept] = np.arange(len(kept))
+    hints = (renumbered(h, table) for h in near if getattr(h, "label", None) not in gone)
+    images = {
+        name: Volume(coarse.mean(v.voxels), coarse.grid, v.unit) for name, v in case.images.items()
+    }
+    return shown_labels(Case(case.name, images, tuple(hints)), few)
 
 
 def _around(room: Window, case: Case) -> Window:

@@ -89,9 +89,10 @@ def shown_labels(case: Case, labels: LabelSet) -> ShownLabels:
     )
     table = np.full(UNDRAWN + 1, UNDRAWN, np.uint8)
     table[: len(numbers)] = numbers
-    hints = tuple(_renumbered(hint, table) for hint in case.hints)
+    hints = tuple(renumbered(hint, table) for hint in case.hints)
     return ShownLabels(few, numbers, replace(case, hints=hints))
 
 
-def _renumbered(hint: Hint, table: UInt8[np.ndarray, " number"]) -> Hint:
+def renumbered(hint: Hint, table: UInt8[np.ndarray, " number"]) -> Hint:
+    """Return a hint in whose drawn classes each has the number that a table gives it."""
     return replace(hint, classes=table[hint.classes]) if isinstance(hint, Strokes) else hint
