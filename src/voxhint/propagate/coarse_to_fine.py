@@ -138,7 +138,7 @@ def _meets(hint: Box | Diameter, grid: Grid) -> bool:
     return extent is not None and bool(((extent[1] > -0.5) & (extent[0] < room)).all())
 
 
-def ruled_out(hints: Sequence[Hint], near: Sequence[Hint]) -> list[Hint]:
+def ruled_out(hints: Sequence[Hint], near: Sequence[Hint]) -> list[Tag]:
     """Return the tags that say what boxes and balls outside a window say of it: not here."""
     shaped = {hint.label for hint in hints if isinstance(hint, Box | Diameter)}
     there = {hint.label for hint in near if isinstance(hint, Box | Diameter)}
