@@ -148,8 +148,8 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     learning = _learning(study, labels, (network, begin), (config, machine, tell))
     fitted = fit(learning, out, fabric=fabric, seed=machine.seed, tell=tell)
     tell_found(tell, fitted.result.warnings)
-    history = fitted.result.history
-    tell(learning.train_step, len(history), len(history), outlook(history))
+    if (told := outlook(fitted.result.history)) and fabric.is_global_zero:
+        tell("outlook", 1, 1, told)
     temperature = fit_temperature(
         fitted.net,
         voxels_of(fitted.task).checks,
