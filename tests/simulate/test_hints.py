@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ from voxhint.core import (
     Turn,
 )
 from voxhint.core.errors import BadRecipeError
+from voxhint.propagate.constraints import open_labels
 from voxhint.simulate.abdomen_phantom import organ_case
 from voxhint.simulate.hints import KINDS, HintRequest, parse_request, simulate_hints
 from voxhint.simulate.strokes import drawing_axis
@@ -234,6 +237,15 @@ def test_a_label_on_one_slice_is_always_scribbled() -> None:
 def test_tags_say_what_occurs() -> None:
     found = {h.label: h.state for h in hints("tags", scene()) if isinstance(h, Tag)}
     assert found == {"ball": "present", "bar": "present", "nowhere": "absent"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mask_without_an_optional_label_does_not_say_that_it_is_absent(kind: str) -> None:
+    truth = scene()
+    names = replace(LABELS, optional=("nowhere",))
+    found = hints(kind, Mask(truth.ids, truth.grid, names))
+    assert open_labels(found, names) == (3,)
+    assert open_labels(hints(kind, truth), LABELS) == ()
 
 
 def test_a_partial_mask_never_says_absent_nor_background_in_its_gap() -> None:

@@ -166,12 +166,15 @@ def _depth(
 
 
 def _tags(scene: Scene, _: np.random.Generator) -> tuple[Hint, ...]:
-    """Return for each label whether it occurs; a partial mask cannot say `absent`."""
-    missing: State = "unknown" if (scene.classes == UNDRAWN).any() else "absent"
-    return tuple(
-        Tag(label, "present" if label in scene.present else missing)
-        for label in scene.labels.foreground
-    )
+    """Return for each label whether it occurs; a mask that left it out cannot say `absent`."""
+    partial = bool((scene.classes == UNDRAWN).any())
+
+    def state(label: str) -> State:
+        if label in scene.present:
+            return "present"
+        return "unknown" if partial or label in scene.labels.optional else "absent"
+
+    return tuple(Tag(label, state(label)) for label in scene.labels.foreground)
 
 
 def _boxes(scene: Scene, rng: np.random.Generator) -> tuple[Hint, ...]:
@@ -221,6 +224,8 @@ def _soft(scene: Scene, rng: np.random.Generator) -> dict[str, Float32[np.ndarra
     """Return a probability per label, its border blurred and pushed in and out by millimetres."""
     claims = {}
     for label in scene.labels.foreground:
+        if label in scene.labels.optional and label not in scene.present:
+            continue  # probability 0 would say that it is absent
         inside = scene.where(label)
         noise = gaussian_filter(
             rng.standard_normal(inside.shape, np.float32), 8 / scene.spacing_mm, mode="wrap"
