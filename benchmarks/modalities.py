@@ -8,8 +8,8 @@ Rows of one channel know that channel alone, on the grid of the first, with its 
 beyond its field of view; `stacked` has all channels in one network, `joined` one for each channel
 and one that joins them. CT is seen as soft tissue (-160 to 240 HU). Both networks are also given
 test images that lack an optional channel, and test images in which all channels but the first
-are moved along x. Soft labels of the hinted cases are scored, too. Rows of an earlier call are
-kept.
+are moved along x. Soft labels of the hinted cases are scored, too; with --steps 0 they alone. Rows
+of an earlier call are kept.
 """
 
 import argparse
@@ -117,12 +117,14 @@ def row(name: str, base: Path, names: Sequence[str], args: argparse.Namespace) -
     if any(unit_of(each) == "HU" for each in (names if name in JOINT else [name])):
         flags = (*flags, "--hu-window", "-160", "240")
     run = args.out / name
+    if not args.steps:
+        call("voxhint", "label", study, "--out", run / "labels", *args.run)
+        return [name, f"{soft_dice(study, run / 'labels'):.3f}"]
     call("voxhint", "run", study, "--out", run, "--steps", args.steps, *flags, *args.run)
     scores = json.loads((run / "scores.json").read_text("utf-8"))
-    trained = json.loads((run / "model" / "made.json").read_text("utf-8"))["seconds"]["train"]
     found = [name, f"{soft_dice(study, run / 'labels'):.3f}", told(scores["overall"]["dice"])]
     if name not in JOINT:
-        return [*found, *("-" for _ in (*optional(base), *MOVED_MM)), f"{trained / args.steps:.2f}"]
+        return [*found, *("-" for _ in (*optional(base), *MOVED_MM))]
     for lost in optional(base):
         images = args.out / "imagesTs-0"
         onto_first(base / "imagesTs", images, names)
@@ -131,7 +133,7 @@ def row(name: str, base: Path, names: Sequence[str], args: argparse.Namespace) -
         images = args.out / f"imagesTs-{mm:g}"
         onto_first(base / "imagesTs", images, names, mm)
         found.append(other_images(base, run, images))
-    return [*found, f"{trained / args.steps:.2f}"]
+    return found
 
 
 def main() -> None:
@@ -153,7 +155,8 @@ def main() -> None:
     if not base.exists():
         part(args.study, base, {*cases} - design, design, ("imagesTr", "denseTr"))
     heads = ["channels", "soft labels", "Dice", *(f"without {name}" for name in optional(base))]
-    table = [[*heads, *(f"moved {mm:g} mm" for mm in MOVED_MM), "seconds a step"]]
+    heads += [f"moved {mm:g} mm" for mm in MOVED_MM]
+    table = [heads if args.steps else heads[:2]]
     for name in args.rows or (*names, *JOINT):
         kept = args.out / f"{name}.json"
         if not kept.exists():
