@@ -284,11 +284,7 @@ class Session:
     def _changed(self, case: WorkCase, marks: Sequence[Mark], painted: Box3 | None) -> Change:
         began = time.monotonic()
         scene = self._scene(case)
-        if case.state in _KEPT:
-            self._set_state(case, Verdict(state="open", note=case.note))
-        if marks:
-            self._keep_marks()
-        self._keep_review()
+        self._keep(case, marks)
         around = joined(box_of(marks, scene.grid), painted)
         before, between = case.between[1], between_of(case, scene)
         if between is not before:
@@ -313,6 +309,14 @@ class Session:
             answer_ms=round(1000 * (time.monotonic() - began), 1),
             note=note,
         )
+
+    def _keep(self, case: WorkCase, marks: Sequence[Mark]) -> None:
+        """Write down that a case changed; a mask that was accepted is open again."""
+        if case.state in _KEPT:
+            self._set_state(case, Verdict(state="open", note=case.note))
+        if marks:
+            self._keep_marks()
+        self._keep_review()
 
     def judge(self, name: str, verdict: Verdict) -> Row:
         """Take down what a person makes of a case.

@@ -13,7 +13,7 @@ from voxhint.prepare import PatchLocation, crop, sample_location
 from voxhint.prepare.patches import Known, survey
 from voxhint.train.shares import share_of, whole
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 
 _LOOKS = 24  # held-out patches at most: enough to rank checkpoints, cheap to score
 
@@ -99,7 +99,7 @@ class Batch:
         return self.image, self.belief, self.plausible, self.inside
 
 
-def draw_batch(examples: Examples, patch: Triple, size: int, rng: np.random.Generator) -> Batch:
+def draw_batch(examples: Examples, patch: _Triple, size: int, rng: np.random.Generator) -> Batch:
     """Return patches of cases drawn at random; of those, this process's share."""
     places = []
     for example in examples.draw(size, rng):
@@ -108,7 +108,7 @@ def draw_batch(examples: Examples, patch: Triple, size: int, rng: np.random.Gene
     return _stack(places[share_of(size)], patch)
 
 
-def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list[Batch]:
+def fixed_batches(examples: Sequence[Example], patch: _Triple, size: int) -> list[Batch]:
     """Return the same patches at every call: those of the middle of what is known."""
     places = []
     for example in examples[:: max(1, -(-len(examples) // _LOOKS))]:
@@ -118,7 +118,7 @@ def fixed_batches(examples: Sequence[Example], patch: Triple, size: int) -> list
     return [_stack(places[i : i + size], patch) for i in range(0, len(places), size)]
 
 
-def _stack(places: Sequence[tuple[Example, PatchLocation]], patch: Triple) -> Batch:
+def _stack(places: Sequence[tuple[Example, PatchLocation]], patch: _Triple) -> Batch:
     def pieces(cuts: Sequence[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(cuts).astype(np.float32))
 

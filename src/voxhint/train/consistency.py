@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-Classes = Float[Tensor, "batch class i j k"]
-Inside = Float[Tensor, "batch 1 i j k"]
+_Classes = Float[Tensor, "batch class i j k"]
+_Inside = Float[Tensor, "batch 1 i j k"]
 Present = Bool[Tensor, "batch modality"]
-Scalar = Float[Tensor, ""]
+_Scalar = Float[Tensor, ""]
 
 
 def ramp(step: int, over: int) -> float:
@@ -45,7 +45,7 @@ def drop_modalities(present: Present, chance: float, rng: np.random.Generator) -
     return present & ((score >= chance) | luckiest)
 
 
-def consistency(teacher: Classes, learner: Classes, inside: Inside, *, sure: float) -> Scalar:
+def consistency(teacher: _Classes, learner: _Classes, inside: _Inside, *, sure: float) -> _Scalar:
     """Measure how far a branch is from another one, where that is sure.
 
     Args:

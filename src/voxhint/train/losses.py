@@ -3,13 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor
 
-Classes = Float[Tensor, "batch class i j k"]
-Scalar = Float[Tensor, ""]
+_Classes = Float[Tensor, "batch class i j k"]
+_Scalar = Float[Tensor, ""]
 
 _SMOOTH = 1e-3  # voxels: keeps Dice of an unseen class from dividing by nothing
 
 
-def partial_cross_entropy(logits: Classes, belief: Classes, plausible: Classes) -> Scalar:
+def partial_cross_entropy(logits: _Classes, belief: _Classes, plausible: _Classes) -> _Scalar:
     """Score logits against what is known of each voxel, whatever form that takes.
 
     Belief b_c in a class is scored as ordinary cross-entropy. The mass that is left, 1 - sum b,
@@ -34,16 +34,16 @@ def partial_cross_entropy(logits: Classes, belief: Classes, plausible: Classes) 
     # both sums are one number where every class is possible, so their difference is exactly 0
     still = (logits + plausible.clamp(min=1e-6).log()).logsumexp(1) - logits.logsumexp(1)
     loss = -(belief * logq).sum(1) - left * still
-    return loss.sum() / known_mass(belief, plausible).sum().clamp(min=1.0)
+    return loss.sum() / _known_mass(belief, plausible).sum().clamp(min=1.0)
 
 
-def known_mass(belief: Classes, plausible: Classes) -> Float[Tensor, "batch i j k"]:
+def _known_mass(belief: _Classes, plausible: _Classes) -> Float[Tensor, "batch i j k"]:
     """Return how much each voxel is known: its beliefs, or else the share of classes ruled out."""
     left = (1 - belief.sum(1)).clamp(min=0)
     return belief.sum(1) + left * (1 - plausible).mean(1)
 
 
-def trusted_dice(logits: Classes, belief: Classes) -> Scalar:
+def trusted_dice(logits: _Classes, belief: _Classes) -> _Scalar:
     """Measure one minus soft Dice of the foreground, over the voxels with beliefs.
 
     Args:
@@ -65,12 +65,12 @@ def trusted_dice(logits: Classes, belief: Classes) -> Scalar:
 
 
 def hint_loss(
-    logits: Classes,
-    belief: Classes,
-    plausible: Classes,
+    logits: _Classes,
+    belief: _Classes,
+    plausible: _Classes,
     *,
     dice_weight: float,
-) -> Scalar:
+) -> _Scalar:
     """Return partial cross-entropy plus `dice_weight` times the Dice loss."""
     entropy = partial_cross_entropy(logits, belief, plausible)
     return entropy + dice_weight * trusted_dice(logits, belief)

@@ -7,15 +7,15 @@ from voxhint.config import TrainConfig
 from voxhint.train.losses import hint_loss
 from voxhint.train.probability_losses import confident_claims, pw4medseg_loss
 
-Classes = Float[Tensor, "batch class i j k"]
-Scalar = Float[Tensor, ""]
+_Classes = Float[Tensor, "batch class i j k"]
+_Scalar = Float[Tensor, ""]
 
 _DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too much foreground
 
 
 def claims_loss(
-    logits: Classes, belief: Classes, plausible: Classes, config: TrainConfig
-) -> Scalar:
+    logits: _Classes, belief: _Classes, plausible: _Classes, config: TrainConfig
+) -> _Scalar:
     """Return what logits cost that are held against claims.
 
     Args:

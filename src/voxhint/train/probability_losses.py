@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-Classes = Float[Tensor, "batch class i j k"]
-Scalar = Float[Tensor, ""]
+_Classes = Float[Tensor, "batch class i j k"]
+_Scalar = Float[Tensor, ""]
 
 _TINY = 1e-6
 _BAND = 0.15  # probabilities this near to one half are no label
 
 
-def pw4medseg_loss(logits: Classes, belief: Classes, plausible: Classes) -> Scalar:
+def pw4medseg_loss(logits: _Classes, belief: _Classes, plausible: _Classes) -> _Scalar:
     """Return weighted cross-entropy plus Dice with squared denominators, of each foreground label.
 
     A voxel is labelled where y > 1/2, and counts by how probable that is: y there, 1 - y
@@ -50,7 +50,7 @@ def pw4medseg_loss(logits: Classes, belief: Classes, plausible: Classes) -> Scal
     return (dice + (weight * entropy).sum(over) / seen).mean()
 
 
-def _against_others(logits: Classes) -> Classes:
+def _against_others(logits: _Classes) -> _Classes:
     """Return the logit of each class against all the others together."""
     classes = range(logits.shape[1])
     others = [
@@ -59,7 +59,7 @@ def _against_others(logits: Classes) -> Classes:
     return logits - torch.stack(others, 1)
 
 
-def confident_claims(belief: Classes, plausible: Classes) -> tuple[Classes, Classes]:
+def confident_claims(belief: _Classes, plausible: _Classes) -> tuple[_Classes, _Classes]:
     """Return claims that say a label, and only as far as the probability is from one half.
 
     A class with y > 1/2 is believed with t (2 y - 1), one with y < 1/2 is ruled out with

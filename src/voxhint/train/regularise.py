@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Classes = Float[Tensor, "batch class i j k"]
-Images = Float[Tensor, "batch channel i j k"]
-Gate = Float[Tensor, "batch 1 i j k"]
-Scalar = Float[Tensor, ""]
-Millimetres = tuple[float, float, float]
-Shift = tuple[int, int, int]
+_Classes = Float[Tensor, "batch class i j k"]
+_Images = Float[Tensor, "batch channel i j k"]
+_Gate = Float[Tensor, "batch 1 i j k"]
+_Scalar = Float[Tensor, ""]
+_Millimetres = tuple[float, float, float]
+_Shift = tuple[int, int, int]
 
 _DIRECTIONS = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
 _DILATIONS = (1, 2, 4, 8)  # voxels
@@ -23,14 +23,14 @@ _FAR = 3  # standard deviations of distance from which a pair no longer counts
 
 
 def gated_crf(
-    q: Classes,
-    image: Images,
+    q: _Classes,
+    image: _Images,
     *,
-    spacing_mm: Millimetres,
-    gate: Gate,
+    spacing_mm: _Millimetres,
+    gate: _Gate,
     sigma_mm: float = 6.0,
     sigma_intensity: float = 0.4,
-) -> Scalar:
+) -> _Scalar:
     """Charge pairs of voxels that are close and look alike for having different labels.
 
     A pair at offset o costs K (1 - <q_i, q_j>) g_i g_j, with
@@ -71,7 +71,7 @@ def gated_crf(
     return total - (q * messages).sum() + 0.5 * (q.detach() * messages).sum()
 
 
-def _shifts(size: Shift, spacing_mm: Millimetres, most_mm: float) -> list[tuple[Shift, float]]:
+def _shifts(size: _Shift, spacing_mm: _Millimetres, most_mm: float) -> list[tuple[_Shift, float]]:
     """Return the offsets that fit into a patch and are not too long, each with its length."""
     shifts = []
     for dilation, (i, j, k) in itertools.product(_DILATIONS, _DIRECTIONS):
@@ -84,7 +84,7 @@ def _shifts(size: Shift, spacing_mm: Millimetres, most_mm: float) -> list[tuple[
     return shifts
 
 
-def _ends(shift: Shift) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+def _ends(shift: _Shift) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Return where the first and the second voxels of all pairs at an offset lie."""
     ahead = (slice(None), slice(None), *(slice(max(n, 0), min(n, 0) or None) for n in shift))
     behind = (slice(None), slice(None), *(slice(max(-n, 0), min(-n, 0) or None) for n in shift))

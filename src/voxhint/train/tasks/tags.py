@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from voxhint.prepare import PatchLocation, crop
 
-Triple = tuple[int, int, int]
+_Triple = tuple[int, int, int]
 Places = Mapping[int, Mapping[bool, Sequence[tuple[int, "Bag"]]]]
 """For each label that can be learnt, the bags of both states by number of image."""
 
@@ -60,7 +60,7 @@ class TagTask:
     held_out: Sequence[TaggedImage]
     places: Places
 
-    patch: Triple
+    patch: _Triple
     batch: int
     mirror: bool
 
@@ -69,7 +69,7 @@ class TagTask:
         fit: Sequence[TaggedImage],
         held_out: Sequence[TaggedImage],
         *,
-        patch: Triple,
+        patch: _Triple,
         batch: int,
         mirror: bool,
     ) -> "TagTask":
@@ -108,7 +108,7 @@ class TagTask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BagPatch:
+class _BagPatch:
     """A patch that meets a bag, varied."""
 
     image: Float32[np.ndarray, "channel i j k"]
@@ -140,12 +140,12 @@ def draw_bag(places: Places, rng: np.random.Generator, *, present: bool) -> tupl
 def draw_patch(  # what is cut, where, and how it is varied
     example: TaggedImage,
     bag: Bag,
-    patch: Triple,
+    patch: _Triple,
     rng: np.random.Generator,
     *,
     mirror: bool,
     colour: float,
-) -> BagPatch:
+) -> _BagPatch:
     """Draw a patch that meets a bag.
 
     Args:
@@ -176,7 +176,7 @@ def draw_patch(  # what is cut, where, and how it is varied
     gain, lift = np.exp(rng.normal(0, colour)), rng.normal(0, colour)
     parts[0] = parts[0] * np.float32(gain) + np.float32(lift)
     image, in_bag, in_image = (np.ascontiguousarray(part) for part in parts)
-    return BagPatch(image, in_bag, in_image, share)
+    return _BagPatch(image, in_bag, in_image, share)
 
 
 def places_of(images: Sequence[TaggedImage]) -> Places:

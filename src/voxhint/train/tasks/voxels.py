@@ -19,7 +19,7 @@ from voxhint.train.regularise import gated_crf
 
 
 @runtime_checkable
-class Probabilistic(Protocol):
+class _Probabilistic(Protocol):
     """A network that draws some of what it computes, and pays for it."""
 
     chance: Generator | None
@@ -51,12 +51,12 @@ class VoxelTask:
         """Return the losses and regularisers that the config asks for, of a varied batch."""
         batch = self.drawn(rng, device)
         net = getattr(model, "module", model)
-        if isinstance(net, Probabilistic):
+        if isinstance(net, _Probabilistic):
             net.chance = Generator(device).manual_seed(int(rng.integers(2**63)))
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
         logits = model(image).float()
         loss = self.score(logits, batch)
-        if isinstance(net, Probabilistic):
+        if isinstance(net, _Probabilistic):
             loss = loss + self.config.pw4medseg.kl_weight * net.penalty()
         return loss
 
