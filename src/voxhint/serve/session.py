@@ -311,7 +311,6 @@ class Session:
         )
 
     def _keep(self, case: WorkCase, marks: Sequence[Mark]) -> None:
-        """Write down that a case changed; a mask that was accepted is open again."""
         if case.state in _KEPT:
             self._set_state(case, Verdict(state="open", note=case.note))
         if marks:
