@@ -66,7 +66,8 @@ def images(tmp_path: Path) -> Path:
 
 
 def own_mask(run: Path, images: Path, out: Path) -> np.ndarray:
-    assert called("predict", run, images, "--out", out) == 0
+    words = ("--out", out, "--precision", "float32")  # which is what other programs compute in
+    assert called("predict", run, images, *words) == 0
     return read_ids(out / "a.nii.gz")[0]
 
 
