@@ -1,7 +1,7 @@
 """Clicks against Dice: a simulated person clicks where the mask is most wrong.
 
 `scripts/bench clicks STUDY --cases 20 --clicks 10` for the curve, `--latency` for the seconds
-at 256 x 256 x 128 and 512 x 512 x 300.
+at 256 x 256 x 128 and 512 x 512 x 300. Where splits.json names design cases, only these are clicked.
 """
 
 import argparse
@@ -81,10 +81,10 @@ def curve_of(study: Study, files: CaseFiles, clicks: int) -> dict[str, Curve]:
 
 
 def run_curve(root: Path, cases: int, clicks: int, out: Path | None) -> None:
-    study = open_for_review(root)
-    chosen = [files for files in study.training if files.dense][
-        :: max(1, len(study.training) // cases)
-    ][:cases]
+    study, splits = open_for_review(root), root / "splits.json"
+    design = json.loads(splits.read_text())["design"] if splits.exists() else None
+    chosen = [f for f in study.training if f.dense and (design is None or f.name in design)]
+    chosen = chosen[:: max(1, len(chosen) // cases)][:cases]
     curves: dict[str, list[Curve]] = {}
     for files in chosen:
         for label, curve in curve_of(study, files, clicks).items():

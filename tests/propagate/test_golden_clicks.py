@@ -19,7 +19,7 @@ from voxhint.propagate.interactive import LiveMask
 from voxhint.simulate.abdomen_phantom import ORGANS
 
 PINNED = Path(__file__).with_suffix(".json")
-SMALL = {"_BUDGET": 4000, "_MOST": 9000, "_MEASURED": 3000}
+SMALL = {"_BUDGET": 600, "_MOST": 9000, "_MEASURED": 3000}
 """Voxels at which windows are parted and made coarser, that a small scan gets there."""
 
 

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -155,3 +156,68 @@ def key_of(hints: Sequence[Hint]) -> int:
             key = zlib.crc32(b"" if isinstance(value, Grid) else told, key)
         key = zlib.crc32(type(hint).__name__.encode(), key)
     return key
+
+
+def box_of(voxel: tuple[int, int, int]) -> Window:
+    """Return the box of one voxel."""
+    i, j, k = (slice(n, n + 1) for n in voxel)
+    return i, j, k
+
+
+def grown(window: Window, by_mm: float, grid: Grid) -> Window:
+    """Return a window with a rim around it, as far as the image goes."""
+    rim = np.ceil(by_mm / grid.spacing_mm).astype(int)
+    i, j, k = (
+        slice(int(max(0, w.start - r)), int(min(n, w.stop + r)))
+        for w, r, n in zip(window, rim, grid.shape, strict=True)
+    )
+    return i, j, k
+
+
+def meets(voxel: tuple[int, int, int], window: Window) -> bool:
+    """Return whether a voxel lies in a window."""
+    return all(w.start <= at < w.stop for at, w in zip(voxel, window, strict=True))
+
+
+def union(*windows: Window) -> Window:
+    """Return the box around some windows."""
+    i, j, k = (
+        slice(min(w.start for w in along), max(w.stop for w in along))
+        for along in zip(*windows, strict=True)
+    )
+    return i, j, k
+
+
+def tiles(
+    window: Window, reach_mm: float, step: tuple[int, int, int], grid: Grid, most: int
+) -> list[Window]:
+    """Return the parts of a window that are propagated over one by one, in so many blocks each."""
+    rim = 2 * reach_mm / grid.spacing_mm
+    parts = []
+    for w, r, s in zip(window, rim, step, strict=True):
+        side = max(int(r), s * round(most ** (1 / 3)) - int(r))
+        count = max(1, -(-(w.stop - w.start) // max(1, side)))
+        ends = np.linspace(w.start, w.stop, count + 1).astype(int).tolist()
+        parts.append([slice(a, b) for a, b in pairwise(ends)])
+    return [(i, j, k) for i in parts[0] for j in parts[1] for k in parts[2]]
+
+
+def single_clicks(hints: Sequence[Hint]) -> list[Points]:
+    """Return the clicks that were made one by one, and are meant."""
+    clicks = [hint for hint in hints if isinstance(hint, Points) and len(hint.positions_mm) == 1]
+    return [click for click in clicks if click.confidence[0] > 0.5]
+
+
+def step_for(grid: Grid, reach_mm: float, budget: int) -> tuple[int, int, int]:
+    """Return the step at which a window of four times the reach has at most so many blocks."""
+    spacing = grid.spacing_mm
+    room = np.minimum(4 * reach_mm, spacing * grid.shape)
+    wide = float(spacing.min())
+    while np.prod(room / _steps(spacing, wide) / spacing) > budget:
+        wide *= 1.1
+    i, j, k = (int(s) for s in _steps(spacing, wide))
+    return i, j, k
+
+
+def _steps(spacing_mm: np.ndarray, wide_mm: float) -> np.ndarray:
+    return np.maximum(1, np.round(wide_mm / spacing_mm))

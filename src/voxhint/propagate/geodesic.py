@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 from scipy import ndimage
 
 from voxhint.core import Grid, Volume
@@ -34,13 +34,21 @@ def edge_cost(
     for image in images:
         spacing = image.grid.spacing_mm
         smooth = ndimage.gaussian_filter(image.voxels, blur_mm / spacing)
-        steep = compiled(_slope)(smooth, spacing.astype(np.float32))
+        steep = slope(smooth, spacing)
         uneven = steep[near & (steep > 0)]  # air clipped to one value has no slope, says nothing
         typical = float(np.median(uneven)) if uneven.size else 1.0
         steep /= np.float32(typical)
         squares += np.square(steep, out=steep)
     squares /= np.float32(len(images))
     return np.sqrt(squares, out=squares)
+
+
+def slope(
+    smooth: Float32[np.ndarray, "i j k"], spacing_mm: Float64[np.ndarray, "3"]
+) -> Float32[np.ndarray, "i j k"]:
+    """Return the length of the gradient per millimetre, of a grid's voxels."""
+    found: Float32[np.ndarray, "i j k"] = compiled(_slope)(smooth, spacing_mm.astype(np.float32))
+    return found
 
 
 def geodesic_mm(

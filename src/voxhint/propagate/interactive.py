@@ -2,33 +2,58 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, UInt8
 from scipy import ndimage
 
 from voxhint.config import LabelConfig
-from voxhint.core import Hint, LabelSet, Points, SoftLabel, Volume
-from voxhint.propagate.coarse_to_fine import Coarse, Window, hinted_box, key_of, ruled_out, within
-from voxhint.propagate.constraints import Constraints, constraints_of, places_mm
+from voxhint.core import Hint, LabelSet, Points, Volume
+from voxhint.propagate.click_scores import (
+    Click,
+    bell_of,
+    range_of,
+    rooted,
+    scores_in,
+    show_ends,
+    weights_of,
+    window_around,
+)
+from voxhint.propagate.coarse_to_fine import (
+    Coarse,
+    Window,
+    box_of,
+    grown,
+    hinted_box,
+    key_of,
+    meets,
+    ruled_out,
+    single_clicks,
+    step_for,
+    tiles,
+    union,
+    within,
+)
+from voxhint.propagate.constraints import Constraints, constraints_of, nearest_voxels
 from voxhint.propagate.distance_caps import distance_caps, measure_marks
-from voxhint.propagate.soft_label import Prior, propagate_hints
+from voxhint.propagate.model_prior import chances_of, doubted
+from voxhint.propagate.soft_label import propagate_hints
 
 _BUDGET = 300_000  # voxels that are propagated over within a second
 _MOST = 1_500_000  # voxels of a window, at which it is made coarser still
 _MEASURED = 2_000_000  # voxels on which the distances between hints are measured
-_FIRST = 0.15  # of the field of view: how far a click reaches at least, up to the next number
+_FIRST = 0.15  # of the field of view: how far hints reach at least, up to the next number
 _FIRST_MM = 40.0
-_TWICE = 2.0  # distances to the mask's border that a correcting click changes
-_LEAST_VOXELS = 1.5  # voxels that it changes at least
-_POINT = 2  # voxels that a click may lie between
+_SPOKEN = 0.6  # of that: how far away a click speaks at most
+_WIDTH = 1.5  # distances to the mask's border by which a correcting click speaks
+_LEAST_MM = 2.0  # the same at least
+_GROUND = 0.6  # score of a background that nobody showed
+_SMOOTH = 0.6  # voxels by which scores of clicks are smoothed
 _REPLAYED = 30  # clicks that are answered one by one when a case is opened
-_REMEMBERED = 200  # windows that undo brings back as they were
+_REMEMBERED = 2**28  # bytes of windows that undo brings back as they were
 _WITHIN = 1.5  # caps after which ways are not followed
-_LEAN = 3.0  # natural logarithm of odds: most that distance may speak against what a model says
-_LEAST = 0.02  # probability below which a model's no is no surer
-_DOUBT = 1.0  # caps around a hint that contradicts the model, within which the model is doubted
+
+Voxels = UInt8[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,23 +62,20 @@ class _Past:
 
     hints: int
     window: Window
-    classes: UInt8[np.ndarray, "i j k"]
-    lead: UInt8[np.ndarray, "i j k"]
+    classes: Voxels
+    lead: Voxels
+    base: tuple[Voxels, Voxels] | None
+    """What the base and its lead were; None where only a click came."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ball:
-    """What a correcting click changes."""
-
-    centre_mm: Float64[np.ndarray, " 3"]
-    radius_mm: float
+    clicks: tuple[Click, ...]
 
 
 class LiveMask:
     """The most probable class of each voxel, kept up to date hint by hint.
 
-    Away from hints it says what a model says, or background. Where a hint contradicts the model,
-    the model is doubted nearby. Hints themselves always hold.
+    Away from hints it says what a model says, or background. Strokes, boxes and other hints that
+    speak of many voxels are propagated. Each click then corrects what is there, as wide as it lies
+    from the border of the mask. Hints themselves always hold.
 
     Args:
         images: Channels on one grid.
@@ -75,18 +97,25 @@ class LiveMask:
         self._config = config
         self._prior = prior
         self._grid = images[0].grid
-        self._classes = np.zeros(self._grid.shape, np.uint8, order="F")
-        self._lead = np.zeros(self._grid.shape, np.uint8, order="F")  # in 255ths
+        blank = (np.zeros(self._grid.shape, np.uint8, order="F") for _ in range(4))
+        # leads are in 255ths; what the mask was before clicks is the base
+        self._classes, self._lead, self._base, self._base_lead = blank
+        self._ranges = [range_of(image) for image in images]
+        self._clicks: tuple[Click, ...] = ()
         self._past: list[_Past] = []
         self._now = key_of(())
+        self._answered: set[int] = set()
+        self._modelled = False
         if prior is not None:
             self._reset()
 
     def _reset(self) -> None:
-        self._past = []
-        self._classes[:], self._lead[:] = 0, 0
+        self._past, self._clicks = [], ()
+        self._modelled = self._prior is not None  # the base is what the model says, in full
+        for array in (self._classes, self._lead, self._base, self._base_lead):
+            array[:] = 0
         if self._prior is not None:
-            self._put((slice(None),) * 3, self._prior)
+            self._found(self._whole, self._prior)
 
     @property
     def classes(self) -> UInt8[np.ndarray, "i j k"]:
@@ -105,8 +134,9 @@ class LiveMask:
 
     def adopt(self, classes: UInt8[np.ndarray, "i j k"]) -> None:
         """Take over a mask that a person accepted; hints change it where they are made."""
-        self._past = []
-        self._classes[:], self._lead[:] = classes, 255
+        self._past, self._clicks, self._modelled = [], (), False
+        for kept, lead in ((self._classes, self._lead), (self._base, self._base_lead)):
+            kept[:], lead[:] = classes, 255
 
     def answer(self, hints: Sequence[Hint], around: Window | None) -> tuple[Window | None, str]:
         """Change the mask where hints came or went.
@@ -118,83 +148,162 @@ class LiveMask:
         Returns:
             The box of voxels that may have changed, and what a person should know of it.
         """
-        hinted = hinted_box(hints, self._grid)
+        now, told = key_of(hints), {key_of((hint,)) for hint in hints}
         if around is None:
-            self._reset()
-            if hinted is None:
-                return self._whole, ""
-        caps = self._caps(hints, hinted)
-        if around is not None:
-            return self._answer_here(hints, around, caps)
-        clicks = [hint for hint in hints if isinstance(hint, Points)]
-        if len(clicks) == len(hints) and len(clicks) <= _REPLAYED:
-            return self._whole, self._replay(clicks)
-        reach = max(caps.values())
-        step = self._step(reach)
-        notes = {
-            self._propagate(tile, hints, caps, step)
-            for tile in self._tiles(self._grown(hinted or self._whole, reach), reach, step)
-        }
-        self._now = key_of(hints)
-        return self._whole, "; ".join(sorted(notes - {""}))
-
-    def _replay(self, clicks: Sequence[Points]) -> str:
-        """Return what to tell, having answered clicks one by one, in the order they were made."""
-        note = ""
-        self._now = key_of(())
-        for number, click in enumerate(clicks, 1):
-            before = clicks[:number]
-            around = hinted_box([click], self._grid)
-            if around is not None:
-                caps = self._caps(before, hinted_box(before, self._grid))
-                note = self._answer_here(before, around, caps)[1] or note
-        return note
-
-    def _answer_here(
-        self, hints: Sequence[Hint], around: Window, caps: Mapping[str, float]
-    ) -> tuple[Window, str]:
-        """Return the box that changed around a place; what was there comes back as it was."""
-        key = key_of(hints)
-        if self._past and self._past[-1].hints == key:
+            note = self._begin(hints)
+            self._now, self._answered = now, told
+            return self._whole, note
+        if self._past and self._past[-1].hints == now:
             past = self._past.pop()
             self._classes[past.window], self._lead[past.window] = past.classes, past.lead
-            self._now = key
+            if past.base is not None:
+                self._base[past.window], self._base_lead[past.window] = past.base
+            self._clicks, self._now, self._answered = past.clicks, now, told
             return past.window, ""
-        reach = max(caps.values())
-        ball = self._ball(hints, around, reach)
-        inner = self._grown(around, reach if ball is None else ball.radius_mm)
-        kept = (self._classes[inner].copy(), self._lead[inner].copy())
-        self._past = [*self._past[-_REMEMBERED:], _Past(self._now, inner, *kept)]
-        self._now = key
-        return inner, self._propagate(inner, hints, caps, self._step(reach), ball)
+        gone = [click for click in self._clicks if click.key not in told]
+        new = [hint for hint in single_clicks(hints) if key_of((hint,)) not in self._answered]
+        if gone or len(new) != 1 or not meets(self._voxel(new[0]), around):
+            return self._answer_others(hints, around, gone)
+        click = self._click_of(new[0])
+        self._remember(click.window, base=False)
+        self._now, self._answered = now, told
+        self._clicks = (*self._clicks, click)
+        self._show(click.window, hints)
+        return click.window, ""
 
-    def _ball(self, hints: Sequence[Hint], around: Window, reach_mm: float) -> _Ball | None:
-        """Return the ball that a click changes: as far again as the mask's border lies from it.
+    def _begin(self, hints: Sequence[Hint]) -> str:
+        """Answer the hints of a case that is opened, a few clicks one by one.
 
-        People click in the middle of what is wrong, so its size is known from how far away that
-        border is. None for other hints, and where no mask is near.
+        Returns:
+            What a person should know of it.
         """
-        if any(w.stop - w.start > _POINT for w in around):
-            return None
-        box = np.array([[w.start - 0.5, w.stop - 0.5] for w in around]).T
-        for hint in reversed([hint for hint in hints if isinstance(hint, Points)]):
-            index = self._grid.to_index(hint.positions_mm)[-1]
-            if ((index < box[0]) | (index > box[1])).any():
-                continue
-            window = self._grown(around, reach_mm)
-            i, j, k = (round(float(v)) for v in index)
-            number = self._labels.number(hint.label)
-            part, there = self._classes[window], self._classes[i, j, k]
-            border = part != there if there == number or number == 0 else part == number
-            if not border.any():
-                return None
-            away = ndimage.distance_transform_edt(~border, self._grid.spacing_mm)
-            at = tuple(n - w.start for n, w in zip((i, j, k), window, strict=True))
-            radius = max(
-                _TWICE * float(away[at]), _LEAST_VOXELS * float(self._grid.spacing_mm.max())
-            )
-            return _Ball(self._grid.to_world(index[None])[0], min(radius, reach_mm))
-        return None
+        self._reset()
+        clicks = single_clicks(hints)
+        alone = clicks if len(clicks) <= _REPLAYED else []
+        keys = {key_of((hint,)) for hint in alone}
+        others = [hint for hint in hints if key_of((hint,)) not in keys]
+        note = self._propagate_all(others) if hinted_box(others, self._grid) else ""
+        for number, hint in enumerate(alone, 1):
+            click = self._click_of(hint)
+            self._clicks = (*self._clicks, click)
+            self._show(click.window, [*others, *alone[:number]])
+        return note
+
+    def _propagate_all(self, hints: Sequence[Hint]) -> str:
+        hinted = hinted_box(hints, self._grid) or self._whole
+        caps = self._caps(hints, hinted)
+        reach = max(caps.values())
+        step = step_for(self._grid, reach, _BUDGET)
+        parts = tiles(grown(hinted, reach, self._grid), reach, step, self._grid, _MOST)
+        notes = {self._propagate(part, hints, caps, step) for part in parts}
+        return "; ".join(sorted(notes - {""}))
+
+    def _answer_others(
+        self, hints: Sequence[Hint], around: Window, gone: Sequence[Click]
+    ) -> tuple[Window, str]:
+        """Answer hints that are no new click, or that were taken back.
+
+        Returns:
+            As `answer` does.
+        """
+        self._clicks = tuple(click for click in self._clicks if click not in gone)
+        keys = {click.key for click in self._clicks}
+        others = [hint for hint in hints if key_of((hint,)) not in keys]
+        window, note = union(around, *(click.window for click in gone)), ""
+        if gone:
+            self._remember(window, base=False)
+        else:
+            caps = self._caps(others, hinted_box(others, self._grid))
+            reach = max(caps.values())
+            window = grown(window, reach, self._grid)
+            self._remember(window, base=True)
+            step = step_for(self._grid, reach, _BUDGET)
+            note = self._propagate(window, others, caps, step)
+        self._now, self._answered = key_of(hints), {key_of((hint,)) for hint in hints}
+        self._show(window, hints)
+        return window, note
+
+    def _remember(self, window: Window, *, base: bool) -> None:
+        arrays = (self._classes, self._lead, self._base, self._base_lead)
+        classes, lead, *kept = (array[window].copy() for array in arrays)
+        was = (kept[0], kept[1]) if base else None
+        self._past.append(_Past(self._now, window, classes, lead, was, self._clicks))
+        room = _REMEMBERED
+        for number, past in reversed(list(enumerate(self._past))):
+            room -= (2 if past.base is None else 4) * past.classes.size
+            if room < 0:
+                self._past = self._past[number + 1 :]
+                break
+
+    def _voxel(self, click: Points) -> tuple[int, int, int]:
+        i, j, k = (int(n) for n in nearest_voxels(self._grid, click.positions_mm)[:, 0])
+        return i, j, k
+
+    def _click_of(self, hint: Points) -> Click:
+        """Return a click with its bell."""
+        voxel, number, reach = self._voxel(hint), self._labels.number(hint.label), self._reach
+        step = step_for(self._grid, reach, _BUDGET)
+        coarse = Coarse.of(self._grid, window_around(voxel, self._grid, reach, step), step)
+        wide = {"width_mm": self._width(voxel, number, reach), "reach_mm": reach}
+        bell = bell_of(self._images, coarse, voxel, ranges=self._ranges, **wide)
+        return Click(key_of((hint,)), number, voxel, coarse.window, bell)
+
+    @property
+    def _reach(self) -> float:
+        """Return how far a click speaks at most, in mm."""
+        return self._config.scale_mm or _SPOKEN * self._first
+
+    def _width(self, voxel: tuple[int, int, int], number: int, reach_mm: float) -> float:
+        """Return how wide a click speaks: people click in the middle of what is wrong.
+
+        So the border of the mask lies about as far from it as the other end of what is wrong. All
+        of the reach where no mask is near.
+        """
+        window = grown(box_of(voxel), reach_mm, self._grid)
+        part, there = self._classes[window], self._classes[voxel]
+        border = part != there if there == number or number == 0 else part == number
+        if not border.any():
+            return reach_mm
+        away = ndimage.distance_transform_edt(~border, self._grid.spacing_mm)
+        at = tuple(n - w.start for n, w in zip(voxel, window, strict=True))
+        return min(max(_WIDTH * float(away[at]), _LEAST_MM), reach_mm)
+
+    def _show(self, window: Window, hints: Sequence[Hint]) -> None:
+        """Make the mask of a window from its base and all clicks."""
+        if not self._clicks:
+            self._classes[window], self._lead[window] = self._base[window], self._base_lead[window]
+            return
+        base = np.stack([self._scores(box_of(c.voxel)) for c in self._clicks])
+        step = step_for(self._grid, self._reach, _BUDGET)
+        weights = weights_of(self._clicks, base[..., 0, 0, 0].astype(np.float64), step)
+        i, j, k = (slice(w.start // s * s, w.stop) for w, s in zip(window, step, strict=True))
+        begun = (i, j, k)
+        more = scores_in(Coarse.of(self._grid, begun, step), self._clicks, weights)
+        if max(step) == 1:
+            sigma = _SMOOTH * self._grid.spacing_mm.min() / self._grid.spacing_mm
+            more = np.stack([ndimage.gaussian_filter(one, sigma) for one in more])
+        scores = self._scores(begun) + more
+        shown = self._base[begun] == np.arange(len(scores))[:, None, None, None]
+        for click in self._clicks:
+            if meets(click.voxel, begun):
+                at = [n - w.start for n, w in zip(click.voxel, begun, strict=True)]
+                shown[(click.number, *at)] = True
+        show_ends(shown, self._classes, begun)
+        self._put(begun, rooted(self._respecting(scores, begun, hints), shown))
+
+    def _scores(self, window: Window) -> Float32[np.ndarray, "class i j k"]:
+        """Return the scores of the classes before any click."""
+        if self._modelled and self._prior is not None:
+            return self._prior[(slice(None), *window)].astype(np.float32)
+        lead = self._base_lead[window] / np.float32(255)
+        scores = np.zeros((len(self._labels.names), *lead.shape), np.float32)
+        np.put_along_axis(
+            scores,
+            self._base[window][None].astype(np.int64),
+            (_GROUND + (1 - _GROUND) * lead)[None],
+            0,
+        )
+        return scores
 
     @property
     def _whole(self) -> Window:
@@ -211,45 +320,13 @@ class LiveMask:
         coarse = Coarse.of(self._grid, window, (step, step, step))
         constraints = self._constraints(coarse, hints)
         caps = distance_caps([measure_marks(constraints, self._labels)], [self._grid], self._labels)
-        # people click where the mask is wrong, so how close clicks lie says little of sizes
+        return {name: max(cap, self._first) for name, cap in caps.items()}
+
+    @property
+    def _first(self) -> float:
+        """Return how far hints reach at least, in mm: people hint where the mask is wrong."""
         field = float(np.linalg.norm(np.array(self._grid.shape) * self._grid.spacing_mm))
-        return {name: max(cap, min(_FIRST * field, _FIRST_MM)) for name, cap in caps.items()}
-
-    def _step(self, reach_mm: float) -> tuple[int, int, int]:
-        """Return the step at which a window of four times the reach is not too large."""
-        spacing = self._grid.spacing_mm
-        finest = float(spacing.min())
-        wide = finest
-        while (
-            np.prod(
-                np.minimum(4 * reach_mm, spacing * self._grid.shape)
-                / _steps(spacing, wide)
-                / spacing
-            )
-            > _BUDGET
-        ):
-            wide *= 1.1
-        i, j, k = (int(s) for s in _steps(spacing, wide))
-        return i, j, k
-
-    def _grown(self, window: Window, by_mm: float) -> Window:
-        rim = np.ceil(by_mm / self._grid.spacing_mm).astype(int)
-        i, j, k = (
-            slice(int(max(0, w.start - r)), int(min(n, w.stop + r)))
-            for w, r, n in zip(window, rim, self._grid.shape, strict=True)
-        )
-        return i, j, k
-
-    def _tiles(self, window: Window, reach_mm: float, step: tuple[int, int, int]) -> list[Window]:
-        """Return the parts of a window that are propagated over one by one."""
-        rim = 2 * reach_mm / self._grid.spacing_mm
-        parts = []
-        for w, r, s in zip(window, rim, step, strict=True):
-            side = max(int(r), s * round(_MOST ** (1 / 3)) - int(r))
-            count = max(1, -(-(w.stop - w.start) // max(1, side)))
-            ends = np.linspace(w.start, w.stop, count + 1).astype(int).tolist()
-            parts.append([slice(a, b) for a, b in pairwise(ends)])
-        return [(i, j, k) for i in parts[0] for j in parts[1] for k in parts[2]]
+        return min(_FIRST * field, _FIRST_MM)
 
     def _propagate(
         self,
@@ -257,14 +334,13 @@ class LiveMask:
         hints: Sequence[Hint],
         caps: Mapping[str, float],
         step: tuple[int, int, int],
-        ball: _Ball | None = None,
     ) -> str:
-        """Propagate hints over a window or a ball in it, hints around it included.
+        """Propagate hints over a window, hints around it included: the base of the mask.
 
         Returns:
             What a person should know of it.
         """
-        outer = self._grown(inner, max(caps.values()))
+        outer = grown(inner, max(caps.values()), self._grid)
         voxels = np.prod([(w.stop - w.start) / s for w, s in zip(outer, step, strict=True)])
         more = int(np.ceil((voxels / _MOST) ** (1 / 3))) if voxels > _MOST else 1
         step = (step[0] * more, step[1] * more, step[2] * more)
@@ -274,9 +350,7 @@ class LiveMask:
         prior = None
         if self._prior is not None:
             prior = np.stack([coarse.mean(each) for each in self._prior])
-        model = (
-            None if prior is None else self._said_by_model(prior, constraints, max(caps.values()))
-        )
+        model = None if prior is None else doubted(prior, constraints, max(caps.values()))
         soft = propagate_hints(
             constraints,
             images,
@@ -286,9 +360,9 @@ class LiveMask:
             prior=model,
             within=_WITHIN,
         )
-        chances = _chances(soft, prior)
+        chances = chances_of(soft, prior)
         if prior is None:
-            chances = _rooted(chances, constraints)
+            chances = rooted(chances, (constraints.proven > 0.5) | (constraints.likely > 0))
         chances = coarse.fine(chances)
         shift = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True)
@@ -296,28 +370,14 @@ class LiveMask:
         chances = chances[(slice(None), *shift)]
         if max(step) > 1:
             chances = self._respecting(chances, inner, hints)
-        if ball is not None:
-            chances = self._kept_beyond(chances, inner, ball)
-        self._put(inner, chances)
+        self._modelled = False  # what the model says here was taken into account
+        self._found(inner, chances)
         return "coarse, as the hint reaches far" if more > 1 else ""
 
     def _constraints(self, coarse: Coarse, hints: Sequence[Hint]) -> Constraints:
         near = [h for hint in hints for h in within(hint, coarse)]
         near += ruled_out(hints, near)
         return constraints_of(coarse.grid, near, self._labels)
-
-    def _said_by_model(
-        self, prior: Float32[np.ndarray, "class i j k"], constraints: Constraints, cap_mm: float
-    ) -> Prior:
-        """Return what a model says, with doubt around the hints that contradict it."""
-        said = prior.argmax(0)
-        proven = np.where(constraints.proven.max(0) > 0.5, constraints.proven.argmax(0), said)
-        wrong = proven != said
-        logs = np.log(np.clip(prior, _LEAST, 1))
-        if wrong.any():
-            away = ndimage.distance_transform_edt(~wrong, constraints.grid.spacing_mm)
-            logs *= 1 - np.exp(-0.5 * (away / (_DOUBT * cap_mm)) ** 2)
-        return Prior(logs.astype(np.float32), _LEAN)
 
     def _respecting(
         self, chances: Float32[np.ndarray, "class i j k"], inner: Window, hints: Sequence[Hint]
@@ -328,56 +388,13 @@ class LiveMask:
         held[0] += 1e-6  # where nothing is left, nothing but background was shown
         return np.where(constraints.proven > 0.5, 1 + constraints.proven, held).astype(np.float32)
 
-    def _kept_beyond(
-        self,
-        chances: Float32[np.ndarray, "class i j k"],
-        inner: Window,
-        ball: _Ball,
-    ) -> Float32[np.ndarray, "class i j k"]:
-        """Return chances that beyond a ball are as the mask is."""
-        places = np.stack(places_mm(self._grid.cropped(inner)))
-        away = np.linalg.norm(places - ball.centre_mm.reshape(3, 1, 1, 1), axis=0)
-        beyond = away > ball.radius_mm
-        classes, lead = self._classes[inner][beyond], self._lead[inner][beyond] / np.float32(255)
-        kept = np.zeros((len(chances), len(classes)), np.float32)
-        np.put_along_axis(kept, classes[None].astype(np.int64), lead[None] + 1e-6, 0)
-        chances[:, beyond] = kept
-        return chances
+    def _found(self, window: Window, chances: Float32[np.ndarray, "class i j k"]) -> None:
+        """Make chances the base of the mask, and the mask."""
+        self._put(window, chances)
+        self._base[window], self._base_lead[window] = self._classes[window], self._lead[window]
 
     def _put(self, window: Window, chances: Float32[np.ndarray, "class i j k"]) -> None:
         self._classes[window] = chances.argmax(0)
         ordered = np.partition(chances, -2, axis=0)
         lead = np.clip(ordered[-1] - ordered[-2], 0, 1)
         self._lead[window] = (255 * lead).astype(np.uint8)
-
-
-def _steps(spacing_mm: np.ndarray, wide_mm: float) -> np.ndarray:
-    return np.maximum(1, np.round(wide_mm / spacing_mm))
-
-
-def _chances(
-    soft: SoftLabel, prior: Float32[np.ndarray, "class i j k"] | None
-) -> Float32[np.ndarray, "class i j k"]:
-    """Return the probability of each class; what nothing is known of is as the model says."""
-    chances = soft.probs * (soft.trust > 0)
-    if prior is None:
-        chances[0] = np.maximum(1 - chances[1:].sum(0), 0)
-        return chances
-    return np.where(soft.trust.max(0) > 0, chances, prior).astype(np.float32)
-
-
-def _rooted(
-    chances: Float32[np.ndarray, "class i j k"], constraints: Constraints
-) -> Float32[np.ndarray, "class i j k"]:
-    """Return chances without islands: what hangs together with no hint of its label is none."""
-    classes = chances.argmax(0)
-    shown = (constraints.proven > 0.5) | (constraints.likely > 0)
-    for number in range(1, len(chances)):
-        parts, count = ndimage.label(classes == number, np.ones((3, 3, 3)))
-        rooted = np.zeros(count + 1, np.bool_)
-        rooted[np.unique(parts[shown[number]])] = True
-        if count and shown[number].any():
-            island = (parts > 0) & ~rooted[parts]
-            chances[0][island] += chances[number][island]
-            chances[number][island] = 0
-    return chances
