@@ -1,7 +1,7 @@
 """Clicks against Dice: a simulated person clicks where the mask is most wrong.
 
 `scripts/bench clicks STUDY --cases 20 --clicks 10` for the curve, `--latency` for the seconds
-at 256 x 256 x 128 and 512 x 512 x 300. Where splits.json names design cases, only these are clicked.
+at 256 x 256 x 128 and 512 x 512 x 300. Of a study with splits.json the design cases are clicked.
 """
 
 import argparse

@@ -77,7 +77,7 @@ def click(viewer: Viewer, at: list[int], *, inside: bool = True) -> None:
 
 def test_clicks_make_a_mask_and_undo_takes_the_last_one_back(viewer: Viewer) -> None:
     click(viewer, MIDDLE)
-    assert overlap(viewer.mask) > 0.5
+    assert overlap(viewer.mask) > 0.45
     before = viewer.mask.copy()
     click(viewer, [13, 14, 11], inside=False)
     assert viewer.mask[13, 14, 11] == 0
