@@ -51,6 +51,17 @@ def test_the_same_labels_come_out_as_with_an_array_for_each_class(kind: str) -> 
     assert np.abs(dense.plausibility - exact.plausibility).mean() < 0.03
 
 
+def test_labels_that_reach_unlike_far_come_out_as_with_an_array_for_each_class() -> None:
+    case = hinted("points:12")
+    images, sparse = list(case.images.values()), sparse_of(*case.hints)
+    assert sparse is not None
+    caps = dict(zip(ORGANS.foreground, (80.0, 10.0, 14.0, 25.0), strict=True))
+    known = constraints_of(case.grid, case.hints, ORGANS)
+    one = propagate_hints(known, images, ORGANS, caps_mm=caps, config=CONFIG).largest_class()
+    two = propagate_over_scan(sparse, images, ORGANS, caps_mm=caps).largest_class()
+    assert (one == two).mean() > 0.995
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_marks_are_measured_alike(kind: str) -> None:
     case = hinted(kind)

@@ -28,7 +28,7 @@ from voxhint.propagate.soft_label import (
     usual_cap,
 )
 
-_LIMIT = 3.0  # caps within which ways of a label are followed
+_LIMIT = 3.0  # of the largest cap: how far ways of labels are followed
 _ROOM = 1.02  # of the largest cap: how far ways of background are followed
 _BAND = 2.0  # caps around marks of labels: beyond them background is presumed
 
@@ -72,9 +72,10 @@ def propagate_over_scan(
         return CompactSoftLabel(first, second, first_prob, trust, untold, constraints)
     band = _band([shown[number] for number in competing], caps[competing], constraints.grid)
     scan = _Scan.of(shown, [image.cropped(band) for image in images], band)
-    nearest = Nearest.of(scan.grid.shape, _LIMIT * float(caps[competing].max()))
+    limit = _LIMIT * float(caps[competing].max())  # for all: it matters which label is nearest
+    nearest = Nearest.of(scan.grid.shape, limit)
     for number in sorted(competing, key=lambda number: float(caps[number])):
-        caps[number] *= np.float32(scan.join(number, _LIMIT * float(caps[number]), nearest))
+        caps[number] *= np.float32(scan.join(number, limit, nearest))
     ground = Nearest.of(scan.grid.shape, _ROOM * float(caps[competing].max()), kept=1)
     if len(scan.shown[0]):
         scan.join(0, ground.step_mm * 2**16, ground)
