@@ -135,7 +135,7 @@ def test_a_device_that_is_not_here_is_told_before_any_work(
 def test_a_page_that_is_not_built_is_told_with_what_builds_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.serve.app.PAGE", tmp_path / "nowhere")
+    monkeypatch.setattr("voxhint.serve.app._PAGE", tmp_path / "nowhere")
     assert call("serve", make_study(tmp_path / "study"), "--out", tmp_path / "session") == 3
     (line,) = errors(capsys)
     assert "scripts/page" in line

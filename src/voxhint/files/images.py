@@ -218,7 +218,7 @@ def read_probability(
     with reading(path):
         values, grid = _read_stored(path)
         told = values[~np.isnan(values)] if gaps and values.dtype.kind == "f" else values
-        low, high = (float(told.min()), float(told.max())) if told.size else (0.0, 0.0)
+        low, high = (float(told.min()), float(told.max())) if told.size else (np.nan, np.nan)
         if not (low >= -_EXCESS and high <= 1 + _EXCESS):  # also True for NaN
             msg = f"{path.name}: values from {low:g} to {high:g} are no probabilities; use 0 to 1"
             raise BadFileError(msg)
