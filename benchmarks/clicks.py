@@ -2,25 +2,29 @@
 
 `scripts/bench clicks STUDY --cases 20 --clicks 10` for the curve, `--latency` for the seconds
 at 256 x 256 x 128 and 512 x 512 x 300. Of a study with splits.json the design cases are clicked.
+`--model RUN` begins with the mask of a model, trained on hints of other cases; 0 clicks is that.
 """
 
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from voxhint.config import LabelConfig
-from voxhint.core import Grid, LabelSet, Points, Volume
+from voxhint.core import Case, Grid, LabelSet, Points, Volume
 from voxhint.core.study import CaseFiles, Study
 from voxhint.propagate.interactive import LiveMask
 from voxhint.propagate.study import aligned_case
 from voxhint.verbs.serve import open_for_review
+from voxhint.verbs.session_model import SessionModel
 
 Curve = list[dict[str, float]]
+Prior = Float32[np.ndarray, "class i j k"]
 
 
 def next_click(
@@ -52,18 +56,21 @@ def dice(mask: Bool[np.ndarray, "i j k"], truth: Bool[np.ndarray, "i j k"]) -> f
     return 2 * int((mask & truth).sum()) / total if total else 1.0
 
 
-def curve_of(study: Study, files: CaseFiles, clicks: int) -> dict[str, Curve]:
-    """Return Dice and seconds after each round, in which every label gets one click."""
+def curve_of(
+    study: Study, files: CaseFiles, clicks: int, asked: Callable[[Case], Prior | None]
+) -> dict[str, Curve]:
+    """Return Dice and seconds after 0, 1, ... rounds; in a round every label gets one click."""
     dense = study.load(files, hints=False, dense=True).truth
     assert dense is not None  # noqa: S101
     truth, case = study.labels.to_classes(dense.ids), aligned_case(study, files)
     labels = study.labels
-    live = LiveMask(list(case.images.values()), labels, config=LabelConfig())
+    live = LiveMask(list(case.images.values()), labels, config=LabelConfig(), prior=asked(case))
     shown = [n for n in range(1, len(labels.names)) if (truth == n).any()]
     hints: list[Points] = []
+    waited: dict[int, float] = {}
     found: dict[str, Curve] = {labels.names[n]: [] for n in shown}
-    for round_ in range(1, clicks + 1):
-        for number in shown:
+    for round_ in range(clicks + 1):
+        for number in shown if round_ else ():
             click = next_click(live.classes, truth, number, case.grid)
             seconds = 0.0
             if click is not None:
@@ -74,27 +81,38 @@ def curve_of(study: Study, files: CaseFiles, clicks: int) -> dict[str, Curve]:
                 began = time.perf_counter()
                 live.answer(hints, (slice(i, i + 1), slice(j, j + 1), slice(k, k + 1)))
                 seconds = time.perf_counter() - began
-            found[labels.names[number]].append({"clicks": round_, "seconds": seconds, "dice": 0.0})
+            waited[number] = seconds
         for number in shown:
-            found[labels.names[number]][-1]["dice"] = dice(live.classes == number, truth == number)
+            good = dice(live.classes == number, truth == number)
+            row = {"clicks": round_, "seconds": waited.get(number, 0.0), "dice": good}
+            found[labels.names[number]].append(row)
     return found
 
 
-def run_curve(root: Path, cases: int, clicks: int, out: Path | None) -> None:
+def run_curve(root: Path, cases: int, clicks: int, out: Path | None, run: Path | None) -> None:
     study, splits = open_for_review(root), root / "splits.json"
     design = json.loads(splits.read_text())["design"] if splits.exists() else None
     chosen = [f for f in study.training if f.dense and (design is None or f.name in design)]
     chosen = chosen[:: max(1, len(chosen) // cases)][:cases]
     curves: dict[str, list[Curve]] = {}
+    model = SessionModel(study.labels)
+
+    def asked(case: Case) -> Prior | None:
+        said = None if run is None else model.ask(run, case.images)
+        if run is not None and said is None:
+            msg = f"{run}: no model of the labels and channels of {root}"
+            raise SystemExit(msg)
+        return said
+
     for files in chosen:
-        for label, curve in curve_of(study, files, clicks).items():
+        for label, curve in curve_of(study, files, clicks, asked).items():
             curves.setdefault(label, []).append(curve)
     for label, each in curves.items():
         table = np.array([[step["dice"] for step in curve] for curve in each])
-        needed = [next((n + 1 for n, d in enumerate(row) if d >= 0.8), np.inf) for row in table]
-        seconds = [step["seconds"] for curve in each for step in curve]
+        needed = [next((n for n, d in enumerate(row) if d >= 0.8), np.inf) for row in table]
+        seconds = [step["seconds"] for curve in each for step in curve[1:]]
         print(
-            f"{label}: {len(each)} cases; median Dice after 1, 2, ... clicks:",
+            f"{label}: {len(each)} cases; median Dice after 0, 1, ... clicks:",
             *np.round(np.median(table, 0), 3),
         )
         print(
@@ -147,12 +165,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=20)
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--latency", action="store_true")
     words = parser.parse_args()
     if words.latency:
         run_latency(words.clicks)
     if words.study:
-        run_curve(words.study, words.cases, words.clicks, words.out)
+        run_curve(words.study, words.cases, words.clicks, words.out, words.model)
 
 
 if __name__ == "__main__":
