@@ -149,7 +149,7 @@ def test_a_day_at_the_page(  # noqa: PLR0915 - a story is told in order
     expect(page.locator("#case-name")).to_have_text("second")
     ids, _ = read_ids(session / "labelsTr" / f"{CASE}.nii.gz")
     truth, _ = read_ids(tmp_path / "study" / "denseTr" / f"{CASE}.nii.gz")
-    assert 2 * (ids * truth).sum() / (ids.sum() + truth.sum()) > 0.7
+    assert 2 * (ids * truth).sum() / (ids.sum() + truth.sum()) > 0.5  # one click tells no size
     drawn, _ = read_ids(session / "hints" / "scribbles" / f"{CASE}.nii.gz")
     assert (drawn == 0).sum() > 5
     assert "accepted" in (session / "review.csv").read_text()
