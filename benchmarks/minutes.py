@@ -13,13 +13,13 @@ cases. Rows of an earlier call are kept. The table is printed and written to OUT
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _studies import case_of, design_study, part
+from _words import read_words
 from points_to_masks import scored, simulate
 from scipy.ndimage import zoom
 
@@ -101,14 +101,12 @@ def table_of(rows: Sequence[tuple[Any, ...]], names: Sequence[str], flat: float)
 
 def main() -> None:
     """Make the table."""
-    words, _, rest = "\0".join(sys.argv[1:]).partition("\0--\0")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--kinds", nargs="+", required=True)
     parser.add_argument("--minutes", nargs="+", type=float, required=True)
-    args = parser.parse_args(words.split("\0"))
-    args.run = rest.split("\0") if rest else []
+    args = read_words(parser)
     args.out.mkdir(parents=True, exist_ok=True)
     args.study = design_study(args.study, args.out / "design-study")
     labels = json.loads((args.study / "dataset.json").read_text("utf-8"))["labels"]

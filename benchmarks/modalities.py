@@ -14,12 +14,12 @@ of an earlier call are kept.
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from _studies import case_of, linked, part
+from _words import read_words
 from points_to_masks import simulate
 from scribbles_to_masks import call, scores_of, told, write
 
@@ -138,15 +138,13 @@ def row(name: str, base: Path, names: Sequence[str], args: argparse.Namespace) -
 
 def main() -> None:
     """Make the table."""
-    words, _, rest = "\0".join(sys.argv[1:]).partition("\0--\0")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--hint", default="scribbles")
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--rows", nargs="+")
-    args = parser.parse_args(words.split("\0"))
-    args.run = rest.split("\0") if rest else []
+    args = read_words(parser)
     args.out.mkdir(parents=True, exist_ok=True)
     channels = json.loads((args.study / "dataset.json").read_text("utf-8"))["channel_names"]
     names = [channels[str(number)] for number in range(len(channels))]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from _studies import design_study, shown_study
+from _words import read_words
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--config", str(ROOT / "recipes" / "pw4medseg.toml"), "--width", "4", "--batch", "2")
@@ -109,7 +110,6 @@ def table_of(runs: Mapping[tuple[str, str, int], Run], names: Sequence[str]) -> 
 
 def main() -> None:
     """Make the table."""
-    words, _, rest = "\0".join(sys.argv[1:]).partition("\0--\0")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("out", type=Path)
@@ -120,8 +120,7 @@ def main() -> None:
     parser.add_argument("--design", action="store_true")
     parser.add_argument("--shown", action="store_true")
     parser.add_argument("--simulator", type=Path)
-    args = parser.parse_args(words.split("\0"))
-    args.run = rest.split("\0") if rest else []
+    args = read_words(parser)
     args.out.mkdir(parents=True, exist_ok=True)
     if args.design:
         args.study = design_study(args.study, args.out / "design-study")

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from _studies import case_of, design_study, linked
+from _words import read_words
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
@@ -283,7 +284,6 @@ def write(table: Sequence[Sequence[str]], path: Path) -> str:
 
 def main() -> None:
     """Make the table."""
-    words, _, rest = "\0".join(sys.argv[1:]).partition("\0--\0")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--study", type=Path)
@@ -293,8 +293,7 @@ def main() -> None:
     parser.add_argument("--simulator", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
-    args = parser.parse_args(words.split("\0"))
-    args.run = rest.split("\0") if rest else []
+    args = read_words(parser)
     args.out.mkdir(parents=True, exist_ok=True)
     study = scribbled(args)
     labels = json.loads((study / "dataset.json").read_text("utf-8"))["labels"]

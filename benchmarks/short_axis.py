@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from _words import read_words
 from jaxtyping import Float32, UInt8
 from scipy import ndimage
 
@@ -96,13 +97,12 @@ def write_study(out: Path, cases: int, test_cases: int) -> None:
 
 def main() -> None:
     """Make the study, run it and print what it took."""
-    words, _, rest = "\0".join(sys.argv[1:]).partition("\0--\0")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--budget", default="2m")
     parser.add_argument("--threads", default="1")
-    args = parser.parse_args(words.split("\0"))
+    args = read_words(parser)
     study, run = args.out / "study", args.out / "run"
     if not study.exists():
         write_study(study, args.cases, 3)
@@ -111,7 +111,7 @@ def main() -> None:
         args.budget,
         "--threads",
         args.threads,
-        *(rest.split("\0") if rest else ()),
+        *args.run,
     )
     subprocess.run(["voxhint", "run", study, "--out", run, *flags], check=True, stdout=sys.stderr)
     made = json.loads((run / "made.json").read_text("utf-8"))

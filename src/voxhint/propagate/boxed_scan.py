@@ -11,6 +11,7 @@ from voxhint.core.box import Window
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.volume import steps_of
 from voxhint.propagate.coarse_to_fine import Coarse, ruled_out, within
+from voxhint.propagate.model_prior import chances_of
 from voxhint.propagate.shown_labels import ShownLabels, renumbered, shown_labels
 
 _AROUND = 0.3  # of a box: what is looked at around it
@@ -57,8 +58,7 @@ class _Two:
 
     @staticmethod
     def of(few: SoftLabel, coarse: Coarse, numbers: list[int], inner: tuple[slice, ...]) -> "_Two":
-        chances = few.probs * (few.trust > 0)
-        chances[0] = np.maximum(1 - chances[1:].sum(0), 0)
+        chances = chances_of(few, None)
         winner = chances.argmax(0)[None]
         trust = coarse.fine(np.take_along_axis(few.trust, winner, 0))[0][inner]
         found = _Two(trust.shape, trust)
