@@ -43,7 +43,7 @@ class Click:
     """How much is said of each block of the window; 1 at the click."""
 
 
-def window_around(
+def bell_window(
     voxel: tuple[int, int, int], grid: Grid, reach_mm: float, step: tuple[int, int, int]
 ) -> Window:
     """Return the window that a click may change, begun at whole steps."""
@@ -68,7 +68,7 @@ def bell_of(
 
     Args:
         images: Channels on one grid.
-        coarse: The window, from `window_around`.
+        coarse: The window, from `bell_window`.
         voxel: The click.
         width_mm: How far away along ways it says 0.6 of itself.
         reach_mm: How far away it says something at all of what looks alike.

@@ -12,12 +12,12 @@ from voxhint.core import Hint, LabelSet, Points, Volume
 from voxhint.propagate.click_scores import (
     Click,
     bell_of,
+    bell_window,
     range_of,
     rooted,
     scores_in,
     show_ends,
     weights_of,
-    window_around,
 )
 from voxhint.propagate.coarse_to_fine import (
     Coarse,
@@ -243,7 +243,7 @@ class LiveMask:
         """Return a click with its bell."""
         voxel, number, reach = self._voxel(hint), self._labels.number(hint.label), self._reach
         step = step_for(self._grid, reach, _BUDGET)
-        coarse = Coarse.of(self._grid, window_around(voxel, self._grid, reach, step), step)
+        coarse = Coarse.of(self._grid, bell_window(voxel, self._grid, reach, step), step)
         wide = {"width_mm": self._width(voxel, number, reach), "reach_mm": reach}
         bell = bell_of(self._images, coarse, voxel, ranges=self._ranges, **wide)
         return Click(key_of((hint,)), number, voxel, coarse.window, bell)
