@@ -14,11 +14,11 @@ from _windows import Window, fit_study, tell
 from voxhint.classify import counterfactual, saliency
 from voxhint.classify.calibrated_saliency import FusedSaliency
 from voxhint.classify.classifier import Classifier, classifier_network, image_of
-from voxhint.classify.label_flow import FLOW
 from voxhint.classify.null_distribution import NullDistribution
 from voxhint.classify.saliency_methods import SaliencyMap, saliency_methods
 from voxhint.classify.tag_bags import TagJob
 from voxhint.classify.train_classifier import fit_classifier
+from voxhint.classify.train_label_flow import FLOW
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.config.tags import TagConfig

@@ -12,8 +12,8 @@ from _looks import Looked, Map, operating_point_of, score
 from _windows import Window
 
 from voxhint.classify.classifier import Classifier, image_of
+from voxhint.classify.map_threshold import NULL_QUANTILE, null_quantile
 from voxhint.classify.refinement import refine
-from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
 from voxhint.measure.confidence_intervals import estimate
 from voxhint.measure.overlap import volume_ml
 

@@ -32,7 +32,7 @@ from voxhint.files.dataset_json import read_object
 from voxhint.models import segmentation_training
 from voxhint.models.device import open_fabric
 from voxhint.nets import build_trunk
-from voxhint.train import loop, schedule
+from voxhint.train import loop, step_time
 from voxhint.train.losses import hint_loss
 from voxhint.verbs import train
 from voxhint.verbs.measure import measure
@@ -109,7 +109,7 @@ def learn(peer: Path, study: Path, out: Path, minutes: float) -> None:
         (out / name).mkdir(exist_ok=True)
     masks = out / "masks"
     theirs = asked(peer, "train", NUMBER, minutes, part / "imagesTs", masks, root=out)
-    for module in (loop, schedule, segmentation_training):  # budgets of CPU time
+    for module in (loop, step_time, segmentation_training):  # budgets of CPU time
         module.time = SimpleNamespace(monotonic=time.process_time)  # type: ignore[attr-defined]
     train.monotonic = time.process_time  # type: ignore[attr-defined]
     recipe = Recipe(train=TrainConfig(supervision="dense", budget=f"{minutes}m"))

@@ -24,8 +24,8 @@ from _windows import fit_study
 from jaxtyping import Float32
 from safetensors.torch import save_file
 
-from voxhint.classify.label_flow import LabelFlow, fit_label_flow, flow_network
 from voxhint.classify.tag_bags import TagJob, bags_of
+from voxhint.classify.train_label_flow import LabelFlow, fit_label_flow, flow_network
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.files import open_study

@@ -27,8 +27,8 @@ from scipy import ndimage
 
 from voxhint.classify.candidates import candidates
 from voxhint.classify.classifier import Classifier, image_of
+from voxhint.classify.map_threshold import NULL_QUANTILE, null_quantile
 from voxhint.classify.occlusion_check import swap_test
-from voxhint.classify.threshold import NULL_QUANTILE, null_quantile
 from voxhint.config import Machine
 from voxhint.files import open_study
 from voxhint.prepare import prepare_image

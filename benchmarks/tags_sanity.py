@@ -32,8 +32,8 @@ from scipy import stats
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS as CHANGING
-from voxhint.classify.label_flow import flow_network
 from voxhint.classify.saliency_methods import CounterfactualSaliency, counterfactual_images
+from voxhint.classify.train_label_flow import flow_network
 from voxhint.config import Machine
 from voxhint.files import open_study
 

@@ -5,8 +5,8 @@ import pytest
 from jaxtyping import Float32
 from scipy import ndimage, stats
 
+from voxhint.classify.map_threshold import NULL_QUANTILE, QuantileThreshold, null_quantile
 from voxhint.classify.null_distribution import NullDistribution
-from voxhint.classify.threshold import NULL_QUANTILE, QuantileThreshold, null_quantile
 
 Map = Float32[np.ndarray, "..."]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from voxhint.classify.map_threshold import null_quantile
 from voxhint.classify.platt_scaling import calibrate
-from voxhint.classify.threshold import null_quantile
 
 
 def test_the_threshold_is_exceeded_by_chance_as_often_as_asked() -> None:

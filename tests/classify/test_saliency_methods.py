@@ -13,7 +13,6 @@ from torch import Tensor
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS
 from voxhint.classify.counterfactual_networks import logit_of
-from voxhint.classify.label_flow import LabelFlow, _State, flow_network
 from voxhint.classify.saliency import METHODS as MAPS
 from voxhint.classify.saliency_methods import (
     CounterfactualSaliency,
@@ -21,6 +20,7 @@ from voxhint.classify.saliency_methods import (
     require_counterfactual,
 )
 from voxhint.classify.sliding_windows import fading, strongest_windows
+from voxhint.classify.train_label_flow import LabelFlow, _State, flow_network
 from voxhint.config import LabelConfig
 from voxhint.config.ranges import changed
 from voxhint.config.tags import TagMethod

@@ -69,6 +69,7 @@ def test_counts_rates_and_sizes() -> None:
     assert [(size.lesions, size.found) for size in told.sizes] == [(1, 1), (1, 0), (1, 1)]
     # no false region allowed: only 0.9; one of three images: 0.9 again, as 0.4 lets two in
     assert told.froc == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3, 2 / 3, 2 / 3, 2 / 3])
+    assert [size.cpm for size in told.sizes] == pytest.approx([1.0, 0.0, 4 / 7])
     assert told.cpm == pytest.approx(11 / 21)
 
 
@@ -81,5 +82,7 @@ def test_froc_never_falls_and_scores_of_nothing_give_no_curve() -> None:
     assert told.froc is not None
     assert (np.diff(told.froc) >= 0).all()
     assert told.froc[-1] == 1
-    assert summarise_lesions(cases, scored=False, rng=RNG).froc is None
+    unscored = summarise_lesions(cases, scored=False, rng=RNG)
+    assert unscored.froc is None
+    assert {size.cpm for size in unscored.sizes} == {None}
     assert summarise_lesions([], scored=True, rng=RNG).sensitivity.mean is None

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from voxhint.classify.label_flow import fit_label_flow
 from voxhint.classify.tag_bags import TagJob
 from voxhint.classify.train_classifier import fit_classifier
+from voxhint.classify.train_label_flow import fit_label_flow
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.ranges import changed
 from voxhint.config.tags import ClassifierConfig, FlowConfig, TagConfig
@@ -137,7 +137,7 @@ def test_a_begun_training_is_not_replaced(study: Study, tmp_path: Path) -> None:
 def test_whoever_wants_none_trains_on_the_study(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.classify.label_flow._WIDTH", 4)
+    monkeypatch.setattr("voxhint.classify.train_label_flow._WIDTH", 4)
     once = {"classifier.steps": 1, "flow.steps": 1, "tags.weights": "none"}
     config = changed(LabelConfig(), once)
     job = TagJob(study, ("nodule",), config, HERE, silent)

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.review.scenes import NAMES, scene, turned_affine
 
 from voxhint.core import Grid, Volume
-from voxhint.core.colours import _COLOURS, colour_of
+from voxhint.core.colours import _COLOURS, colour_of, rgb_of
 from voxhint.review.picture_content import Scene
 from voxhint.review.pictures import _grey_range, draw_case
 from voxhint.review.slice_view import View
@@ -115,10 +115,11 @@ def test_other_units_get_percentiles_and_a_constant_image_is_no_trouble() -> Non
     assert low < high
 
 
-def test_labels_have_distinct_colours_and_more_labels_start_over() -> None:
-    assert len(set(_COLOURS)) == len(_COLOURS)
-    assert colour_of(1) == colour_of(1 + len(_COLOURS))
-    assert colour_of(0) not in _COLOURS
+def test_labels_have_distinct_colours_and_more_labels_have_darker_ones() -> None:
+    assert tuple(colour_of(number) for number in range(1, 1 + len(_COLOURS))) == _COLOURS
+    assert len({colour_of(number) for number in range(30)}) == 30
+    bright, dark = rgb_of(colour_of(1)), rgb_of(colour_of(1 + len(_COLOURS)))
+    assert all(low < high or high == 0 for low, high in zip(dark, bright, strict=True))
 
 
 def test_what_went_away_is_orange_and_what_came_is_blue() -> None:

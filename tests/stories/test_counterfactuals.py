@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voxhint.classify import label_flow
+from voxhint.classify import train_label_flow
 from voxhint.classify.counterfactual import METHODS
 from voxhint.cli import main
 from voxhint.files.images import read_volume
@@ -30,8 +30,8 @@ def _small() -> Iterator[None]:
     preset = replace(METHODS["label-flow"].preset, steps=1, scheme="euler", weight=1.0)
     short = replace(METHODS["label-flow"], preset=preset)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(label_flow, "_WIDTH", 4)
-        patch.setattr(label_flow, "_INPUT_VOXELS", 3000)
+        patch.setattr(train_label_flow, "_WIDTH", 4)
+        patch.setattr(train_label_flow, "_INPUT_VOXELS", 3000)
         patch.setitem(METHODS, "label-flow", short)
         yield
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from voxhint.classify.label_flow import fit_label_flow
 from voxhint.classify.tag_bags import TagJob
 from voxhint.classify.train_classifier import fit_classifier
+from voxhint.classify.train_label_flow import fit_label_flow
 from voxhint.config import LabelConfig, Machine, TrainConfig
 from voxhint.config.ranges import changed
 from voxhint.core import SoftLabel
@@ -104,8 +104,8 @@ def test_the_first_steps_of_a_flow_cost_what_they_did(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = changed(LabelConfig(), OWN)
-    monkeypatch.setattr("voxhint.classify.label_flow._WIDTH", 4)
-    monkeypatch.setattr("voxhint.classify.label_flow._INPUT_VOXELS", 3000)
+    monkeypatch.setattr("voxhint.classify.train_label_flow._WIDTH", 4)
+    monkeypatch.setattr("voxhint.classify.train_label_flow._INPUT_VOXELS", 3000)
     fit_label_flow(tmp_path, TagJob(study, ("nodule",), config, MACHINE, silent))
     assert losses(tmp_path) == pytest.approx([3.3105], rel=1e-3)
 

@@ -7,11 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from voxhint.classify.classifier import Classifier, image_of
+from voxhint.classify.map_threshold import NULL_QUANTILE, QuantileThreshold, null_quantile
 from voxhint.classify.null_distribution import NullDistribution
 from voxhint.classify.refinement import weigh
 from voxhint.classify.saliency_methods import SaliencyMap, SaliencyMethod
 from voxhint.classify.tag_bags import bags_of
-from voxhint.classify.threshold import NULL_QUANTILE, QuantileThreshold, null_quantile
 from voxhint.core import Case, Grid
 from voxhint.core.errors import about
 from voxhint.core.study import Study

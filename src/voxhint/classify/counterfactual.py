@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from voxhint.classify import conditional_flow, guided_flow
+from voxhint.classify import counterfactual_guided as guided
+from voxhint.classify import counterfactual_label_flow as by_label
 from voxhint.classify.counterfactual_request import (
     Counted,
     Counterfactual,
@@ -45,20 +46,18 @@ class _Method:
 
 METHODS: Mapping[str, _Method] = {
     "guided-flow": _Method(
-        guided_flow.guided_flow,
+        guided.guided_flow,
         "prepared intensity that changed",
-        guided_flow.FAITHFUL,
+        guided.FAITHFUL,
         needs_classifier=True,
     ),
-    "guided-flow-paired": _Method(
-        guided_flow.guided_flow, _LOST, guided_flow.PAIRED, needs_classifier=True
-    ),
-    "label-flow": _Method(conditional_flow.label_flow, _LOST, conditional_flow.LABEL_FLOW),
-    "edit-flow": _Method(conditional_flow.edit_flow, _LOST, conditional_flow.EDIT_FLOW),
+    "guided-flow-paired": _Method(guided.guided_flow, _LOST, guided.PAIRED, needs_classifier=True),
+    "label-flow": _Method(by_label.label_flow, _LOST, by_label.LABEL_FLOW),
+    "edit-flow": _Method(by_label.edit_flow, _LOST, by_label.EDIT_FLOW),
     "pixel-counterfactual": _Method(
-        guided_flow.pixel_counterfactual,
+        guided.pixel_counterfactual,
         _LOST,
-        guided_flow.PIXEL,
+        guided.PIXEL,
         needs_flow=False,
         needs_classifier=True,
     ),

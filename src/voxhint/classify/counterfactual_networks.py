@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import LabelVelocities, Logit
-from voxhint.classify.label_flow import LabelFlow
 from voxhint.classify.platt_scaling import Calibration
+from voxhint.classify.train_label_flow import LabelFlow
 from voxhint.prepare import Plan
 
 _FAST = 2  # images from which small float32 convolutions on CPUs leave a path many times slower

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float32
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS, Counterfactual, Settings, remove_label
 from voxhint.classify.counterfactual_networks import logit_of, velocities_of
-from voxhint.classify.label_flow import FLOW, LabelFlow, fit_label_flow
 from voxhint.classify.sliding_windows import Window, fading, is_one_window, strongest_windows
 from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_label_flow import FLOW, LabelFlow, fit_label_flow
 from voxhint.config import LabelConfig, require_effect
 from voxhint.config.ranges import changed
 from voxhint.config.tags import GuidedFlowConfig, TagMethod

@@ -11,10 +11,10 @@ from typing import Literal, Protocol
 
 from voxhint.cli.import_export import Export, Import, Register
 from voxhint.cli.machines import DemoMachine, ImageMachine, TrainMachine
+from voxhint.cli.models import Models
 from voxhint.cli.options import Existing, ExistingOption
 from voxhint.cli.results import Measure, Report
 from voxhint.cli.serve import Serve
-from voxhint.cli.weights import Models
 from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, Recipe, TrainConfig
 from voxhint.core.errors import BadStudyError, SkippedError
 from voxhint.core.progress import Tell

@@ -51,6 +51,8 @@ class _SizeCount:
     size: str
     lesions: int
     found: int
+    cpm: float | None
+    """As of all lesions, with false regions of any size; None without probabilities or lesions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,8 @@ def summarise_lesions(
     found = [score for case in cases for score in case.scores if score is not None]
     false = [score for case in cases for score in case.false_scores]
     total = sum(len(case.scores) for case in cases)
-    froc = _froc(found, false, total, len(cases)) if scored and total else None
+    curve = _Froc(false, len(cases)) if scored else None
+    froc = None if curve is None else curve.of(found, total)
 
     def ratio(over: Callable[[CaseLesions], int], under: Callable[[CaseLesions], int]) -> Rate:
         return _rate(cases, over, under, rng)
@@ -168,34 +171,45 @@ def summarise_lesions(
         false_regions=len(false),
         sensitivity=ratio(lambda c: sum(s is not None for s in c.scores), lambda c: len(c.scores)),
         false_per_image=ratio(lambda c: len(c.false_scores), lambda _: 1),
-        sizes=tuple(_by_size(cases)),
+        sizes=tuple(_by_size(cases, curve)),
         froc=froc,
-        cpm=None if froc is None else float(np.mean(froc)),
+        cpm=_cpm(froc),
     )
 
 
-def _by_size(cases: Sequence[CaseLesions]) -> Iterator[_SizeCount]:
+def _by_size(cases: Sequence[CaseLesions], curve: "_Froc | None") -> Iterator[_SizeCount]:
     """Yield how many lesions of each size there are, and how many of them are found."""
     diameters = [(mm, s) for c in cases for mm, s in zip(c.diameters_mm, c.scores, strict=True)]
     for low, high, name in _SIZES:
         inside = [score for mm, score in diameters if low <= mm < high]
-        yield _SizeCount(name, len(inside), sum(score is not None for score in inside))
+        found = [score for score in inside if score is not None]
+        froc = None if curve is None else curve.of(found, len(inside))
+        yield _SizeCount(name, len(inside), len(found), _cpm(froc))
 
 
-def _froc(
-    found: Sequence[float], false: Sequence[float], lesions: int, images: int
-) -> tuple[float, ...]:
-    """Return the share of lesions found at each rate, by the lowest threshold that keeps to it."""
-    curve = []
-    for rate in _RATES:
-        allowed = [
-            threshold
-            for threshold in {*found, *false}
-            if sum(score >= threshold for score in false) <= rate * images
-        ]
-        low = min(allowed, default=np.inf)
-        curve.append(sum(score >= low for score in found) / lesions)
-    return tuple(curve)
+class _Froc:
+    """Sensitivity at each rate of false regions, by the lowest threshold that keeps to it."""
+
+    def __init__(self, false: Sequence[float], images: int) -> None:
+        """Find the false region that a threshold must leave out at each rate.
+
+        Args:
+            false: Scores of all false regions.
+            images: How many there are.
+        """
+        falling = sorted(false, reverse=True)
+        kept = [int(rate * images) for rate in _RATES]
+        self._left_out = [falling[n] if n < len(falling) else -np.inf for n in kept]
+
+    def of(self, found: Sequence[float], lesions: int) -> tuple[float, ...] | None:
+        """Return the curve of some lesions, of which some were found with these scores."""
+        if not lesions:
+            return None
+        return tuple(sum(score > low for score in found) / lesions for low in self._left_out)
+
+
+def _cpm(froc: tuple[float, ...] | None) -> float | None:
+    return None if froc is None else float(np.mean(froc))
 
 
 def _rate(

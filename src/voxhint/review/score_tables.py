@@ -203,13 +203,13 @@ def tell_lesions(scores: ScoreTable) -> Table:
                 between(seen.mean, seen.low, seen.high, 3),
                 between(false.mean, false.low, false.high, 2),
                 *(f"{size.found} of {size.lesions}" for size in told.sizes),
-                number(told.cpm, 3),
+                number(told.cpm, 3), *(number(size.cpm, 3) for size in told.sizes),
             ]
         )  # fmt: skip
-    sizes = [f"found, {size.size}" for told in scores.lesions.values() for size in told.sizes]
+    sizes = dict.fromkeys(size.size for told in scores.lesions.values() for size in told.sizes)
     head = [
         "label", "lesions found", "sensitivity", "false regions an image",
-        *dict.fromkeys(sizes), "CPM",
+        *(f"found, {size}" for size in sizes), "CPM", *(f"CPM, {size}" for size in sizes),
     ]  # fmt: skip
     caption = (
         "Single lesions: connected regions of the truth, and whether the mask's regions on them "

@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 from jaxtyping import UInt8
 
+from voxhint.core.colours import colour_of, rgb_of
 from voxhint.core.errors import BadHintError
 from voxhint.serve.case import (
     UnknownError,
@@ -26,7 +27,6 @@ from voxhint.serve.case import (
     told,
     written_out,
 )
-from voxhint.serve.colours import colour_of
 from voxhint.serve.contract import (
     Change,
     Edit,
@@ -85,7 +85,7 @@ class Session:
         pairs = enumerate(zip(labels.names, labels.ids, strict=True))
         return Overview(
             study=self.desk.name,
-            labels=[Label(name=name, id=i, colour=colour_of(n)) for n, (name, i) in pairs],
+            labels=[Label(name=name, id=i, colour=rgb_of(colour_of(n))) for n, (name, i) in pairs],
             channels=list(self.desk.channels),
             cases=[case.row() for case in self._cases.values()],
             run=self._run,

@@ -6,7 +6,7 @@ from types import ModuleType
 
 from voxhint.train.batches import Example
 from voxhint.train.loop import Progress, Result, Settings, Task, train
-from voxhint.train.schedule import step_seconds
+from voxhint.train.step_time import step_seconds
 from voxhint.train.tasks.flow import FlowTask
 from voxhint.train.tasks.tags import Bag, TaggedImage, TagTask
 from voxhint.train.tasks.voxels import VoxelTask

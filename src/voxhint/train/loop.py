@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from voxhint.core.errors import BadFileError
+from voxhint.train.distributed_batch import Shared
 from voxhint.train.resume import load_state, save_state
-from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -21,7 +21,7 @@ from voxhint.models.segmentation_training import task_of
 from voxhint.models.shipped_weights import Part, allows_shipped, shipped
 from voxhint.prepare import make_plan
 from voxhint.train import VoxelTask, step_seconds
-from voxhint.train.schedule import synthetic_example
+from voxhint.train.step_time import synthetic_example
 from voxhint.verbs.label_forecast import forecast_labelling, require_room
 
 _LOOKED_AT = 10  # cases

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voxhint.classify.classifier import CLASSIFIER_FILE
-from voxhint.classify.label_flow import FLOW_FILE
 from voxhint.classify.localisation import Localisation, Localiser, fit_localiser
 from voxhint.classify.saliency_methods import require_counterfactual
+from voxhint.classify.train_label_flow import FLOW_FILE
 from voxhint.config import LabelConfig, Machine, without_effect
 from voxhint.core import LabelSet, Volume
 from voxhint.core.errors import about

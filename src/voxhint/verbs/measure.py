@@ -343,7 +343,10 @@ def _lesion_line(label: str, found: LesionSummary) -> str:
     line = f"{label}: {found.found} of {found.lesions} lesions found, "
     line += f"sensitivity {_told(found.sensitivity)}, "
     line += f"false regions an image {_told(found.false_per_image)}"
-    return line if found.cpm is None else f"{line}, CPM {found.cpm:.3f}"
+    if found.cpm is None:
+        return line
+    sizes = ", ".join(f"{size.cpm:.3f} {size.size}" for size in found.sizes if size.cpm is not None)
+    return f"{line}, CPM {found.cpm:.3f} ({sizes})"
 
 
 def _told(value: Estimate | Rate) -> str:

@@ -8,13 +8,13 @@ import torch
 from lightning_fabric import Fabric
 from tests.train.scenes import plan
 
-from voxhint.classify.label_flow import (
+from voxhint.classify.tag_bags import TagJob
+from voxhint.classify.train_label_flow import (
     LabelFlow,
     _open_label_flow,
     fit_label_flow,
     flow_network,
 )
-from voxhint.classify.tag_bags import TagJob
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.tags import FlowConfig, TagConfig
 from voxhint.core.errors import BadFileError
@@ -99,8 +99,8 @@ def test_it_answers_where_gradients_are_switched_off_and_at_both_ends() -> None:
 def test_a_flow_is_trained_once_opened_again_and_refused_when_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.classify.label_flow._WIDTH", 4)
-    monkeypatch.setattr("voxhint.classify.label_flow._INPUT_VOXELS", 2000)
+    monkeypatch.setattr("voxhint.classify.train_label_flow._WIDTH", 4)
+    monkeypatch.setattr("voxhint.classify.train_label_flow._INPUT_VOXELS", 2000)
     write_phantom_study(tmp_path / "study", kind="lung", cases=4, test_cases=0)
     study = open_study(tmp_path / "study")[0]
     config = LabelConfig(tags=TagConfig(weights="none"), flow=FlowConfig(steps=2))

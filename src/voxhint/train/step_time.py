@@ -10,8 +10,8 @@ from torch import nn
 
 from voxhint.prepare import Plan
 from voxhint.train.batches import Example
+from voxhint.train.distributed_batch import Shared
 from voxhint.train.loop import StepHook, Task
-from voxhint.train.shares import Shared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
