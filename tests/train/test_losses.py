@@ -120,30 +120,58 @@ def test_hint_loss_is_the_weighted_sum_of_both() -> None:
     logits, (belief, plausible) = logits_of(), some_claims()
     whole = hint_loss(logits, belief, plausible, dice_weight=0.5)
     loss = partial_cross_entropy(logits, belief, plausible)
-    torch.testing.assert_close(whole, loss + 0.5 * trusted_dice(logits, belief))
+    dice = trusted_dice(logits, belief, plausible)
+    torch.testing.assert_close(whole, loss + 0.5 * dice)
+
+
+def dice_of(logits: Tensor, known: Tensor) -> float:
+    """Return the Dice loss against voxels of which all is known."""
+    return float(trusted_dice(logits, known, known))
 
 
 def test_the_dice_loss_of_a_perfect_answer_is_zero_and_of_a_wrong_one_is_one() -> None:
     labels = labels_of()
-    assert float(trusted_dice(sure(labels), one_hot(labels))) == pytest.approx(0, abs=1e-4)
-    wrong = sure((labels + 1) % 3)
-    assert float(trusted_dice(wrong, one_hot(labels))) == pytest.approx(1, abs=1e-3)
+    assert dice_of(sure(labels), one_hot(labels)) == pytest.approx(0, abs=1e-4)
+    assert dice_of(sure((labels + 1) % 3), one_hot(labels)) == pytest.approx(1, abs=1e-3)
 
 
-def test_the_dice_loss_does_not_look_where_nothing_is_believed() -> None:
+def test_the_dice_loss_does_not_look_where_nothing_is_known() -> None:
     labels, belief = labels_of(), one_hot(labels_of())
-    belief[:, :, 0] = 0.0
+    plausible = belief.clone()
+    belief[:, :, 0], plausible[:, :, 0] = 0.0, 1.0
     answer = labels.clone()
     answer[:, 0] = (answer[:, 0] + 1) % 3
-    assert float(trusted_dice(sure(answer), belief)) == pytest.approx(0, abs=1e-4)
+    loss = trusted_dice(sure(answer), belief, plausible)
+    assert float(loss) == pytest.approx(0, abs=1e-4)
+
+
+def test_the_dice_loss_of_a_soft_label_weighs_voxels_by_their_trust() -> None:
+    logits, target = logits_of(), logits_of(seed=5).softmax(1)
+    trust = torch.rand(2, 1, *SHAPE, generator=torch.Generator().manual_seed(6))
+    q, over = logits.softmax(1), (0, 2, 3, 4)
+    dice = 2 * (trust * q * target).sum(over) / (trust * (q + target)).sum(over)
+    loss = trusted_dice(logits, trust * target, 1 - trust * (1 - target))
+    torch.testing.assert_close(loss, 1 - dice[1:].mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_dice_loss_punishes_a_class_where_it_is_ruled_out_though_not_what_is_there() -> None:
+    labels = labels_of()
+    belief = one_hot(labels)
+    plausible = belief.clone()
+    belief[:, 0] = 0.0
+    plausible[:, 2] = torch.maximum(plausible[:, 2], plausible[:, 0])  # background, or class 2
+    belief[:, 2] = one_hot(labels)[:, 2]
+    over = torch.where(labels == 0, 1, labels)  # calls background class 1
+    either = torch.where(labels == 0, 2, labels)
+    assert float(trusted_dice(sure(labels), belief, plausible)) == pytest.approx(0, abs=1e-4)
+    assert float(trusted_dice(sure(either), belief, plausible)) == pytest.approx(0, abs=1e-4)
+    assert float(trusted_dice(sure(over), belief, plausible)) > 0.1
 
 
 def test_classes_never_seen_do_not_count_in_the_dice_loss() -> None:
     labels = labels_of(classes=2)
-    perfect = trusted_dice(sure(labels), one_hot(labels))
-    wrong = trusted_dice(sure(1 - labels), one_hot(labels))
-    assert float(perfect) == pytest.approx(0, abs=1e-4)
-    assert float(wrong) == pytest.approx(1, abs=1e-3)
+    assert dice_of(sure(labels), one_hot(labels)) == pytest.approx(0, abs=1e-4)
+    assert dice_of(sure(1 - labels), one_hot(labels)) == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("background", [0.0, 1.0])
@@ -151,7 +179,7 @@ def test_the_dice_loss_is_zero_where_no_foreground_is_believed(background: float
     logits = logits_of().requires_grad_()
     belief = torch.zeros_like(logits)
     belief[:, 0] = background
-    loss = trusted_dice(logits, belief)
+    loss = trusted_dice(logits, belief, torch.ones_like(logits))
     assert float(loss.detach()) == 0
     (gradient,) = torch.autograd.grad(loss, logits)
     assert not gradient.any()

@@ -43,22 +43,27 @@ def _known_mass(belief: _Classes, plausible: _Classes) -> Float[Tensor, "batch i
     return belief.sum(1) + left * (1 - plausible).mean(1)
 
 
-def trusted_dice(logits: _Classes, belief: _Classes) -> _Scalar:
-    """Measure one minus soft Dice of the foreground, over the voxels with beliefs.
+def trusted_dice(logits: _Classes, belief: _Classes, plausible: _Classes) -> _Scalar:
+    """Measure one minus soft Dice of the foreground, each class over the voxels that know of it.
+
+    A voxel knows of a class what it believes and what it rules out. That counts where it is not
+    known what the voxel holds instead: background that may be an organ which nobody outlined is
+    still no other organ, and a network that calls it one must pay.
 
     Args:
         logits: Network output, before softmax.
-        belief: Least chance of each class; its sum is the weight of the voxel.
+        belief: Least chance of each class.
+        plausible: Largest chance of each class, at least the belief.
 
     Returns:
         Mean over the foreground classes in which anything is believed; 0 if there is none.
     """
     q = logits.softmax(1)
-    weight = belief.sum(1, keepdim=True)
+    known = (belief + 1 - plausible).clamp(min=0)
     over = (0, 2, 3, 4)
-    # belief = weight x target, so weight never needs to be divided out
+    # belief = what is known x target, so what is known never needs to be divided out
     overlap = (q * belief).sum(over)
-    total = (q * weight).sum(over) + belief.sum(over)
+    total = (q * known).sum(over) + belief.sum(over)
     dice = (2 * overlap + _SMOOTH) / (total + _SMOOTH)
     seen = (belief.sum(over) > _SMOOTH).float()[1:]
     return ((1 - dice[1:]) * seen).sum() / seen.sum().clamp(min=1.0)
@@ -73,4 +78,4 @@ def hint_loss(
 ) -> _Scalar:
     """Return partial cross-entropy plus `dice_weight` times the Dice loss."""
     entropy = partial_cross_entropy(logits, belief, plausible)
-    return entropy + dice_weight * trusted_dice(logits, belief)
+    return entropy + dice_weight * trusted_dice(logits, belief, plausible)
