@@ -14,8 +14,8 @@ from tests.phantoms import make_study
 
 from voxhint.cli import main
 from voxhint.config import Machine
+from voxhint.core.distributed import LaunchedProcess, launched_process
 from voxhint.core.errors import NotAvailableError
-from voxhint.core.together import Together, together
 from voxhint.models.device import open_fabric
 from voxhint.verbs.phantom_study import write_phantom_study
 
@@ -104,21 +104,21 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "found"),
     [
-        ({}, Together()),
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, Together()),  # a script, and no srun
-        (of_slurm(3, 4), Together(4, 3, 4, slurm=True)),
+        ({}, LaunchedProcess()),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, LaunchedProcess()),  # a script, and no srun
+        (of_slurm(3, 4), LaunchedProcess(4, 3, 4, slurm=True)),
         (
             {
                 **of_slurm(0, 4), "TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "RANK": "5",
                 "LOCAL_WORLD_SIZE": "4",
             },
-            Together(8, 5, 4),
+            LaunchedProcess(8, 5, 4),
         ),
     ],
 )  # fmt: skip
 def test_launchers_tell_which_process_this_is(
     told: dict[str, str],
-    found: Together,
+    found: LaunchedProcess,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -126,7 +126,7 @@ def test_launchers_tell_which_process_this_is(
         monkeypatch.delenv(name)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert together() == found
+    assert launched_process() == found
     if found.count == 1:
         assert open_fabric(Machine(device="cpu", threads=1), several=True).world_size == 1
         return

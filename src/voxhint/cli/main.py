@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+from voxhint.core.distributed import launched_process
 from voxhint.core.errors import NotAvailableError, VoxhintError, is_out_of_memory, printable
-from voxhint.core.together import together
 from voxhint.core.words import did_you_mean
 
 OK, BAD_INPUT, MISUSE, NOT_HERE, OURS, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 70, 130, 143
@@ -123,7 +123,7 @@ def _run(name: str, kind: type[Any], words: list[str]) -> int:
 
     teller = Teller()
     try:
-        first = together().rank == 0  # of several processes one tells
+        first = launched_process().rank == 0  # of several processes one tells
         teller = Teller(quiet=not first)
         command = _parse(name, kind, words)
         require_there(command)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from voxhint.config import Machine
+from voxhint.core.distributed import LaunchedProcess, launched_process
 from voxhint.core.errors import NotAvailableError
-from voxhint.core.together import Together, together
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -38,7 +38,7 @@ def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     from lightning_fabric import Fabric  # takes seconds to load
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
-    among = together()
+    among = launched_process()
     if among.count > 1 and not several:
         msg = f"{among.count} processes were started together, and only voxhint train shares its "
         raise NotAvailableError(msg + "work among them; start this command once")
@@ -55,7 +55,7 @@ def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     return Fabric(accelerator="cuda", devices=[number], precision=precision, plugins=one)
 
 
-def _joined(among: Together, precision: _Precision, *, gpu: str | bool) -> "Fabric":
+def _joined(among: LaunchedProcess, precision: _Precision, *, gpu: str | bool) -> "Fabric":
     """Return the fabric of one of several processes, each with a device of its own.
 
     Raises:
@@ -101,7 +101,7 @@ def _named(device: str) -> tuple[str, int]:
     return kind, int(number or 0)
 
 
-def _threads(among: Together) -> int:
+def _threads(among: LaunchedProcess) -> int:
     """Return one thread a core, or as many as OpenMP was told to take."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return int(told) if told.isdecimal() and int(told) else max(1, cores() // among.here)

@@ -7,7 +7,7 @@ from voxhint.core.errors import NotAvailableError
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class LaunchedProcess:
     """A process among those that were started together."""
 
     count: int = 1
@@ -21,7 +21,7 @@ class Together:
     """Started by srun, and not by torchrun."""
 
 
-def together() -> Together:
+def launched_process() -> LaunchedProcess:
     """Return what the launcher says of this process.
 
     Raises:
@@ -29,11 +29,15 @@ def together() -> Together:
     """
     env = os.environ
     if "TORCHELASTIC_RUN_ID" in env:
-        return Together(int(env["WORLD_SIZE"]), int(env["RANK"]), int(env["LOCAL_WORLD_SIZE"]))
+        return LaunchedProcess(
+            int(env["WORLD_SIZE"]), int(env["RANK"]), int(env["LOCAL_WORLD_SIZE"])
+        )
     count = int(env.get("SLURM_STEP_NUM_TASKS", "1"))  # in a script, outside srun, it is not set
     if count == 1:
-        return Together()
+        return LaunchedProcess()
     if "SLURM_NTASKS_PER_NODE" not in env:
         msg = f"srun started {count} processes; say --ntasks-per-node, and not --ntasks alone"
         raise NotAvailableError(msg)
-    return Together(count, int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS_PER_NODE"]), slurm=True)
+    return LaunchedProcess(
+        count, int(env["SLURM_PROCID"]), int(env["SLURM_NTASKS_PER_NODE"]), slurm=True
+    )
