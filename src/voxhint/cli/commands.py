@@ -117,7 +117,7 @@ class Simulate:
     """The new study."""
 
     seed: int = 0
-    """Start of every random choice."""
+    """Seed of every random choice."""
 
     undrawn: int | None = None
     """Value of `labelsTr` that means "not drawn"; else dataset.json says it, or it is 255."""

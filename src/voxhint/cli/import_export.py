@@ -42,10 +42,10 @@ class _OfDicom(_Import):
     """What every import of DICOM can be told."""
 
     label: tuple[str, ...] = ()
-    """What hints will speak of [lesion]; NAME=THEIR NAME where segments are called otherwise."""
+    """Labels of the study [lesion]; NAME=THEIR NAME where segments are called otherwise."""
 
     as_: Literal["truth", "hints", "boxes"] | None = None
-    """Take what was drawn: SEG, RTSTRUCT as dense masks, partial ones, or boxes; diameters."""
+    """What SEG, RTSTRUCT, boxes and diameters become: dense masks, partial masks, or boxes."""
 
     modality: str | None = None
     """CT, MR, PT, ...: needed where the export holds several."""
@@ -108,13 +108,13 @@ class ImportLuna16(_Import):
     """LIDC-IDRI's XML files: truth of the test windows, for scoring alone."""
 
     test_subsets: tuple[int, ...] = (9,)
-    """Subsets to test on; the others are learnt from."""
+    """Subsets of the test set; the others are for training."""
 
     window_mm: float = 64.0
     """Edge of a window."""
 
     windows: int = 8
-    """Windows of a scan at most, half of them with a nodule if there are so many."""
+    """Most windows of a scan, half of them with a nodule if possible."""
 
     seed: int = 0
     """Same seed, same windows."""
@@ -145,7 +145,7 @@ class ImportMsd(_Import):
     """The folder in it with label maps of strokes."""
 
     undrawn: int | None = None
-    """Their id of voxels that are not drawn on; the only id that is no label if not given."""
+    """Their id of voxels that are not drawn; if not given, the only id that is no label."""
 
     def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
         from voxhint.verbs.import_msd import import_msd
@@ -168,7 +168,7 @@ class ImportMasks(_Import):
     """The data set."""
 
     as_: Literal["truth", "hints", "boxes"]
-    """Masks are the whole truth, or say nothing of the rest, or boxes around them are taken."""
+    """What masks become: dense masks, partial masks with the rest unknown, or boxes."""
 
     label: tuple[str, ...] = ()
     """Labels to take; all if none is given; NAME=THEIR NAME where they are called otherwise."""
@@ -191,7 +191,7 @@ class ImportMasks(_Import):
 
 
 class Import:
-    """Make a study of other data: a DICOM export or archive, LUNA16, or a Decathlon-like set."""
+    """Make a study from DICOM, LUNA16, the Decathlon, MONAI Label, TotalSegmentator or BIDS."""
 
     kinds: ClassVar[dict[str, type[Any]]] = {
         "dicom": ImportDicom,
@@ -286,7 +286,7 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """Move the other channels of every case onto the first: a new study, where they lie right."""
+    """Register the channels of every case to the first: a new study."""
 
     study: Existing
     """The study folder."""
@@ -295,10 +295,10 @@ class Register:
     """The new study."""
 
     how: Literal["rigid", "deformable"] = "rigid"
-    """Turn and shift; or also bend."""
+    """rigid turns and shifts, deformable also bends."""
 
     undrawn: int | None = None
-    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+    """Value of drawn maps that means "not drawn", instead of that of dataset.json, or 255."""
 
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""

@@ -231,7 +231,8 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 def _with_range(option: _Option, hint: Any) -> str:  # noqa: ANN401
     text = option.text.removesuffix(".")
     said = takes(option.hint)
-    if hint is not bool and said not in ("path", "text", "whole number", "number"):
+    plain = said.removeprefix("any of ") in ("path", "text", "whole number", "number")
+    if hint is not bool and not plain:
         text += f"; {said}"
     if option.default is None or option.default in ((), False) or hint is bool:
         return text
@@ -240,7 +241,7 @@ def _with_range(option: _Option, hint: Any) -> str:  # noqa: ANN401
 
 def _help(text: str) -> str:
     text = text.removesuffix(".").replace("%", "%%")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+    return text[:1].lower() + text[1:] if text[1:2].islower() or text[1:2] == " " else text
 
 
 def _metavar(option: _Option) -> str:

@@ -31,10 +31,10 @@ class Measure:
     """Other masks of the same cases, for a paired test."""
 
     probabilities: ExistingOption | None = None
-    """A folder of CASE__LABEL.nii.gz: can they be believed? FROC of lesions."""
+    """A folder of CASE__LABEL.nii.gz: also measure their calibration, and FROC of lesions."""
 
     seed: int = 0
-    """Of the resampling."""
+    """Seed of the resampling."""
 
     workers: int = 1
     """Processes that score cases at the same time."""

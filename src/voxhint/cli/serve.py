@@ -31,7 +31,7 @@ class Serve:
     """What those images are; CT shows windows for Hounsfield units."""
 
     host: str = "127.0.0.1"
-    """Address to listen at; with another than this one, all of the network can ask."""
+    """Address to listen at; with any other, the whole network can reach the page."""
 
     port: int = 0
     """Port to listen at; 0 takes a free one."""
@@ -40,7 +40,7 @@ class Serve:
     """Only print the link."""
 
     undrawn: int | None = None
-    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+    """Value of drawn maps that means "not drawn", instead of that of dataset.json, or 255."""
 
     def run(self, _tell: Tell, /) -> Iterator[str]:
         """Yield the link, then serve until interrupted."""

@@ -23,23 +23,24 @@ class LabelConfig(Knobs):
     """How hints become soft labels."""
 
     method: _LabelMethod = "geodesic"
-    """How a hint spreads: along geodesics that avoid edges, as Gaussians as published with
-    PW4MedSeg, as your own nnInteractive server says, or not at all."""
+    """How hints spread: by geodesic distance, which avoids edges; as Gaussians, as published
+    with PW4MedSeg; by your own nnInteractive server; or not at all."""
 
     server: str | None = None
-    """URL of that server, such as http://127.0.0.1:1527; it sees the first channel, and its key
-    is read from NN_INTERACTIVE_API_KEY."""
+    """URL of the nnInteractive server, such as http://127.0.0.1:1527. It sees the first
+    channel. Its key is read from NN_INTERACTIVE_API_KEY."""
 
     cross_case: bool = True
-    """Train a voxel classifier on the hints of all cases; used where it helps on held-out cases."""
+    """Train a voxel classifier on the hints of all cases; used if it helps on held-out
+    cases."""
 
     scale_mm: Positive | None = None
-    """Propagation scale: how far from its hints a label may be found where nothing else is shown;
-    planned from how far the hints lie apart if not given."""
+    """Propagation scale: how far a label may reach from its hints where nothing else is shown;
+    planned from the gaps between hints if not given."""
 
     nifti: bool = False
-    """Write CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz of whole scans, too, which else are
-    CASE__soft.npz alone; small images are always written so."""
+    """Write CASE__LABEL.nii.gz and CASE__LABEL__trust.nii.gz of whole scans, too, beside
+    CASE__soft.npz; small images always have them."""
 
     tags: TagConfig = field(default_factory=TagConfig)
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)

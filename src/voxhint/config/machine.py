@@ -56,24 +56,24 @@ class Machine(Knobs):
     """Where and how a command runs; but for seed and undrawn, results change only by rounding."""
 
     seed: Natural = 0
-    """Start of every random choice."""
+    """Seed of every random choice."""
 
     device: str = "auto"
     """auto, cpu, cuda or cuda:N."""
 
     threads: Natural = 0
-    """CPU threads; 0 takes what OMP_NUM_THREADS says, or all cores this process may use."""
+    """CPU threads; 0 takes OMP_NUM_THREADS, or else all cores that this process may use."""
 
     workers: Count = 1
-    """Processes that work on cases at the same time, each in its share of the threads; results are
-    those of one, with the same --threads."""
+    """Processes that work on cases at the same time, each with its share of the threads;
+    results are the same with the same --threads."""
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of what networks compute; auto is bfloat16 on GPUs and on CPUs with instructions for it."""
+    """Precision of networks; auto is bfloat16 on GPUs and on CPUs with instructions for it."""
 
     max_ram: Annotated[str, read_by(bytes_of)] | None = None
-    """Memory the command may use, such as 8G: patches shrink to fit, or nothing begins and one line
-    says what would fit."""
+    """Memory the command may use, such as 8G. Patches shrink to fit. If cases do not fit,
+    nothing begins, and one line says what would."""
 
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""
@@ -82,8 +82,8 @@ class Machine(Knobs):
     """Set cases with problems aside, list them in the report, and go on."""
 
     undrawn: Annotated[int, Ge(0), Le(255)] | None = None
-    """Value of scribbles, slices and partial masks that means "not drawn"; else dataset.json says
-    it as "undrawn", or it is 255. Where it is 0, the id after the highest draws background."""
+    """Value of scribbles, slices and partial masks that means "not drawn", instead of that of
+    dataset.json, or 255. Where it is 0, the id after the highest draws background."""
 
     dry_run: bool = False
     """Only forecast time, memory and disk."""

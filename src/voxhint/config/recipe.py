@@ -24,22 +24,23 @@ class PredictConfig(Knobs):
     """How masks are made from a model."""
 
     overlap: Annotated[float, Ge(0), Le(0.9)] = 0.5
-    """Share of a tile that its neighbour covers again."""
+    """Overlap of neighbouring tiles, as a share of a tile."""
 
     boundary_refinement: Share = 0.45
-    """Probability that voxels gain within borders that the image shows around a place of a label
-    which only tags taught, less where the classifier doubts it; 0 takes the network's word."""
+    """Probability added within borders that the image shows around places of a label which only
+    tags taught, less where the classifier doubts it; 0 leaves the probability of the
+    network."""
 
     tta: bool | None = None
-    """Test-time augmentation: average over four flips of the image; if not given, where the
+    """Test-time augmentation: average over four flips of the image; if not given, as the
     classifier of tags did."""
 
     passes: Count = 1
-    """Passes of a probabilistic network that are averaged; a single one draws nothing."""
+    """Passes of a probabilistic network that are averaged; a single one is deterministic."""
 
     calibrated: bool | None = None
-    """Divide logits by the temperature that held-out hints chose; if not given, where hints proved
-    voxels of every class and not only what spreads from them had to choose."""
+    """Divide logits by the temperature that held-out hints chose; if not given, only where
+    hints proved voxels of every class."""
 
     probabilities: bool = False
     """Also write CASE__LABEL.nii.gz, the probability of each label."""

@@ -25,43 +25,43 @@ class TagConfig(Knobs):
     """How tags become regions: which map, which regions of it, and how far they are trusted."""
 
     method: TagMethod = "smooth-grad"
-    """Map that shows where a tag's label lies: a saliency map of the classifier, or what goes away
-    as an image is changed into one without the label (a counterfactual)."""
+    """Map that shows where the label of a tag lies: a saliency map of the classifier, or the
+    difference to a counterfactual, the image without the label."""
 
     fuse: tuple[TagMethod, ...] | None = None
-    """Further maps, fused with that of `method` on the scale of healthy images; if not given,
-    grad-cam++ beside smooth-grad and none beside others."""
+    """Further maps, fused with that of `method` by their p-values in images tagged absent; if
+    not given, grad-cam++ beside smooth-grad and none beside others."""
 
     counterfactuals: bool = False
-    """Also write the images as they would be without what tags name."""
+    """Also write the counterfactuals of images tagged present."""
 
     weights: Literal["auto", "none"] = "auto"
-    """Take networks that come with voxhint where they know the label and the kind of image, or
-    train on the study whatever it holds."""
+    """auto uses the networks that come with voxhint if they know the label and the kind of
+    image; none always trains on the study."""
 
     refine: Refinement = "half-maximum"
-    """How the region around the strongest place finds its border; none cuts the map at what
+    """half-maximum takes the border of a region from the image; none cuts the map at what
     images tagged absent show by chance."""
 
     regions: Count = 1
-    """Regions of a label in an image, or in a range of slices, at most."""
+    """Most regions of a label in an image, or in a range of slices."""
 
     smallest_mm: Weight = 0.0
-    """Diameter, of a ball of equal volume, that a region has at least."""
+    """Smallest diameter of a region, as a ball of equal volume."""
 
     largest_mm: Positive | None = None
-    """Diameter that a region has at most."""
+    """Largest diameter of a region, as a ball of equal volume."""
 
     verify: bool = False
-    """Train a second classifier, and believe a region only if it misses the region when its
-    surroundings are grown over it."""
+    """Train a second classifier, and keep a region only if it misses the region when that is
+    inpainted."""
 
     trust: Share = 0.8
     """Trust in a region, away from its border."""
 
     specificity: Share = 0.5
-    """Operating point: share of the images tagged absent that the classifier is to call absent;
-    masks of images without tags are empty where it does."""
+    """Operating point: share of the images tagged absent that the classifier is to call absent.
+    Masks of images without tags leave out a label that it calls absent."""
 
     def require_sense(self) -> None:  # type: ignore[explicit-override]
         """Refuse knobs that contradict each other.
@@ -85,19 +85,20 @@ class ClassifierConfig(Knobs):
     """Optimiser steps."""
 
     input_voxels: Count = 60_000
-    """Voxels of an image as the classifier sees it at most; larger ones are made coarser."""
+    """Most voxels of an image that the classifier sees; larger images are downsampled."""
 
     pooling: _Pooling = "lse"
-    """How the places of an image are joined: log-sum-exp, maximum, mean or attention."""
+    """How the places of an image are pooled: log-sum-exp, maximum, mean or attention."""
 
     dimensions: Literal["3d", "2.5d"] = "3d"
     """2.5d sees slices one by one after a look at their neighbours."""
 
     backbone: _BackboneName = "own"
-    """A short network of ours, or public weights that see slice by slice."""
+    """A short network of our own, or public weights that see slice by slice."""
 
     backbone_weights: str | None = None
-    """File of the public weights; looked for where `voxhint models` says if not given."""
+    """File of the public weights; if not given, it is looked for where `voxhint models`
+    says."""
 
     freeze_backbone: bool = False
     """Keep public weights as they are, and train the head alone."""
@@ -120,13 +121,13 @@ class GuidedFlowConfig(Knobs):
     """Guided flow (tags.method guided-flow or guided-flow-paired); each has defaults of its own."""
 
     start: Share | None = None
-    """Noise level to change images from; higher lets larger things go."""
+    """Noise level to start from; higher lets larger objects go."""
 
     steps: Count | None = None
-    """Steps from there to the image."""
+    """Steps from there back to the image."""
 
     guided_steps: Count | None = None
-    """How many of them the classifier guides, the first ones."""
+    """How many of these steps the classifier guides, the first ones."""
 
     gate: Share | None = None
-    """Scale guidance by the probability that the label is there, and stop below this one."""
+    """Scale guidance by the probability of the label, and stop below this one."""

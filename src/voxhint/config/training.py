@@ -24,7 +24,8 @@ class PW4MedSegTrainConfig(Knobs):
     """The transformer with random attention of PW4MedSeg (network probabilistic)."""
 
     attention: _Attention = "bilinear"
-    """Repaired, or as published (additive), where every query sees the same."""
+    """bilinear is repaired; additive is as published, where every query attends to the same
+    places."""
 
     kl_weight: Weight = 0.003
     """Weight of the divergence of random attention from the usual one, summed over the layers."""
@@ -39,15 +40,14 @@ class CrossModalConfig(Knobs):
     coarsest level."""
 
     branch_width: Positive = 0.7
-    """Feature maps of each channel's own network, as a share of the joint ones; 0.7 makes two such
-    networks as dear as one."""
+    """Feature maps of each channel's own network, as a share of the joint ones; with 0.7 two
+    such networks cost as much as one."""
 
     modality_dropout: Share = 0.3
-    """Chance to leave a channel out of a training patch; one always stays."""
+    """Chance that a channel is left out of a training patch; one always stays."""
 
     branch_weight: Weight = 0.0
-    """Weight of what the hints say to the branches beside the joint one; they cost as much
-    again."""
+    """Weight of the losses of the branches beside the joint one; they cost as much again."""
 
     consistency_weight: Weight = 0.0
     """Weight of cross-branch consistency: divergence of the branches from the joint one where that
@@ -62,37 +62,37 @@ class TrainConfig(Knobs):
     """Learn from hints, or from `denseTr` for the upper bound."""
 
     network: _Network = "auto"
-    """A network of MONAI's, a transformer with random attention, or a network for each channel and
-    one that joins them; auto is the last where a channel may be missing or is seen in several
-    views, and else dynunet."""
+    """dynunet and segresnet are MONAI's; probabilistic is a transformer with random attention;
+    crossmodal has a network for each channel and one that joins them. auto is crossmodal where
+    a channel may be missing or is seen in several views, and else dynunet."""
 
     width: Count = 16
     """Feature maps at full resolution; doubled at each level, at most 20 times as many. Tokens of
     the probabilistic network have 48 times as many, so that 16 is its published size."""
 
     steps: Count | None = None
-    """Optimiser steps, exactly; if neither these nor a budget are given, the budget is 1h."""
+    """Optimiser steps, exactly. Without steps and budget, the budget is 1h."""
 
     budget: Annotated[str, read_by(seconds_of)] | None = None
-    """Wall-clock time for training, such as 90s, 20m or 2h; it ends before where held-out hints no
-    longer get better. More of either may be asked for later: training goes on."""
+    """Wall-clock time of training, such as 90s, 20m or 2h. It ends sooner if held-out hints
+    stop getting better. Ask for more later, and training goes on."""
 
     batch: Count | None = None
-    """Patches a step; two large ones or up to 12 small ones if not given."""
+    """Patches a step; if not given, two large ones or up to 12 small ones."""
 
     patch_voxels: Count = 110_000
-    """Voxels of a patch at most: what decides memory."""
+    """Most voxels of a patch; they decide memory."""
 
     learning_rate: Positive = 2e-3
-    """Peak of AdamW's step size."""
+    """AdamW's step size, after a warm-up of 50 steps."""
 
     loss: Loss = "hints"
-    """What soft labels ask for: what they say, only what they say with confidence, or the
-    probability-informed loss of PW4MedSeg."""
+    """hints learns all that soft labels say, probability only what they say with confidence;
+    pw4medseg is the probability-informed loss of PW4MedSeg."""
 
     dice_weight: Weight | None = None
-    """Weight of the Dice loss beside cross-entropy; if not given 1 for dense masks, 0.5 where tags
-    alone taught a label, and else 0.3, because Dice swells what is in doubt."""
+    """Weight of the Dice loss beside cross-entropy. If not given, 1 for dense masks, 0.5 where
+    tags alone taught a label, and else 0.3, because Dice makes uncertain regions too large."""
 
     crf_weight: Weight = 0.0
     """Weight of the gated CRF loss: close voxels that look alike should have the same label."""
@@ -105,12 +105,12 @@ class TrainConfig(Knobs):
     left and right."""
 
     hu_window: tuple[float, float] | None = None
-    """Clip channels in HU to lie between these, such as -160 and 240 for soft tissue, so that the
-    network sees faint contrast; what nearly all voxels of the study hold if not given."""
+    """Clip channels in HU to this window, such as -160 240 for soft tissue, so that the network
+    sees faint contrast; if not given, to the range of nearly all voxels of the study."""
 
     pseudo_modalities: tuple[View, ...] = ()
-    """Views of an only channel that the network sees instead of it, each as a channel: itself, two
-    windows in HU, steepness, smoothed between edges, repainted at every step."""
+    """Views of an only channel that the network sees instead of it, each as a channel: itself,
+    two windows in HU, gradient, smoothed between edges, repainted at every step."""
 
     crossmodal: CrossModalConfig = field(default_factory=CrossModalConfig)
     pw4medseg: PW4MedSegTrainConfig = field(default_factory=PW4MedSegTrainConfig)
