@@ -135,10 +135,10 @@ def test_the_least_sure_mask_and_the_strongest_finding_are_shown_and_say_so(run:
     (run / "masks" / "classification.csv").write_text(table)
     unsure, strong = gather(run, each=1).test_pictures
     assert (unsure.case, strong.case) == ("t", "u")
-    assert unsure.reason == "among the least sure: 100% of the region in doubt"
+    assert unsure.reason == "least sure: 100% of the region uncertain"
     assert strong.reason == "among the strongest findings: 88% likely"
-    assert unsure.notes[-1] == "100% of the region around the mask is in doubt."
-    assert unsure.views[0].panels[-1].title == "doubt"
+    assert unsure.notes[-1] == "100% of the region around the mask is uncertain."
+    assert unsure.views[0].panels[-1].title == "uncertainty"
 
 
 def test_cases_are_looked_at_as_far_as_their_files_are_small(tmp_path: Path) -> None:

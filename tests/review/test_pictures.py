@@ -59,7 +59,7 @@ def test_every_hint_soft_label_mask_truth_and_doubt_has_a_panel(affine: np.ndarr
     whole = scene(affine)
     unsure = (np.full(whole.image.grid.shape, 0.7, np.float32), whole.image.grid)
     assert list(panels(replace(whole, unsure=unsure), most=3)) == [
-        "image", "hints", "soft label", "mask, truth dashed", "truth", "doubt",
+        "image", "hints", "soft label", "mask, truth dashed", "truth", "uncertainty",
     ]  # fmt: skip
     assert list(panels(replace(whole, hints=(), soft=None, truth=None))) == ["image", "mask"]
 

@@ -168,7 +168,7 @@ def test_numbers_of_weights_from_elsewhere_are_not_given_as_of_this_study() -> N
     assert "training images tagged absent" not in told
     plain = re.sub(r"\s+", " ", Reader(write_report(ours)).text)
     assert "training images tagged absent" in plain
-    assert "subjects of this study kept aside" in plain
+    assert "held-out subjects of this study" in plain
     assert "come with the weights" not in plain
 
 

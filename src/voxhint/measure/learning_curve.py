@@ -10,7 +10,7 @@ _STEEPER = 1.5  # times the last doublings: what the next one may bring at most
 
 
 def outlook(history: _History) -> str:
-    """Say what more training would be likely to bring, by the score on hints kept aside.
+    """Say what more training would be likely to bring, by the loss of held-out hints.
 
     A doubling of the steps divides the score by a factor. The next one is likely to have what the
     last one kept of the one before. It may bring nothing, since curves also end abruptly, and at
@@ -31,13 +31,13 @@ def outlook(history: _History) -> str:
     before, last = math.log(first / half), math.log(half / best)
     if _share(last) < _FLAT:
         return (
-            "The second half of its steps changed the score on hints kept aside by less than "
+            "The second half of its steps changed the loss of held-out hints by less than "
             f"{_FLAT:.0%}; more time is unlikely to help."
         )
     likely = last * min(1.0, last / before) if before > 0 else last
     most = _STEEPER * max(before, last)
     return (
-        "The second half of its steps lowered the score on hints kept aside by "
+        "The second half of its steps lowered the loss of held-out hints by "
         f"{_share(last):.0%}; if the curve goes on like that, twice the steps would lower it by "
         f"some {max(_share(likely), _FLAT):.0%} more. Between nothing and {_share(most):.0%} would "
         "be no surprise."

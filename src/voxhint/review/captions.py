@@ -31,7 +31,7 @@ def tell_sureness(scene: Scene) -> tuple[str, ...]:
         told.append(f"Where the soft label is likely, it is trusted {trust:.0%} on average.")
     if scene.unsure is not None and scene.mask is not None:
         share = doubtful(scene.unsure[0], scene.mask.ids > 0)
-        told.append(f"{share:.0%} of the region around the mask is in doubt.")
+        told.append(f"{share:.0%} of the region around the mask is uncertain.")
     return tuple(told)
 
 

@@ -163,7 +163,7 @@ def _shown_tests(
     found = _read(masks / "classification.csv", read_findings, []) or {}
     chosen = merge(
         choose_scored([] if scores is None else scores.cases, each=each),
-        choose_highest(doubts, words="among the least sure: {} of the region in doubt", count=each),
+        choose_highest(doubts, words="least sure: {} of the region uncertain", count=each),
         choose_highest(found, words="among the strongest findings: {} likely", count=each),
     )
     kept = [choice for choice in chosen if choice.case in masked]

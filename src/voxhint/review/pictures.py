@@ -137,7 +137,7 @@ def _panels(scene: Scene) -> list[tuple[str, _Painter]]:
     if truth is not None:
         panels.append(("truth", lambda axes, plane: _draw_mask(axes, plane, truth, None)))
     if unsure is not None:
-        panels.append(("doubt", lambda axes, plane: _draw_doubt(axes, plane, *unsure)))
+        panels.append(("uncertainty", lambda axes, plane: _draw_doubt(axes, plane, *unsure)))
     return panels
 
 

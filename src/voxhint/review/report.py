@@ -24,7 +24,7 @@ from voxhint.review.tables import Table, duration, flatten
 from voxhint.review.training_curves import draw_learning
 
 _ENDED = {
-    "settled": "It ended because hints kept aside no longer got better.",
+    "settled": "It ended because held-out hints no longer got better.",
     "budget": "It ended because its budget was spent.",
     "steps": "It ended after the steps that were asked for.",
 }

@@ -70,7 +70,7 @@ class TagRanking:
     """None if only ranges of slices are tagged."""
 
     held_out: bool | None = None
-    """Whether it rests on images of subjects kept aside; None if that is not known."""
+    """Whether it rests on images of held-out subjects; None if that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

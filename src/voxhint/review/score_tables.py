@@ -145,7 +145,7 @@ def _ranking_row(label: str, told: TagRanking, origin: Mapping[str, str] | None)
     if told.auc is None:
         return [label, None, None, None, None, None]
     measured = {
-        True: "subjects of this study kept aside",
+        True: "held-out subjects of this study",
         False: "all tagged images, those it learnt from included: this flatters",
         None: "tagged images of this study",
     }[told.held_out]

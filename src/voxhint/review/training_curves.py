@@ -13,7 +13,7 @@ _MARKED = 60  # more points than this need no dots
 
 
 def draw_learning(history: Sequence[Mapping[str, float | None]]) -> bytes | None:
-    """Draw the training loss and the score on hints kept aside, over training steps.
+    """Draw the training loss and the loss of held-out hints, over training steps.
 
     Args:
         history: Rows with `step`, and `loss` and `held_out` where they were measured.
@@ -23,7 +23,7 @@ def draw_learning(history: Sequence[Mapping[str, float | None]]) -> bytes | None
     """
     curves = [
         ("training loss", "loss", _BLUE),
-        ("score on hints kept aside", "held_out", _ORANGE),
+        ("loss of held-out hints", "held_out", _ORANGE),
     ]
     drawn = [(title, series(history, name), colour) for title, name, colour in curves]
     drawn = [curve for curve in drawn if len(curve[1]) > 1]
