@@ -16,6 +16,7 @@ from tests.phantoms import make_study
 from voxhint import config
 from voxhint.cli.commands import COMMANDS
 from voxhint.cli.main import _parse
+from voxhint.cli.options import parser_of
 from voxhint.config.knob_list import listed
 from voxhint.verbs import run as run_verb
 from voxhint.verbs.label import label
@@ -63,6 +64,50 @@ def test_a_command_in_the_docs_is_one_that_voxhint_takes(
             _parse(name, kind, rest)
         except SystemExit:
             pytest.fail(f"{page}: voxhint {' '.join(words)} is refused")
+
+
+PROSE = [
+    ROOT / "README.md",
+    *(page for page in PAGES if page.parent.name in ("tutorials", "how-to", "reference")),
+]
+"""Pages about what there is; results and decisions also name what there was."""
+
+OF_OTHERS = {"--cuda", "--gpus-per-task", "--verify_dataset_integrity"}
+"""Options of scripts/install, SLURM and nnU-Net."""
+
+TABLES = "label|train|predict|measure|tags|classifier|flow|guided_flow|crossmodal|pw4medseg"
+
+
+def every_option() -> set[str]:
+    """Return the options of all commands."""
+    kinds = [
+        kind
+        for command in COMMANDS.values()
+        for kind in getattr(command, "kinds", {"": command}).values()
+    ]
+    actions = [action for kind in kinds for action in parser_of("any", kind)._actions]
+    return {option for action in actions for option in action.option_strings}
+
+
+def unknown_names(text: str) -> set[str]:
+    """Return the options and knobs in the prose of a page that do not exist."""
+    named = re.findall(r"`([^`\n]+)`", text)
+    options = {code.split()[0] for code in named if code.startswith("--")}
+    knobs = {
+        found[0]
+        for code in named
+        if (found := re.match(rf"(?:{TABLES})\.(?!json|py)[a-z_.]+", code))
+    }
+    known = [knob.name for knob in listed(config.Recipe)]
+    lost = {knob for knob in knobs if not any(f".{name}".endswith(f".{knob}") for name in known)}
+    return (options - every_option() - OF_OTHERS) | lost
+
+
+def test_the_text_of_a_page_names_options_and_knobs_that_exist() -> None:
+    assert unknown_names("`--bell-mm` and `label.bell_mm = 3`") == {"--bell-mm", "label.bell_mm"}
+    assert {
+        page.name: lost for page in PROSE if (lost := unknown_names(page.read_text("utf-8")))
+    } == {}
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
