@@ -6,6 +6,7 @@ from torch import nn
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets import build_trunk
+from voxhint.nets.trunk import begin_with
 
 Triple = tuple[int, int, int]
 
@@ -82,3 +83,23 @@ def test_a_width_that_segresnet_cannot_have_is_refused() -> None:
             kernels=((3, 3, 3), (3, 3, 3)),
             features=(12, 24),
         )
+
+
+@pytest.mark.parametrize("network", ["dynunet", "segresnet", "crossmodal"])
+def test_a_fresh_network_begins_with_the_shares_of_the_classes(network: str) -> None:
+    """Features are drawn around 0, so what it says of noise lies around its last biases."""
+    net = trunk(network, (ONE, TWO, TWO), classes=3)
+    shares = torch.tensor([0.98, 0.02, 0.0])
+    begin_with(net, shares)
+    with torch.no_grad():
+        said = net(torch.randn(2, 1, 16, 16, 16)).mean((0, 2, 3, 4)).softmax(0)
+    assert said[0] > 0.8
+    assert said[0] > 10 * said[1] > 10 * said[2] > 0
+
+
+def test_a_network_of_another_kind_stays_as_it_is() -> None:
+    net = nn.Conv3d(1, 2, 1)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    begin_with(net, torch.tensor([0.9, 0.1]))
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)

@@ -5,7 +5,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voxhint.train.losses import hint_loss, partial_cross_entropy, trusted_dice
+from voxhint.train.losses import (
+    class_shares,
+    hint_loss,
+    partial_cross_entropy,
+    trusted_dice,
+)
 
 SHAPE = (3, 4, 2)
 
@@ -122,6 +127,39 @@ def test_hint_loss_is_the_weighted_sum_of_both() -> None:
     loss = partial_cross_entropy(logits, belief, plausible)
     dice = trusted_dice(logits, belief, plausible)
     torch.testing.assert_close(whole, loss + 0.5 * dice)
+
+
+def test_shares_of_known_classes_are_how_often_they_are_met() -> None:
+    labels = labels_of()
+    counted = torch.bincount(labels.flatten(), minlength=3) / labels.numel()
+    torch.testing.assert_close(class_shares(one_hot(labels), one_hot(labels)), counted)
+
+
+def test_shares_of_nothing_known_are_alike_and_unknown_voxels_change_nothing() -> None:
+    labels = labels_of()
+    belief, plausible = one_hot(labels), one_hot(labels)
+    belief[1], plausible[1] = 0.0, 1.0
+    known = class_shares(one_hot(labels[:1]), one_hot(labels[:1]))
+    torch.testing.assert_close(class_shares(belief, plausible), known, atol=1e-4, rtol=1e-4)
+    nothing = class_shares(torch.zeros_like(belief), torch.ones_like(belief))
+    torch.testing.assert_close(nothing, torch.full((3,), 1 / 3))
+
+
+def test_no_other_constant_answer_has_less_partial_cross_entropy_than_the_shares() -> None:
+    belief, plausible = some_claims()
+    bias = class_shares(belief, plausible, rounds=1000).log().requires_grad_()
+    logits = bias[None, :, None, None, None].expand_as(belief)
+    (slope,) = torch.autograd.grad(partial_cross_entropy(logits, belief, plausible), bias)
+    torch.testing.assert_close(slope, torch.zeros(3), atol=1e-4, rtol=0)
+
+
+def test_a_class_is_not_common_because_it_is_possible_where_nobody_looked() -> None:
+    """An organ that one case shows and the other does not speak of."""
+    labels = (torch.arange(24) == 0).long().reshape(1, *SHAPE).repeat(2, 1, 1, 1)
+    belief, plausible = one_hot(labels, 2), one_hot(labels, 2)
+    belief[1, 0] = 0.0
+    plausible[1, 1] = 1.0
+    assert float(class_shares(belief, plausible)[1]) < 0.1
 
 
 def dice_of(logits: Tensor, known: Tensor) -> float:

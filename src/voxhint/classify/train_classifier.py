@@ -111,8 +111,9 @@ class _ClassifierLearning:
         """Return a case with its bags."""
         return files, tagged_image(folder, self.job.study, files, plan)
 
-    def network(self, plan: Plan) -> ClassifierNet:
+    def network(self, plan: Plan, task: Task) -> ClassifierNet:
         """Return the network, on its public backbone if there is one."""
+        del task
         first = self.first
         return classifier_network(plan, self.job.labels, **first.network, backbone=first.backbone)
 

@@ -134,8 +134,9 @@ class _FlowLearning:
         """Return a case with its bags."""
         return tagged_image(folder, self.job.study, files, plan)
 
-    def network(self, plan: Plan) -> FlowUNet:
+    def network(self, plan: Plan, task: Task) -> FlowUNet:
         """Return a fresh flow network."""
+        del task
         return flow_network(plan, self.job.labels)
 
     def task(self, fit: Sequence[TaggedImage], held_out: Sequence[TaggedImage], plan: Plan) -> Task:

@@ -58,11 +58,11 @@ class _Learning(Protocol[_E, _N]):
     def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> _E:
         """Return a case ready for the network, by way of files in a folder."""
 
-    def network(self, plan: Plan) -> _N:
-        """Return the network with its first weights, drawn from torch's generator."""
-
     def task(self, fit: Sequence[_E], held_out: Sequence[_E], plan: Plan) -> Task:
         """Return what is learnt from the cases to fit, checked on those held out."""
+
+    def network(self, plan: Plan, task: Task) -> _N:
+        """Return the network with its first weights, drawn from torch's generator."""
 
     def loop(self, folder: Path, fabric: "Fabric", net: _N, task: Task) -> Settings:
         """Return how long and how fast to learn; the checkpoint is `STATE` in the folder."""
@@ -109,9 +109,9 @@ def fit(
 
         examples = prepare_cases(folder, cases, prepare, learning.prepare_step, tell)
     fitted, held_out = split_by_subject(cases, examples, learning.held_out, seed)
-    torch.manual_seed(seed)
-    net = learning.network(plan)
     task = learning.task(fitted, held_out, plan)
+    torch.manual_seed(seed)
+    net = learning.network(plan, task)
     settings = learning.loop(folder, fabric, net, task)
     result = train(
         fabric,

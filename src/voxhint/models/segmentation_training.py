@@ -24,6 +24,7 @@ from voxhint.models.planning import measure_images, trunk_options
 from voxhint.models.prepared_cases import Bounds, Image, prepared_example
 from voxhint.nets import load_weights
 from voxhint.nets.crossmodal import CrossModal
+from voxhint.nets.trunk import begin_with
 from voxhint.prepare import Plan, bounds_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
 from voxhint.train import Example, Settings, Task, VoxelTask, step_seconds
@@ -98,11 +99,13 @@ class VoxelLearning:
 
         return prepared_example(folder, files.name, len(plan.labels.names), make)
 
-    def network(self, plan: Plan) -> nn.Module:
+    def network(self, plan: Plan, task: Task) -> nn.Module:
         """Return the network of the plan, with the weights of the model to begin with."""
         net = (self.make_network or network_of)(plan)
         if self.begin is not None:
             load_weights(net, weights_of(self.begin))
+        elif self.make_network is None:
+            begin_with(net, voxels_of(task).class_shares())
         branches = self.config.crossmodal
         if isinstance(net, CrossModal) and not branches.branch_weight + branches.consistency_weight:
             for unasked in (*net.decoders[:-1], *net.heads[:-1]):  # processes would wait for them

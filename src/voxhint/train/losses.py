@@ -1,5 +1,6 @@
 """What training minimises: cross-entropy where something is known, and Dice where it is known."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -41,6 +42,32 @@ def _known_mass(belief: _Classes, plausible: _Classes) -> Float[Tensor, "batch i
     """Return how much each voxel is known: its beliefs, or else the share of classes ruled out."""
     left = (1 - belief.sum(1)).clamp(min=0)
     return belief.sum(1) + left * (1 - plausible).mean(1)
+
+
+def class_shares(
+    belief: _Classes, plausible: _Classes, *, rounds: int = 30
+) -> Float[Tensor, " class"]:
+    """Return how often each class is met, as far as claims tell.
+
+    Of all answers that are the same everywhere it is the one with the least partial cross-entropy,
+    found by expectation maximisation: what is not known is met as often as where it is known.
+
+    Args:
+        belief: Least chance of each class.
+        plausible: Largest chance of each class, at least the belief.
+        rounds: Of the maximisation.
+
+    Returns:
+        Shares, the sum of which is 1; all alike if nothing is known.
+    """
+    belief, plausible = (claims.movedim(1, 0).flatten(1) for claims in (belief, plausible))
+    left = (1 - belief.sum(0)).clamp(min=0)
+    shares = torch.full((len(belief),), 1 / len(belief), dtype=belief.dtype, device=belief.device)
+    for _ in range(rounds):
+        possible = plausible * shares[:, None]
+        met = belief + left * possible / possible.sum(0).clamp(min=1e-6)
+        shares = met.sum(1) / met.sum().clamp(min=1e-6)
+    return shares
 
 
 def trusted_dice(logits: _Classes, belief: _Classes, plausible: _Classes) -> _Scalar:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from voxhint.config import TrainConfig
@@ -13,9 +14,11 @@ from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment, restyle
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
-from voxhint.train.losses import partial_cross_entropy
+from voxhint.train.losses import class_shares, partial_cross_entropy
 from voxhint.train.objective import claims_loss
 from voxhint.train.regularise import gated_crf
+
+_SURVEYED = 8  # cases that tell how often classes are met
 
 
 @runtime_checkable
@@ -67,6 +70,18 @@ class VoxelTask:
         present = shown(batch.image)[:, :, None, None, None]
         varied = self._varied(batch, rng)
         return replace(varied, image=varied.image * present)
+
+    def class_shares(self) -> Float[Tensor, " class"]:
+        """Return how often each class is met in patches of some cases, as far as hints tell."""
+        every = self.fit.every
+        some = every[:: -(-len(every) // _SURVEYED)]
+        claims = [
+            torch.stack([patch.belief, patch.plausible])[..., ::2, ::2, ::2]
+            for one in some
+            for patch in fixed_batches([one], self.plan.patch, 1)
+        ]
+        belief, plausible = torch.cat(claims, 1)
+        return class_shares(belief, plausible)
 
     def score(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return what the claims and the images of a batch say of logits."""
