@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import Bool, Float32
 from tests.propagate.grids import places, plain_grid
 
-from voxhint.core import Box, Case, LabelSet, Points, Volume
+from voxhint.core import Box, Case, Diameter, LabelSet, Points, Volume
 from voxhint.propagate import constraints_of
 from voxhint.propagate.box_model import (
     BoxModel,
@@ -58,8 +58,8 @@ def test_an_object_that_is_not_round_is_found_in_a_case_that_did_not_teach() -> 
     assert dice(logs[1] > logs[0]) > dice(ball) + 0.15
 
 
-def dice(found: Bool[np.ndarray, "i j k"]) -> float:
-    truth = diagonal()
+def dice(found: Bool[np.ndarray, "i j k"], truth: Bool[np.ndarray, "i j k"] | None = None) -> float:
+    truth = diagonal() if truth is None else truth
     return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
@@ -100,6 +100,31 @@ def test_nothing_is_likely_outside_of_the_box() -> None:
     assert not likely[1][~inside].any()
     assert not (likely[0] * likely[1]).any()
     assert likely[0][inside].any()  # beside the bar
+
+
+def egg() -> Bool[np.ndarray, "i j k"]:
+    """Return an ellipsoid, 12 mm long and 9 mm wide, that leans along all three axes."""
+    apart = places(GRID) - ((LOW + HIGH) / 2)[:, None, None, None]
+    along = apart.sum(0) / np.sqrt(3)
+    return np.asarray((along / 6) ** 2 + ((apart**2).sum(0) - along**2) / 4.5**2 < 1)
+
+
+def measured(seed: int) -> Case:
+    rng = np.random.default_rng(seed)
+    voxels = ((10 * egg() + rng.normal(0, 20, GRID.shape)) * rng.uniform(0.5, 5)).astype(np.float32)
+    ball = Diameter("a", (LOW + HIGH) / 2, 12.0)
+    return Case(f"c{seed}", {"CT": Volume(voxels, GRID)}, (ball,))
+
+
+def test_diameters_of_all_cases_show_an_object_that_hardly_stands_out_and_is_no_ball() -> None:
+    rng = np.random.default_rng(0)
+    samples = [one for seed in range(10) for one in box_samples(measured(seed), ("CT",), rng)]
+    case = measured(99)
+    known = constraints_of(GRID, case.hints, ONE)
+    logs = place_objects(known, case, ("CT",), ONE, fit_box_models(samples, rng))[1]
+    assert logs is not None
+    away = np.linalg.norm(places(GRID) - ((LOW + HIGH) / 2)[:, None, None, None], axis=0)
+    assert dice(logs[1] > logs[0], egg()) > dice(np.asarray(away < 6), egg()) + 0.15
 
 
 def test_few_boxes_and_other_hints_tell_nothing() -> None:

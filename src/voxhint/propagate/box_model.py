@@ -2,7 +2,7 @@
 
 A box is empty of its label outside, and tight: in nearly every slice of it, along each axis, there
 is some of the object. What lies within a box so is a mixture of object and surroundings, and what
-lies around it is surroundings alone.
+lies around it is surroundings alone. A ball stands for a cube that its object about fills.
 """
 
 from collections import defaultdict
@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int32, Int64
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2, vq
 
-from voxhint.core import Box, Case, LabelSet
+from voxhint.core import Box, Case, Diameter, LabelSet
 from voxhint.core.box import corners
 from voxhint.propagate.constraints import Constraints, places_mm
 from voxhint.propagate.voxel_classifier import FEWEST_CASES
@@ -31,9 +31,10 @@ _BLUR = 0.8  # cells
 _SHARE = 0.2  # of a box that is object where no case tells
 _PRESUMED = 0.05  # weight of that share, in mean cells
 _WEIGHT = 0.5  # of looks beside the shape: neighbouring voxels tell much the same
+_TOUCHED = 0.9  # of the longest diameter: how far an object usually reaches along an axis
 _FACE = 0.12  # of a box: slices at its faces
 _PARTS = 10  # slices of a box along each axis that are asked whether they hold the object
-_BARE = 0.1  # of them that may hold none
+_BARE, _BARE_BALL = 0.1, 0.4  # of them that may hold none: balls are tight along one line alone
 _SURE, _UNSURE = 0.9, 0.03  # first guess of looks that are typical of the object, and of all others
 _LEAST = 0.02  # probability that is told of a voxel
 _CORE, _OUTSIDE = 0.75, 0.25  # probabilities from which a voxel is where ways start
@@ -46,6 +47,13 @@ class BoxSample:
     features: Float32[np.ndarray, "n feature"]
     places: Float32[np.ndarray, "n 3"]
     """Place in the box along the world's axes: 0 at its low faces, 1 at its high ones."""
+
+    bare: float
+    """Share of the slices of the box that may hold none of its object."""
+
+    def part(self, some: Int64[np.ndarray, " m"]) -> "BoxSample":
+        """Return some of the voxels."""
+        return BoxSample(self.features[some], self.places[some], self.bare)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,14 +73,14 @@ class BoxModel:
         words = vq(sample.features / self.scale, self.looks)[0]
         odds = _odds(self.shape, sample.places) + _WEIGHT * self.log_ratio[words]
         inside = _inside(sample.places)
-        lift = max(0.0, _lift(odds, sample.places, inside))
+        lift = max(0.0, _lift(odds, sample.places, inside, sample.bare))
         return _sigmoid(odds + lift)
 
 
 def box_samples(
     case: Case, channels: Sequence[str], rng: np.random.Generator
 ) -> Iterator[tuple[str, BoxSample]]:
-    """Yield label and voxels of each box of a case, some thousand at most.
+    """Yield label and voxels of each box or ball of a case, some thousand at most.
 
     Args:
         case: With all channels on one grid.
@@ -80,11 +88,10 @@ def box_samples(
         rng: Chooses among more voxels than are needed.
     """
     for hint in case.hints:
-        if isinstance(hint, Box):
+        if isinstance(hint, Box | Diameter):
             _, sample = _around(hint, case, channels)
             count = len(sample.places)
-            some = rng.choice(count, min(_DRAWN, count), replace=False)
-            yield hint.label, BoxSample(sample.features[some], sample.places[some])
+            yield hint.label, sample.part(rng.choice(count, min(_DRAWN, count), replace=False))
 
 
 def fit_box_models(
@@ -101,7 +108,7 @@ def fit_box_models(
         rng: Chooses where the clustering of looks begins.
 
     Returns:
-        Models of labels with eight boxes or more.
+        Models of labels with eight boxes or balls or more.
 
     Source:
         Dempster, Laird and Rubin 1977, "Maximum likelihood from incomplete data via the EM
@@ -128,6 +135,7 @@ def _fit(boxes: Sequence[BoxSample], rng: np.random.Generator) -> BoxModel:
         np.concatenate([box.places for box in boxes]),
         owner,
         weight,
+        [box.bare for box in boxes],
     )
     chance = facts.begin()
     for _ in range(_ROUNDS - 1):
@@ -143,6 +151,7 @@ class _Facts:
     places: Float32[np.ndarray, "n 3"]
     owner: np.ndarray
     weight: Float64[np.ndarray, " n"]
+    bare: Sequence[float]
 
     def begin(self) -> Float64[np.ndarray, " n"]:
         """Return a first guess: the fewest looks of faces that cross half of all boxes."""
@@ -192,7 +201,7 @@ class _Facts:
     ) -> Float64[np.ndarray, " box"]:
         ends = np.flatnonzero(np.diff(self.owner)) + 1
         parts = zip(*(np.split(a, ends) for a in (odds, self.places, inside)), strict=True)
-        return np.array([_lift(*part) for part in parts])
+        return np.array([_lift(*part, bare) for part, bare in zip(parts, self.bare, strict=True)])
 
     def _shares(self, weight: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " look"]:
         counts = np.bincount(self.words, weight, _LOOKS)
@@ -225,23 +234,32 @@ def _lift(
     odds: Float64[np.ndarray, " n"],
     places: Float32[np.ndarray, "n 3"],
     inside: Bool[np.ndarray, " n"],
+    bare: float,
 ) -> float:
-    """Return what odds lack for nine in ten slices of a box to hold some of its object."""
+    """Return what odds lack for as many slices of a box as must to hold some of its object."""
     tops = np.full((3, _PARTS), -np.inf)
     for axis, top in enumerate(tops):
         part = np.clip(places[inside, axis] * _PARTS, 0, _PARTS - 1).astype(np.int64)
         np.maximum.at(top, part, odds[inside])
     known = tops[np.isfinite(tops)]
-    return -float(np.quantile(known, _BARE)) if known.size else 0.0
+    return -float(np.quantile(known, bare)) if known.size else 0.0
 
 
 def _around(
-    box: Box, case: Case, channels: Sequence[str]
+    hint: Box | Diameter, case: Case, channels: Sequence[str]
 ) -> tuple[tuple[slice, slice, slice], BoxSample]:
-    """Return where a box and a rim around it lie in the image, and its voxels."""
-    size = np.maximum(box.high_mm - box.low_mm, 1e-3)
+    """Return where a box, or that of a ball, and a rim around it lie in the image, and its voxels.
+
+    The box of a ball is a cube as wide as objects usually are along an axis.
+    """
+    if isinstance(hint, Box):
+        low_mm, high_mm, bare = hint.low_mm, hint.high_mm, _BARE
+    else:
+        half = _TOUCHED * hint.diameter_mm / 2
+        low_mm, high_mm, bare = hint.centre_mm - half, hint.centre_mm + half, _BARE_BALL
+    size = np.maximum(high_mm - low_mm, 1e-3)
     room = np.maximum(_ROOM * size, _ROOM_VOXELS * case.grid.spacing_mm.max())
-    index = case.grid.to_index(corners(box.low_mm - room, box.high_mm + room))
+    index = case.grid.to_index(corners(low_mm - room, high_mm + room))
     low = np.clip(np.floor(index.min(0)), 0, np.array(case.grid.shape) - 1).astype(int)
     high = np.clip(np.ceil(index.max(0)) + 1, low + 1, case.grid.shape).astype(int)
     i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
@@ -255,10 +273,10 @@ def _around(
     features = np.stack(described, -1).reshape(-1, len(described))
     scaled = [
         (along - np.float32(a)) / np.float32(s)
-        for along, a, s in zip(places_mm(grid), box.low_mm, size, strict=True)
+        for along, a, s in zip(places_mm(grid), low_mm, size, strict=True)
     ]
     places = np.stack(np.broadcast_arrays(*scaled), -1).reshape(-1, 3)
-    return window, BoxSample(features, places)
+    return window, BoxSample(features, places, bare)
 
 
 def place_objects(
@@ -268,7 +286,7 @@ def place_objects(
     labels: LabelSet,
     models: Mapping[str, BoxModel],
 ) -> tuple[Constraints, Float32[np.ndarray, "class i j k"] | None]:
-    """Say of each voxel in the boxes of a case what all boxes tell of it.
+    """Say of each voxel in the boxes and balls of a case what all of them tell of it.
 
     Args:
         constraints: Of the case.
@@ -279,9 +297,9 @@ def place_objects(
 
     Returns:
         The same facts, where `likely` holds the cores of objects, and of background where boxes
-        are all that is known; and log probabilities, None where the case has no box of a model.
+        are all that is known; and log probabilities, None where no hint of the case has a model.
     """
-    known = [hint for hint in case.hints if isinstance(hint, Box) and hint.label in models]
+    known = [h for h in case.hints if isinstance(h, Box | Diameter) and h.label in models]
     if not known:
         return constraints, None
     chance = np.zeros(constraints.likely.shape, np.float32)

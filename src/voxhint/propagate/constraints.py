@@ -26,7 +26,7 @@ _Classes = Float32[np.ndarray, "class i j k"]
 
 _NEAR_VOXELS = 3  # around hints
 _RIM = 2  # settled voxels around the open ones, from which distances start
-_CORE = 0.5  # of a box's or ball's half width: roundish objects fill their middle
+_CORE, _BALL_CORE = 0.5, 0.65  # of half the width of a box and of a ball: objects fill the middle
 _TIE = 1.0001  # voxels equally near a middle are all taken, whatever the rounding
 _MARGIN = 0.15  # of a diameter: how far beyond the ball an object may still reach
 
@@ -266,7 +266,7 @@ def _shape(
     squares = [(p - np.float32(c)) ** 2 for p, c in zip(places, shape.centre_mm, strict=True)]
     away_mm = np.sqrt(squares[0] + squares[1] + squares[2])
     radius = shape.diameter_mm / 2
-    inner = away_mm <= max(_CORE * radius, _TIE * float(away_mm.min()))
+    inner = away_mm <= max(_BALL_CORE * radius, _TIE * float(away_mm.min()))
     return inner, away_mm - np.float32(radius), max(slack, _MARGIN * shape.diameter_mm)
 
 
