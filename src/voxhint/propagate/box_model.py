@@ -200,8 +200,8 @@ class _Facts:
         self, odds: Float64[np.ndarray, " n"], inside: Bool[np.ndarray, " n"]
     ) -> Float64[np.ndarray, " box"]:
         ends = np.flatnonzero(np.diff(self.owner)) + 1
-        parts = zip(*(np.split(a, ends) for a in (odds, self.places, inside)), strict=True)
-        return np.array([_lift(*part, bare) for part, bare in zip(parts, self.bare, strict=True)])
+        parts = (np.split(one, ends) for one in (odds, self.places, inside))
+        return np.array([_lift(*box) for box in zip(*parts, self.bare, strict=True)])
 
     def _shares(self, weight: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " look"]:
         counts = np.bincount(self.words, weight, _LOOKS)
