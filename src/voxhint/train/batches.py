@@ -1,6 +1,6 @@
 """Prepared cases as batches of patches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,15 +88,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on a device."""
-        return Batch(*(part.to(device) for part in self._parts))
+        return self.each(lambda part: part.to(device))
 
     def whole(self) -> "Batch":
         """Return the batch of which every process has drawn a share."""
-        return Batch(*(whole(part) for part in self._parts))
+        return self.each(whole)
 
-    @property
-    def _parts(self) -> tuple[Tensor, ...]:
-        return self.image, self.belief, self.plausible, self.inside
+    def each(self, do: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return what becomes of the images, beliefs, plausibilities and extents."""
+        return Batch(*map(do, (self.image, self.belief, self.plausible, self.inside)))
 
 
 def draw_batch(examples: Examples, patch: _Triple, size: int, rng: np.random.Generator) -> Batch:
