@@ -160,7 +160,7 @@ WARNINGS: dict[str, tuple[Spoil, str]] = {
     ),
     "unlabelled": (
         text("hints/points.csv", f"case,label,x,y,z\nc0,ball,{MIDDLE}"),
-        "1 training cases have none and count as unlabelled (c1)",
+        "1 training cases have none and are not learnt from (c1)",
     ),
     "label without hint": (
         labels(background=0, ball=3, cube=4),

@@ -129,7 +129,7 @@ def _unsaid(study: Study, seen: dict[str, Examined]) -> Iterator[Problem]:
         yield Problem("hints", "holds no hint at all", "add tags, points, boxes or drawn masks")
         return
     if mute:
-        finding = f"{len(mute)} training cases have none and count as unlabelled ({some(mute)})"
+        finding = f"{len(mute)} training cases have none and are not learnt from ({some(mute)})"
         case = mute[0] if len(mute) == 1 else None
         yield Problem("hints", finding, "add hints, or leave it so", "warning", case)
     told_of = frozenset[str]().union(*(examined.labels for examined in seen.values()))
