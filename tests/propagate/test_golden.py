@@ -11,13 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 from jaxtyping import Float64
-from tests.shapes import hints_for, made_up
+from tests.shapes import Scan, hints_for, made_up
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, SoftLabel
-from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
+from voxhint.propagate import (
+    Constraints,
+    constraints_of,
+    distance_caps,
+    measure_marks,
+    propagate_hints,
+)
 from voxhint.propagate.soft_label import Prior
-from voxhint.propagate.voxel_classifier import fit_voxel_classifier, voxel_samples
+from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.propagate.voxel_classifier import (
+    TaughtCase,
+    fit_voxel_classifier,
+    voxel_samples,
+)
 from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 from voxhint.simulate.hints import parse_request, simulate_hints
 
@@ -59,24 +70,29 @@ def shape(name: str, hints: str, thick: bool) -> SoftLabel:
     return propagate_hints(constraints, [scan.image], labels, caps_mm=caps, config=LabelConfig())
 
 
-def taught(hints: str, distance_limit: float) -> SoftLabel:
+@cache
+def teaching(hints: str) -> tuple[list[Scan], list[Constraints], TaughtCase]:
+    """Return scans, what hints prove of each, and what all of them tell of the first."""
     rng = np.random.default_rng(0)
     scans = [made_up("shell in shell", thick=False, seed=seed) for seed in range(CASES)]
-    labels = scans[0].truth.names
-    known = [
-        constraints_of(scan.image.grid, hints_for(scan.truth, hints, seed), labels)
-        for seed, scan in enumerate(scans)
-    ]
+    labels, grid = scans[0].truth.names, scans[0].image.grid
+    told = [hints_for(scan.truth, hints, seed) for seed, scan in enumerate(scans)]
+    facts = [sparse_constraints_of(grid, one, labels) for one in told]
     samples = [
         voxel_samples(one, {"MR": scan.image}, ("MR",), labels, rng)
-        for one, scan in zip(known, scans, strict=True)
+        for one, scan in zip(facts, scans, strict=True)
     ]
     classifier = fit_voxel_classifier(samples, ("MR",), steps=STEPS, rng=rng)
     assert classifier is not None
-    logs = classifier.log_probs({"MR": scans[0].image}, known[0])
-    caps = distance_caps([measure_marks(one, labels) for one in known], [known[0].grid], labels)
-    prior = Prior(logs, distance_limit)
-    image = scans[0].image
+    case = classifier.of_case({"MR": scans[0].image}, facts[0])
+    return scans, [constraints_of(grid, one, labels) for one in told], case
+
+
+def taught(hints: str, distance_limit: float) -> SoftLabel:
+    scans, known, case = teaching(hints)
+    labels, image = scans[0].truth.names, scans[0].image
+    caps = distance_caps([measure_marks(one, labels) for one in known], [image.grid], labels)
+    prior = Prior(case.log_probs(), distance_limit)
     return propagate_hints(
         known[0], [image], labels, caps_mm=caps, config=LabelConfig(), prior=prior
     )

@@ -139,7 +139,7 @@ def samples_of(labels: LabelSet, *, shown: bool, seed: int) -> VoxelSamples:
     hints = [clicks("ball", grey), clicks("background", ~bright & ~grey)]
     hints.append(clicks("B" if shown else "background", bright))
     image = Volume(voxels.astype(np.float32), GRID)
-    known = constraints_of(GRID, hints, labels)
+    known = sparse_constraints_of(GRID, hints, labels)
     return voxel_samples(known, {"CT": image}, ("CT",), labels, np.random.default_rng(seed))
 
 

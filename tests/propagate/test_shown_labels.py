@@ -9,7 +9,7 @@ from tests.phantoms import hints_of, scan, slanted_grid
 
 from voxhint.config import LabelConfig
 from voxhint.core import Box, Case, Hint, LabelSet, Points, SoftLabel, Strokes, Tag
-from voxhint.core.compact import SparseConstraints
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.files.soft_labels import read_soft_label, write_soft_label
 from voxhint.propagate import constraints_of
 from voxhint.propagate.shown_labels import shown_labels

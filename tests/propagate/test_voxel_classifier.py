@@ -1,5 +1,7 @@
 """What cases teach each other, and when they keep silent."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from jaxtyping import Float32
@@ -7,15 +9,16 @@ from tests.poses import SOME_TURNS
 from tests.propagate.grids import places, plain_grid, turned_image
 
 from voxhint.core import Box, Case, Grid, Hint, LabelSet, Points, Turn, Volume
-from voxhint.propagate import Constraints, constraints_of
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.propagate.box_model import box_samples
+from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     VoxelClassifier,
     VoxelSamples,
     fit_voxel_classifier,
     voxel_samples,
 )
-from voxhint.propagate.voxel_features import voxel_features
+from voxhint.propagate.voxel_features import VoxelFeatures
 
 ONE = LabelSet(("background", "a"), (0, 1))
 GRID = plain_grid((14, 12, 10), (1.0, 1.2, 1.5))
@@ -47,12 +50,27 @@ def clicks(seed: int, count: int = 3, *, scrambled: bool = False) -> tuple[Point
 
 def samples_of(image: Volume, *hints: Hint) -> VoxelSamples:
     return voxel_samples(
-        constraints_of(GRID, hints, ONE), {"CT": image}, ("CT",), ONE, np.random.default_rng(0)
+        sparse_constraints_of(GRID, hints, ONE),
+        {"CT": image},
+        ("CT",),
+        ONE,
+        np.random.default_rng(0),
     )
 
 
-def constraints_for(*hints: Hint, grid: Grid = GRID) -> Constraints:
-    return constraints_of(grid, hints or clicks(99), ONE)
+def constraints_for(*hints: Hint, grid: Grid = GRID) -> SparseConstraints:
+    return sparse_constraints_of(grid, hints or clicks(99), ONE)
+
+
+def described(
+    images: Mapping[str, Volume], hints: SparseConstraints, channels: tuple[str, ...]
+) -> Float32[np.ndarray, "i j k feature"]:
+    """Return the features of all voxels of a case."""
+    shape = hints.grid.shape
+    features = VoxelFeatures.of(images, hints, channels)
+    part = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
+    planes = list(features.of_block(part, np.ones(shape, np.bool_)))
+    return np.stack(planes).reshape(*shape, -1)
 
 
 def fitted(samples: list[VoxelSamples], steps: int = STEPS) -> VoxelClassifier | None:
@@ -64,7 +82,7 @@ def test_a_case_is_told_by_what_others_showed() -> None:
     assert classifier is not None
     assert classifier.skill > 0.3
     image = image_of(99)
-    logs = classifier.log_probs({"CT": image}, constraints_for())
+    logs = classifier.of_case({"CT": image}, constraints_for()).log_probs()
     assert ((logs[1] > logs[0]) == (away() < 4)).mean() > 0.9
 
 
@@ -78,7 +96,7 @@ def test_hints_without_sense_teach_nothing_or_next_to_nothing() -> None:
     classifier = fitted([samples_of(image_of(s), *clicks(s, scrambled=True)) for s in range(12)])
     if classifier is not None:
         assert classifier.skill < 0.1
-        logs = classifier.log_probs({"CT": image_of(99)}, constraints_for())
+        logs = classifier.of_case({"CT": image_of(99)}, constraints_for()).log_probs()
         assert np.abs(logs[1] - logs[0]).mean() < 1.5
 
 
@@ -98,7 +116,8 @@ def test_the_same_seed_teaches_the_same() -> None:
     assert two is not None
     image = {"CT": image_of(50)}
     assert np.array_equal(
-        one.log_probs(image, constraints_for()), two.log_probs(image, constraints_for())
+        one.of_case(image, constraints_for()).log_probs(),
+        two.of_case(image, constraints_for()).log_probs(),
     )
 
 
@@ -106,22 +125,20 @@ def test_the_same_seed_teaches_the_same() -> None:
 def test_a_voxel_looks_the_same_however_the_image_is_stored(turn: Turn) -> None:
     image = image_of(3)
     other = turned_image(image, turn)
-    one = np.moveaxis(voxel_features({"CT": image}, constraints_for(), ("CT",)), -1, 0)
-    two = np.moveaxis(
-        voxel_features({"CT": other}, constraints_for(grid=other.grid), ("CT",)), -1, 0
-    )
+    one = np.moveaxis(described({"CT": image}, constraints_for(), ("CT",)), -1, 0)
+    two = np.moveaxis(described({"CT": other}, constraints_for(grid=other.grid), ("CT",)), -1, 0)
     assert np.allclose(turn.apply(one), two, atol=1e-4)
 
 
 def test_scale_and_offset_of_an_image_do_not_matter() -> None:
     image = image_of(3)
     other = Volume((image.voxels * 7 + 1000).astype(np.float32), GRID)
-    one, two = (voxel_features({"CT": i}, constraints_for(), ("CT",)) for i in (image, other))
+    one, two = (described({"CT": i}, constraints_for(), ("CT",)) for i in (image, other))
     assert np.allclose(one, two, atol=1e-3)
 
 
 def test_a_channel_that_is_absent_is_described_by_zeros() -> None:
-    features = voxel_features({"CT": image_of(3)}, constraints_for(), ("CT", "PET"))
+    features = described({"CT": image_of(3)}, constraints_for(), ("CT", "PET"))
     per_channel = (features.shape[-1] - 6) // 2
     assert not features[..., per_channel:-6].any()
     case = Case("x", {"CT": image_of(3)}, (Box("a", MIDDLE - 4, MIDDLE + 4),))
@@ -150,9 +167,9 @@ def test_the_size_of_the_image_changes_nothing_that_is_learnt_near_the_hints() -
     image = Volume(voxels, wide)
     part = (slice(4, 30), slice(4, 28), slice(3, 17))
     hints = [Points(n, wide.to_world(np.array(i, float)), np.ones(len(i))) for n, i in WIDE]
-    one = voxel_features({"CT": image}, constraints_of(wide, hints, ONE), ("CT",))
+    one = described({"CT": image}, sparse_constraints_of(wide, hints, ONE), ("CT",))
     inner = image.cropped(part)
-    two = voxel_features({"CT": inner}, constraints_of(inner.grid, hints, ONE), ("CT",))
+    two = described({"CT": inner}, sparse_constraints_of(inner.grid, hints, ONE), ("CT",))
     middle = (slice(10, 16), slice(10, 14), slice(6, 9))  # away from blurs at the border
     assert np.allclose(one[part][middle][..., :-3], two[middle][..., :-3], atol=0.02)
 
@@ -167,8 +184,8 @@ def test_one_grid_may_differ_from_another() -> None:
     classifier = fitted([samples_of(image_of(s), *clicks(s)) for s in range(9)], 20)
     assert classifier is not None
     image = image_of(1).cropped((slice(6), slice(5), slice(4)))
-    constraints = constraints_of(image.grid, [], ONE)
-    assert classifier.log_probs({"CT": image}, constraints).shape == (2, 6, 5, 4)
+    constraints = sparse_constraints_of(image.grid, [], ONE)
+    assert classifier.of_case({"CT": image}, constraints).log_probs().shape == (2, 6, 5, 4)
 
 
 def test_one_click_a_case_tells_no_place_by_itself_and_no_label_half_of_the_image() -> None:
@@ -178,5 +195,7 @@ def test_one_click_a_case_tells_no_place_by_itself_and_no_label_half_of_the_imag
     )
     assert classifier is not None
     assert classifier.place == "image"  # the middle of one click is the click
-    logs = classifier.log_probs({"CT": image_of(99, 0.0)}, constraints_for(*clicks(99, 1)))
+    logs = classifier.of_case(
+        {"CT": image_of(99, 0.0)}, constraints_for(*clicks(99, 1))
+    ).log_probs()
     assert (logs[1] > logs[0]).sum() < 2 * (away() < 4).sum()

@@ -1,15 +1,19 @@
 """Propagation over whole scans says what propagation over small ones says, in 8 bytes a voxel."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.propagate.test_golden import hinted
+from tests.propagate.grids import plain_grid
+from tests.propagate.test_golden import hinted, taught, teaching
+from tests.shapes import hints_for
 
 from voxhint.config import LabelConfig
-from voxhint.core import Hint, LabelSet, SoftLabel, Tag, Turn
-from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core import Hint, LabelSet, Points, Soft, SoftLabel, Tag, Turn, Volume
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import BadFileError
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.files.soft_labels import read_soft_label, write_soft_label
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
 from voxhint.propagate.boxed_scan import fill_rooms
@@ -29,12 +33,11 @@ def both(kind: str, *more: Hint) -> tuple[SoftLabel, CompactSoftLabel]:
     known = constraints_of(case.grid, hints, ORGANS)
     caps = distance_caps([measure_marks(known, ORGANS)], [case.grid], ORGANS)
     sparse = sparse_constraints_of(case.grid, hints, ORGANS)
-    assert sparse is not None
     one = propagate_hints(known, images, ORGANS, caps_mm=caps, config=CONFIG)
     return one, propagate_over_scan(sparse, images, ORGANS, caps_mm=caps)
 
 
-def sparse_of(*hints: Hint) -> SparseConstraints | None:
+def sparse_of(*hints: Hint) -> SparseConstraints:
     return sparse_constraints_of(hinted("points:12").grid, hints, ORGANS)
 
 
@@ -54,7 +57,6 @@ def test_the_same_labels_come_out_as_with_an_array_for_each_class(kind: str) -> 
 def test_labels_that_reach_unlike_far_come_out_as_with_an_array_for_each_class() -> None:
     case = hinted("points:12")
     images, sparse = list(case.images.values()), sparse_of(*case.hints)
-    assert sparse is not None
     caps = dict(zip(ORGANS.foreground, (80.0, 10.0, 14.0, 25.0), strict=True))
     known = constraints_of(case.grid, case.hints, ORGANS)
     one = propagate_hints(known, images, ORGANS, caps_mm=caps, config=CONFIG).largest_class()
@@ -62,11 +64,53 @@ def test_labels_that_reach_unlike_far_come_out_as_with_an_array_for_each_class()
     assert (one == two).mean() > 0.995
 
 
+def alike(one: SoftLabel, two: CompactSoftLabel, labels: LabelSet) -> None:
+    """Require a Dice of 0.99 of each label, and beliefs that hardly differ."""
+    masks = one.largest_class(), two.largest_class()
+    for number in range(1, len(labels.names)):
+        first, second = (mask == number for mask in masks)
+        assert 2 * (first & second).sum() >= 0.99 * (first.sum() + second.sum())
+    assert np.abs(two.dense().belief - one.belief).mean() < 0.03
+
+
+@pytest.mark.parametrize(("hints", "limit"), [("clicks", np.inf), ("slices", 2.0)])
+def test_what_cases_teach_each_other_comes_out_as_with_an_array_for_each_class(
+    hints: str, limit: float
+) -> None:
+    scans, known, case = teaching(hints)
+    labels, image = scans[0].truth.names, scans[0].image
+    caps = distance_caps([measure_marks(one, labels) for one in known], [image.grid], labels)
+    sparse = sparse_constraints_of(image.grid, hints_for(scans[0].truth, hints, 0), labels)
+    soft = propagate_over_scan(
+        sparse, [image], labels, caps_mm=caps, taught=case, distance_limit=limit
+    )
+    alone = propagate_over_scan(sparse, [image], labels, caps_mm=caps)
+    alike(taught(hints, limit), soft, labels)
+    assert (alone.largest_class() != soft.largest_class()).mean() > 0.01  # others matter
+
+
+def test_a_label_whose_ways_are_detours_comes_out_as_with_an_array_for_each_class() -> None:
+    one = LabelSet(("background", "rough"), (0, 1))
+    grid, rng = plain_grid((60, 24, 20)), np.random.default_rng(0)
+    inside = np.zeros(grid.shape, np.bool_)
+    inside[4:56, 8:16, 6:14] = True
+    voxels = np.where(inside, rng.normal(0, 1, grid.shape), rng.normal(0, 0.02, grid.shape))
+    image = Volume(voxels.astype(np.float32), grid)
+    at = np.stack([np.linspace(6, 53, 8), np.full(8, 12.0), np.full(8, 10.0)], 1)
+    hints = (
+        Points("rough", grid.to_world(at), np.ones(8)),
+        Points("background", grid.to_world(at + np.array([0, 9, 0])), np.ones(8)),
+    )
+    caps = {"rough": 4.5}
+    known, sparse = constraints_of(grid, hints, one), sparse_constraints_of(grid, hints, one)
+    exact = propagate_hints(known, [image], one, caps_mm=caps, config=CONFIG)
+    alike(exact, propagate_over_scan(sparse, [image], one, caps_mm=caps), one)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_marks_are_measured_alike(kind: str) -> None:
     case = hinted(kind)
     sparse = sparse_of(*case.hints)
-    assert sparse is not None
     known = constraints_of(case.grid, case.hints, ORGANS)
     assert measure_marks(sparse, ORGANS) == measure_marks(known, ORGANS)
     for number in range(len(ORGANS.names)):
@@ -86,7 +130,6 @@ def test_a_label_that_nobody_showed_stays_unknown() -> None:
     case = hinted("points:12")
     hints = [hint for hint in case.hints if getattr(hint, "label", "") != "spleen"]
     sparse = sparse_constraints_of(case.grid, hints, ORGANS)
-    assert sparse is not None
     caps = dict.fromkeys(ORGANS.names, 20.0)
     images = list(case.images.values())
     soft = propagate_over_scan(sparse, images, ORGANS, caps_mm=caps).dense()
@@ -108,7 +151,6 @@ def boxed(kind: str) -> tuple[SoftLabel, CompactSoftLabel]:
         return propagate_hints(seen, images, labels, caps_mm=caps, config=CONFIG)
 
     sparse = sparse_of(*case.hints)
-    assert sparse is not None
     soft = propagate_over_scan(sparse, list(case.images.values()), ORGANS, caps_mm=caps)
     fill_rooms(soft, case, ORGANS, by_class)
     return by_class(every_label(case, ORGANS)), soft
@@ -139,7 +181,6 @@ def test_boxes_and_balls_say_the_same_without_an_array_for_each_class(
 def test_what_a_box_rules_out_is_ruled_out_of_a_turned_grid() -> None:
     case = hinted("boxes")
     sparse = sparse_of(*case.hints)
-    assert sparse is not None
     turn = Turn((2, 0, 1), (True, False, True))
     planes = slice(3, 9)
     _, plausible = sparse.bounds(planes, turn)
@@ -150,10 +191,72 @@ def test_what_a_box_rules_out_is_ruled_out_of_a_turned_grid() -> None:
         assert set(np.unique(sparse.shown(number)[:, 0])) == {room[0].start, room[0].stop - 1}
 
 
-def test_ranges_of_slices_and_soft_hints_are_no_single_marks() -> None:
-    assert sparse_of(Tag("liver", "absent", (0.0, 30.0))) is None
-    assert sparse_of(*(Tag(name, "absent") for name in ORGANS.foreground)) is None
-    assert sparse_of(Tag("liver", "absent")) is not None
+def against(*hints: Hint) -> tuple[SoftLabel, CompactSoftLabel]:
+    """Return the soft label of some hints with and without an array for each class."""
+    case = hinted("points:12")
+    images, caps = list(case.images.values()), dict.fromkeys(ORGANS.names, 20.0)
+    known = constraints_of(case.grid, hints, ORGANS)
+    exact = propagate_hints(known, images, ORGANS, caps_mm=caps, config=CONFIG)
+    return exact, propagate_over_scan(sparse_of(*hints), images, ORGANS, caps_mm=caps)
+
+
+def test_a_label_is_ruled_out_of_a_range_of_slices() -> None:
+    hints = (*hinted("points:12").hints, Tag("liver", "absent", (-40.0, 10.0)))
+    exact, compact = against(*hints)
+    dense, number = compact.dense(), ORGANS.number("liver")
+    assert (exact.plausibility[number] == 0).sum() > 1000
+    np.testing.assert_array_equal(dense.plausibility[number] == 0, exact.plausibility[number] == 0)
+    assert (exact.largest_class() == compact.largest_class()).mean() > 0.995
+
+
+def soft_hints(*, silent: bool) -> tuple[Soft, ...]:
+    """Return soft hints of all labels, that of the liver without a word of some planes."""
+    softs = [hint for hint in hinted("soft").hints if isinstance(hint, Soft)]
+    if not silent:
+        return tuple(softs)
+    probability = softs[0].probability.copy()
+    probability[20:] = np.nan
+    return (replace(softs[0], probability=probability),)
+
+
+@pytest.mark.parametrize("more", [(), hinted("points:12").hints], ids=["alone", "with clicks"])
+@pytest.mark.parametrize("silent", [False, True], ids=["all labels", "one label, in a part"])
+def test_soft_hints_say_the_same_without_an_array_for_each_class(
+    silent: bool, more: tuple[Hint, ...], tmp_path: Path
+) -> None:
+    softs = soft_hints(silent=silent)
+    exact, compact = against(*softs, *more)
+    write_soft_label(tmp_path, "one", compact, ORGANS)
+    again = read_soft_label(tmp_path, "one", ORGANS)
+    assert again is not None
+    dense = again.dense()
+    for hint in softs:
+        told = ~np.isnan(hint.probability)
+        number = ORGANS.number(hint.label)
+        for one, two in ((dense.belief, exact.belief), (dense.plausibility, exact.plausibility)):
+            np.testing.assert_allclose(one[number][told], two[number][told], atol=1e-3)
+    assert np.abs(dense.belief - exact.belief).mean() < 0.02
+    assert np.abs(dense.plausibility - exact.plausibility).mean() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["soft", "boxes", "points:12"])
+def test_single_voxels_and_planes_say_what_an_array_for_each_class_says(kind: str) -> None:
+    hints = (*hinted(kind).hints, Tag("liver", "absent", (-40.0, 10.0)))
+    known, sparse = constraints_of(hinted(kind).grid, hints, ORGANS), sparse_of(*hints)
+    proven, possible = sparse.at(np.arange(known.proven[0].size))
+    for planes, turn in ((slice(3, 9), Turn((2, 0, 1), (True, False, True))),):
+        least, most = sparse.bounds(planes, turn)
+        np.testing.assert_allclose(turn.apply(proven.reshape(known.proven.shape))[:, planes], least)
+        most_of = np.maximum(possible, proven).reshape(known.proven.shape)
+        np.testing.assert_allclose(turn.apply(most_of)[:, planes], most)
+    if kind != "boxes":  # a room holds more than an oblique box
+        np.testing.assert_allclose(proven.reshape(known.proven.shape), known.proven, atol=1e-4)
+        np.testing.assert_allclose(possible.reshape(known.proven.shape), known.possible, atol=1e-4)
+
+
+def test_a_case_without_any_possible_label_is_background() -> None:
+    exact, compact = against(*(Tag(name, "absent") for name in ORGANS.foreground))
+    np.testing.assert_array_equal(compact.dense().belief, exact.belief)
 
 
 def test_a_compact_label_takes_six_bytes_a_voxel_and_two_on_disk(tmp_path: Path) -> None:

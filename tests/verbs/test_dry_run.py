@@ -2,14 +2,17 @@
 
 import re
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.phantoms import make_study, scan, slanted_grid
 
 from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig
 from voxhint.config.ranges import changed
 from voxhint.core.errors import BadRecipeError
+from voxhint.core.study import VoxelFile
 from voxhint.files.images import write_image
 from voxhint.files.validate.study import open_study
 from voxhint.propagate.study import label_case, plan_propagation
@@ -109,3 +112,28 @@ def test_labelling_that_does_not_fit_is_refused_with_what_would(tmp_path: Path) 
     assert found is not None
     label(study, out, config=LabelConfig(), machine=Machine(max_ram=found[1]))
     assert out.exists()
+
+
+def test_arrays_of_each_class_are_counted_where_tags_must_be_located(
+    tagged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.propagate.study._LARGE", 1)
+    study, _ = open_study(tagged)
+    files, config = study.hinted[0], LabelConfig()
+    said = label_forecast._bytes(study, files, config)
+    monkeypatch.setattr(label_forecast, "labels_to_localise", lambda _: ())
+    voxels = np.prod(label_forecast._grid(files).shape)
+    assert said - label_forecast._bytes(study, files, config) >= voxels * len(study.labels.names)
+
+
+def test_soft_hints_of_a_whole_scan_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.propagate.study._LARGE", 1)
+    study, _ = open_study(make_study(tmp_path / "study"))
+    files, config = study.hinted[0], LabelConfig()
+    soft = VoxelFile(files.name, "soft", tmp_path / "x__ball__soft.nii.gz", "ball")
+    drawn = replace(study, stroke_files={files.name: (soft,)})
+    more = label_forecast._bytes(drawn, files, config) - label_forecast._bytes(study, files, config)
+    voxels = np.prod(label_forecast._grid(files).shape)
+    assert more >= 6 * voxels  # the map as it is read, and what is kept of it

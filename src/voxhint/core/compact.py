@@ -1,93 +1,16 @@
 """What is known of a whole scan, in a few bytes a voxel however many classes there are."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8, UInt16
+from jaxtyping import Bool, UInt8, UInt16
 
-from voxhint.core.box import Window
-from voxhint.core.grid import Grid, Turn
+from voxhint.core.grid import Grid
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.volume import STEPS, Floats, SoftLabel
 
 _PLANES = 16  # looked at together
-_SHOWN = 0.5  # more than that and a voxel is a seed of its class; one class at most can have it
-
-_Classes = Float32[np.ndarray, "class i j k"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SparseConstraints:
-    """The same as `Constraints` says, without an array for each class."""
-
-    places: Int64[np.ndarray, " n"]
-    """Flat index of each voxel that a click or a stroke marks, in order."""
-
-    proven: Float32[np.ndarray, "class n"]
-    """As in `Constraints`, at these places; 0 at all others."""
-
-    possible: Float32[np.ndarray, "class n"]
-    """As in `Constraints`, at these places."""
-
-    elsewhere: Float32[np.ndarray, " class"]
-    """Whether each class is possible at all other places: 0 or 1."""
-
-    grid: Grid
-    drawn_whole: bool = False
-    open_labels: tuple[int, ...] = ()
-    """As in `Constraints`."""
-
-    rooms: Int64[np.ndarray, "room 7"] = field(default_factory=lambda: np.zeros((0, 7), np.int64))
-    """Number of each label that boxes or balls hold, and the first index and the one past the last
-    along i, j and k between which it may be."""
-
-    @property
-    def room_of(self) -> dict[int, Window]:
-        """Return where each label may be that boxes or balls hold."""
-        return {
-            int(number): (slice(int(a), int(b)), slice(int(c), int(d)), slice(int(e), int(f)))
-            for number, a, b, c, d, e, f in self.rooms
-        }
-
-    @property
-    def marks(self) -> tuple[Int64[np.ndarray, "n 3"], UInt8[np.ndarray, " n"]]:
-        """Return the index and the class of each voxel of which a mark shows the class."""
-        sure = self.proven.max(0) > _SHOWN
-        index = np.stack(np.unravel_index(self.places[sure], self.grid.shape), -1)
-        return index.astype(np.int64), self.proven[:, sure].argmax(0).astype(np.uint8)
-
-    def shown(self, number: int) -> Int64[np.ndarray, "n 3"]:
-        """Return the index of each voxel that marks of a class show, and of a room's corners."""
-        places = self.places[self.proven[number] > _SHOWN]
-        index = np.stack(np.unravel_index(places, self.grid.shape), -1).astype(np.int64)
-        room = self.room_of.get(number)
-        if room is None:
-            return index
-        ends = [(along.start, along.stop - 1) for along in room]
-        return np.concatenate([index, np.stack(np.meshgrid(*ends), -1).reshape(-1, 3)])
-
-    def bounds(self, planes: slice, turn: Turn) -> tuple[_Classes, _Classes]:
-        """Return the least and the greatest chance of each class in planes of the turned grid."""
-        shape = self.grid.turned(turn).shape
-        index = np.stack(np.unravel_index(self.places, self.grid.shape))[list(turn.axes)]
-        for along, length, flipped in zip(index, shape, turn.flips, strict=True):
-            along[:] = length - 1 - along if flipped else along
-        here = (index[0] >= planes.start) & (index[0] < planes.stop)
-        i, j, k = index[:, here]
-        size = (len(self.elsewhere), planes.stop - planes.start, *shape[1:])
-        belief = np.zeros(size, np.float32)
-        plausible = np.broadcast_to(self.elsewhere[:, None, None, None], size).copy()
-        for number, room in self.room_of.items():
-            within = []
-            for axis, length, flipped in zip(turn.axes, shape, turn.flips, strict=True):
-                along = np.zeros(length, np.bool_)
-                along[room[axis]] = True
-                within.append(along[::-1] if flipped else along)
-            inside = within[0][planes, None, None] & within[1][:, None] & within[2]
-            plausible[number] *= inside
-        belief[:, i - planes.start, j, k] = self.proven[:, here]
-        plausible[:, i - planes.start, j, k] = np.maximum(self.possible, self.proven)[:, here]
-        return belief, plausible
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,15 +49,19 @@ class CompactSoftLabel:
 
     def bounds(self) -> Iterator[tuple[Floats, Floats]]:
         """Yield the least and the greatest chance of one class after the other."""
-        for number in range(len(self.constraints.elsewhere)):
+        known = self.constraints
+        taken = known.taken
+        for number in range(len(known.elsewhere)):
             belief, plausible = (np.empty(self.grid.shape, np.float32) for _ in range(2))
             for start in range(0, self.grid.shape[0], _PLANES):
                 planes = slice(start, start + _PLANES)
                 belief[planes], plausible[planes] = self._bounds(number, planes)
-            if (room := self.constraints.room_of.get(number)) is not None:
-                outside = np.ones(self.grid.shape, np.bool_)
-                outside[room] = False
-                belief[outside] = plausible[outside] = 0
+            if taken is not None:
+                belief *= 1 - taken
+                plausible *= 1 - taken
+            known.rule_out(number, belief)
+            known.rule_out(number, plausible)
+            known.lay_softs(number, belief, plausible, taken)
             self._lay_facts(number, belief, plausible)
             yield belief, plausible
 

@@ -51,7 +51,9 @@ class CaseFiles:
 class _CaseReader(Protocol):
     """Reads the files of a case; `core` knows no formats, so whoever opens a study brings one."""
 
-    def __call__(self, study: "Study", files: CaseFiles, *, hints: bool, dense: bool) -> Case:
+    def __call__(
+        self, study: "Study", files: CaseFiles, *, hints: bool, dense: bool, voxels: bool
+    ) -> Case:
         """Return the case; see `Study.load`."""
 
 
@@ -81,7 +83,9 @@ class Study:
 
     reader: _CaseReader = field(kw_only=True, repr=False)
 
-    def load(self, files: CaseFiles, *, hints: bool = True, dense: bool = False) -> Case:
+    def load(
+        self, files: CaseFiles, *, hints: bool = True, dense: bool = False, voxels: bool = True
+    ) -> Case:
         """Read the images of a case, and what is asked of its hints.
 
         Args:
@@ -89,6 +93,7 @@ class Study:
             hints: Whether to read the hints; test cases have none.
             dense: Whether to read the dense mask of a training case into `truth`: `denseTr`, or a
                 mask of `labelsTr` without a gap. The truth of test cases is never read here.
+            voxels: Whether to read those of the images; without them all are 0.
 
         Returns:
             The case, channels in order.
@@ -96,7 +101,7 @@ class Study:
         Raises:
             BadFileError: A file cannot be read, or a mask lies on no channel's grid.
         """
-        return self.reader(self, files, hints=hints, dense=dense)
+        return self.reader(self, files, hints=hints, dense=dense, voxels=voxels)
 
     @property
     def hinted(self) -> tuple[CaseFiles, ...]:

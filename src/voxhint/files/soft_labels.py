@@ -10,16 +10,17 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from voxhint.core import Grid, LabelSet, SoftLabel
-from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
+from voxhint.core.sparse_constraints import SoftMask, SparseConstraints
 from voxhint.core.volume import Floats
 from voxhint.files.atomic import replacing
 from voxhint.files.images import read_probability, write_probability
 from voxhint.files.problems import reading
 
 _VOXELS = ("first", "second", "first_prob", "trust")
-_FACTS = ("places", "proven", "possible", "elsewhere", "rooms")
+_FACTS = ("places", "proven", "possible", "elsewhere", "rooms", "ranges")
 _PLANES = 16  # of the axis i that are packed together
 _LEVEL = 1  # of compression: most of a scan is far from hints, and packs well at any
 
@@ -137,6 +138,10 @@ def _arrays(soft: CompactSoftLabel, labels: LabelSet) -> Iterator[tuple[str, np.
     yield "unseen", soft.unseen
     for name in _FACTS:
         yield name, getattr(known, name)
+    for number, told in enumerate(known.softs):
+        ends = [end for along in told.window for end in (along.start, along.stop)]
+        yield f"soft_{number}", np.array([told.number, *ends])
+        yield f"soft_steps_{number}", told.steps
     for number, start in enumerate(range(0, known.grid.shape[0], _PLANES)):
         for name in _VOXELS:
             yield f"{name}_{number}", getattr(soft, name)[start : start + _PLANES]
@@ -161,10 +166,18 @@ def _read_compact(path: Path, labels: LabelSet) -> CompactSoftLabel:
             raise BadFileError(msg)
         i, j, k = stored["shape"].tolist()
         grid = Grid((i, j, k), stored["affine"], header=stored["header"].tobytes())
-        facts: dict[str, Any] = {name: stored[name] for name in _FACTS}
-        known = SparseConstraints(**facts, grid=grid, drawn_whole=bool(stored["drawn_whole"]))
+        facts: dict[str, Any] = {name: stored[name] for name in _FACTS if name in stored}
+        facts |= {"softs": tuple(_softs(stored)), "drawn_whole": bool(stored["drawn_whole"])}
+        known = SparseConstraints(**facts, grid=grid)
         voxels: dict[str, Any] = {name: _voxels(stored, name, grid) for name in _VOXELS}
         return CompactSoftLabel(**voxels, unseen=stored["unseen"], constraints=known)
+
+
+def _softs(stored: Any) -> Iterator[SoftMask]:  # noqa: ANN401
+    for number in range(sum(name.startswith("soft_steps_") for name in stored.files)):
+        own, a, b, c, d, e, f = stored[f"soft_{number}"].tolist()
+        window = (slice(a, b), slice(c, d), slice(e, f))
+        yield SoftMask(own, window, stored[f"soft_steps_{number}"])
 
 
 def _voxels(stored: Any, name: str, grid: Grid) -> Any:  # noqa: ANN401

@@ -17,8 +17,9 @@ from scipy.cluster.vq import kmeans2, vq
 from voxhint.core import Box, Case, Diameter, LabelSet
 from voxhint.core.box import corners
 from voxhint.propagate.constraints import Constraints, places_mm
+from voxhint.propagate.surroundings import FEATURES, Surroundings
 from voxhint.propagate.voxel_classifier import FEWEST_CASES
-from voxhint.propagate.voxel_features import surroundings
+from voxhint.propagate.voxel_features import typical_voxels
 
 _ROOM = 0.25  # of a box: what is looked at around it
 _ROOM_VOXELS = 2.0
@@ -262,14 +263,18 @@ def _around(
     index = case.grid.to_index(corners(low_mm - room, high_mm + room))
     low = np.clip(np.floor(index.min(0)), 0, np.array(case.grid.shape) - 1).astype(int)
     high = np.clip(np.ceil(index.max(0)) + 1, low + 1, case.grid.shape).astype(int)
-    i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    window = (i, j, k)
+    x, y, z = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    window = (x, y, z)
     grid = case.grid.cropped(window)
     described: list[Float32[np.ndarray, "i j k"]] = []
     for name in channels:
         image = case.images.get(name)
-        part = None if image is None else image.cropped(window)
-        described += surroundings(part, np.ones(grid.shape, np.bool_))
+        if image is None:
+            described += [*np.zeros((FEATURES, *grid.shape), np.float32)]
+        else:
+            part, (i, j, k) = image.cropped(window), grid.shape
+            told = Surroundings.of(part, typical_voxels(np.zeros((0, 3), np.int64), grid))
+            described += [*told.of_block((slice(0, i), slice(0, j), slice(0, k)))]
     features = np.stack(described, -1).reshape(-1, len(described))
     scaled = [
         (along - np.float32(a)) / np.float32(s)

@@ -1,18 +1,19 @@
 """The competition of classes at single voxels, compiled: the nearest compete, two are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8, UInt16
+from jaxtyping import Bool, Float32, Int32, UInt8, UInt16
 
 from voxhint.core.box import Window
 from voxhint.core.volume import STEPS
 from voxhint.propagate.geodesic import compiled
-from voxhint.propagate.soft_label import FADE, LEAST
+from voxhint.propagate.soft_label import CROSS_CASE_TRUST, FADE, LEAST, PRIOR
 
 _KEPT = 3  # labels that compete at a voxel
+_BLOCK = 2**21  # voxels of which others tell at once
 _FAR = 2**16 - 1  # steps of a way that nobody followed
 
 
@@ -62,7 +63,13 @@ class Rules:
     """The cap that stands for background."""
 
     presumed: float
-    """Trust in background that nobody showed nearby, at most."""
+    """Trust in background that nobody showed nearby, at most; other cases tell better."""
+
+    limit: float = np.inf
+    """Most that distance may speak against a class, as a logarithm of odds."""
+
+    anywhere: Bool[np.ndarray, " class"] | None = None
+    """Labels that compete in every voxel, however far they are: where other cases teach that."""
 
     def margin_mm(self, nearest: Nearest, ground: Nearest, least_mm: float) -> float:
         """Return how far from hints the borders between classes usually lie."""
@@ -79,8 +86,7 @@ class Rules:
         nearest: Nearest,
         ground: Nearest,
         margin_mm: float,
-        tables: Float32[np.ndarray, "channel class bin"],
-        bins: UInt8[np.ndarray, "channel i j k"],
+        likelihood: "Likelihood",
         found: Sequence[Any],
     ) -> None:
         """Write who comes first and second, and how far to trust it.
@@ -89,13 +95,48 @@ class Rules:
             nearest: The labels that compete.
             ground: Ways to background.
             margin_mm: Distance that weighs 1.
-            tables: Log likelihood of each class by bin.
-            bins: Of each voxel.
+            likelihood: What the voxels themselves say.
             found: First and second class, probability of the first, and trust: to be filled.
         """
-        numbers = np.array([self.usual, margin_mm, self.presumed, FADE, LEAST, STEPS], np.float32)
-        arrays = _arrays(nearest, ground)
-        compiled(_settle)(*arrays, tables, bins, self.caps, numbers, tuple(found))
+        taught = likelihood.log_probs is not None
+        least = CROSS_CASE_TRUST if taught else 0.0
+        presumed = np.inf if taught else self.presumed
+        numbers = [self.usual, margin_mm, presumed, FADE, LEAST, STEPS, self.limit, PRIOR, least]
+        rules = np.array(numbers, np.float32)
+        anywhere = np.zeros(len(self.caps), np.bool_) if self.anywhere is None else self.anywhere
+        planes = _BLOCK // ground.away[0].size + 1 if taught else len(ground.away)
+        for start in range(0, len(ground.away), planes):
+            part = slice(start, start + planes)
+            kept, labels, around, steps = (
+                one[part] if one.ndim > 1 else one for one in _arrays(nearest, ground)
+            )
+            said = likelihood.of_planes(start, labels[..., 0] > 0, everywhere=bool(anywhere.any()))
+            bins, blocks = likelihood.bins[:, part], tuple(one[part] for one in found)
+            args = (likelihood.tables, bins, said, self.caps, anywhere, rules, blocks)
+            compiled(_settle)(kept, labels, around, steps, *args)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likelihood:
+    """What the voxels of a scan say of their classes: by their intensity, or as others taught."""
+
+    tables: Float32[np.ndarray, "channel class bin"]
+    """Log likelihood of each class by bin."""
+
+    bins: UInt8[np.ndarray, "channel i j k"]
+    """Of each voxel."""
+
+    log_probs: Callable[[int, Bool[np.ndarray, "a b c"]], Float32[np.ndarray, "n class"]] | None
+    """Gives the log probability of each class, as other cases tell it, in those voxels of some
+    planes that are asked for, from the number of the first plane on."""
+
+    def of_planes(
+        self, first: int, asked: Bool[np.ndarray, "a b c"], *, everywhere: bool
+    ) -> Float32[np.ndarray, "n class"]:
+        """Return what other cases tell of some planes; nothing where they tell nothing."""
+        if self.log_probs is None:
+            return np.zeros((0, self.tables.shape[1]), np.float32)
+        return self.log_probs(first, np.ones_like(asked) if everywhere else asked)
 
 
 def _arrays(nearest: Nearest, ground: Nearest) -> tuple[Any, ...]:
@@ -145,19 +186,37 @@ def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[
                         counts[reached[p, q, r]] += 1
 
 
-def _settle(kept, numbers, ground, steps, tables, bins, caps, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
-    usual, margin, presumed, fade, least, whole = rules
-    far = np.float32(np.inf)
+def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
+    usual, margin, presumed, fade, least, whole, limit, prior, far_trust = rules
+    far, everywhere, row = np.float32(np.inf), anywhere.any(), 0
+    names = np.zeros(len(caps) + kept.shape[3], np.uint8)
+    ways = np.zeros(len(names), np.float32)
     for i in range(ground.shape[0]):
         for j in range(ground.shape[1]):
             for k in range(ground.shape[2]):
+                count = 0
+                while count < kept.shape[3] and numbers[i, j, k, count] > 0:
+                    names[count] = numbers[i, j, k, count]
+                    ways[count] = kept[i, j, k, count] * steps[0]
+                    count += 1
+                near = ways[0] if count > 0 else far
+                if everywhere:
+                    known = count
+                    for number in range(1, len(caps)):
+                        there = not anywhere[number]
+                        for slot in range(known):
+                            there |= names[slot] == number
+                        if not there:
+                            names[count], ways[count] = number, far
+                            count += 1
+                asked = said.shape[0] > 0 and count > 0
                 best, second, total = -far, -far, np.float32(0)
                 one, two = np.uint8(0), np.uint8(0)
-                for slot in range(kept.shape[3]):
-                    number = numbers[i, j, k, slot]
-                    if number == 0:
-                        break
-                    score = -(kept[i, j, k, slot] * steps[0]) / margin
+                for slot in range(count):
+                    number = names[slot]
+                    score = max(-ways[slot] / margin, -limit)
+                    if asked:
+                        score += prior * said[row, number]
                     for channel in range(bins.shape[0]):
                         score += tables[channel, number, bins[channel, i, j, k]]
                     if score > best:
@@ -170,7 +229,10 @@ def _settle(kept, numbers, ground, steps, tables, bins, caps, rules, found):  # 
                 cap = caps[max(1, one)]
                 around = far if ground[i, j, k] == _FAR else ground[i, j, k] * steps[1]
                 lone = around > cap  # nobody showed background nearer than the cap
-                score = -min(around, cap) / margin
+                score = max(-min(around, cap) / margin, -limit)
+                if asked:
+                    score += prior * said[row, 0]
+                    row += 1
                 for channel in range(bins.shape[0]):
                     score += tables[channel, 0, bins[channel, i, j, k]]
                 top = max(score, best)
@@ -181,12 +243,11 @@ def _settle(kept, numbers, ground, steps, tables, bins, caps, rules, found):  # 
                     one, two, before, after = np.uint8(0), one, none, before
                 elif none >= after:
                     two, after = np.uint8(0), none
-                near = (
-                    around if numbers[i, j, k, 0] == 0 else min(around, kept[i, j, k, 0] * steps[0])
-                )
+                near = min(around, near)
                 reach = caps[one] if one > 0 else usual
-                trust = (before - after) * np.exp(np.float32(-0.5) * (near / (fade * reach)) ** 2)
-                if lone and none > 0.5:
+                fading = np.exp(np.float32(-0.5) * (near / (fade * reach)) ** 2)
+                trust = (before - after) * max(fading, far_trust)
+                if lone and none > 0.5 and presumed < far:
                     trust = min(before - after, presumed)
                 found[0][i, j, k], found[1][i, j, k] = one, two
                 found[2][i, j, k] = np.uint16(before / (before + after) * whole + np.float32(0.5))

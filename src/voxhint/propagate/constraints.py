@@ -21,6 +21,7 @@ from voxhint.core import (
     Tag,
     Turn,
 )
+from voxhint.core.sparse_constraints import draw_conclusions
 
 _Classes = Float32[np.ndarray, "class i j k"]
 
@@ -279,16 +280,3 @@ def reach_of(
         return hint.low_mm - slack, hint.high_mm + slack
     beyond = hint.diameter_mm / 2 + max(slack, _MARGIN * hint.diameter_mm)
     return hint.centre_mm - beyond, hint.centre_mm + beyond
-
-
-def draw_conclusions(
-    proven: Float32[np.ndarray, "class i j k"], possible: Float32[np.ndarray, "class i j k"]
-) -> None:
-    """Draw the conclusions: one class proven rules the others out, and none left is background."""
-    total = proven.sum(0, keepdims=True)
-    np.divide(proven, total, out=proven, where=total > 1)  # contradictory marks share the voxel
-    np.maximum(possible, proven, out=possible)  # a mark on the voxel outweighs tags and boxes
-    np.minimum(possible, 1 - (proven.sum(0, keepdims=True) - proven), out=possible)
-    np.maximum(proven[0], 1 - possible[1:].sum(0), out=proven[0])
-    np.minimum(possible[1:], 1 - proven[0], out=possible[1:])
-    np.clip(possible, 0, 1, out=possible)  # rounding

@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from voxhint.core import Grid, LabelSet
-from voxhint.core.compact import SparseConstraints
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.propagate.constraints import Constraints
 
 FEWEST_MARKS = 3

@@ -16,9 +16,9 @@ from voxhint.propagate.pw4medseg import point_labels
 
 LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
 EDGE_WEIGHT = 2.0  # how much longer a way gets over an edge
-_CROSS_CASE_TRUST = 0.5  # least trust, per lead, far from hints where other cases teach
+CROSS_CASE_TRUST = 0.5  # least trust, per lead, far from hints where other cases teach
 _SHAPE_TRUST = 0.7  # most trust in what follows from the shape of a box or a ball
-_PRIOR = 0.75  # weight of what the hints of other cases say
+PRIOR = 0.75  # weight of what the hints of other cases say
 _SHAPED = 0.75  # of the way to the outside of a box or ball: what fills them is round
 FADE = 2.0  # caps after which trust has fallen to 0.6
 _FAR = 0.3  # trust in background that no hint is near to
@@ -196,7 +196,7 @@ def _compete(
     caps = scene.caps * stretch
     near = np.minimum(away.min(0), FAR_MM)
     margin = _margin(away, caps, constraints)
-    said = np.zeros_like(away) if prior is None else _PRIOR * prior.log_probs
+    said = np.zeros_like(away) if prior is None else PRIOR * prior.log_probs
     if prior is None or constraints.likely.any():
         said += LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
     limit = np.float32(np.inf if prior is None else prior.distance_limit)
@@ -207,7 +207,7 @@ def _compete(
     probs, lead = _softmax(scores, constraints.possible)
     winner = caps[probs.argmax(0)]
     reach = np.where(np.isfinite(winner), winner, usual_cap(caps)).astype(np.float32)
-    least = 0.0 if prior is None else _CROSS_CASE_TRUST
+    least = 0.0 if prior is None else CROSS_CASE_TRUST
     trust = lead * np.maximum(np.exp(-0.5 * (near / (FADE * reach)) ** 2), np.float32(least))
     if prior is None:
         most = presumed_trust(scene.unseen)

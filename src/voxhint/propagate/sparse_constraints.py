@@ -1,4 +1,4 @@
-"""Constraints of a whole scan: what marks and tags say of few voxels, and of all others."""
+"""Constraints without an array for each class: of few voxels what marks say, and of all others."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -6,16 +6,14 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from voxhint.core import UNDRAWN, Box, Diameter, Grid, Hint, LabelSet, Points, Strokes, Tag
+from voxhint.core import UNDRAWN, Box, Diameter, Grid, Hint, LabelSet, Points, Soft, Strokes, Tag
 from voxhint.core.box import corners
-from voxhint.core.compact import SparseConstraints
-from voxhint.propagate.constraints import draw_conclusions, nearest_voxels, open_labels, reach_of
+from voxhint.core.sparse_constraints import SoftMask, SparseConstraints, draw_conclusions
+from voxhint.propagate.constraints import nearest_voxels, open_labels, reach_of
 
 
-def sparse_constraints_of(
-    grid: Grid, hints: Sequence[Hint], labels: LabelSet
-) -> SparseConstraints | None:
-    """Lay hints onto a grid, as `constraints_of` does, where no array for each class is needed.
+def sparse_constraints_of(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> SparseConstraints:
+    """Lay hints onto a grid, as `constraints_of` does, without an array for each class.
 
     Args:
         grid: Where results lie.
@@ -23,30 +21,35 @@ def sparse_constraints_of(
         labels: Names of the classes.
 
     Returns:
-        The constraints, boxes and balls as the rooms they leave; None where soft hints or ranges of
-        slices speak of many voxels each in its own way, or where no label is possible.
+        The constraints; boxes and balls as the rooms they leave.
 
     Raises:
         BadHintError: A hint names an unknown label.
-        GridMismatchError: A stroke lies on another grid.
+        GridMismatchError: A drawn or soft hint lies on another grid.
     """
-    if not all(is_sparse(hint) for hint in hints):
-        return None
     elsewhere = np.ones(len(labels.names), np.float32)
     elsewhere[_absent(hints, labels)] = 0
-    if not elsewhere[1:].any():
-        return None
     marks = list(_marks(grid, hints, labels))
     places = np.unique(np.concatenate([np.zeros(0, np.int64), *(at for _, at, _ in marks)]))
-    proven = np.zeros((len(labels.names), len(places)), np.float32)
+    nowhere = np.zeros((len(labels.names), 0), np.float32)
+    whole = any(isinstance(hint, Strokes) and hint.complete for hint in hints)
+    known = SparseConstraints(
+        places[:0],
+        nowhere,
+        nowhere,
+        elsewhere,
+        grid,
+        whole,
+        open_labels(hints, labels),
+        _rooms(grid, hints, labels),
+        _ranges(hints, labels),
+        tuple(_softs(grid, hints, labels)),
+    )
+    proven, possible = known.unmarked(places)
     for number, at, sure in marks:
         np.maximum.at(proven[number], np.searchsorted(places, at), sure)
-    possible = np.repeat(elsewhere[:, None], len(places), axis=1)
-    draw_conclusions(proven[..., None, None], possible[..., None, None])
-    whole = any(isinstance(hint, Strokes) and hint.complete for hint in hints)
-    open_ = open_labels(hints, labels)
-    rooms = _rooms(grid, hints, labels)
-    return SparseConstraints(places, proven, possible, elsewhere, grid, whole, open_, rooms)
+    draw_conclusions(proven, possible)
+    return replace(known, places=places, proven=proven, possible=possible)
 
 
 def opened(constraints: SparseConstraints) -> SparseConstraints:
@@ -61,14 +64,25 @@ def opened(constraints: SparseConstraints) -> SparseConstraints:
 
 
 def _absent(hints: Sequence[Hint], labels: LabelSet) -> list[int]:
-    tags = [hint for hint in hints if isinstance(hint, Tag)]
+    tags = [hint for hint in hints if isinstance(hint, Tag) and hint.z_range_mm is None]
     return [labels.number(tag.label) for tag in tags if tag.state == "absent"]
 
 
-def is_sparse(hint: Hint) -> bool:
-    """Return whether a hint speaks of single voxels, of a box, or of all voxels alike."""
-    whole = isinstance(hint, Tag) and (hint.state != "absent" or hint.z_range_mm is None)
-    return whole or isinstance(hint, Points | Strokes | Box | Diameter)
+def _ranges(hints: Sequence[Hint], labels: LabelSet) -> Float64[np.ndarray, "n 3"]:
+    """Return between which heights tags rule labels out, as `SparseConstraints` keeps it."""
+    rows = [
+        (labels.number(hint.label), *hint.z_range_mm)
+        for hint in hints
+        if isinstance(hint, Tag) and hint.state == "absent" and hint.z_range_mm is not None
+    ]
+    return np.array(rows, np.float64).reshape(-1, 3)
+
+
+def _softs(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Iterator[SoftMask]:
+    for hint in hints:
+        if isinstance(hint, Soft):
+            grid.require_same(hint.grid)
+            yield SoftMask.of(labels.number(hint.label), hint.probability)
 
 
 def _rooms(grid: Grid, hints: Sequence[Hint], labels: LabelSet) -> Int64[np.ndarray, "n 7"]:

@@ -9,9 +9,10 @@ import numpy as np
 
 from voxhint.config import LabelConfig, Machine
 from voxhint.core import Case, Grid, Hint, LabelSet, Soft, SoftLabel, Strokes, Tag
-from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import about
 from voxhint.core.progress import Tell, silent
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.workers import spread
 from voxhint.prepare import common_grid, resample
@@ -95,6 +96,12 @@ def aligned_case(study: Study, files: CaseFiles) -> Case:
     images = common_grid(tuple(case.images.values()))
     hints = tuple(_on_first(hint, case) for hint in case.hints)
     return Case(case.name, dict(zip(case.images, images, strict=True)), hints)
+
+
+def _hints_alone(study: Study, files: CaseFiles) -> Case:
+    """Return a case with its hints on the grid of the first channel, and no voxels of images."""
+    case = study.load(files, voxels=False)
+    return replace(case, hints=tuple(_on_first(hint, case) for hint in case.hints))
 
 
 def _on_first(hint: Hint, case: Case) -> Hint:
@@ -184,14 +191,12 @@ def _marks_of(
 
     The last two are voxels that teach other cases: those that are proven, and those of boxes.
     """
-    case = aligned_case(study, files)
-    (known, labels), samples = _known(case, study.labels), None
-    if rng is not None and not _is_large(case.grid, study.labels):
-        whole = known if isinstance(known, Constraints) and labels == study.labels else None
-        whole = whole or constraints_of(case.grid, case.hints, study.labels)
-        samples = voxel_samples(whole, case.images, study.channels, study.labels, rng)
-    boxes = [] if rng is None else list(box_samples(case, study.channels, rng))
-    return measure_marks(known, labels), case.grid, known.drawn_whole, samples, boxes
+    case = _hints_alone(study, files) if rng is None else aligned_case(study, files)
+    known, samples, boxes = sparse_constraints_of(case.grid, case.hints, study.labels), None, []
+    if rng is not None:
+        samples = voxel_samples(known, case.images, study.channels, study.labels, rng)
+        boxes = list(box_samples(case, study.channels, rng))
+    return measure_marks(known, study.labels), case.grid, known.drawn_whole, samples, boxes
 
 
 def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:
@@ -207,19 +212,7 @@ def _sparse(case: Case, labels: LabelSet) -> SparseConstraints | None:
 
 def is_whole_scan(grid: Grid, labels: LabelSet) -> bool:
     """Return whether a case is too large, or has too many labels, for arrays of each class."""
-    return _is_large(grid, labels) or len(labels.names) > _MANY
-
-
-def _is_large(grid: Grid, labels: LabelSet) -> bool:
-    return math.prod(grid.shape) * len(labels.names) > _LARGE
-
-
-def _known(case: Case, labels: LabelSet) -> tuple[Constraints | SparseConstraints, LabelSet]:
-    """Return what hints prove, and of which labels: others are not shown."""
-    if (sparse := _sparse(case, labels)) is not None:
-        return sparse, labels
-    shown = shown_labels(case, labels)
-    return constraints_of(case.grid, shown.case.hints, shown.labels), shown.labels
+    return math.prod(grid.shape) * len(labels.names) > _LARGE or len(labels.names) > _MANY
 
 
 def _may_teach(study: Study, hinted: Sequence[CaseFiles]) -> bool:
@@ -244,15 +237,12 @@ def label_case(
         The soft label, and what it was made of.
     """
     case = aligned_case(study, files)
-    images = tuple(case.images.values())
     shown = every_label(case, study.labels)
+    known = _sparse(case, study.labels) if config.method == "geodesic" else None
+    if known is not None:
+        compact = _over_scan(study, plan, config, case, known)
+        return LabelledCase(case, known, compact, shown)
     if plan.classifier is None:
-        known = _sparse(case, study.labels) if config.method == "geodesic" else None
-        if known is not None and (known.proven[1:].any() or len(known.rooms)):
-            compact = propagate_over_scan(known, images, study.labels, caps_mm=plan.caps_mm)
-            fill_rooms(compact, case, study.labels, partial(_by_class, study, plan, config))
-            compact = replace(compact, constraints=opened(known))
-            return LabelledCase(case, known, compact, shown)
         shown = shown_labels(case, study.labels)
     labels = shown.labels
     seen = constraints_of(case.grid, shown.case.hints, labels)
@@ -261,6 +251,24 @@ def label_case(
         return LabelledCase(case, seen, leave_open(asked, seen.open_labels), shown)
     soft = _by_class(study, plan, config, shown, seen)
     return LabelledCase(case, seen, leave_open(soft, seen.open_labels), shown)
+
+
+def _over_scan(
+    study: Study, plan: PropagationPlan, config: LabelConfig, case: Case, known: SparseConstraints
+) -> CompactSoftLabel:
+    """Return the soft label of a case that is too large for arrays of each class."""
+    one = plan.classifier
+    soft = propagate_over_scan(
+        known,
+        tuple(case.images.values()),
+        study.labels,
+        caps_mm=plan.caps_mm,
+        taught=None if one is None else one.of_case(case.images, known),
+        distance_limit=plan.distance_limit,
+    )
+    alone = replace(plan, classifier=None, distance_limit=np.inf)  # a window is no place in a scan
+    fill_rooms(soft, case, study.labels, partial(_by_class, study, alone, config))
+    return replace(soft, constraints=opened(known))
 
 
 def _by_class(
@@ -275,7 +283,8 @@ def _by_class(
     seen = seen or constraints_of(case.grid, case.hints, labels)
     constraints, logs = place_objects(seen, case, study.channels, labels, plan.boxes)
     if plan.classifier is not None:
-        said = plan.classifier.log_probs(case.images, seen)
+        facts = sparse_constraints_of(case.grid, case.hints, labels)
+        said = plan.classifier.of_case(case.images, facts).log_probs()
         logs = said if logs is None else said + logs
     prior = None
     if logs is not None:

@@ -8,7 +8,8 @@ from jaxtyping import Float64, Int64
 from scipy.spatial import ConvexHull, QhullError
 
 from voxhint.core import LabelSet, SoftLabel
-from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core.compact import CompactSoftLabel
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.propagate.constraints import Constraints
 
 _RUNAWAY = 100.0  # volumes spanned by hints that a label fills when it has run away

@@ -5,29 +5,27 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-import edt
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
-from scipy import ndimage
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core import LabelSet, Volume
-from voxhint.propagate.constraints import Constraints
-from voxhint.propagate.distance_caps import distance_caps, measure_marks
-from voxhint.propagate.voxel_features import voxel_features
+from voxhint.core.box import Window
+from voxhint.core.sparse_constraints import SparseConstraints
+from voxhint.propagate.fact_shares import Cells
+from voxhint.propagate.voxel_features import VoxelFeatures
 
 _KEPT = 4000  # facts of a case that are learnt from
 _PRESUMED = 600  # voxels of a case that are learnt from as background that nobody showed
-_HELD = 1.5  # caps within which a voxel may be of the label whose hint is nearest
-_BAND = 2.0  # of that: how far around labels voxels count
 _WIDTH = 48
 _BATCH = 2048
 _RATE = 6e-3
 _DECAY = 1e-3
-_CHUNK = 1 << 17  # voxels answered at once
+_CHUNK = 1 << 14  # voxels answered at once
+_BLOCK = 1 << 22  # voxels described at once
 FEWEST_CASES = 8
 """Cases that can teach the others."""
 
@@ -87,26 +85,53 @@ class VoxelClassifier:
             "skill": round(self.skill, 3),
         }
 
-    def log_probs(
-        self, images: Mapping[str, Volume], constraints: Constraints
-    ) -> Float32[np.ndarray, "class i j k"]:
-        """Return the log probability of each class.
+    def of_case(self, images: Mapping[str, Volume], hints: SparseConstraints) -> "TaughtCase":
+        """Return what it says of a case.
 
         Args:
             images: Channels by name, on one grid.
-            constraints: What the hints of the case prove, on that grid.
+            hints: What the hints of the case prove, on that grid.
         """
-        features, grid = voxel_features(images, constraints, self.channels), constraints.grid
-        flat = torch.from_numpy(_chosen(features.reshape(-1, features.shape[-1]), self.place))
+        return TaughtCase(self, VoxelFeatures.of(images, hints, self.channels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaughtCase:
+    """What the classifier says of the voxels of one case."""
+
+    classifier: VoxelClassifier
+    features: VoxelFeatures
+
+    def log_probs(self) -> Float32[np.ndarray, "class i j k"]:
+        """Return the log probability of each class in all voxels."""
+        shape = self.features.grid.shape
+        found = np.empty((len(self.classifier.shown), *shape), np.float32)
+        planes = max(1, _BLOCK // (shape[1] * shape[2]))
+        j, k = slice(0, shape[1]), slice(0, shape[2])
+        for start in range(0, shape[0], planes):
+            i = slice(start, min(start + planes, shape[0]))
+            every = np.ones((i.stop - i.start, *shape[1:]), np.bool_)
+            logs = self.of_block((i, j, k), every)
+            found[:, i] = logs.T.reshape(-1, *every.shape)
+        return found
+
+    def of_block(
+        self, part: Window, asked: Bool[np.ndarray, "i j k"]
+    ) -> Float32[np.ndarray, "n class"]:
+        """Return the log probability of each class in those voxels of a box that are asked for."""
+        one, told = self.classifier, []
         with torch.no_grad():
-            told = [functional.log_softmax(self.net(part), 1) for part in torch.split(flat, _CHUNK)]
-        logs = self.sharpness * torch.cat(told).T.reshape(-1, *grid.shape).numpy()
-        logs[~self.shown] = logs[0]
-        return np.ascontiguousarray(logs)
+            for plane in self.features.of_block(part, asked):
+                flat = torch.from_numpy(_chosen(plane, one.place))
+                parts = torch.split(flat, _CHUNK)
+                told += [functional.log_softmax(one.net(few), 1) for few in parts]
+        logs = one.sharpness * torch.cat(told).numpy()
+        logs[:, ~one.shown] = logs[:, :1]
+        return np.asarray(logs, np.float32)
 
 
 def voxel_samples(
-    constraints: Constraints,
+    hints: SparseConstraints,
     images: Mapping[str, Volume],
     channels: Sequence[str],
     labels: LabelSet,
@@ -118,8 +143,8 @@ def voxel_samples(
     of every label, but not far beyond it, are counted as background that was shown.
 
     Args:
-        constraints: From `constraints_of`.
-        images: Channels by name, on the grid of the constraints.
+        hints: What the hints of the case prove.
+        images: Channels by name, on the grid of the hints.
         channels: Names of all channels of the study.
         labels: Names of the classes.
         rng: Chooses among more facts than are needed.
@@ -127,31 +152,27 @@ def voxel_samples(
     Returns:
         Some thousand voxels at most, each weighed by the voxels near the labels that it stands for.
     """
-    facts = np.flatnonzero(constraints.proven.max(0) > 0.5)
-    if constraints.drawn_whole:  # slices show what lies beside a label, and nothing of its ends
-        shares = np.full(len(facts), constraints.proven[0].size / max(1, len(facts)), np.float32)
-        presumed = np.zeros(constraints.grid.shape, np.bool_)
+    cells = Cells.of(hints)
+    if hints.drawn_whole:  # slices show what lies beside a label, and nothing of its ends
+        count = len(cells.facts)
+        shares = np.full(count, np.prod(hints.grid.shape) / max(1, count), np.float32)
+        lone = np.zeros(0, np.int64)
     else:
-        shares, presumed = _stand_for(constraints, labels)
-    kept, weights = _drawn(facts, shares, _KEPT, rng)
-    lone = np.flatnonzero(presumed)
-    beside, more = _drawn(lone, np.ones(len(lone), np.float32), _PRESUMED, rng)
-    classes = constraints.proven.reshape(len(constraints.proven), -1)[:, kept].T
+        shares, lone = cells.stand_for(labels)
+    kept, weights = _drawn(cells.facts, shares, _KEPT, rng)
+    beside, more = _drawn(lone, np.full(len(lone), cells.voxels, np.float32), _PRESUMED, rng)
+    classes = hints.at(kept)[0].T
     background = np.zeros((len(beside), classes.shape[1]), np.float32)
     background[:, 0] = 1
-    features = voxel_features(images, constraints, channels)
     both = np.concatenate([classes, background])
     also = np.zeros(both.shape, np.bool_)
-    also[:, list(constraints.open_labels)] = True
-    also[len(kept) :] |= ~(constraints.proven.any((1, 2, 3)) | constraints.likely.any((1, 2, 3)))
-    also &= constraints.possible.any((1, 2, 3)) & (both[:, :1] > 0)
+    also[:, list(hints.open_labels)] = True
+    also[len(kept) :] |= ~hints.spoken
+    also &= ((hints.elsewhere > 0) | hints.spoken) & (both[:, :1] > 0)
     also[:, 0] = False
-    return VoxelSamples(
-        features.reshape(-1, features.shape[-1])[np.concatenate([kept, beside])],
-        both,
-        also,
-        np.concatenate([weights, more]),
-    )
+    index = np.stack(np.unravel_index(np.concatenate([kept, beside]), hints.grid.shape), -1)
+    features = VoxelFeatures.of(images, hints, channels).at(index)
+    return VoxelSamples(features, both, also, np.concatenate([weights, more]))
 
 
 def _drawn(
@@ -165,39 +186,6 @@ def _drawn(
         return places, weights
     kept = np.sort(rng.choice(len(places), most, replace=False))
     return places[kept], weights[kept] * np.float32(len(places) / most)
-
-
-def _stand_for(
-    constraints: Constraints, labels: LabelSet
-) -> tuple[Float32[np.ndarray, " fact"], Bool[np.ndarray, "i j k"]]:
-    """Return how many voxels each fact stands for, and the voxels that none does.
-
-    Only the band around labels counts, in which classes compete: how much of the body the image
-    shows does not matter, and people click where they like.
-    """
-    spacing = constraints.grid.spacing_mm
-    shown = constraints.proven > 0.5
-    marks = measure_marks(constraints, labels)
-    caps = distance_caps([marks], [constraints.grid], labels)
-    guessed = {name for name, one in marks.items() if not one.speaks}
-    reach = np.array(
-        [np.inf, *(np.inf if n in guessed else _HELD * caps[n] for n in labels.foreground)],
-        np.float32,
-    )
-    band = np.full(constraints.grid.shape, not shown[1:].any())
-    for number in range(1, len(shown)):
-        if shown[number].any():
-            away = edt.edt(np.ascontiguousarray(~shown[number]), anisotropy=tuple(spacing.tolist()))
-            band |= away <= _BAND * reach[number]
-    sure = np.asarray(shown.any(0))
-    if not sure.any():
-        return np.zeros(0, np.float32), np.zeros(sure.shape, np.bool_)
-    away, nearest = ndimage.distance_transform_edt(~sure, spacing, return_indices=True)
-    owner = np.ravel_multi_index(tuple(nearest), sure.shape)
-    held = band & (away <= reach[shown.argmax(0).ravel()[owner]])
-    share = np.bincount(owner[held], minlength=sure.size)[np.flatnonzero(sure)]
-    lost = band & ~held & (constraints.possible[0] > 0)
-    return np.maximum(share, 1).astype(np.float32), lost
 
 
 def _unheard(done: int, total: int) -> None:

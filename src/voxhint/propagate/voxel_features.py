@@ -1,83 +1,118 @@
-"""How a voxel is described to what learns from hints: by its surroundings and its place."""
+"""How a voxel is described to what learns from hints: by its surroundings and its place.
 
-from collections.abc import Mapping, Sequence
+Some voxels are described one by one, those of a scan plane after plane, so that no array of the
+size of the scan is needed beside the image.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
-from scipy import ndimage
+from jaxtyping import Bool, Float32, Float64, Int64
 
-from voxhint.core import Volume
-from voxhint.propagate.constraints import Constraints, places_mm
+from voxhint.core import Grid, Volume
+from voxhint.core.box import Window
+from voxhint.core.sparse_constraints import CORNERS, SparseConstraints
+from voxhint.propagate.surroundings import FEATURES, Surroundings
 
-_BLURS_MM = (0.7, 1.5, 3.0, 6.0)
 _PLACE_MM = np.float32(100)
+_NEAR_VOXELS = 3  # around hints
+_MARKS = 50_000  # that tell what is typical of an image
+_TYPICAL = 20_000  # voxels near them that do
+
+_Index = Int64[np.ndarray, "n 3"]
 
 
-def voxel_features(
-    images: Mapping[str, Volume], constraints: Constraints, channels: Sequence[str]
-) -> Float32[np.ndarray, "i j k feature"]:
-    """Describe each voxel by its surroundings, free of each image's scale and offset, and place.
+@dataclass(frozen=True, slots=True, eq=False)
+class VoxelFeatures:
+    """Describes the voxels of a case, free of each image's scale and offset.
 
-    Args:
-        images: Channels by name, on one grid.
-        constraints: What the hints of the case prove, on that grid.
-        channels: Names of all channels of the study.
-
-    Returns:
-        For each channel the intensity, plain and blurred by 0.7 to 6 mm, and the slope; then the
-        place to the right, the front and the head: of the middle of all hints of labels, in
-        decimetres, and in the image, -1 to 1.
+    For each channel the intensity, plain and blurred by 0.7 to 6 mm, and the slope; then the place
+    to the right, the front and the head: of the middle of all hints of labels, in decimetres, and
+    in the image, -1 to 1.
     """
-    grid = constraints.grid
-    near = constraints.near
-    described: list[Float32[np.ndarray, "i j k"]] = []
-    for name in channels:
-        described += surroundings(images.get(name), near)
-    middle = _middle(constraints)
-    for axis, place in enumerate(places_mm(grid)):
-        described.append((place - np.float32(middle[axis])) / _PLACE_MM)
-    turn = grid.turn_to_ras()
-    for axis, flipped in zip(turn.axes, turn.flips, strict=True):
-        count = grid.shape[axis]
-        along = (2 * np.arange(count, dtype=np.float32) + 1) / count - 1
-        shape = [count if other == axis else 1 for other in range(3)]
-        described.append(np.broadcast_to((-along if flipped else along).reshape(shape), grid.shape))
-    return np.stack(described, -1)
+
+    channels: Sequence[Surroundings | None]
+    """None where the case lacks the channel, which is described by zeros."""
+
+    middle_mm: Float64[np.ndarray, "3"]
+    grid: Grid
+
+    @staticmethod
+    def of(
+        images: Mapping[str, Volume], hints: SparseConstraints, channels: Sequence[str]
+    ) -> "VoxelFeatures":
+        """Return what describes the voxels of a case.
+
+        Args:
+            images: Channels by name, on one grid.
+            hints: What the hints of the case prove, on that grid.
+            channels: Names of all channels of the study.
+        """
+        shown = {number: _shown(hints, number) for number in range(len(hints.elsewhere))}
+        near = typical_voxels(
+            np.concatenate([_some(at, _MARKS) for at in shown.values()]), hints.grid
+        )
+        middles = [at.mean(0) for number, at in shown.items() if number and len(at)]
+        middle = np.mean(middles or [(np.array(hints.grid.shape) - 1) / 2], axis=0)
+        found = [Surroundings.of(images[n], near) if n in images else None for n in channels]
+        return VoxelFeatures(found, hints.grid.to_world(middle[None])[0], hints.grid)
+
+    def at(self, index: _Index) -> Float32[np.ndarray, "n feature"]:
+        """Return what describes some voxels."""
+        none = np.zeros((FEATURES, len(index)), np.float32)
+        told = [none if one is None else one.at(index) for one in self.channels]
+        i, j, k = index.T
+        return np.concatenate([*told, self._places(i, j, k)]).T
+
+    def of_block(
+        self, part: Window, asked: Bool[np.ndarray, "i j k"]
+    ) -> Iterator[Float32[np.ndarray, "n feature"]]:
+        """Describe those voxels of a box that are asked for, plane after plane."""
+        shape = asked.shape
+        none = np.zeros((FEATURES, *shape), np.float32)
+        told = [none if one is None else one.of_block(part) for one in self.channels]
+        i, j, k = (np.arange(along.start, along.stop) for along in part)
+        for number, plane in enumerate(asked):
+            places = self._places(i[number : number + 1, None], j[:, None], k)
+            found = [one[:, number][:, plane] for one in told]
+            yield np.ascontiguousarray(np.concatenate([*found, places[:, plane]]).T)
+
+    def _places(self, *index: np.ndarray) -> Float32[np.ndarray, "6 ..."]:
+        affine, turn, found = self.grid.affine, self.grid.turn_to_ras(), []
+        i, j, k = (one.astype(np.float32) for one in index)
+        for row, middle in zip(affine[:3], self.middle_mm, strict=True):
+            a, b, c, start = (np.array([*row[:3], row[3] - middle]) / _PLACE_MM).astype(np.float32)
+            found.append(a * i + b * j + c * k + start)
+        for axis, flipped in zip(turn.axes, turn.flips, strict=True):
+            along = (2 * (i, j, k)[axis] + 1) / np.float32(self.grid.shape[axis]) - 1
+            found.append(-along if flipped else along)
+        return np.stack(np.broadcast_arrays(*found))
 
 
-def _middle(constraints: Constraints) -> Float64[np.ndarray, "3"]:
-    """Return the middle of the marks of labels, each class counted once, in world mm."""
-    shown = (constraints.proven[1:] > 0.5) | (constraints.likely[1:] > 0)
-    middles = [
-        constraints.grid.to_world(np.argwhere(seeds).astype(np.float64)).mean(0)
-        for seeds in shown
-        if seeds.any()
-    ]
-    if not middles:
-        middles = [constraints.grid.to_world((np.array([constraints.grid.shape]) - 1) / 2)[0]]
-    return np.asarray(np.mean(middles, axis=0), np.float64)
+def _shown(hints: SparseConstraints, number: int) -> _Index:
+    """Return the voxels that hints show of a class; of boxes and balls alone their middle."""
+    index = hints.shown(number)
+    if number in hints.room_of and len(index) == CORNERS:
+        return np.rint(index.mean(0, keepdims=True)).astype(np.int64)
+    return index
 
 
-def surroundings(
-    image: Volume | None, near: Bool[np.ndarray, "i j k"]
-) -> list[Float32[np.ndarray, "i j k"]]:
-    """Describe each voxel of an image: intensity, plain and blurred by 0.7 to 6 mm, and slope.
+def typical_voxels(index: _Index, grid: Grid) -> Int64[np.ndarray, "near 3"]:
+    """Return some of the voxels around those that hints show; of all voxels where none does."""
+    if not len(index):
+        count = int(np.prod(grid.shape))
+        some = np.linspace(0, count - 1, min(count, _TYPICAL)).astype(np.int64)
+        return np.stack(np.unravel_index(some, grid.shape), -1)
+    reach = np.arange(-_NEAR_VOXELS, _NEAR_VOXELS + 1)
+    steps = np.stack(np.meshgrid(reach, reach, reach, indexing="ij"), -1).reshape(-1, 3)
+    steps = steps[np.abs(steps).sum(1) <= _NEAR_VOXELS]
+    near = (index[:, None] + steps).reshape(-1, 3)
+    near = near[((near >= 0) & (near < grid.shape)).all(1)]
+    flat = np.unique(np.ravel_multi_index(tuple(near.T), grid.shape))
+    return np.stack(np.unravel_index(_some(flat, _TYPICAL), grid.shape), -1)
 
-    Args:
-        image: One channel; None where the case lacks it.
-        near: Voxels whose intensities and slopes are the unit.
 
-    Returns:
-        Six arrays, free of the image's scale and offset; 0 where the channel is absent.
-    """
-    if image is None:
-        return [np.zeros(near.shape, np.float32)] * (len(_BLURS_MM) + 2)
-    spacing = image.grid.spacing_mm
-    quiet = ndimage.gaussian_filter(image.voxels, _BLURS_MM[0] / spacing)
-    low, high = (float(v) for v in np.percentile(quiet[near] if near.any() else quiet, [1, 99]))
-    scaled = np.clip((image.voxels - low) / max(high - low, 1e-6), -0.2, 1.2).astype(np.float32)
-    blurred = [ndimage.gaussian_filter(scaled, blur / spacing, truncate=3) for blur in _BLURS_MM]
-    steep = ndimage.gaussian_gradient_magnitude(scaled, 1 / spacing, truncate=3)
-    typical = float(steep[near].mean()) if near.any() else float(steep.mean())
-    slope = steep / max(3 * typical, 1e-6)
-    return [*(2 * part - 1 for part in (scaled, *blurred)), slope]
+def _some(found: np.ndarray, most: int) -> np.ndarray:
+    """Return evenly chosen rows, no more than so many."""
+    return found[:: max(1, -(-len(found) // most))]

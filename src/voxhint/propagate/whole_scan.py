@@ -5,17 +5,19 @@ are nearer, so that time and memory grow with the voxels and hardly with the cla
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Bool, Float32, Int64
 
 from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.box import Window
-from voxhint.core.compact import CompactSoftLabel, SparseConstraints
+from voxhint.core.compact import CompactSoftLabel
+from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.volume import STEPS
-from voxhint.propagate.competition import Nearest, Rules
+from voxhint.propagate.competition import Likelihood, Nearest, Rules
 from voxhint.propagate.constraints import around_hints
 from voxhint.propagate.distance_caps import label_marks
 from voxhint.propagate.geodesic import cost_of_ways, edge_cost, nearest_mark, way_to_next
@@ -27,8 +29,10 @@ from voxhint.propagate.soft_label import (
     presumed_trust,
     usual_cap,
 )
+from voxhint.propagate.voxel_classifier import TaughtCase
 
 _LIMIT = 3.0  # of the largest cap: how far ways of labels are followed
+_DETOURS = 1.5  # the same of a cap that grew with the detours of ways
 _ROOM = 1.02  # of the largest cap: how far ways of background are followed
 _BAND = 2.0  # caps around marks of labels: beyond them background is presumed
 
@@ -41,6 +45,8 @@ def propagate_over_scan(
     labels: LabelSet,
     *,
     caps_mm: Mapping[str, float],
+    taught: TaughtCase | None = None,
+    distance_limit: float = np.inf,
 ) -> CompactSoftLabel:
     """Propagate the hints of a large case: `propagate_hints` without arrays for each class.
 
@@ -50,41 +56,101 @@ def propagate_over_scan(
         images: Channels on the grid of the constraints.
         labels: Names of the classes.
         caps_mm: How far each label reaches, from `distance_caps`.
+        taught: What the other cases say of this one, if they say anything.
+        distance_limit: Most that distance may then speak against a class, as in `Prior`.
 
     Returns:
         The two likeliest classes of each voxel and how far to trust them.
     """
-    caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
-    index, classes = constraints.marks
-    shown = [index[classes == number] for number in range(len(caps))]
-    roomed = [*constraints.room_of]
-    unshown = np.array([not len(index) for index in shown])
-    unshown[roomed] = False
-    possible = np.asarray(constraints.elsewhere > 0)
-    free = possible.copy()  # labels that no box or ball holds
-    free[[0, *roomed]] = False
-    competing = [int(number) for number in np.flatnonzero(free) if len(shown[number])]
-    untold = unshown & possible
-    untold[0] = False
-    if not competing:
-        presumed = presumed_trust(unshown) if free.any() else 1.0
-        first, second, first_prob, trust = _blank(constraints.grid.shape, presumed)
-        return CompactSoftLabel(first, second, first_prob, trust, untold, constraints)
-    band = _band([shown[number] for number in competing], caps[competing], constraints.grid)
-    scan = _Scan.of(shown, [image.cropped(band) for image in images], band)
-    limit = _LIMIT * float(caps[competing].max())  # for all: it matters which label is nearest
-    nearest = Nearest.of(scan.grid.shape, limit)
-    for number in sorted(competing, key=lambda number: float(caps[number])):
-        caps[number] *= np.float32(scan.join(number, limit, nearest))
-    ground = Nearest.of(scan.grid.shape, _ROOM * float(caps[competing].max()), kept=1)
-    if len(scan.shown[0]):
-        scan.join(0, ground.step_mm * 2**16, ground)
-    rules = Rules(caps, usual_cap(caps), presumed_trust(unshown))
-    margin = rules.margin_mm(nearest, ground, float(scan.grid.spacing_mm.min()) / 2)
-    found = _blank(constraints.grid.shape, rules.presumed)
-    rules.settle(nearest, ground, margin, scan.tables, scan.bins, [part[band] for part in found])
+    one = _Competitors.of(constraints, labels, caps_mm, taught, distance_limit)
+    found = _blank(constraints.grid.shape, one.presumed)
+    if one.numbers or one.everywhere:
+        band = one.band(constraints.grid)
+        scan = _Scan.of(one.shown, [image.cropped(band) for image in images], band, taught)
+        out = {number: constraints.ranged_out(number, band) for number in one.numbers}
+        limit = _LIMIT * one.reach_mm  # for all: it matters which label is nearest
+        nearest, stretch = scan.joined(one, limit, out)
+        if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
+            nearest, stretch = scan.joined(one, longer, out)
+        one = one.stretched(stretch)
+        ground = Nearest.of(scan.grid.shape, _ROOM * one.reach_mm, kept=1)
+        if len(scan.shown[0]):
+            scan.join(0, ground.step_mm * 2**16, ground)
+        anywhere = one.free if one.everywhere else None
+        rules = Rules(one.caps, usual_cap(one.caps), one.presumed, distance_limit, anywhere)
+        margin = rules.margin_mm(nearest, ground, float(scan.grid.spacing_mm.min()) / 2)
+        rules.settle(nearest, ground, margin, scan.likelihood, [part[band] for part in found])
     first, second, first_prob, trust = found
-    return CompactSoftLabel(first, second, first_prob, trust, untold, constraints)
+    return CompactSoftLabel(first, second, first_prob, trust, one.untold, constraints)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Competitors:
+    """Which classes hints show, which labels compete, and how far these reach."""
+
+    shown: Sequence[_Index]
+    caps: Float32[np.ndarray, " class"]
+    """In mm."""
+
+    free: Bool[np.ndarray, " class"]
+    """Labels that are possible, and that no box or ball holds."""
+
+    untold: Bool[np.ndarray, " class"]
+    """Labels of which nothing is known."""
+
+    presumed: float
+    """Trust in background that no hint is near to."""
+
+    everywhere: bool
+    """Whether other cases tell of labels far from hints, too."""
+
+    @staticmethod
+    def of(
+        known: SparseConstraints,
+        labels: LabelSet,
+        caps_mm: Mapping[str, float],
+        taught: TaughtCase | None,
+        distance_limit: float,
+    ) -> "_Competitors":
+        """Return those of a case."""
+        shown = [known.seeds(number) for number in range(len(labels.names))]
+        caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
+        unshown = np.array([not len(index) for index in shown])
+        unshown[[*known.room_of, *(soft.number for soft in known.softs)]] = False
+        possible = np.asarray(known.elsewhere > 0)
+        free = possible.copy()
+        free[[0, *known.room_of]] = False
+        everywhere = taught is not None and bool(np.isfinite(distance_limit))
+        untold = unshown & possible
+        if taught is not None and everywhere:
+            untold &= ~taught.classifier.shown
+        untold[0] = False
+        presumed = presumed_trust(unshown) if free.any() else 1.0
+        return _Competitors(shown, caps, free, untold, presumed, everywhere)
+
+    def stretched(self, stretch: Mapping[int, float]) -> "_Competitors":
+        """Return the same with caps as long as ways are that lead as far."""
+        caps = self.caps.copy()
+        for number, times in stretch.items():
+            caps[number] *= np.float32(times)
+        return replace(self, caps=caps)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Return the labels that marks show, and that compete."""
+        return [int(number) for number in np.flatnonzero(self.free) if len(self.shown[number])]
+
+    @property
+    def reach_mm(self) -> float:
+        """Return how far the label reaches that reaches furthest."""
+        return float(self.caps[self.numbers or slice(1, None)].max())
+
+    def band(self, grid: Grid) -> Window:
+        """Return the box that any label may reach; all of the scan where others tell of it."""
+        if self.everywhere:
+            i, j, k = (slice(0, n) for n in grid.shape)
+            return i, j, k
+        return _band([self.shown[number] for number in self.numbers], self.caps[self.numbers], grid)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,12 +163,13 @@ class _Scan:
     cost: Float32[np.ndarray, "i j k"]
     """Of a millimetre; 1 in tissue that is usual near hints."""
 
-    tables: Float32[np.ndarray, "channel class bin"]
-    bins: UInt8[np.ndarray, "channel i j k"]
+    likelihood: Likelihood
     grid: Grid
 
     @staticmethod
-    def of(shown: Sequence[_Index], images: Sequence[Volume], band: Window) -> "_Scan":
+    def of(
+        shown: Sequence[_Index], images: Sequence[Volume], band: Window, taught: TaughtCase | None
+    ) -> "_Scan":
         grid = images[0].grid
         moved = [index - [along.start for along in band] for index in shown]
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
@@ -111,17 +178,52 @@ class _Scan:
         for place in places:
             near[place] = True
         near = around_hints(near)
-        tables = np.empty((len(images), len(shown), BINS), np.float32)
-        bins = np.empty((len(images), *grid.shape), np.uint8)
-        for image, table, numbers in zip(images, tables, bins, strict=True):
+        cost = cost_of_ways(edge_cost(images, near), EDGE_WEIGHT)
+        cost /= np.float32(np.median(cost[near]) if near.any() else 1)
+        channels = 0 if taught is not None else len(images)
+        tables = np.empty((channels, len(shown), BINS), np.float32)
+        bins = np.empty((channels, *grid.shape), np.uint8)
+        for image, table, numbers in zip(images, tables, bins, strict=False):
             table[:], numbers[:] = class_tables(image, places, near)
         tables *= np.float32(LIKELIHOOD / len(images))
-        cost = cost_of_ways(edge_cost(images, near), EDGE_WEIGHT)
-        cost /= np.float32(np.median(cost[near]))
-        return _Scan(shown, cost, tables, bins, grid)
+        said = None if taught is None else partial(_told, taught, band)
+        return _Scan(shown, cost, Likelihood(tables, bins, said), grid)
 
-    def join(self, number: int, limit_mm: float, nearest: Nearest) -> float:
+    def joined(
+        self,
+        competitors: _Competitors,
+        limit_mm: float,
+        out: Mapping[int, Bool[np.ndarray, "i j k"] | None],
+    ) -> tuple[Nearest, dict[int, float]]:
+        """Let all labels join where ways to them are short enough.
+
+        Args:
+            competitors: The labels.
+            limit_mm: How long ways may be.
+            out: Where a label cannot be, though ways to it may lead there; None for anywhere.
+
+        Returns:
+            The nearest labels, and how much longer ways between the marks of each label are than
+            straight lines.
+        """
+        nearest, caps = Nearest.of(self.grid.shape, limit_mm), competitors.caps
+        order = sorted(competitors.numbers, key=lambda number: float(caps[number]))
+        return nearest, {n: self.join(n, limit_mm, nearest, out[n]) for n in order}
+
+    def join(
+        self,
+        number: int,
+        limit_mm: float,
+        nearest: Nearest,
+        out: Bool[np.ndarray, "i j k"] | None = None,
+    ) -> float:
         """Let a class join where ways to it are short enough.
+
+        Args:
+            number: The class.
+            limit_mm: How long ways may be.
+            nearest: What it joins.
+            out: As for `joined`.
 
         Returns:
             How much longer ways between its marks are than straight lines.
@@ -141,10 +243,18 @@ class _Scan:
         cost = np.ascontiguousarray(self.cost[window])
         limit = nearest.limit_mm(window, limit_mm)
         way, owner = nearest_mark(marks, cost, grid, limit_mm=limit)
-        nearest.add(number, window, way, owner)
+        nearest.add(number, window, way, owner if out is None else owner * ~out[window])
         if not number:
             return 1.0
         return geodesic_stretch(way_to_next(way, owner, cost, grid), parts, grid)
+
+
+def _told(
+    taught: TaughtCase, band: Window, first: int, asked: Bool[np.ndarray, "a b c"]
+) -> Float32[np.ndarray, "n class"]:
+    """Return what other cases tell of planes of a band."""
+    start = band[0].start + first
+    return taught.of_block((slice(start, start + len(asked)), *band[1:]), asked)
 
 
 def _band(shown: Sequence[_Index], caps: Float32[np.ndarray, " class"], grid: Grid) -> Window:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from voxhint.classify.tag_bags import labels_to_localise
 from voxhint.config import LabelConfig, Machine
 from voxhint.config.machine import bytes_of
 from voxhint.core import Box, Diameter, Grid, Strokes
@@ -15,11 +16,12 @@ from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import counted, told_seconds
 from voxhint.files.images import read_grid
 from voxhint.files.soft_labels import write_soft_label
-from voxhint.propagate.sparse_constraints import is_sparse
 from voxhint.propagate.study import is_whole_scan, label_case, plan_propagation
 
 _BASE = 700 * 2**20  # bytes: Python, the libraries and what they compile
 _SCAN = 38  # bytes a voxel of a whole scan, whatever the number of labels
+_SOFT = 8  # bytes a voxel and soft hint
+_LOCATED = 40  # bytes a voxel and class where tags must be located
 _CLASS = 48  # bytes a voxel and class of a small image
 _WINDOW = _CLASS * 2**25  # bytes of the largest window of a box or ball in a whole scan
 _CHANNEL = 70  # bytes a voxel and channel: what describes a voxel to other cases
@@ -88,8 +90,11 @@ def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> I
 def _bytes(study: Study, files: CaseFiles, config: LabelConfig) -> int:
     """Return how many bytes a case takes at most."""
     grid, channels = _grid(files), len(files.images)
-    if config.method == "geodesic" and is_whole_scan(grid, study.labels) and _marked(study, files):
-        each, beside = _SCAN + 5 * (channels - 1), _WINDOW * _shaped(study, files)
+    if config.method == "geodesic" and is_whole_scan(grid, study.labels):
+        each = _SCAN + 5 * (channels - 1) + _SOFT * _softs(study, files)
+        beside = _WINDOW * _shaped(study, files)
+        if labels_to_localise(study):
+            each += _LOCATED * len(study.labels.names)
     else:
         each, beside = _CLASS * _shown(study, files) + _CHANNEL * channels, 0
     return _BASE + math.prod(grid.shape) * each + beside
@@ -99,11 +104,9 @@ def _grid(files: CaseFiles) -> Grid:
     return read_grid(next(iter(files.images.values())))
 
 
-def _marked(study: Study, files: CaseFiles) -> bool:
-    """Return whether nothing that a case shows needs an array for each class."""
-    drawn = study.stroke_files.get(files.name, ())
-    told = study.hints.get(files.name, ())
-    return all(file.label is None for file in drawn) and all(map(is_sparse, told))
+def _softs(study: Study, files: CaseFiles) -> int:
+    """Return how many soft hints a case has."""
+    return sum(file.label is not None for file in study.stroke_files.get(files.name, ()))
 
 
 def _shaped(study: Study, files: CaseFiles) -> bool:

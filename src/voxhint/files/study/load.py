@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from voxhint.core.case import Case
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.hints import Hint
 from voxhint.core.labels import UNDRAWN
 from voxhint.core.study import CaseFiles, Study, VoxelFile
-from voxhint.core.volume import Mask
+from voxhint.core.volume import Mask, Volume
 from voxhint.files.grid_match import require_place
 from voxhint.files.hint_tables import Placed
-from voxhint.files.images import read_volume
+from voxhint.files.images import read_grid, read_volume
 from voxhint.files.masks import read_mask
 from voxhint.files.problems import Problem
 from voxhint.files.study.drawn_hints import on_grid, read_drawn, read_voxel_hint
@@ -49,13 +51,15 @@ def _truth(study: Study, files: CaseFiles, grids: list[Grid]) -> Mask | None:
     return None
 
 
-def load_case(study: Study, files: CaseFiles, *, hints: bool, dense: bool) -> Case:
+def load_case(
+    study: Study, files: CaseFiles, *, hints: bool, dense: bool, voxels: bool = True
+) -> Case:
     """Return a case of a study; see `Study.load`."""
-    images = {
-        channel: read_volume(files.images[channel], channel=channel)
-        for channel in study.channels
-        if channel in files.images
-    }
+    paths = {name: files.images[name] for name in study.channels if name in files.images}
+    if voxels:
+        images = {name: read_volume(path, channel=name) for name, path in paths.items()}
+    else:
+        images = {name: _empty(read_grid(path)) for name, path in paths.items()}
     grids = [image.grid for image in images.values()]
     training = any(files.name == other.name for other in study.training)
     told: tuple[Hint, ...] = ()
@@ -63,6 +67,11 @@ def load_case(study: Study, files: CaseFiles, *, hints: bool, dense: bool) -> Ca
         told = (*study.hints.get(files.name, ()), *_drawn(study, files, grids))
     truth = _truth(study, files, grids) if dense and training else None
     return Case(files.name, images, told, truth)
+
+
+def _empty(grid: Grid) -> Volume:
+    """Return an image without voxels of its own, which takes no memory."""
+    return Volume(np.broadcast_to(np.zeros((), np.float32), grid.shape), grid)
 
 
 def _drawn(study: Study, files: CaseFiles, grids: Sequence[Grid]) -> Iterator[Hint]:
