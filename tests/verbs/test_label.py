@@ -8,6 +8,8 @@ import pytest
 from tests.phantoms import HintKind, make_study
 
 from voxhint.config import LabelConfig, Machine
+from voxhint.core import Volume
+from voxhint.files.images import read_volume
 from voxhint.files.validate.study import open_study
 from voxhint.propagate import study as propagation
 
@@ -52,3 +54,26 @@ def test_cases_teach_each_other_unless_told_not_to(
 
 def _note(found: list[int], cases: Sequence[Any]) -> None:
     found.append(len(cases))
+
+
+def test_images_are_read_to_plan_only_where_cases_teach_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def noted(path: Path, *, channel: str) -> Volume:
+        read.append(path)
+        return read_volume(path, channel=channel)
+
+    monkeypatch.setattr("voxhint.files.study.load.read_volume", noted)
+    monkeypatch.setattr(propagation, "FEWEST_CASES", 3)
+    monkeypatch.setattr(propagation, "fit_voxel_classifier", lambda *_, **__: None)
+    config, machine = LabelConfig(), Machine()
+    few, enough = (open_study(make_study(tmp_path / str(n), cases=n))[0] for n in (2, 3))
+    propagation.plan_propagation(enough, enough.hinted, config=config, machine=machine)
+    assert len(read) == 3
+    read.clear()
+    plan = propagation.plan_propagation(few, few.hinted, config=config, machine=machine)
+    assert not read
+    propagation.label_case(few, few.hinted[0], plan, config)
+    assert len(read) == 1

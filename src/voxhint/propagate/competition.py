@@ -134,7 +134,7 @@ class Likelihood:
         self, first: int, asked: Bool[np.ndarray, "a b c"], *, everywhere: bool
     ) -> Float32[np.ndarray, "n class"]:
         """Return what other cases tell of some planes; nothing where they tell nothing."""
-        if self.log_probs is None:
+        if self.log_probs is None or not (everywhere or asked.any()):
             return np.zeros((0, self.tables.shape[1]), np.float32)
         return self.log_probs(first, np.ones_like(asked) if everywhere else asked)
 

@@ -41,10 +41,12 @@ class Cells:
         facts = hints.places
         if hints.speaks_everywhere:
             facts = np.union1d(facts, _middles(hints, (i, j, k)))
-        parts = np.split(facts, range(_ASKED, len(facts), _ASKED))
-        chances = np.concatenate([hints.at(part)[0].T for part in parts])
-        sure = chances.max(1) > _SHOWN
-        return Cells(hints, (i, j, k), facts[sure], chances[sure].argmax(1))
+        classes = np.full(len(facts), -1)
+        for start in range(0, len(facts), _ASKED):
+            part = slice(start, start + _ASKED)
+            chances = hints.at(facts[part])[0]
+            classes[part] = np.where(chances.max(0) > _SHOWN, chances.argmax(0), -1)
+        return Cells(hints, (i, j, k), facts[classes >= 0], classes[classes >= 0])
 
     @property
     def voxels(self) -> int:

@@ -22,7 +22,7 @@ FEATURES = len(_BLURS_MM) + 2
 
 _Index = Int64[np.ndarray, "n 3"]
 _Block = Float32[np.ndarray, "i j k"]
-_Kernel = tuple[Float32[np.ndarray, " a"], Float32[np.ndarray, " b"], Float32[np.ndarray, " c"]]
+_Kernel = tuple[Float32[np.ndarray, " _"], Float32[np.ndarray, " _"], Float32[np.ndarray, " _"]]
 _Scale = Callable[[np.ndarray], np.ndarray]
 
 

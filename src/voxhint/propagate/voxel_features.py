@@ -94,7 +94,7 @@ def _shown(hints: SparseConstraints, number: int) -> _Index:
     """Return the voxels that hints show of a class; of boxes and balls alone their middle."""
     index = hints.shown(number)
     if number in hints.room_of and len(index) == CORNERS:
-        return np.rint(index.mean(0, keepdims=True)).astype(np.int64)
+        return np.asarray(np.rint(index.mean(0, keepdims=True)), np.int64)
     return index
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from voxhint.core import Grid, LabelSet, Volume
-from voxhint.core.box import Window
+from voxhint.core.box import Window, bounding_box
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.volume import STEPS
@@ -138,7 +138,8 @@ class _Competitors:
     @property
     def numbers(self) -> list[int]:
         """Return the labels that marks show, and that compete."""
-        return [int(number) for number in np.flatnonzero(self.free) if len(self.shown[number])]
+        free = np.flatnonzero(self.free).tolist()
+        return [number for number in free if len(self.shown[number])]
 
     @property
     def reach_mm(self) -> float:
@@ -253,8 +254,13 @@ def _told(
     taught: TaughtCase, band: Window, first: int, asked: Bool[np.ndarray, "a b c"]
 ) -> Float32[np.ndarray, "n class"]:
     """Return what other cases tell of planes of a band."""
-    start = band[0].start + first
-    return taught.of_block((slice(start, start + len(asked)), *band[1:]), asked)
+    box = bounding_box(asked)
+    corner = (band[0].start + first, band[1].start, band[2].start)
+    i, j, k = (
+        slice(along.start + start, along.stop + start)
+        for along, start in zip(box, corner, strict=True)
+    )
+    return taught.of_block((i, j, k), asked[box])
 
 
 def _band(shown: Sequence[_Index], caps: Float32[np.ndarray, " class"], grid: Grid) -> Window:
