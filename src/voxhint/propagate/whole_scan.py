@@ -32,7 +32,7 @@ from voxhint.propagate.soft_label import (
 from voxhint.propagate.voxel_classifier import TaughtCase
 
 _LIMIT = 3.0  # of the largest cap: how far ways of labels are followed
-_DETOURS = 1.5  # the same of a cap that grew with the detours of ways
+_DETOURS = 2.0  # the same of a cap that grew with the detours of ways
 _ROOM = 1.02  # of the largest cap: how far ways of background are followed
 _BAND = 2.0  # caps around marks of labels: beyond them background is presumed
 
