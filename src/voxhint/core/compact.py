@@ -79,6 +79,7 @@ class CompactSoftLabel:
         every = slice(None, None, step)
         pairs = [self._bounds(number, (every, every, every)) for number in range(count)]
         belief, plausible = (np.stack([pair[part] for pair in pairs]) for part in range(2))
+        self.constraints.lay_thinned_softs(step, belief, plausible)
         i, j, k = belief.shape[1:]
         grid = Grid((i, j, k), self.grid.affine @ np.diag([step, step, step, 1.0]))
         return SoftLabel.of_bounds(belief, plausible, grid)
@@ -86,6 +87,8 @@ class CompactSoftLabel:
     def largest_class(self) -> UInt8[np.ndarray, "i j k"]:
         """Return the most probable class of each voxel; background where nothing is trusted."""
         found = np.where(self.trust > 0, self.first, np.uint8(0))
+        for soft in self.constraints.softs:
+            soft.decide(found)
         index, classes = self.constraints.marks
         found[tuple(index.T)] = classes
         return found

@@ -77,6 +77,14 @@ class SoftMask:
         )
         return found
 
+    def decide(self, classes: UInt8[np.ndarray, "i j k"]) -> None:
+        """Write the label where it is likely, and background where it is said not to be."""
+        wrong = classes == self.number
+        silent, shown = self.steps == _UNTOLD, self.steps > _SHOWN * STEPS
+        wrong[self.window] &= ~silent
+        classes[wrong] = 0
+        classes[self.window][shown & ~silent] = self.number
+
     def lay(self, bound: Floats) -> None:
         """Write the probability where the hint says something."""
         chance, inner = _chances(self.steps), bound[self.window].copy()
@@ -144,16 +152,15 @@ class SparseConstraints:
 
     @property
     def marks(self) -> tuple[Int64[np.ndarray, "n 3"], UInt8[np.ndarray, " n"]]:
-        """Return the index and the class of each voxel of which a mark shows the class."""
+        """Return the index and the class of each voxel from which a class spreads."""
         sure = self.proven.max(0) > _SHOWN
         index = np.stack(np.unravel_index(self.places[sure], self.grid.shape), -1)
-        return index.astype(np.int64), self.proven[:, sure].argmax(0).astype(np.uint8)
-
-    def seeds(self, number: int) -> Int64[np.ndarray, "n 3"]:
-        """Return the index of each voxel from which a class spreads to where hints are silent."""
-        index, classes = self.marks
-        softs = [soft for soft in self.softs if soft.number == number and soft.is_silent]
-        return np.concatenate([index[classes == number], *(soft.shown for soft in softs)])
+        found, classes = [index.astype(np.int64)], [self.proven[:, sure].argmax(0)]
+        for soft in self.softs:
+            if soft.is_silent:  # it spreads to where it says nothing
+                found.append(soft.shown)
+                classes.append(np.full(len(found[-1]), soft.number))
+        return np.concatenate(found), np.concatenate(classes).astype(np.uint8)
 
     @property
     def spoken(self) -> Bool[np.ndarray, " class"]:
@@ -255,16 +262,36 @@ class SparseConstraints:
             found.append(((plane + height >= low) & (plane + height <= high)).any(0))
         return np.stack(found)
 
+    def lay_thinned_softs(self, step: int, belief: _Classes, plausible: _Classes) -> None:
+        """Write what soft hints tell over the chances of all classes in every so many voxels."""
+        index = np.indices(belief.shape[1:]).reshape(3, -1) * step
+        rest, sure = np.ones(belief.shape[1:], np.float32), self._rest_is_background
+        for soft in self.softs:
+            chance = soft.at(tuple(index)).reshape(rest.shape)
+            told, others = ~np.isnan(chance), np.arange(len(belief)) != soft.number
+            rest -= np.nan_to_num(chance)
+            sure = sure & told
+            for bound in (belief, plausible):
+                bound[others] *= 1 - np.nan_to_num(chance)
+                bound[soft.number][told] = chance[told]
+        for bound in (belief, plausible):
+            bound[0] = np.where(sure, np.maximum(rest, 0), bound[0])
+
+    @property
+    def _rest_is_background(self) -> bool:
+        """Return whether soft hints speak of every label that may be there."""
+        told = {0, *(soft.number for soft in self.softs)}
+        return bool(self.softs) and {*np.flatnonzero(self.elsewhere).tolist()} <= told
+
     def lay_softs(
         self, number: int, belief: Floats, plausible: Floats, taken: Floats | None
     ) -> None:
         """Write what soft hints tell of a class over its least and its greatest chance."""
-        told = {soft.number for soft in self.softs}
         for soft in self.softs:
             if soft.number == number:
                 for bound in (belief, plausible):
                     soft.lay(bound)
-        if number == 0 and taken is not None and {*np.flatnonzero(self.elsewhere)} <= told | {0}:
+        if number == 0 and taken is not None and self._rest_is_background:
             sure = np.ones(self.grid.shape, np.bool_)  # where no other label can be
             for soft in self.softs:
                 sure[soft.window] &= soft.steps != _UNTOLD

@@ -113,7 +113,8 @@ class _Competitors:
         distance_limit: float,
     ) -> "_Competitors":
         """Return those of a case."""
-        shown = [known.seeds(number) for number in range(len(labels.names))]
+        index, classes = known.marks
+        shown = [index[classes == number] for number in range(len(labels.names))]
         caps = np.array([np.inf, *(caps_mm[name] for name in labels.foreground)], np.float32)
         unshown = np.array([not len(index) for index in shown])
         unshown[[*known.room_of, *(soft.number for soft in known.softs)]] = False
