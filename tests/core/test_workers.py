@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -50,6 +52,36 @@ def test_a_process_that_the_system_ends_is_told_in_one_line() -> None:
 
 def test_nothing_to_do_starts_no_process() -> None:
     assert [*spread(partial(squared, 7), (), 4)] == []
+
+
+_EARLY = """
+import sys
+from functools import partial
+from voxhint.core.workers import spread, warm_up
+
+def loaded(name, number):
+    return name in sys.modules
+
+if __name__ == "__main__":
+    warm_up(2, "this_one")
+    for name in ("this_one", "colorsys"):
+        print(*(found() for _, found in spread(partial(loaded, name), range(3), 2)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_workers_begin_with_what_was_loaded_beside_the_first_process(tmp_path: Path) -> None:
+    (tmp_path / "this_one.py").write_text("print('loaded once')")
+    program = tmp_path / "program.py"
+    program.write_text(_EARLY)
+    told = subprocess.run(
+        [sys.executable, program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    ).stdout.splitlines()
+    assert sorted(told) == ["False False False", "True True True", "loaded once"]
 
 
 @pytest.fixture(scope="module")

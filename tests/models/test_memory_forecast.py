@@ -6,7 +6,11 @@ import pytest
 
 from voxhint.config import TrainConfig
 from voxhint.core.errors import BadRecipeError
-from voxhint.models.memory_forecast import patch_voxels_within, training_bytes
+from voxhint.models.memory_forecast import (
+    patch_voxels_within,
+    preparing_bytes,
+    training_bytes,
+)
 
 CONFIG = TrainConfig(batch=2)
 
@@ -57,3 +61,10 @@ def test_too_little_memory_is_refused_and_the_least_is_told() -> None:
     least = training_bytes(CONFIG, 16**3)
     assert f"{least / 2**30:.1f}G" in str(told.value)
     assert patch_voxels_within(least, CONFIG) >= 16**3 - 1
+
+
+def test_preparing_needs_more_for_more_voxels_channels_and_classes() -> None:
+    least = preparing_bytes(10**7, 1, 0)
+    assert preparing_bytes(2 * 10**7, 1, 0) > least
+    assert preparing_bytes(10**7, 4, 0) > least
+    assert preparing_bytes(10**7, 1, 6) > preparing_bytes(10**7, 1, 3) > least

@@ -73,6 +73,25 @@ def test_of_several_flips_the_mean_is_given() -> None:
     assert np.allclose(tiled(convolution, image, patch, flips=flips), np.mean(each, 0), atol=1e-6)
 
 
+@pytest.mark.parametrize("rows", [slice(0, 3), slice(4, 9), slice(6, 11)], ids=str)
+def test_rows_are_those_of_the_whole_and_no_other_tile_is_asked_about(rows: slice) -> None:
+    image, asked = noise((17, 11, 9)), []
+
+    def count(tiles: Tensor) -> Tensor:
+        asked.append(len(tiles))
+        return tiles
+
+    tiling = Tiling(segment=count, patch=(8, 4, 4), overlap=0.3, device=CPU)
+    for axes in ((), (2,)):
+        whole = np.stack(list(predict_planes(tiling, image, (axes,))), 1)
+        asked.clear()
+        found = np.stack(list(predict_planes(tiling, image, (axes,), rows)), 1)
+        assert np.array_equal(found, whole[:, :, rows])
+        if not axes:
+            assert sum(asked) == np.prod([len(one) for one in tiling.tiles_of((17, 11, 9), rows)])
+            assert sum(asked) < np.prod([len(one) for one in tiling.tiles_of((17, 11, 9))])
+
+
 def test_tiles_of_one_value_are_asked_about_once_and_say_the_same() -> None:
     image = noise((40, 8, 4))
     image[:, 10:] = -3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from jaxtyping import Float32
+from scipy import ndimage
 from tests.phantoms import slanted_grid
 
 from voxhint.core import Grid
@@ -102,3 +103,19 @@ def test_planes_within_reach_give_the_same_as_all(spacing_mm: float, start: int)
     wanted = target.cropped((planes, slice(None), slice(None)))
     found = resample(array[reach.start : reach.stop], seen, wanted)
     assert np.allclose(found, resample(array, whole, target)[planes], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 7), (1, 5, 20), (4, 1, 3)], ids=str)
+@pytest.mark.parametrize("spacing_mm", [(0.4, 0.9, 1.0), (1.1, 1.05, 1.15)], ids=str)
+def test_axis_after_axis_gives_what_all_three_give_together(
+    shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
+) -> None:
+    source = slanted_grid(shape)
+    source = source.spaced(np.ones(3))
+    target = source.spaced(np.array(spacing_mm)).cropped((slice(0, 40),) * 3)
+    array = np.random.default_rng(0).normal(size=source.shape).astype(np.float32)
+    step = np.linalg.inv(source.affine) @ target.affine
+    wanted = ndimage.affine_transform(
+        array, step[:3, :3], step[:3, 3], output_shape=target.shape, order=1, mode="nearest"
+    )
+    assert np.allclose(resample(array, source, target), wanted, atol=1e-5)

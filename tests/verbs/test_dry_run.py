@@ -15,12 +15,14 @@ from voxhint.core.errors import BadRecipeError
 from voxhint.core.study import VoxelFile
 from voxhint.files.images import write_image
 from voxhint.files.validate.study import open_study
+from voxhint.models import memory_forecast
 from voxhint.propagate.study import label_case, plan_propagation
 from voxhint.verbs import label_forecast
 from voxhint.verbs.check import check
 from voxhint.verbs.dry_run import forecast, forecast_label
 from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study
+from voxhint.verbs.train import train_model
 
 SMALL = TrainConfig(steps=3, width=4, patch_voxels=4000)
 
@@ -137,3 +139,15 @@ def test_soft_hints_of_a_whole_scan_are_counted(
     more = label_forecast._bytes(drawn, files, config) - label_forecast._bytes(study, files, config)
     voxels = np.prod(label_forecast._grid(files).shape)
     assert more >= 6 * voxels  # the map as it is read, and what is kept of it
+
+
+def test_training_that_does_not_fit_is_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, out = make_study(tmp_path / "study"), tmp_path / "out"
+    with pytest.raises(BadRecipeError, match="too small for training; allow"):
+        train_model(study, out, labels=None, config=SMALL, machine=Machine(max_ram="300M"))
+    monkeypatch.setattr(memory_forecast, "_BOUNDS", 2**30)  # bytes a voxel
+    with pytest.raises(BadRecipeError, match=r"preparing needs up to .* allow --max-ram \d"):
+        train_model(study, out, labels=None, config=SMALL, machine=Machine(max_ram="2G"))
+    assert not out.exists()

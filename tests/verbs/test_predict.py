@@ -1,5 +1,9 @@
 """What a prediction says of its images before it begins."""
 
+import json
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,20 +12,24 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from tests.files.series import Series
+from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
 from tests.train.scenes import plan
+from tests.verbs.test_send_back import PLAN as SMALL
 from torch import Tensor, nn
 
 from voxhint.classify import predict_mask
 from voxhint.classify.predict_mask import MaskMaker
-from voxhint.config import PredictConfig
+from voxhint.config import PredictConfig, bytes_of
 from voxhint.core import Grid, Hint, LabelSet, Points, Tag, Volume
 from voxhint.core.volume import STEPS
-from voxhint.files.images import write_image
+from voxhint.files.images import read_ids, write_image
 from voxhint.models.folder import Model
 from voxhint.propagate import constraints_of
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
 from voxhint.verbs.predict import _warnings_of
+
+Triple = tuple[float, float, float]
 
 
 class Asked(nn.Module):
@@ -95,12 +103,12 @@ def test_a_forecast_counts_the_tiles_that_a_prediction_asks_about() -> None:
     for tta in (False, True):
         maker = MaskMaker(model, None, PredictConfig(tta=tta), 0)
         prepared = maker.prepare(volumes)
-        tiles, seconds, blended = maker.forecast(prepared)
+        tiles = maker.tiles(prepared)
         maker.telling(lambda tile, all_: told.append((tile, all_))).predict(prepared, {})
         assert told[-1][1] == tiles == max(tile for tile, _ in told)
-        assert seconds > 0
-        # as deep as a tile along the longest axis, and as wide as the image
-        assert blended == 4 * len(wanted.labels.names) * wanted.patch[1] * 21 * 9
+        net.times = 0
+        assert maker.seconds_a_tile(volumes) > 0
+        assert net.times == 2 * len(maker._flips()) * 2**3 / 2
 
 
 def test_a_mask_does_not_depend_on_the_axis_that_tiles_go_along(
@@ -124,3 +132,77 @@ def test_a_mask_does_not_depend_on_the_axis_that_tiles_go_along(
         assert (found.classes != plain.classes).mean() < 1e-3
         assert 0.01 < plain.classes.mean() < 0.99
     assert {first for first, _ in made} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 2.0), (0.7, 1.4, 1.6), (1.9, 1.3, 2.5)], ids=str)
+def test_less_memory_costs_time_and_changes_no_mask(spacing: Triple) -> None:
+    torch.manual_seed(0)
+    wanted = replace(plan(), patch=(8, 6, 4), spacing_mm=spacing)
+    net = nn.Conv3d(1, len(wanted.labels.names), 3, padding=1).eval()
+    model = Model(wanted, net, Path("weights"), Fabric(accelerator="cpu", devices=1))
+    config = PredictConfig(tta=True, probabilities=True, uncertainty=True)
+    volume = scan(slanted_grid((20, 31, 26)), 1)
+    roomy = MaskMaker(model, None, config, 0)
+    tight = replace(roomy, most_bytes=1)
+    memory = roomy.memory({"CT": volume.grid})
+    assert memory.most_bands > 1
+    assert replace(roomy, most_bytes=memory.taken(1)).prepare({"CT": volume}).bands == 1
+    prepared = tight.prepare({"CT": volume})
+    assert prepared.bands == memory.most_bands
+    told: list[tuple[int, int]] = []
+    found = tight.telling(lambda *tile: told.append(tile)).predict(prepared, {})
+    plain = roomy.predict(roomy.prepare({"CT": volume}), {})
+    assert len(told) == tight.tiles(prepared) > roomy.tiles(roomy.prepare({"CT": volume}))
+    assert np.abs(found.probability(1).astype(int) - plain.probability(1)).max() <= 1
+    assert found.uncertainty is not None
+    assert plain.uncertainty is not None
+    assert np.abs(found.uncertainty.astype(int) - plain.uncertainty).max() <= 2
+    assert (found.classes != plain.classes).mean() < 1e-3
+    assert 0.01 < plain.classes.mean() < 0.99
+
+
+def predicted(model: Path, images: Path, out: Path, limit: str) -> tuple[int, str]:
+    """Predict within a limit, in a process of its own; return its exit code and what it told."""
+    words = [
+        "predict",
+        model,
+        images,
+        "--out",
+        out,
+        "--max-ram",
+        limit,
+        "--threads",
+        1,
+        "--overlap",
+        0,
+    ]
+    command = [sys.executable, "-m", "voxhint", *map(str, words), "--device", "cpu"]
+    done = subprocess.run(command, check=False, text=True, stderr=subprocess.PIPE)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.slow
+def test_a_limit_is_kept_or_refused_with_what_would_fit(tmp_path: Path) -> None:
+    names = ("background", *(f"l{number}" for number in range(60)))
+    wanted = replace(
+        SMALL, labels=LabelSet(names, tuple(range(61))), patch=(24, 24, 24), spacing_mm=(1, 1, 1)
+    )
+    model = untrained_model(tmp_path / "model", wanted)
+    voxels = np.random.default_rng(0).integers(-900, 300, (40, 400, 320)).astype(np.float32)
+    write_image(
+        tmp_path / "in" / "a_0000.nii.gz", Volume(voxels, Grid(voxels.shape, np.eye(4)), "HU")
+    )
+    code, told = predicted(model, tmp_path / "in", tmp_path / "none", "100M")
+    assert code == 1
+    found = re.search(r"error: predicting needs up to .* allow --max-ram (\S+)\n", told)
+    assert found is not None
+    assert not (tmp_path / "none").exists()
+    masks = []
+    for limit in (found[1], "8G"):
+        out = tmp_path / limit
+        assert predicted(model, tmp_path / "in", out, limit)[0] == 0
+        peak = json.loads((out / "made.json").read_text())["peak_ram_mb"]
+        assert peak * 2**20 <= bytes_of(limit)
+        masks.append(read_ids(out / "a.nii.gz")[0])
+    assert peak * 2**20 > bytes_of(found[1])  # of all rows together
+    assert (masks[0] != masks[1]).mean() < 1e-3

@@ -6,6 +6,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,20 @@ from voxhint.config import PredictConfig
 from voxhint.core import Grid, Turn, Volume
 from voxhint.core.volume import steps_of
 from voxhint.models.folder import Model, segmenter_of
+from voxhint.models.prediction_memory import PredictionMemory, prediction_memory
 from voxhint.predict import Tiling, entropy, predict_planes, restored
 from voxhint.prepare import normalised, prepare_image
 from voxhint.prepare.preprocess import Unscaled, working_grid
+from voxhint.prepare.resample import reach_of
 
 _Planes = Float32[np.ndarray, "class a b c"]
-Respect = Callable[[_Planes, slice, Turn], UInt8[np.ndarray, "a b c"]]
-"""Takes probabilities of some planes of the turned image, which planes, and the turn; returns the
-likeliest classes that hints allow."""
+_Part = tuple[slice, slice]  # planes of the turned image, and rows of them
+Respect = Callable[[_Planes, _Part, Turn], UInt8[np.ndarray, "a b c"]]
+"""Takes probabilities of some rows of some planes of the turned image, which those are, and the
+turn; returns the likeliest classes that hints allow."""
 
+_ALL = slice(None)
+_AMID = 1.2  # times a tile: two of them lie along each axis
 _FLIPS = ((), (1,), (2,), (1, 2))
 _FIRST = ((0, 1, 2), (1, 0, 2), (2, 0, 1))  # orders of axes, by which one comes first
 
@@ -55,6 +62,17 @@ class _Prepared:
 
     volumes: Mapping[str, Volume]
     """The image itself, if a classifier is to look at it."""
+
+    bands: int
+    """Of rows, which are looked at one after the other: more of them take less memory."""
+
+    def bands_of_rows(self) -> Iterator[tuple[slice, slice]]:
+        """Yield rows of the image, and those of the network's that they are made of."""
+        target = self.grid.turned(self.grid.turn_along(self.working))
+        edges = [target.shape[1] * at // self.bands for at in range(self.bands + 1)]
+        for start, stop in pairwise(edges):
+            reach = reach_of(self.working, target, slice(start, stop), axis=1)
+            yield slice(start, stop), slice(reach.start, reach.stop)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +100,11 @@ class Prediction:
         return self.turn.undo(self.stored[label - 1])
 
 
+def _heard(tell: Callable[[int, int], None], band: int, bands: int, tile: int, tiles: int) -> None:
+    """Tell of a tile, as if all bands had as many."""
+    tell(band * tiles + tile, bands * tiles)
+
+
 def _rule_out(probs: _Planes, classes: Sequence[int]) -> None:
     """Give the probability of classes to the background."""
     for number in classes:
@@ -100,13 +123,18 @@ class MaskMaker:
     progress: Callable[[int, int], None] | None = None
     """Hears of each tile of an image, by its number, and of how many."""
 
+    most_bytes: int | None = None
+    """That the process may take, if there is a limit."""
+
     @staticmethod
-    def of(model: Model, config: PredictConfig, seed: int) -> "MaskMaker":
+    def of(
+        model: Model, config: PredictConfig, seed: int, most_bytes: int | None = None
+    ) -> "MaskMaker":
         """Return the maker of a model folder."""
         require_names_of_today(model.weights.parent)
         folder = model.weights.parent / CLASSIFIER
         classifier = open_classifier(folder, model.fabric) if folder.exists() else None
-        return MaskMaker(model, classifier, config, seed)
+        return MaskMaker(model, classifier, config, seed, most_bytes=most_bytes)
 
     def telling(self, progress: Callable[[int, int], None]) -> "MaskMaker":
         """Return the maker, its tiles heard of."""
@@ -115,17 +143,40 @@ class MaskMaker:
     def prepare(self, volumes: Mapping[str, Volume]) -> _Prepared:
         """Return an image, by channel, as the network sees it."""
         plan, grid = self.model.plan, next(iter(volumes.values())).grid
-        working = working_grid(grid, plan)
-        # what is kept of all classes is as deep as a tile, and as wide as the image
-        first = min(range(3), key=lambda axis: plan.patch[axis] / working.shape[axis])
-        order = Turn(_FIRST[first], (False, False, False))
+        working, order = self._placed(grid)
         image: Any
         if plan.views:
             image = order.apply(prepare_image(volumes, plan)[0])
         else:
             image = Unscaled.of(volumes, plan, working).packed(order)
         kept = {} if self.classifier is None else volumes
-        return _Prepared(image, working.turned(order), order, grid, kept)
+        bands = 1
+        if self.most_bytes is not None:
+            grids = {name: volume.grid for name, volume in volumes.items()}
+            bands = self.memory(grids).bands_within(self.most_bytes)
+        return _Prepared(image, working.turned(order), order, grid, kept, bands)
+
+    def _placed(self, grid: Grid) -> tuple[Grid, Turn]:
+        """Return where an image is looked at, and the order of axes in which planes come."""
+        patch, working = self.model.plan.patch, working_grid(grid, self.model.plan)
+        # what is kept of all classes is as deep as a tile, and as wide as the image
+        first = min(range(3), key=lambda axis: patch[axis] / working.shape[axis])
+        return working, Turn(_FIRST[first], (False, False, False))
+
+    def memory(self, images: Mapping[str, Grid]) -> PredictionMemory:
+        """Return what predicting an image takes, by the grids of its channels."""
+        first, plan, config = next(iter(images.values())), self.model.plan, self.config
+        working, order = self._placed(first)
+        working, (i, j, k) = working.turned(order), (plan.patch[axis] for axis in order.axes)
+        target = first.turned(first.turn_along(working))
+        return prediction_memory(
+            plan,
+            (working.shape, target.shape, (i, j, k)),
+            sum(math.prod(grid.shape) for grid in images.values()),
+            passes=len(self._flips()),
+            whole=self.classifier is not None,
+            asked=(config.uncertainty, config.probabilities),
+        )
 
     def predict(
         self,
@@ -159,7 +210,7 @@ class MaskMaker:
                 if doubt is not None:
                     doubt[part] = steps_of(entropy(probs))
                 if stored is not None:
-                    stored[:, part] = steps_of(probs[1:])
+                    stored[:, *part] = steps_of(probs[1:])
         unsure = None if doubt is None else turn.undo(doubt)
         return Prediction(prepared.grid, turn.undo(classes), unsure, turn, stored)
 
@@ -172,32 +223,41 @@ class MaskMaker:
         with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
             return np.memmap(file, np.uint16, "w+", shape=shape)
 
-    def forecast(self, prepared: _Prepared) -> tuple[int, float, int]:
-        """Return how many tiles an image has, seconds for each, and bytes that blending takes."""
-        tiling, (channels, deep, *plane) = self._tiling(prepared.order), prepared.image.shape
-        tiles = math.prod(map(len, tiling.tiles_of((deep, *plane)))) * len(self._flips())
-        pair = torch.zeros((2, channels, *tiling.patch), device=tiling.device)
+    def tiles(self, prepared: _Prepared) -> int:
+        """Return how many tiles an image has."""
+        tiling, shape = self._tiling(prepared.order), prepared.image.shape[1:]
+        bands = (tiling.tiles_of(shape, needed) for _, needed in prepared.bands_of_rows())
+        return len(self._flips()) * sum(math.prod(map(len, starts)) for starts in bands)
+
+    def seconds_a_tile(self, images: Mapping[str, Volume]) -> float:
+        """Return how long a tile takes and all that is made of it, by some amid the first image."""
+        (name, image), *others = images.items()
+        working, _ = self._placed(image.grid)
+        turn = image.grid.turn_along(working)
+        part = [slice(0)] * 3
+        for axis, (tile, count) in enumerate(
+            zip(self.model.plan.patch, working.shape, strict=True)
+        ):
+            own = image.grid.shape[turn.axes[axis]]
+            wide = min(own, math.ceil(_AMID * tile * own / count))
+            part[turn.axes[axis]] = slice((own - wide) // 2, (own + wide) // 2)
+        i, j, k = part
+        prepared = self.prepare({name: image.cropped((i, j, k)), **dict(others)})
         seconds = 0.0
         for _ in range(2):  # the first one warms up
             began = time.monotonic()
-            with torch.inference_mode():
-                tiling.segment(pair).cpu()
-            seconds = (time.monotonic() - began) / len(pair)
-        kept = tiling.patch[0] if self.classifier is None else deep
-        return tiles, seconds, 4 * len(self.model.plan.labels.names) * kept * math.prod(plane)
+            self.predict(prepared, {})
+            seconds = time.monotonic() - began
+        return seconds / self.tiles(prepared)
 
     def _slabs(
         self, prepared: _Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]
-    ) -> Iterator[tuple[slice, _Planes]]:
+    ) -> Iterator[tuple[_Part, _Planes]]:
         """Yield probabilities on the turned grid of the image, some planes at a time."""
-        order = prepared.order
-        flips = [tuple(1 + order.axes.index(n - 1) for n in flip) for flip in self._flips()]
-        planes = predict_planes(self._tiling(order), prepared.image, flips)
-        slabs = restored(planes, prepared.working, target)
         if self.classifier is None:
-            yield from slabs
+            yield from self._by_band(prepared, target)
             return
-        probs = np.concatenate([probs for _, probs in slabs], 1)
+        probs = np.concatenate([probs for _, probs in self._by_band(prepared, target)], 1)
         # what a classifier says of regions and their borders needs them whole
         probs = self._with_refined_boundaries(
             turn.undo(probs), next(iter(prepared.volumes.items())), chances, self.classifier
@@ -205,7 +265,21 @@ class MaskMaker:
         if chances:  # where a person tagged the image, that is obeyed
             labels = self.model.plan.labels
             probs = reduce_false_positives(probs, labels, prepared.volumes, self.classifier)
-        yield slice(0, target.shape[0]), turn.apply(probs)
+        yield (_ALL, _ALL), turn.apply(probs)
+
+    def _by_band(self, prepared: _Prepared, target: Grid) -> Iterator[tuple[_Part, _Planes]]:
+        """Yield probabilities of one band of rows after the other, some planes at a time."""
+        order, working, count = prepared.order, prepared.working, prepared.bands
+        flips = [tuple(1 + order.axes.index(n - 1) for n in flip) for flip in self._flips()]
+        for number, (rows, needed) in enumerate(prepared.bands_of_rows()):
+            tiling = self._tiling(order)
+            if self.progress is not None:
+                heard = partial(_heard, self.progress, number, count)
+                tiling = dataclasses.replace(tiling, progress=heard)
+            planes = predict_planes(tiling, prepared.image, flips, needed)
+            here, there = working.cropped((_ALL, needed, _ALL)), target.cropped((_ALL, rows, _ALL))
+            for part, probs in restored(planes, here, there):
+                yield (part, rows), probs
 
     def _flips(self) -> tuple[tuple[int, ...], ...]:
         mirrored = self.classifier is not None and self.classifier.mirror
@@ -228,7 +302,6 @@ class MaskMaker:
             overlap=self.config.overlap,
             device=self.model.fabric.device,
             alike=self.config.passes == 1,
-            progress=self.progress,
         )
 
     def _with_refined_boundaries(

@@ -19,9 +19,13 @@ from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, R
 from voxhint.core.errors import BadStudyError, SkippedError
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
-from voxhint.core.workers import cluster
+from voxhint.core.workers import cluster, warm_up
 
 Lines = Iterator[str]
+
+_LABEL = ("voxhint.verbs.label", "numba")
+_PREDICT = ("voxhint.verbs.predict", "lightning_fabric", "monai.networks.nets.dynunet")
+"""What workers of a verb load, late imports included."""
 
 
 class Command(Protocol):
@@ -166,6 +170,7 @@ class Label:
 
             yield from forecast_label(self.study, self.label, self.machine)
             return
+        warm_up(self.machine.workers, *_LABEL)
         from voxhint.verbs.label import label
 
         machine = _of_cluster(self.machine, self.cluster)
@@ -245,6 +250,7 @@ class Predict:
         Raises:
             SkippedError: Images were skipped; all else is done.
         """
+        warm_up(self.machine.workers, *_PREDICT)
         from voxhint.files.images import image_stem
         from voxhint.verbs.predict import forecast_prediction, predict
         from voxhint.verbs.send_back import require_series, write_objects
@@ -299,6 +305,7 @@ class Run:
 
             yield from forecast(self.study, recipe, self.machine)
             return
+        warm_up(self.machine.workers, *_LABEL, *_PREDICT)
         from voxhint.verbs.run import run
 
         yield str(

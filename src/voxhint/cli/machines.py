@@ -24,4 +24,4 @@ class DemoMachine(Machine):
 class ImageMachine(Machine):
     """Where and how a command runs that reads no hints."""
 
-    unoffered: ClassVar[tuple[str, ...]] = ("max_ram", "skip_bad", "undrawn")
+    unoffered: ClassVar[tuple[str, ...]] = ("skip_bad", "undrawn")

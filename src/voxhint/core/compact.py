@@ -64,6 +64,7 @@ class CompactSoftLabel:
             known.lay_softs(number, belief, plausible, taken)
             self._lay_facts(number, belief, plausible)
             yield belief, plausible
+            del belief, plausible  # else they stay while those of the next class are made
 
     def dense(self) -> SoftLabel:
         """Return the same with an array for each class."""

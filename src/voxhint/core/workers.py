@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,11 +18,29 @@ from voxhint.core.errors import NotAvailableError
 T = TypeVar("T")
 R = TypeVar("R")
 
+_FORKS = sys.platform == "linux"  # elsewhere libraries of the system do not bear it
 _AGAIN = 3  # times that a case is done anew whose worker was lost
 
 _work: list[Callable[[Any], Any]] = []
 _clusters: list[tuple[Any, dict[str, Any]]] = []
 """Ray, and what a case takes of a machine, while a cluster does the work."""
+
+
+def warm_up(workers: int, *modules: str) -> None:
+    """Begin to load, in a process beside this one, what workers will need; they are forked of it.
+
+    So modules are loaded once for all workers, while this process loads its own. It does no work
+    itself, and has no threads that a fork would leave behind.
+
+    Args:
+        workers: How many there will be; one is none.
+        modules: Whatever their work imports, at its start or later.
+    """
+    if workers > 1 and _FORKS:
+        multiprocessing.get_context("forkserver").set_forkserver_preload([*modules])
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
 
 
 def spread(
@@ -41,10 +60,9 @@ def spread(
     if min(workers, len(items)) <= 1:
         yield from ((item, partial(work, item)) for item in items)
         return
-    # a fork would leave threads of libraries behind
     with ProcessPoolExecutor(
         min(workers, len(items)),
-        mp_context=multiprocessing.get_context("spawn"),
+        mp_context=multiprocessing.get_context("forkserver" if _FORKS else "spawn"),
         initializer=_begin,
         initargs=(work,),
     ) as pool:

@@ -4,6 +4,11 @@ from voxhint.config import TrainConfig
 from voxhint.core.errors import BadRecipeError
 
 _BASE = 900 * 2**20  # bytes: Python, torch and the libraries, before any patch
+_LIBRARIES = 560 * 2**20  # bytes: the same, before any network
+_IMAGE = 10  # bytes a voxel and channel, while an image is read and prepared
+_BOUNDS = 20  # bytes a voxel, while the bounds of one class are made and stored
+_SOFT = 12  # bytes a voxel and class of a soft label, while it is made of a mask
+_COMPACT = 6  # bytes a voxel of a soft label that keeps two classes of each
 _FLOATS = 36.0  # stored for each voxel and feature map of the first level, all levels counted
 _WEIGHTS = 24 * 362_000  # bytes of the transformer's weights at width 1, with all their copies
 _PAIRS = 32 * 12 * 12 * 216**2  # bytes of a patch of 216 tokens in 12 layers with 12 heads
@@ -25,6 +30,21 @@ def training_bytes(config: TrainConfig, patch_voxels: int, channels: int = 1) ->
         Bytes, from figures measured on the trunk; see `benchmarks/`.
     """
     return int(_fixed_bytes(config) + _voxel_bytes(config, channels) * patch_voxels)
+
+
+def preparing_bytes(voxels: int, channels: int, classes: int) -> int:
+    """Return about how much memory preparing one case takes.
+
+    Args:
+        voxels: Of its image.
+        channels: Of the study.
+        classes: That its soft label has an array for; 0 where it keeps two a voxel.
+
+    Returns:
+        Bytes.
+    """
+    label = _SOFT * classes if classes else _COMPACT
+    return _LIBRARIES + voxels * (label + max(_IMAGE * channels, _BOUNDS))
 
 
 def patch_voxels_within(limit: int, config: TrainConfig, channels: int = 1) -> int:

@@ -14,7 +14,7 @@ from voxhint.train import Example
 _CHUNK, _BLOCK = 64, 32  # voxels along each axis: what is written, and what is read, together
 
 Image = Float32[np.ndarray, "channel i j k"]
-Bounds = Iterator[Float32[np.ndarray, "two i j k"]]
+Bounds = Iterator[Sequence[Float32[np.ndarray, "i j k"]]]
 """Belief and plausibility of one class after the other."""
 
 
@@ -36,13 +36,26 @@ def prepared_example(
             stored = _made(partial, image.shape)
             for channel, values in enumerate(image):
                 stored[channel] = values.astype(np.float16)
+            shape = image.shape[1:]
+            del image, values  # of a whole scan no array is kept longer than it must be
         with replacing(paths[1]) as partial:
-            stored = _made(partial, (2, classes, *image.shape[1:]))
-            for number, one in enumerate(bounds):
-                stored[:, number] = one.astype(np.float16)
+            stored = _made(partial, (2, classes, *shape))
+            for number in range(classes):
+                _keep(stored, number, *next(bounds))
             _note(stored, survey(stored))
     image_file, claims_file = (_opened(path) for path in paths)
     return Example(name, image_file, claims_file, _noted(claims_file))
+
+
+def _keep(
+    stored: Any,  # noqa: ANN401
+    number: int,
+    belief: Float32[np.ndarray, "i j k"],
+    plausible: Float32[np.ndarray, "i j k"],
+) -> None:
+    """Write the bounds of one class."""
+    stored[0, number] = belief.astype(np.float16)
+    stored[1, number] = plausible.astype(np.float16)
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401

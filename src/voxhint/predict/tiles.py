@@ -48,15 +48,24 @@ class Tiling:
     progress: Callable[[int, int], None] | None = None
     """Hears the number of each tile, and of how many."""
 
-    def tiles_of(self, shape: Sequence[int]) -> list[list[int]]:
-        """Return where tiles start along each axis of an image."""
-        return [_starts(max(n, p), p, self.overlap) for n, p in zip(shape, self.patch, strict=True)]
+    def tiles_of(self, shape: Sequence[int], rows: slice = slice(None)) -> list[list[int]]:
+        """Return where tiles start along each axis of an image, those alone that touch some rows.
+
+        Args:
+            shape: Of the image, padded to a tile at least.
+            rows: Of the axis j.
+        """
+        i, j, k = (
+            _starts(max(n, p), p, self.overlap) for n, p in zip(shape, self.patch, strict=True)
+        )
+        return [i, _touching(j, self.patch[1], range(max(j) + self.patch[1])[rows]), k]
 
 
 def predict_planes(
     tiling: Tiling,
     image: Any,  # noqa: ANN401
     flips: Sequence[tuple[int, ...]] = ((),),
+    rows: slice = slice(None),
 ) -> Iterator[Float32[np.ndarray, "class j k"]]:
     """Yield class probabilities of a prepared image of any size, plane after plane of its axis i.
 
@@ -69,11 +78,15 @@ def predict_planes(
             not be an array.
         flips: Axes of the array along which the image is flipped; answers to all of them are
             averaged.
+        rows: Those of the axis j that are wanted: only tiles that touch them are asked about.
 
     Yields:
         Probabilities that sum to 1.
     """
-    streams = [_Stream(tiling, image, axes).planes(n, len(flips)) for n, axes in enumerate(flips)]
+    wanted = range(image.shape[2])[rows]
+    streams = [
+        _Stream(tiling, image, axes, wanted).planes(n, len(flips)) for n, axes in enumerate(flips)
+    ]
     for planes in zip(*streams, strict=True):
         total = planes[0] / len(flips)
         for plane in planes[1:]:
@@ -92,6 +105,9 @@ class _Stream:
     axes: tuple[int, ...]
     """Along which it is flipped."""
 
+    rows: range
+    """Of the axis j, those that are wanted."""
+
     def planes(self, number: int, passes: int) -> Iterator[Float32[np.ndarray, "class j k"]]:
         """Yield the planes of one pass of several."""
         patch, shape = self.tiling.patch, self.image.shape[1:]
@@ -100,30 +116,34 @@ class _Stream:
         pads = [pad[::-1] if axis in self.axes else pad for axis, pad in enumerate(pads)]
         image = np.pad(self.image[:, :, :, :], pads, mode="edge") if any(room) else self.image
         i, j, k = (slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))
-        blended = _blended(self._answers(image, number, passes), patch, image.shape[1:], self.axes)
-        for at, plane in enumerate(blended):
+        j = slice(j.start + self.rows.start, j.start + self.rows.stop)
+        along = self._along(image.shape[1:])
+        along[1] = _touching(along[1], patch[1], range(j.start, j.stop))
+        first = min(along[1])
+        size = (image.shape[1], max(along[1]) + patch[1] - first, image.shape[3])
+        answers = self._answers(image, list(product(*along)), number, passes)
+        for at, plane in enumerate(_blended(answers, patch, first, size, self.axes)):
             if i.start <= at < i.stop:
-                yield plane[:, j, k]
+                yield plane[:, j.start - first : j.stop - first, k]
+
+    def _along(self, shape: Sequence[int]) -> list[list[int]]:
+        """Return where tiles start along each axis of the image."""
+        return [
+            [n - p - at for at in reversed(starts)] if axis in self.axes else starts
+            for axis, starts, n, p in zip(
+                (1, 2, 3), self.tiling.tiles_of(shape), shape, self.tiling.patch, strict=True
+            )
+        ]
 
     def _answers(
         self,
         image: Any,  # noqa: ANN401
+        places: Sequence[_Triple],
         number: int,
         passes: int,
     ) -> Iterator[tuple[_Triple, Float32[np.ndarray, "class a b c"]]]:
         """Yield where each tile starts and its probabilities, by their start along the axis i."""
         patch = self.tiling.patch
-        starts = [
-            [n - p - at for at in reversed(along)] if axis in self.axes else along
-            for axis, along, n, p in zip(
-                (1, 2, 3),
-                self.tiling.tiles_of(image.shape[1:]),
-                image.shape[1:],
-                patch,
-                strict=True,
-            )
-        ]
-        places = list(product(*starts))
         known: dict[bytes, np.ndarray] = {}
         for first in range(0, len(places), _AT_ONCE):
             some = places[first : first + _AT_ONCE]
@@ -169,12 +189,13 @@ class _Stream:
 def _blended(
     answers: Iterator[tuple[_Triple, Float32[np.ndarray, "class a b c"]]],
     patch: _Triple,
-    shape: Sequence[int],
+    row: int,
+    size: Sequence[int],
     axes: tuple[int, ...],
 ) -> Iterator[Float32[np.ndarray, "class j k"]]:
-    """Yield the planes of an image as soon as no later tile touches them."""
+    """Yield the planes of some rows, from one on, as soon as no later tile touches them."""
     deep, weight = patch[0], _importance(patch, axes)
-    count = np.zeros((deep, *shape[1:]), np.float32)
+    count = np.zeros((deep, *size[1:]), np.float32)
     total: np.ndarray = np.zeros((0, *count.shape), np.float32)
     done = 0
     for (i, j, k), probs in answers:
@@ -183,7 +204,7 @@ def _blended(
         if i > done:
             yield from _taken(total, count, i - done)
             done = i
-        part = (slice(None), slice(j, j + patch[1]), slice(k, k + patch[2]))
+        part = (slice(None), slice(j - row, j - row + patch[1]), slice(k, k + patch[2]))
         total[:, *part] += probs * weight
         count[part] += weight
     yield from _taken(total, count, deep)
@@ -200,6 +221,11 @@ def _taken(
     for one in (*total, count):
         one[:left] = one[ready:]
         one[left:] = 0
+
+
+def _touching(starts: Sequence[int], patch: int, rows: range) -> list[int]:
+    """Return the starts of tiles that some rows are part of."""
+    return [at for at in starts if at < rows.stop and at + patch > rows.start]
 
 
 def _starts(length: int, patch: int, overlap: float) -> list[int]:

@@ -13,6 +13,8 @@ from voxhint.prepare.plan import Intensity, Plan
 from voxhint.prepare.pseudo_modalities import view
 from voxhint.prepare.resample import resample
 
+_Bounds = tuple[Float32[np.ndarray, "..."], Float32[np.ndarray, "..."]]
+
 
 def working_grid(grid: Grid, plan: Plan) -> Grid:
     """Return the grid on which a case is learnt: axes nearest to RAS, at the plan's spacing.
@@ -144,10 +146,8 @@ def scale_of(voxels: Float32[np.ndarray, "i j k"], channel: str, plan: Plan) -> 
     return replace(fixed, std=max(fixed.std, 1e-6))
 
 
-def bounds_on(
-    grid: Grid, soft: SoftLabel | CompactSoftLabel
-) -> Iterator[Float32[np.ndarray, "two a b c"]]:
-    """Yield belief and plausibility of one class after the other on a working grid.
+def bounds_on(grid: Grid, soft: SoftLabel | CompactSoftLabel) -> Iterator[_Bounds]:
+    """Return belief and plausibility of one class after the other on a working grid.
 
     Both mix linearly, unlike probability and trust: half of "surely A" and half of "unknown" is a
     belief in A of one half.
@@ -156,8 +156,12 @@ def bounds_on(
         grid: The working grid of the case.
         soft: The soft label on the source grid.
 
-    Yields:
+    Returns:
         Belief = trust x probability, then plausibility = 1 - trust x (1 - probability).
     """
-    for bounds in soft.bounds():
-        yield np.stack([to_working(bound, soft.grid, grid) for bound in bounds])
+
+    def moved(bounds: _Bounds) -> _Bounds:
+        belief, plausible = bounds
+        return to_working(belief, soft.grid, grid), to_working(plausible, soft.grid, grid)
+
+    return map(moved, soft.bounds())  # which keeps no class while the next is made

@@ -6,6 +6,8 @@ from scipy import ndimage
 
 from voxhint.core import Grid
 
+_ALONG = 1e-9  # voxels a voxel: axes that turn by less run along each other
+_TOGETHER = 16  # planes
 _TRUNCATE = 4.0  # standard deviations of a Gaussian that count
 
 
@@ -37,6 +39,9 @@ def resample(
     step = np.linalg.inv(source.affine) @ target.affine
     if not nearest:
         array = _smooth(array, source, target)
+    apart = np.abs(step[:3, :3] - np.diag(step.diagonal()[:3])).max()
+    if not nearest and outside is None and apart < _ALONG:
+        return _by_axis(array, step, target.shape)
     return ndimage.affine_transform(
         array,
         step[:3, :3],
@@ -48,13 +53,45 @@ def resample(
     ).astype(np.float32)
 
 
-def reach_of(source: Grid, target: Grid, planes: slice) -> range:
+def _by_axis(
+    array: Float32[np.ndarray, "i j k"], step: Float64[np.ndarray, "4 4"], shape: tuple[int, ...]
+) -> Float32[np.ndarray, "a b c"]:
+    """Return the linear mixture on a grid whose axes run along those of the array.
+
+    Some planes are mixed at a time, one axis after the other: of a fine grid that takes a fifth of
+    the time of `ndimage.affine_transform`, or less.
+    """
+    i, j, k = (step[n, n] * np.arange(shape[n]) + step[n, 3] for n in range(3))
+    found = np.empty(shape, np.float32)
+    for first in range(0, shape[0], _TOGETHER):
+        planes = slice(first, first + _TOGETHER)
+        found[planes] = _mixed(_mixed(_mixed(array, 0, i[planes]), 1, j), 2, k)
+    return found
+
+
+def _mixed(
+    array: Float32[np.ndarray, "i j k"], axis: int, at: Float64[np.ndarray, " n"]
+) -> Float32[np.ndarray, "a b c"]:
+    """Return the linear mixture at places along an axis; its ends go on beyond the array."""
+    last = array.shape[axis] - 1
+    at = np.clip(at, 0, last)
+    low = np.minimum(at.astype(np.intp), max(0, last - 1))
+    share = (at - low).astype(np.float32).reshape([-1 if n == axis else 1 for n in range(3)])
+    below, above = array.take(low, axis), array.take(np.minimum(low + 1, last), axis)
+    above -= below
+    above *= share
+    below += above
+    return below
+
+
+def reach_of(source: Grid, target: Grid, planes: slice, axis: int = 0) -> range:
     """Return the planes of the source that planes of the target are sampled from.
 
     Args:
-        source: Its first axis runs along that of the target.
+        source: Its axes run along those of the target.
         target: Where values are wanted.
-        planes: Of the target.
+        planes: Of the target, across an axis.
+        axis: Which one.
 
     Returns:
         Numbers of planes, one at least.
@@ -62,10 +99,10 @@ def reach_of(source: Grid, target: Grid, planes: slice) -> range:
     if source.same(target, tol_mm=1e-6):
         return range(planes.start, planes.stop)
     step = np.linalg.inv(source.affine) @ target.affine
-    first, last = (step[0, 0] * at + step[0, 3] for at in (planes.start, planes.stop - 1))
-    rim = int(_TRUNCATE * _sigma(source, target)[0] + 0.5)
-    start = int(np.clip(np.floor(first) - rim, 0, source.shape[0] - 1))
-    return range(start, int(np.clip(np.floor(last) + 2 + rim, start + 1, source.shape[0])))
+    first, last = (step[axis, axis] * n + step[axis, 3] for n in (planes.start, planes.stop - 1))
+    rim, count = int(_TRUNCATE * _sigma(source, target)[axis] + 0.5), source.shape[axis]
+    start = int(np.clip(np.floor(first) - rim, 0, count - 1))
+    return range(start, int(np.clip(np.floor(last) + 2 + rim, start + 1, count)))
 
 
 def _sigma(source: Grid, target: Grid) -> Float64[np.ndarray, "3"]:

@@ -23,6 +23,7 @@ from voxhint.prepare import make_plan
 from voxhint.train import VoxelTask, step_seconds
 from voxhint.train.step_time import synthetic_example
 from voxhint.verbs.label_forecast import forecast_labelling, require_room
+from voxhint.verbs.train_forecast import preparing_needs, require_room_to_train
 
 _LOOKED_AT = 10  # cases
 
@@ -60,7 +61,9 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     voxels = int(np.prod(plan.patch))
     yield f"network: {plan.network}, {count:.1f} M parameters, patch {plan.patch}"
     config = with_network(recipe.train, opened)
-    memory = training_bytes(config, voxels, len(opened.channels)) / 2**30
+    require_room_to_train(opened, config, machine)
+    most = max(preparing_needs(opened, config).values())
+    memory = max(most, training_bytes(config, voxels, len(opened.channels))) / 2**30
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"
     if not dense:

@@ -8,15 +8,14 @@ from tempfile import TemporaryDirectory
 
 from voxhint.classify.tag_bags import labels_to_localise
 from voxhint.config import LabelConfig, Machine
-from voxhint.config.machine import bytes_of
 from voxhint.core import Box, Diameter, Grid, Strokes
-from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import peak_ram_mb
 from voxhint.core.study import CaseFiles, Study
-from voxhint.core.words import counted, told_seconds
+from voxhint.core.words import told_seconds
 from voxhint.files.images import read_grid
 from voxhint.files.soft_labels import write_soft_label
 from voxhint.propagate.study import is_whole_scan, label_case, plan_propagation
+from voxhint.verbs.memory_limit import require_memory
 
 _BASE = 700 * 2**20  # bytes: Python, the libraries and what they compile
 _SCAN = 38  # bytes a voxel of a whole scan, whatever the number of labels
@@ -34,28 +33,10 @@ def require_room(study: Study, config: LabelConfig, machine: Machine) -> None:
         study: Opened; the headers of its images are read.
         config: Gives the method.
         machine: Gives `max_ram` and `workers`.
-
-    Raises:
-        BadRecipeError: They do not.
     """
-    if machine.max_ram is None:
-        return
-    needs = {files.name: _bytes(study, files, config) for files in study.hinted}
-    largest = sorted(needs.values(), reverse=True)
-    needed, limit = sum(largest[: machine.workers]), bytes_of(machine.max_ram)
-    if needed <= limit:
-        return
-    case = max(needs, key=lambda name: needs[name])
-    enough = f"allow --max-ram {_rounded_up(needed)}"
-    fewer = limit // largest[0]
-    if 0 < fewer < machine.workers:
-        enough += f", or say --workers {fewer}"
-    msg = (
-        f"labelling needs up to {_rounded_up(largest[0])} for case {case}, with "
-        f"{counted(machine.workers, 'worker')} {_rounded_up(needed)}, and {machine.max_ram} is "
-        f"allowed; {enough}"
-    )
-    raise BadRecipeError(msg)
+    if machine.max_ram is not None:
+        needs = {files.name: _bytes(study, files, config) for files in study.hinted}
+        require_memory("labelling", needs, machine)
 
 
 def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
@@ -120,7 +101,3 @@ def _shown(study: Study, files: CaseFiles) -> int:
         return every
     told = {hint.label for hint in study.hints.get(files.name, ()) if not isinstance(hint, Strokes)}
     return min(every, len(told | {study.labels.names[0]}) + 1)
-
-
-def _rounded_up(size: int) -> str:
-    return f"{math.ceil(size / 2**30 * 10) / 10:.1f}G"

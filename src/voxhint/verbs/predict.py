@@ -1,6 +1,7 @@
 """`voxhint predict`: a model and images to masks on the images' own grids."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -8,11 +9,14 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32, UInt8
+
 from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
 from voxhint.classify.predict_mask import MaskMaker, Prediction, Respect
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.config.without_effect import require_used
-from voxhint.core import Volume
+from voxhint.core import Turn, Volume
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
@@ -21,7 +25,13 @@ from voxhint.core.words import counted, told_seconds
 from voxhint.core.workers import on_cluster, spread
 from voxhint.files.dataset_json import NAME
 from voxhint.files.hashing import hash_of
-from voxhint.files.images import image_warnings, read_channels, write_ids, write_probability
+from voxhint.files.images import (
+    image_warnings,
+    read_channels,
+    read_grid,
+    write_ids,
+    write_probability,
+)
 from voxhint.files.study.images_alone import as_cases
 from voxhint.files.study.layout import some
 from voxhint.models.device import cores, open_fabric
@@ -34,6 +44,7 @@ from voxhint.propagate.study import aligned_case, constraints_for
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
 from voxhint.runs.skipped_images import Skipped, by_case, more_cases
+from voxhint.verbs.memory_limit import limit_of, require_memory
 
 _NO_HINTS = "a prediction reads no hints and trains nothing"
 
@@ -83,7 +94,7 @@ def predict(
     Raises:
         SkippedError: Images cannot be used; the masks of all others are there.
     """
-    require_used(machine, _NO_HINTS, "undrawn", "skip_bad", "max_ram")
+    require_used(machine, _NO_HINTS, "undrawn", "skip_bad")
     with _asked(model, images, machine) as (opened, folder):
         cases, told, skipped = cases_for(folder, opened.plan)
         warnings = (*opened.warnings, *told, *_warnings_of(cases))
@@ -93,6 +104,7 @@ def predict(
         described = description_of(folder)
         inputs = {} if described is None else {NAME: hash_of([described])}
         work = Work(cases=cases, inputs=inputs, warnings=warnings, skipped=skipped)
+        require_room_to_predict(opened, cases, config, machine)
         study = images.parent if (images.parent / NAME).exists() else images
         with locked(out, source=study):
             return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
@@ -111,22 +123,34 @@ def _asked(model: Path, images: Path, machine: Machine) -> Iterator[tuple[Model,
 def forecast_prediction(
     model: Path, images: Path, config: PredictConfig, machine: Machine
 ) -> Iterator[str]:
-    """Yield what a prediction would take, by two tiles of the first case; nothing is written."""
+    """Yield what a prediction would take, by some tiles of the largest case; nothing is written."""
     with _asked(model, images, machine) as (opened, folder):
         cases = cases_for(folder, opened.plan)[0]
+        require_room_to_predict(opened, cases, config, machine)
+        maker = _maker(opened, config, machine)
+        sizes = {case: _voxels(images) for case, images in cases.items()}
+        first = max(sizes, key=lambda case: sizes[case])
         began = time.monotonic()
-        maker = MaskMaker.of(opened, config, machine.seed)
-        prepared = maker.prepare(read_channels(next(iter(cases.values()))))
+        volumes = read_channels(cases[first])
+        prepared = maker.prepare(volumes)
         seconds = time.monotonic() - began
-        tiles, each, blended = maker.forecast(prepared)
+        tiles, each = maker.tiles(prepared), maker.seconds_a_tile(volumes)
+        memory = maker.memory({name: volume.grid for name, volume in volumes.items()})
     seconds += tiles * each
     yield (
-        f"{counted(len(cases), 'case')} to predict; the first has {counted(tiles, 'tile')} of "
-        f"{each:.2f} s and takes {told_seconds(seconds)}"
+        f"{counted(len(cases), 'case')} to predict; the largest, {first}, has "
+        f"{counted(tiles, 'tile')} of {each:.2f} s and takes {told_seconds(seconds)}"
     )
-    in_all = seconds * -(-len(cases) // machine.workers)
-    peak = peak_ram_mb() / 1024 + blended / 2**30
-    yield f"in all about {told_seconds(in_all)}; about {peak:.1f} GiB a process"
+    share = sum(sizes.values()) / max(1, sizes[first]) / min(machine.workers, len(cases))
+    peak = memory.taken(prepared.bands) / 2**30
+    yield f"in all about {told_seconds(seconds * share)}; about {peak:.1f} GiB a process"
+
+
+def _voxels(images: Mapping[str, Path]) -> int:
+    """Return how many voxels an image has, 0 if that cannot be read."""
+    with suppress(BadFileError):
+        return math.prod(read_grid(next(iter(images.values()))).shape)
+    return 0
 
 
 def _warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
@@ -187,7 +211,7 @@ def predict_cases(
         return out
     tell_found(tell, found.warnings)
     began = time.monotonic()
-    maker = MaskMaker.of(model, config, machine.seed)
+    maker = _maker(model, config, machine)
     general = [*_missing(model.plan, work.cases)]
     if maker.classifier is None:
         why = "no label of this model was taught by tags"
@@ -288,7 +312,35 @@ def _opened(model: Path, config: PredictConfig, machine: Machine) -> MaskMaker:
     """Return the maker of masks of one of several processes."""
     threads = machine.threads or max(1, cores() // machine.workers)
     fabric = open_fabric(dataclasses.replace(machine, threads=threads))
-    return MaskMaker.of(open_model(model, fabric), config, machine.seed)
+    return _maker(open_model(model, fabric), config, machine)
+
+
+def _maker(model: Model, config: PredictConfig, machine: Machine) -> MaskMaker:
+    return MaskMaker.of(model, config, machine.seed, limit_of(machine))
+
+
+def require_room_to_predict(
+    model: Model,
+    cases: Mapping[str, Mapping[str, Path]],
+    config: PredictConfig,
+    machine: Machine,
+) -> None:
+    """Refuse to begin where an image does not fit into the memory that is allowed.
+
+    Args:
+        model: Opened.
+        cases: Paths of the images by case and channel; their headers are read.
+        config: What to write.
+        machine: Gives `max_ram` and `workers`.
+    """
+    if machine.max_ram is None:
+        return
+    maker, needs = _maker(model, config, machine), {}
+    for case, images in cases.items():
+        with suppress(BadFileError):  # told when the case is skipped
+            memory = maker.memory({name: read_grid(path) for name, path in images.items()})
+            needs[case] = memory.taken(memory.most_bands)
+    require_memory("predicting", needs, machine)
 
 
 def _tell_tile(
@@ -335,4 +387,11 @@ def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[st
 def _allowed(study: Study, files: Mapping[str, CaseFiles], case: str) -> Respect:
     """Return what the hints of a case allow."""
     known = constraints_for(aligned_case(study, files[case]), study.labels)
-    return lambda probs, planes, turn: respect(probs, *known.bounds(planes, turn))
+
+    def likeliest(
+        probs: Float32[np.ndarray, "class a b c"], part: tuple[slice, slice], turn: Turn
+    ) -> UInt8[np.ndarray, "a b c"]:
+        planes, rows = part
+        return respect(probs, *(one[:, :, rows] for one in known.bounds(planes, turn)))
+
+    return likeliest

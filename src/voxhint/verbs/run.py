@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from voxhint.classify.saliency_methods import require_counterfactual
-from voxhint.config import Machine, Recipe, bytes_of, unused
+from voxhint.config import Machine, Recipe, unused
 from voxhint.core.errors import BadFileError, BadRecipeError
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import Study
@@ -17,7 +17,6 @@ from voxhint.files.problems import Problem, lines_of
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import open_model
-from voxhint.models.memory_forecast import patch_voxels_within
 from voxhint.models.planning import require_views_of
 from voxhint.nets import build_trunk
 from voxhint.runs import (
@@ -34,8 +33,9 @@ from voxhint.runs.study_path import remember_place, told_place
 from voxhint.verbs.label import HINT_PARTS, label_cases, label_inputs
 from voxhint.verbs.label_forecast import require_room
 from voxhint.verbs.measure import Truth, measure, write_scores
-from voxhint.verbs.predict import Work, predict_cases, training_work
+from voxhint.verbs.predict import Work, predict_cases, require_room_to_predict, training_work
 from voxhint.verbs.train import asks_more, begun_with, train_on
+from voxhint.verbs.train_forecast import require_room_to_train
 
 _SECONDS = ".seconds.json"
 _PARTS = ("labels", "model", "masks", "masksTr")
@@ -81,6 +81,7 @@ def run(  # noqa: PLR0913  # each is a choice of its own
     if not dense:
         require_room(opened, recipe.label, machine)
     require_views_of(opened, recipe.train)
+    require_room_to_train(opened, recipe.train, machine)
     with locked(out, source=study):
         return _run(opened, problems, out, (recipe, machine, hinted_masks, begin, tell))
 
@@ -169,8 +170,6 @@ def _require_possible(recipe: Recipe, machine: Machine) -> None:
     open_fabric(machine)
     require_counterfactual(recipe.label)
     train = recipe.train
-    if machine.max_ram is not None:
-        patch_voxels_within(bytes_of(machine.max_ram), train)
     if train.network == "probabilistic":
         return
     if recipe.predict.passes > 1:
@@ -204,6 +203,7 @@ def _predict(
         work["masksTr"] = training_work(study, study.hinted, inputs)
     for name, part in work.items():
         if part.cases:
+            require_room_to_predict(opened, part.cases, recipe.predict, machine)
             predict_cases(
                 opened, part, out / name, config=recipe.predict, machine=machine, tell=tell
             )

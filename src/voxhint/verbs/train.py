@@ -49,6 +49,7 @@ from voxhint.train import Result, Settings
 from voxhint.train.loop import settled
 from voxhint.train.temperature import fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, study_for
+from voxhint.verbs.train_forecast import require_room_to_train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -96,6 +97,7 @@ def train_model(  # noqa: PLR0913  # each is a choice of its own
     opened, _ = study_for(study, out, machine, dense=dense)
     opened.learning_cases(dense=dense)
     require_views_of(opened, config)
+    require_room_to_train(opened, config, machine)
     with locked(out, source=study):
         return train_on(
             opened, out, labels=labels, config=config, machine=machine, network=network, tell=tell
