@@ -197,7 +197,7 @@ def test_a_limit_is_kept_or_refused_with_what_would_fit(tmp_path: Path) -> None:
     found = re.search(r"error: predicting needs up to .* allow --max-ram (\S+)\n", told)
     assert found is not None
     assert not (tmp_path / "none").exists()
-    masks = []
+    masks, peak = [], 0
     for limit in (found[1], "8G"):
         out = tmp_path / limit
         assert predicted(model, tmp_path / "in", out, limit)[0] == 0
