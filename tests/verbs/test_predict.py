@@ -23,7 +23,7 @@ from voxhint.classify.predict_mask import MaskMaker
 from voxhint.config import PredictConfig, bytes_of
 from voxhint.core import Grid, Hint, LabelSet, Points, Tag, Volume
 from voxhint.core.volume import STEPS
-from voxhint.files.images import read_ids, write_image
+from voxhint.files.images import write_image
 from voxhint.models.folder import Model
 from voxhint.propagate import constraints_of
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
@@ -188,7 +188,7 @@ def test_a_limit_is_kept_or_refused_with_what_would_fit(tmp_path: Path) -> None:
         SMALL, labels=LabelSet(names, tuple(range(61))), patch=(24, 24, 24), spacing_mm=(1, 1, 1)
     )
     model = untrained_model(tmp_path / "model", wanted)
-    voxels = np.random.default_rng(0).integers(-900, 300, (40, 400, 320)).astype(np.float32)
+    voxels = np.random.default_rng(0).integers(-900, 300, (120, 140, 100)).astype(np.float32)
     write_image(
         tmp_path / "in" / "a_0000.nii.gz", Volume(voxels, Grid(voxels.shape, np.eye(4)), "HU")
     )
@@ -197,12 +197,7 @@ def test_a_limit_is_kept_or_refused_with_what_would_fit(tmp_path: Path) -> None:
     found = re.search(r"error: predicting needs up to .* allow --max-ram (\S+)\n", told)
     assert found is not None
     assert not (tmp_path / "none").exists()
-    masks, peak = [], 0
-    for limit in (found[1], "8G"):
-        out = tmp_path / limit
-        assert predicted(model, tmp_path / "in", out, limit)[0] == 0
-        peak = json.loads((out / "made.json").read_text())["peak_ram_mb"]
-        assert peak * 2**20 <= bytes_of(limit)
-        masks.append(read_ids(out / "a.nii.gz")[0])
-    assert peak * 2**20 > bytes_of(found[1])  # of all rows together
-    assert (masks[0] != masks[1]).mean() < 1e-3
+    code, _ = predicted(model, tmp_path / "in", tmp_path / "out", found[1])
+    assert code == 0
+    peak = json.loads((tmp_path / "out" / "made.json").read_text())["peak_ram_mb"]
+    assert bytes_of(found[1]) / 1.5 < peak * 2**20 <= bytes_of(found[1])
