@@ -117,11 +117,12 @@ class _Stream:
         image = np.pad(self.image[:, :, :, :], pads, mode="edge") if any(room) else self.image
         i, j, k = (slice(low, low + n) for (low, _), n in zip(pads[1:], shape, strict=True))
         j = slice(j.start + self.rows.start, j.start + self.rows.stop)
-        along = self._along(image.shape[1:])
-        along[1] = _touching(along[1], patch[1], range(j.start, j.stop))
-        first = min(along[1])
-        size = (image.shape[1], max(along[1]) + patch[1] - first, image.shape[3])
-        answers = self._answers(image, list(product(*along)), number, passes)
+        over_i, over_j, over_k = self._along(image.shape[1:])
+        over_j = _touching(over_j, patch[1], range(j.start, j.stop))
+        first = min(over_j)
+        size = (image.shape[1], max(over_j) + patch[1] - first, image.shape[3])
+        places = list(product(over_i, over_j, over_k))
+        answers = self._answers(image, places, number, passes)
         for at, plane in enumerate(_blended(answers, patch, first, size, self.axes)):
             if i.start <= at < i.stop:
                 yield plane[:, j.start - first : j.stop - first, k]
