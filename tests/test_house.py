@@ -73,7 +73,12 @@ def test_every_command_stands_in_the_docs_and_has_a_story(verb: str) -> None:
     assert f'"{verb}"' in stories
 
 
-LIMITS = {"knobs": 70, "options of run --help": 25, "lines of run --help": 120}
+LIMITS = {
+    "knobs": 70,
+    "class C blocks": 10,
+    "options of run --help": 25,
+    "lines of run --help": 120,
+}
 """What may be counted at most, by `scripts/counts`."""
 
 

@@ -221,3 +221,9 @@ def step_for(grid: Grid, reach_mm: float, budget: int) -> tuple[int, int, int]:
 
 def _steps(spacing_mm: np.ndarray, wide_mm: float) -> np.ndarray:
     return np.maximum(1, np.round(wide_mm / spacing_mm))
+
+
+def coarser_by(window: Window, step: tuple[int, int, int], most: int) -> int:
+    """Return by how much steps must grow for a window to have no more than `most` voxels."""
+    voxels = np.prod([(w.stop - w.start) / s for w, s in zip(window, step, strict=True)])
+    return max(1, int(np.ceil((voxels / most) ** (1 / 3))))

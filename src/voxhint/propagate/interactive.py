@@ -23,6 +23,7 @@ from voxhint.propagate.coarse_to_fine import (
     Coarse,
     Window,
     box_of,
+    coarser_by,
     grown,
     hinted_box,
     key_of,
@@ -341,8 +342,7 @@ class LiveMask:
             What a person should know of it.
         """
         outer = grown(inner, max(caps.values()), self._grid)
-        voxels = np.prod([(w.stop - w.start) / s for w, s in zip(outer, step, strict=True)])
-        more = int(np.ceil((voxels / _MOST) ** (1 / 3))) if voxels > _MOST else 1
+        more = coarser_by(outer, step, _MOST)
         step = (step[0] * more, step[1] * more, step[2] * more)
         coarse = Coarse.of(self._grid, outer, step)
         constraints = self._constraints(coarse, hints)

@@ -125,9 +125,7 @@ def train(
     run.tell(progress, settings.steps)
     saved, began = time.monotonic(), time.monotonic() - run.seconds
     while run.goes_on(settings):
-        rate = _rate(run.step, settings)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = _set_rate(optimizer, run.step, settings)
         if isinstance(task, StepHook):
             task.before_step(run.step)
         rng = np.random.default_rng([settings.seed, run.step, 0])  # one batch for all processes
@@ -181,10 +179,18 @@ def settled(history: Sequence[Mapping[str, float]]) -> bool:
     return late > (1 - _WORTH) * early
 
 
-def _rate(step: int, settings: Settings) -> float:
-    """Return the step size: a short rise, then the peak or a polynomial fall."""
-    risen = settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
-    return risen if settings.open_ended else risen * float((1 - step / settings.steps) ** 0.9)
+def _set_rate(optimizer: torch.optim.Optimizer, step: int, settings: Settings) -> float:
+    """Set the step size: a short rise, then the peak or a polynomial fall.
+
+    Returns:
+        The step size.
+    """
+    rate = settings.learning_rate * min(1.0, (step + 1) / _WARM_UP)
+    if not settings.open_ended:
+        rate *= float((1 - step / settings.steps) ** 0.9)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float) -> None:

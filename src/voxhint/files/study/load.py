@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -55,11 +56,10 @@ def load_case(
     study: Study, files: CaseFiles, *, hints: bool, dense: bool, voxels: bool = True
 ) -> Case:
     """Return a case of a study; see `Study.load`."""
-    paths = {name: files.images[name] for name in study.channels if name in files.images}
-    if voxels:
-        images = {name: read_volume(path, channel=name) for name, path in paths.items()}
-    else:
-        images = {name: _empty(read_grid(path)) for name, path in paths.items()}
+    images = {
+        name: read_volume(path, channel=name) if voxels else _empty(read_grid(path))
+        for name, path in _paths(study, files)
+    }
     grids = [image.grid for image in images.values()]
     training = any(files.name == other.name for other in study.training)
     told: tuple[Hint, ...] = ()
@@ -67,6 +67,13 @@ def load_case(
         told = (*study.hints.get(files.name, ()), *_drawn(study, files, grids))
     truth = _truth(study, files, grids) if dense and training else None
     return Case(files.name, images, told, truth)
+
+
+def _paths(study: Study, files: CaseFiles) -> Iterator[tuple[str, Path]]:
+    """Yield the channels that a case has, in the order of the study, and where they lie."""
+    for name in study.channels:
+        if name in files.images:
+            yield name, files.images[name]
 
 
 def _empty(grid: Grid) -> Volume:
