@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from voxhint.core.labels import LabelSet
+from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.images import read_volume, write_ids, write_image
 from voxhint.verbs.export_source import ENDING, HINTED, Job, each, open_run, read_classes
@@ -31,7 +31,8 @@ def write_nnunet(job: Job) -> tuple[str, ...]:
         else:
             write_ids(target, classes, grid, LabelSet(names, tuple(range(len(ids)))))
         write_images(job.folder / "imagesTr", study, case.files)
-    describe(job.folder, study, {name: number for number, name in enumerate(names)}, len(masked))
+    numbered = {name: number for number, name in enumerate(names)}
+    describe(job.folder, study, numbered, len(masked), undrawn=UNDRAWN)
     pairs = enumerate(zip(names, ids, strict=True))
     moved = [f"{name} {number} for {was}" for number, (name, was) in pairs if number != was]
     told = f"nnU-Net wants ids without gaps, so they are other than the study's: {', '.join(moved)}"
@@ -49,12 +50,15 @@ def write_images(folder: Path, study: Study, files: CaseFiles) -> None:
             write_image(target, read_volume(path, channel=channel))
 
 
-def describe(folder: Path, study: Study, labels: dict[str, int], cases: int) -> None:
-    """Write dataset.json."""
+def describe(
+    folder: Path, study: Study, labels: dict[str, int], cases: int, **more: object
+) -> None:
+    """Write dataset.json; nnU-Net passes over the keys it does not know."""
     description = {
         "channel_names": {str(n): name for n, name in enumerate(study.channels)},
         "labels": labels,
         "numTraining": cases,
         "file_ending": ENDING,
+        **more,
     }
     (folder / "dataset.json").write_text(json.dumps(description, indent=1) + "\n", "utf-8")
