@@ -16,7 +16,7 @@ from voxhint.train import Settings, step_seconds, train
 from voxhint.train.batches import fixed_batches
 from voxhint.train.loop import next_look, settled
 from voxhint.train.losses import partial_cross_entropy
-from voxhint.train.resume import load_state
+from voxhint.train.resume import load_state, save_state
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,41 @@ def test_without_held_out_cases_the_last_average_is_taken(tmp_path: Path) -> Non
     for name, value in result.weights.items():
         assert torch.equal(value, state["averaged"][name])
         assert not torch.equal(value, state["net"][name])
+
+
+class Tied(nn.Sequential):
+    """Two convolutions, one of which has a second name."""
+
+    def __init__(self) -> None:
+        super().__init__(*small_net().children())
+        self.again = self[0]
+
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[explicit-override]
+        for layer in (self[0], self[1], self[2]):
+            image = layer(image)
+        return image
+
+
+def test_a_layer_of_two_names_is_averaged_and_kept_once(tmp_path: Path) -> None:
+    plain = learn(settings(tmp_path / "plain", steps=20))
+    how = settings(tmp_path / "tied", steps=20)
+    tied = learn(how, net=Tied())
+    assert same(plain, tied)
+    state = state_of(how)
+    for part in (state["net"], state["averaged"], state["best"], tied.weights):
+        assert part.keys() == plain.weights.keys()
+
+
+def test_a_checkpoint_that_holds_a_layer_twice_is_gone_on_from(tmp_path: Path) -> None:
+    calm = learn(replace(settings(tmp_path / "calm", steps=20), open_ended=True))
+    how = replace(settings(tmp_path / "old", steps=10), open_ended=True)
+    learn(how, net=Tied())
+    state = state_of(how)
+    for part in ("net", "averaged", "best"):
+        twice = {f"again.{name}": state[part][f"0.{name}"].clone() for name in ("weight", "bias")}
+        state[part] |= twice
+    save_state(how.state, state)
+    assert same(calm, learn(replace(how, steps=20), net=Tied()))
 
 
 def test_looking_at_held_out_cases_does_not_change_the_training(tmp_path: Path) -> None:

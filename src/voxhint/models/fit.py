@@ -120,7 +120,7 @@ def fit(
         settings=settings,
         progress=lambda done, total, note: tell(learning.train_step, done, total, note),
     )
-    net.load_state_dict(result.weights)
+    net.load_state_dict(result.weights, strict=False)  # each by its first name
     net.to(fabric.device).eval()
     if fabric.is_global_zero:
         with replacing(folder / WEIGHTS) as partial:

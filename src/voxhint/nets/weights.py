@@ -11,7 +11,9 @@ from voxhint.core.errors import BadFileError
 
 def weights_bytes(net: nn.Module) -> bytes:
     """Return the content of a safetensors file; what a network knows by two names is in it once."""
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in _once(net).items()})
+    return save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(net).items()}
+    )
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -34,7 +36,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
         if endless:
             msg = f"{path.name}: {len(endless)} weights are NaN or infinite, such as {endless[0]}; "
             raise BadFileError(msg + "train the model again")
-        wrong = [*_once(net).keys() & set(found.missing_keys), *found.unexpected_keys]
+        wrong = [*named_weights(net).keys() & set(found.missing_keys), *found.unexpected_keys]
         if not wrong:
             return
         reason = f"{len(wrong)} weights are missing or too many, such as {min(wrong)}"
@@ -42,8 +44,8 @@ def load_weights(net: nn.Module, path: Path) -> None:
     raise BadFileError(msg)
 
 
-def _once(net: nn.Module) -> dict[str, Tensor]:
-    """Return weights and kept buffers, each by its first name."""
+def named_weights(net: nn.Module) -> dict[str, Tensor]:
+    """Return weights and kept buffers, each by its first name: DynUNet knows most by two."""
     kept = net.state_dict().keys()
     named = (*net.named_parameters(), *net.named_buffers())
     return {name: tensor for name, tensor in named if name in kept}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from voxhint.core.errors import BadFileError
+from voxhint.nets.weights import named_weights
 from voxhint.train.distributed_batch import Shared
 from voxhint.train.resume import load_state, save_state
 
@@ -85,7 +86,7 @@ class Result:
     """What training gives."""
 
     weights: Mapping[str, Tensor]
-    """The averaged weights of the least validation loss."""
+    """The averaged weights of the least validation loss, each by its first name."""
 
     history: Sequence[Mapping[str, float]]
     """Rows of step, loss, held_out, learning_rate and seconds."""
@@ -202,7 +203,7 @@ def _average(averaged: dict[str, Tensor], net: nn.Module, step: int, most: float
     """
     keep = min(most, (1 + step) / (10 + step))
     with torch.no_grad():
-        for name, value in net.state_dict().items():
+        for name, value in named_weights(net).items():
             if value.is_floating_point():
                 averaged[name].lerp_(value, 1 - keep)
             else:
@@ -213,14 +214,18 @@ def _score(
     net: nn.Module, averaged: Mapping[str, Tensor], task: Task, fabric: "Fabric"
 ) -> float | None:
     """Return the validation loss of the averaged weights, in nats."""
-    current = {name: value.clone() for name, value in net.state_dict().items()}
-    net.load_state_dict(averaged)
+    current = _copied(net)
+    net.load_state_dict(averaged, strict=False)
     net.eval()
     with torch.no_grad(), fabric.autocast():
         score = task.validation_loss(net, fabric.device)
     net.train()
-    net.load_state_dict(current)
+    net.load_state_dict(current, strict=False)
     return score
+
+
+def _copied(net: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in named_weights(net).items()}
 
 
 @dataclass(slots=True, eq=False)
@@ -241,7 +246,7 @@ class _Run:
     @staticmethod
     def start(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> "_Run":
         """Return the run of a checkpoint, or a new one, as when the checkpoint is damaged."""
-        first = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        first = _copied(net)
         run = _Run(net, optimizer, first, dict(first), float("inf"), [], [], 0, 0.0)
         try:
             state = load_state(path)
@@ -250,9 +255,9 @@ class _Run:
             return run
         if state is not None:
             device = next(net.parameters()).device
-            net.load_state_dict(state["net"])
+            net.load_state_dict(state["net"], strict=False)
             optimizer.load_state_dict(state["optimizer"])
-            run.averaged = {name: value.to(device) for name, value in state["averaged"].items()}
+            run.averaged = {name: state["averaged"][name].to(device) for name in first}
             run.best, run.best_score = state["best"], state["best_score"]
             run.history, run.losses = state["history"], state["losses"]
             run.step, run.seconds = state["step"], state["seconds"]
@@ -295,7 +300,7 @@ class _Run:
         if fabric.global_rank:
             return
         state = {
-            "net": self.net.state_dict(),
+            "net": {name: value.detach() for name, value in named_weights(self.net).items()},
             "optimizer": self.optimizer.state_dict(),
             "averaged": self.averaged,
             "best": self.best,
