@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from tests.files.series import Series
 from tests.models.untrained import untrained_model
-from tests.phantoms import scan, slanted_grid
+from tests.phantoms import make_study, scan, slanted_grid
 from tests.train.scenes import plan
 from tests.verbs.test_send_back import PLAN as SMALL
 from torch import Tensor, nn
@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from voxhint.classify import predict_mask
 from voxhint.classify.predict_mask import MaskMaker
 from voxhint.config import PredictConfig, bytes_of
-from voxhint.core import Grid, Hint, LabelSet, Points, Tag, Volume
+from voxhint.core import Case, Grid, Hint, LabelSet, Points, Tag, Volume
+from voxhint.core.study import CaseFiles, Study
 from voxhint.core.volume import STEPS
 from voxhint.files.images import write_image
+from voxhint.files.validate.study import open_study
 from voxhint.models.folder import Model
 from voxhint.propagate import constraints_of
 from voxhint.propagate.sparse_constraints import sparse_constraints_of
-from voxhint.verbs.predict import _warnings_of
+from voxhint.verbs.predict import _warnings_of, training_work
 
 Triple = tuple[float, float, float]
 
@@ -68,6 +70,24 @@ def test_a_network_is_asked_unless_every_label_is_ruled_out(chances: dict[str, f
     assert made.probability(2).max() <= STEPS
     assert (made.probability(2) == 0).all() == nothing
     assert (made.probability(1) > 0).any() == (chances.get("ball") != 0)
+
+
+def test_no_voxels_of_images_are_read_for_what_hints_allow(tmp_path: Path) -> None:
+    opened, _ = open_study(make_study(tmp_path / "study", hints=("points",)))
+    read: list[bool] = []
+
+    def reader(study: Study, files: CaseFiles, *, hints: bool, dense: bool, voxels: bool) -> Case:
+        read.append(voxels)
+        return opened.reader(study, files, hints=hints, dense=dense, voxels=voxels)
+
+    files = opened.hinted[0]
+    work = training_work(replace(opened, reader=reader), (files,), {})
+    assert work.respect is not None
+    respect, grid = work.respect(files.name), slanted_grid()
+    assert read == [False]
+    turn, deep = grid.turn_to_ras(), slice(0, grid.shape[0])
+    probs = np.zeros((2, *grid.turned(turn).shape), np.float32)
+    assert respect(probs, (deep, slice(None)), turn).any()
 
 
 def test_planes_respect_hints_as_the_whole_image_does() -> None:

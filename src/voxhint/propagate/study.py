@@ -98,7 +98,7 @@ def aligned_case(study: Study, files: CaseFiles) -> Case:
     return Case(case.name, dict(zip(case.images, images, strict=True)), hints)
 
 
-def _hints_alone(study: Study, files: CaseFiles) -> Case:
+def hints_alone(study: Study, files: CaseFiles) -> Case:
     """Return a case with its hints on the grid of the first channel, and no voxels of images."""
     case = study.load(files, voxels=False)
     return replace(case, hints=tuple(_on_first(hint, case) for hint in case.hints))
@@ -191,7 +191,7 @@ def _marks_of(
 
     The last two are voxels that teach other cases: those that are proven, and those of boxes.
     """
-    case = _hints_alone(study, files) if rng is None else aligned_case(study, files)
+    case = hints_alone(study, files) if rng is None else aligned_case(study, files)
     known, samples, boxes = sparse_constraints_of(case.grid, case.hints, study.labels), None, []
     if rng is not None:
         samples = voxel_samples(known, case.images, study.channels, study.labels, rng)

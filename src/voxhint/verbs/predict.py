@@ -40,7 +40,7 @@ from voxhint.models.image_description import cases_for, description_of
 from voxhint.models.single_file import unpacked
 from voxhint.predict import respect
 from voxhint.prepare import Plan
-from voxhint.propagate.study import aligned_case, constraints_for
+from voxhint.propagate.study import constraints_for, hints_alone
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
 from voxhint.runs.skipped_images import Skipped, by_case, more_cases
@@ -386,7 +386,7 @@ def training_work(study: Study, files: tuple[CaseFiles, ...], inputs: Mapping[st
 
 def _allowed(study: Study, files: Mapping[str, CaseFiles], case: str) -> Respect:
     """Return what the hints of a case allow."""
-    known = constraints_for(aligned_case(study, files[case]), study.labels)
+    known = constraints_for(hints_alone(study, files[case]), study.labels)
 
     def likeliest(
         probs: Float32[np.ndarray, "class a b c"], part: tuple[slice, slice], turn: Turn
