@@ -1,6 +1,8 @@
 """What the verbs beside the main job promise, told as a user meets them."""
 
+import csv
 import json
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -77,6 +79,76 @@ def test_a_report_may_be_written_again(tmp_path: Path) -> None:
     empty = voxhint("report", tmp_path / "study" / "imagesTr")
     assert empty.returncode == 1
     assert "holds no run" in empty.stderr
+
+
+def test_the_next_clicks_are_ranked_by_what_they_may_gain(tmp_path: Path) -> None:
+    study, labels = make_study(tmp_path / "study", cases=3), tmp_path / "labels"
+    assert voxhint("label", study, "--out", labels, "--threads", "1").returncode == 0
+    done = voxhint("next", study, labels, "--out", tmp_path / "next.csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "next.csv")
+    with (tmp_path / "next.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [*rows[0]] == [
+        "rank", "case", "label", "kind", "x", "y", "z", "expected_gain", "seconds",
+    ]  # fmt: skip
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert {row["label"] for row in rows} == {"ball"}
+    gains = [float(row["expected_gain"]) for row in rows]
+    assert gains == sorted(gains, reverse=True)
+    assert 0 < gains[-1] <= gains[0] < 1
+    (study / "hints" / "points.csv").write_text((tmp_path / "next.csv").read_text())
+    assert voxhint("check", study).returncode == 0  # each row is a hint as soon as it is answered
+
+
+def test_the_next_clicks_need_soft_labels_and_a_free_place(tmp_path: Path) -> None:
+    study, taken = make_study(tmp_path / "study"), tmp_path / "next.csv"
+    empty = voxhint("next", study, tmp_path, "--out", taken)
+    assert empty.returncode == 1
+    assert "holds no soft labels" in empty.stderr
+    taken.write_text("mine")
+    assert "--overwrite" in voxhint("next", study, tmp_path, "--out", taken).stderr
+    inside = voxhint("next", study, tmp_path, "--out", study / "next.csv")
+    assert "only read" in inside.stderr
+    assert taken.read_text() == "mine"
+
+
+def test_info_says_what_a_study_and_a_model_are_of(tmp_path: Path) -> None:
+    study, model = make_study(tmp_path / "study", dense=True), tmp_path / "model"
+    told = json.loads(voxhint("info", study, "--json").stdout)
+    labels = {"background": 0, "ball": 3}
+    assert told == {
+        "kind": "study", "voxhint": version("voxhint"), "channels": ["CT"],
+        "optional_channels": [], "labels": labels, "training": 2, "test": 1,
+        "hints": {"points": 4},
+    }  # fmt: skip
+    done = voxhint("train", study, "--supervision", "dense", "--out", model, *SMALL)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(voxhint("info", model, "--json").stdout)
+    assert (told["kind"], told["made_by"]) == ("model", version("voxhint"))
+    assert (told["channels"], told["labels"]) == (["CT"], labels)
+    assert "labels: background 0, ball 3" in voxhint("info", model).stdout
+    (study / "dataset.json").write_text("{")
+    for broken, finding in ((study, "dataset.json"), (study / "hints", "holds no trained")):
+        refused = voxhint("info", broken)
+        assert refused.returncode == 1
+        assert finding in refused.stderr
+
+
+def test_a_misspelt_label_is_one_line_however_many_rows_hold_it(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study")
+    table = study / "hints" / "points.csv"
+    right = table.read_text()
+    case = right.splitlines()[1].partition(",")[0]
+    table.write_text(right + "".join(f"{case},bal,{n},2,3,\n" for n in range(60)))
+    checked = voxhint("check", study).stdout.splitlines()
+    first = len(right.splitlines()) + 1
+    rows = ", ".join(f"hints/points.csv row {first + n}" for n in range(3))
+    assert checked[0].startswith(
+        f"error: {rows} and 57 more (60 places): label 'bal' is not in dataset.json; "
+    )
+    assert [line.partition(";")[0] for line in checked[1:]] == ["1 error, 0 warnings"]
+    assert voxhint("run", study, "--out", tmp_path / "run").stderr.splitlines() == checked[:1]
 
 
 def test_doctor_and_models_say_what_is_here() -> None:

@@ -13,7 +13,7 @@ from voxhint.cli.import_export import Export, Import, Register
 from voxhint.cli.machines import DemoMachine, ImageMachine, TrainMachine
 from voxhint.cli.models import Models
 from voxhint.cli.options import Existing, ExistingOption
-from voxhint.cli.results import Measure, Report
+from voxhint.cli.results import Info, Measure, Next, Report
 from voxhint.cli.serve import Serve
 from voxhint.config import LabelConfig, Machine, MeasureConfig, PredictConfig, Recipe, TrainConfig
 from voxhint.core.errors import BadStudyError, SkippedError
@@ -59,7 +59,7 @@ class Demo:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """List every problem of a study, one line each, with what to do."""
+    """List every problem of a study, a line for each finding, with what to do."""
 
     study: Existing
     """The study folder."""
@@ -88,6 +88,7 @@ class Check:
         Raises:
             BadStudyError: Without words: there are problems, and they were told.
         """
+        from voxhint.files.problems import joined
         from voxhint.verbs.check import check
 
         dense = self.supervision == "dense"
@@ -99,10 +100,11 @@ class Check:
                 undrawn=self.undrawn,
                 workers=self.workers,
             )
-        for problem in problems:
+        found = joined(problems)
+        for problem in found:
             yield f"{problem.severity}: {problem}"
-        errors = sum(problem.severity == "error" for problem in problems)
-        yield f"{counted(errors, 'error')}, {counted(len(problems) - errors, 'warning')}; {told}"
+        errors = sum(problem.severity == "error" for problem in found)
+        yield f"{counted(errors, 'error')}, {counted(len(found) - errors, 'warning')}; {told}"
         if errors or (self.strict and problems):
             raise BadStudyError
 
@@ -351,8 +353,10 @@ COMMANDS: dict[str, type[Command]] = {
     "predict": Predict,
     "measure": Measure,
     "report": Report,
+    "next": Next,
     "export": Export,
     "serve": Serve,
+    "info": Info,
     "models": Models,
     "doctor": Doctor,
 }

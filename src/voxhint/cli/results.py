@@ -1,6 +1,7 @@
-"""The commands that tell how good a result is: scores, and a page."""
+"""The commands that tell of what is there: scores, a page, the next hints, facts."""
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,3 +95,70 @@ class Report:
         from voxhint.verbs.report import report
 
         yield str(report(self.folder, tell=tell))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Next:
+    """Say where one more click would tell most: a table of places, the best first."""
+
+    study: Existing
+    """The study folder."""
+
+    folder: Annotated[Path, Place("RUN")]
+    """What `voxhint run` or `voxhint label` made of it."""
+
+    out: Path
+    """Where the table goes as CSV."""
+
+    undrawn: int | None = None
+    """Value of drawn maps that means "not drawn"; else dataset.json says it, or it is 255."""
+
+    overwrite: bool = False
+    """Replace a table that is there already."""
+
+    def run(self, tell: Tell, /) -> _Lines:
+        """Yield the first row in words, then the path of the table."""
+        from voxhint.verbs.next import rank_next_hints
+
+        first = rank_next_hints(
+            self.study,
+            self.folder,
+            self.out,
+            undrawn=self.undrawn,
+            overwrite=self.overwrite,
+            tell=tell,
+        )[0]
+        place = ", ".join(f"{value:.1f}" for value in first.position_mm)
+        yield (
+            f"first: case '{first.case}', label '{first.label}', at ({place}) mm; "
+            f"at most {first.expected_gain:.2f} Dice to gain"
+        )
+        yield str(self.out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Say what a study, a model or a run is of: version, channels, labels."""
+
+    folder: Annotated[Path, Place("FOLDER")]
+    """A study, a model folder, a file of `export --to folder`, or a run."""
+
+    json: bool = False
+    """Print JSON, for other programs."""
+
+    def run(self, _tell: Tell, /) -> _Lines:
+        """Yield a line for each fact, or all of them as JSON."""
+        from voxhint.verbs.info import info
+
+        facts = info(self.folder)
+        told = (f"{name}: {_words(value)}" for name, value in facts.items())
+        yield from [json.dumps(facts, ensure_ascii=False)] if self.json else told
+
+
+def _words(value: object) -> str:
+    """Return a value of JSON for people to read."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number}" for name, number in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "unknown" if value is None else str(value)

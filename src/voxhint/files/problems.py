@@ -2,9 +2,9 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,8 @@ _Severity = Literal["error", "warning"]
 
 _LONGEST = 160  # characters of a foreign message; some libraries write a page
 _LONGEST_PART = 300  # characters of a finding; some cells of a table hold a page
+_LONGEST_PLACE = 90  # characters of a place that is named beside others
+_NAMED = 3  # places of one finding that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,34 @@ def problem_of(
     if not finding:
         finding, advice = advice, "mend it and check again"
     return Problem(where, finding, advice, severity, case)
+
+
+def joined(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return each finding once, in the order of its first place, with where else it was made.
+
+    Args:
+        problems: Of any severity.
+
+    Returns:
+        Problems; one of several places names the first three of them and says how many there are.
+    """
+    groups: dict[tuple[str, str, _Severity], list[Problem]] = {}
+    for problem in problems:
+        key = (problem.finding, problem.advice, problem.severity)
+        groups.setdefault(key, []).append(problem)
+    return tuple(_joined(group) for group in groups.values())
+
+
+def _joined(same: Sequence[Problem]) -> Problem:
+    """Return one problem for those that differ in their places alone."""
+    places = list(dict.fromkeys(problem.where for problem in same))
+    if len(same) == 1 or len(places) == 1:
+        return same[0]
+    named = ", ".join(_cut(place, _LONGEST_PLACE) for place in places[:_NAMED])
+    more = "" if len(places) <= _NAMED else f" and {len(places) - _NAMED} more"
+    where = f"{named}{more} ({len(places)} places)"
+    cases = {problem.case for problem in same}
+    return replace(same[0], where=where, case=same[0].case if len(cases) == 1 else None)
 
 
 def lines_of(problems: Iterable[Problem], severity: _Severity) -> list[str]:

@@ -13,7 +13,7 @@ from voxhint.files.dataset_json import NAME
 from voxhint.files.datasets.luna16 import NAME as LUNA16
 from voxhint.files.datasets.luna16 import read_luna16
 from voxhint.files.hint_tables import Placed, gather
-from voxhint.files.problems import Problem, problem_of
+from voxhint.files.problems import Problem, joined, problem_of
 from voxhint.files.study.layout import listing, read_layout, some
 from voxhint.files.study.load import Draft
 from voxhint.files.validate.annotation_warnings import forgotten
@@ -223,7 +223,8 @@ def _test(study: Study, depth: Depth, files: CaseFiles) -> list[Problem]:
     return [*examine_test(study, files, depth=depth)]
 
 
-def _refusal(errors: tuple[Problem, ...]) -> str:
+def _refusal(found: tuple[Problem, ...]) -> str:
+    errors = joined(found)
     more = [f"... and {len(errors) - _LISTED} more"] if len(errors) > _LISTED else []
     return "\n".join([*map(str, errors[:_LISTED]), *more])
 
