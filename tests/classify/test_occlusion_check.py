@@ -5,8 +5,7 @@ import pytest
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from voxhint.classify.occlusion_check import swap_test
-from voxhint.prepare.inpaint import without
+from voxhint.classify.occlusion_check import swap_test, without
 
 SHAPE, SPACING = (40, 40, 20), (0.8, 0.8, 1.6)
 Image = Float32[np.ndarray, "channel i j k"]

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS
-from voxhint.classify.counterfactual_networks import logit_of
 from voxhint.classify.saliency import METHODS as MAPS
 from voxhint.classify.saliency_methods import (
     CounterfactualSaliency,
     counterfactual_images,
+    logit_of,
     require_counterfactual,
 )
 from voxhint.classify.sliding_windows import fading, strongest_windows

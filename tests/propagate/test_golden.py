@@ -23,7 +23,7 @@ from voxhint.propagate import (
     propagate_hints,
 )
 from voxhint.propagate.soft_label import Prior
-from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.propagate.sparse_hints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     TaughtCase,
     fit_voxel_classifier,

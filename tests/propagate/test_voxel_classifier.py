@@ -11,7 +11,7 @@ from tests.propagate.grids import places, plain_grid, turned_image
 from voxhint.core import Box, Case, Grid, Hint, LabelSet, Points, Turn, Volume
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.propagate.box_model import box_samples
-from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.propagate.sparse_hints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     VoxelClassifier,
     VoxelSamples,

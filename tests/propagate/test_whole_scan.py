@@ -18,7 +18,7 @@ from voxhint.files.soft_labels import read_soft_label, write_soft_label
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
 from voxhint.propagate.boxed_scan import fill_rooms
 from voxhint.propagate.shown_labels import ShownLabels, every_label
-from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.propagate.sparse_hints import sparse_constraints_of
 from voxhint.propagate.whole_scan import propagate_over_scan
 from voxhint.simulate.abdomen_phantom import ORGANS
 

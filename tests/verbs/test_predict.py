@@ -28,7 +28,7 @@ from voxhint.files.images import write_image
 from voxhint.files.validate.study import open_study
 from voxhint.models.folder import Model
 from voxhint.propagate import constraints_of
-from voxhint.propagate.sparse_constraints import sparse_constraints_of
+from voxhint.propagate.sparse_hints import sparse_constraints_of
 from voxhint.verbs.predict import _warnings_of, training_work
 
 Triple = tuple[float, float, float]

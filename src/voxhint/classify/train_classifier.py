@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from skimage.filters import threshold_otsu
 
-from voxhint.classify.backbone import FirstWeights, first_weights
 from voxhint.classify.classifier import (
     CLASSIFIER_FILE,
     Classifier,
@@ -36,6 +35,33 @@ from voxhint.train import Settings, TaggedImage, TagTask, Task
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+from collections.abc import Mapping
+
+from torch import nn
+
+from voxhint.config.tags import ClassifierConfig
+from voxhint.core.errors import BadRecipeError
+from voxhint.files.hashing import hash_of
+from voxhint.models.public_weights import KNOWN, find_weights
+from voxhint.nets.pretrained import read_backbone
+
+_RATE = 3e-3
+_TUNING_RATE = 1e-4  # more of it and a backbone forgets what it was taught
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FirstWeights:
+    """The network before its first step: fresh, or on public weights."""
+
+    network: Mapping[str, Any]
+    """What `classifier_network` needs to build it again."""
+
+    learning_rate: float
+    backbone: nn.Module | None = None
+    weights: Mapping[str, str] | None = None
+    """Name, licence, data, source and hash of public weights."""
+
+
 _BATCH = 12
 _WIDTH = 16  # feature maps at the first level
 _HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
@@ -45,7 +71,6 @@ _SHIPPED_SPECIFICITY = LabelConfig().tags.specificity  # of the weights that com
 _SPECIFICITY = "specificity"
 _PREPARE = "prepare for the classifier"
 _NO_LIMIT = -1e9  # operating point where nothing tells one: every image is above it
-
 _Tagged = tuple[CaseFiles, TaggedImage]
 
 
@@ -67,7 +92,7 @@ def fit_classifier(folder: Path, job: TagJob) -> Classifier:
         if (folder / ORIGIN).exists() and config.tags.specificity != _SHIPPED_SPECIFICITY:
             _set_operating_points(folder, open_classifier(folder, fabric), job)
         return open_classifier(folder, fabric)
-    first = first_weights(job.study, config.classifier)
+    first = _first_weights(job.study, config.classifier)
     learning = _ClassifierLearning(job, first)
     fitted = fit(learning, folder, fabric=fabric, seed=job.machine.seed, tell=job.tell)
     classifier = Classifier(fitted.net, fitted.plan, labels, {}, fabric, mirror)
@@ -87,7 +112,7 @@ class _ClassifierLearning:
     """Learning image-level tags."""
 
     job: TagJob
-    first: FirstWeights
+    first: _FirstWeights
     prepare_step = _PREPARE
     train_step = "train the classifier"
     held_out = _HELD_OUT
@@ -281,3 +306,44 @@ def _contrast(
             seen = float((found * prepared[0]).sum() / found.sum())
             brighter.append(seen > float(np.median(prepared[0])))
     return Contrast(low, high) if np.mean(brighter or [True]) >= 0.5 else Contrast(high, low)
+
+
+def _first_weights(study: Study, config: ClassifierConfig) -> _FirstWeights:
+    """Open what a classifier starts from, before anything costly is done.
+
+    Args:
+        study: What it will learn from.
+        config: Knobs of the classifier.
+
+    Returns:
+        The first weights.
+
+    Raises:
+        BadRecipeError: The knobs contradict each other, or the study has too many channels.
+    """
+    name = config.backbone
+    if name == "own":
+        if config.backbone_weights is not None:
+            msg = "backbone_weights needs backbone: name the network that the weights belong to"
+            raise BadRecipeError(msg)
+        return _FirstWeights(
+            {"pooling": config.pooling, "two_and_half_d": config.dimensions == "2.5d"}, _RATE
+        )
+    if len(study.channels) > 1:
+        msg = f"{name} looks at one channel, the study has {len(study.channels)}; use the own one"
+        raise BadRecipeError(msg)
+    path = find_weights(name, config.backbone_weights)
+    kind, backbone = read_backbone(name, path)
+    known = KNOWN[name]
+    return _FirstWeights(
+        {"pooling": config.pooling, "backbone_kind": kind, "fine_tune": not config.freeze_backbone},
+        _RATE if config.freeze_backbone else _TUNING_RATE,
+        backbone,
+        {
+            "name": name,
+            "licence": known.licence,
+            "data": known.data,
+            "source": known.source,
+            "hash": hash_of([path]),
+        },
+    )

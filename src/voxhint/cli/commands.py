@@ -21,7 +21,7 @@ from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 from voxhint.core.workers import cluster, warm_up
 
-Lines = Iterator[str]
+_Lines = Iterator[str]
 
 _LABEL = ("voxhint.verbs.label", "numba")
 _PREDICT = ("voxhint.verbs.predict", "lightning_fabric", "monai.networks.nets.dynunet")
@@ -31,7 +31,7 @@ _PREDICT = ("voxhint.verbs.predict", "lightning_fabric", "monai.networks.nets.dy
 class Command(Protocol):
     """What `main` needs of a command."""
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Do the work and yield the lines for standard output."""
 
 
@@ -44,7 +44,7 @@ class Demo:
 
     machine: DemoMachine = field(default_factory=DemoMachine)
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Return the path of each report page."""
         from voxhint.verbs.demo import SHOWS, demo
 
@@ -82,7 +82,7 @@ class Check:
     cluster: str | None = None
     """Address of a Ray cluster whose machines look at cases instead."""
 
-    def run(self, _tell: Tell, /) -> Lines:
+    def run(self, _tell: Tell, /) -> _Lines:
         """Yield problems, then what the study holds.
 
         Raises:
@@ -131,7 +131,7 @@ class Simulate:
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""
 
-    def run(self, _tell: Tell, /) -> Lines:
+    def run(self, _tell: Tell, /) -> _Lines:
         """Yield what was made."""
         from voxhint.verbs.simulate import simulate
 
@@ -165,7 +165,7 @@ class Label:
     label: LabelConfig = field(default_factory=LabelConfig)
     machine: Machine = field(default_factory=Machine)
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Return the output folder."""
         if self.machine.dry_run:
             from voxhint.verbs.dry_run import forecast_label
@@ -196,7 +196,7 @@ class Train:
     train: TrainConfig = field(default_factory=TrainConfig)
     machine: TrainMachine = field(default_factory=TrainMachine)
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Return the model folder.
 
         Raises:
@@ -246,7 +246,7 @@ class Predict:
     predict: PredictConfig = field(default_factory=PredictConfig)
     machine: ImageMachine = field(default_factory=ImageMachine)
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Return the output folder.
 
         Raises:
@@ -298,7 +298,7 @@ class Run:
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     machine: Machine = field(default_factory=Machine)
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Return the path of the report page."""
         parts = {part.name: getattr(self, part.name) for part in dataclasses.fields(Recipe)}
         recipe = Recipe(**parts)
@@ -326,7 +326,7 @@ class Run:
 class Doctor:
     """Say what this machine can do."""
 
-    def run(self, _tell: Tell, /) -> Lines:
+    def run(self, _tell: Tell, /) -> _Lines:
         """Yield a line for each fact."""
         from voxhint.verbs.doctor import doctor
 

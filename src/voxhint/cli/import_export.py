@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from voxhint.verbs.import_dicom import ImportRequest
     from voxhint.verbs.written import Written
 
-Lines = Iterator[str]
+_Lines = Iterator[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class _Import:
     overwrite: bool = False
     """Replace an earlier import."""
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Yield what was odd, then what was made."""
         made = self._made(tell)
         yield from (f"warning: {warning}" for warning in made.warnings)
@@ -202,7 +202,7 @@ class Import:
     }
     """What can be imported, by the word that follows the command."""
 
-    def run(self, _tell: Tell, /) -> Lines:
+    def run(self, _tell: Tell, /) -> _Lines:
         """Refuse: each kind is a command of its own.
 
         Raises:
@@ -246,7 +246,7 @@ class Export:
     overwrite: bool = False
     """Replace an earlier export."""
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Yield what was odd, then the output folder, or where on the hub it is.
 
         Raises:
@@ -303,7 +303,7 @@ class Register:
     overwrite: bool = False
     """Replace an earlier result of voxhint in the output folder."""
 
-    def run(self, tell: Tell, /) -> Lines:
+    def run(self, tell: Tell, /) -> _Lines:
         """Yield what was moved, and how far."""
         from voxhint.verbs.register import register
 

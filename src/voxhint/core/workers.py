@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from voxhint.core.errors import NotAvailableError
 
-T = TypeVar("T")
-R = TypeVar("R")
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 _FORKS = sys.platform == "linux"  # elsewhere libraries of the system do not bear it
 _AGAIN = 3  # times that a case is done anew whose worker was lost
@@ -44,8 +44,8 @@ def warm_up(workers: int, *modules: str) -> None:
 
 
 def spread(
-    work: Callable[[T], R], items: Sequence[T], workers: int
-) -> Iterator[tuple[T, Callable[[], R]]]:
+    work: Callable[[_T], _R], items: Sequence[_T], workers: int
+) -> Iterator[tuple[_T, Callable[[], _R]]]:
     """Yield each item in order, and what gives its result or raises its error.
 
     Args:
@@ -76,7 +76,7 @@ def spread(
                 future.cancel()
 
 
-def _done(future: Future[R]) -> R:
+def _done(future: Future[_R]) -> _R:
     """Return a result, or raise what the work raised.
 
     Raises:
@@ -143,8 +143,8 @@ def cluster(address: str | None, *, threads: int = 1, gpu: bool = False) -> Iter
 
 
 def _over_cluster(
-    work: Callable[[T], R], items: Sequence[T]
-) -> Iterator[tuple[T, Callable[[], R]]]:
+    work: Callable[[_T], _R], items: Sequence[_T]
+) -> Iterator[tuple[_T, Callable[[], _R]]]:
     """Yield each item in order; Ray gives one whose worker was lost, and no other, to a new one."""
     ray, takes = _clusters[0]
     do = ray.remote(_do_there).options(**takes, max_retries=_AGAIN, scheduling_strategy="SPREAD")

@@ -54,7 +54,7 @@ _REPLAYED = 30  # clicks that are answered one by one when a case is opened
 _REMEMBERED = 2**28  # bytes of windows that undo brings back as they were
 _WITHIN = 1.5  # caps after which ways are not followed
 
-Voxels = UInt8[np.ndarray, "i j k"]
+_Voxels = UInt8[np.ndarray, "i j k"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +63,9 @@ class _Past:
 
     hints: int
     window: Window
-    classes: Voxels
-    lead: Voxels
-    base: tuple[Voxels, Voxels] | None
+    classes: _Voxels
+    lead: _Voxels
+    base: tuple[_Voxels, _Voxels] | None
     """What the base and its lead were; None where only a click came."""
 
     clicks: tuple[Click, ...]

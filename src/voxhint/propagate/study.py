@@ -34,7 +34,7 @@ from voxhint.propagate.shown_labels import (
     shown_labels,
 )
 from voxhint.propagate.soft_label import Prior, leave_open, propagate_hints, with_facts
-from voxhint.propagate.sparse_constraints import opened, sparse_constraints_of
+from voxhint.propagate.sparse_hints import opened, sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     FEWEST_CASES,
     VoxelClassifier,

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.progress import Tell, silent
+from voxhint.files.formats.write_seg_nrrd import write_segmentation
+from voxhint.files.label_codes import segments_of
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.export_dicom import write_segs, write_structures
 from voxhint.verbs.export_hints import write_partial_masks
@@ -13,14 +15,40 @@ from voxhint.verbs.export_model import write_model
 from voxhint.verbs.export_monai import write_bundle
 from voxhint.verbs.export_network import write_onnx, write_torchscript
 from voxhint.verbs.export_nnunet import write_nnunet
-from voxhint.verbs.export_nrrd import write_segmentations
-from voxhint.verbs.export_source import DicomOptions, Job
+from voxhint.verbs.export_source import (
+    DicomOptions,
+    Job,
+    each,
+    open_masks,
+    read_classes,
+)
 from voxhint.verbs.written import Written
+
+
+def _write_segmentations(job: Job) -> tuple[str, ...]:
+    """Write CASE.seg.nrrd for each mask of a run or a prediction.
+
+    Args:
+        job: What is to be handed on.
+
+    Returns:
+        What was odd.
+    """
+    masks = open_masks(job)
+    segments = segments_of(masks.labels.foreground, masks.folder)
+    for case in each(job, masks.cases):
+        classes, grid = read_classes(case, masks.labels)
+        path = job.folder / f"{case.name}.seg.nrrd"
+        write_segmentation(path, masks.labels.to_ids(classes), grid, masks.labels, segments)
+    unknown = [segment.label for segment in segments if segment.code is None]
+    told = f"{', '.join(unknown)}: without a code; add codes.csv to the study to give one"
+    return (told,) if unknown else ()
+
 
 _TARGETS: Mapping[str, Callable[[Job], tuple[str, ...]]] = {
     "nnunet": write_nnunet,
     "nnunet-hints": write_partial_masks,
-    "seg-nrrd": write_segmentations,
+    "seg-nrrd": _write_segmentations,
     "dicom-seg": write_segs,
     "rtstruct": write_structures,
     "folder": write_model,

@@ -1,5 +1,6 @@
 """Images and masks as TotalSegmentator, MONAI Label, BIDS or ITK-SNAP's users lay them out."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 from voxhint.core.errors import BadFileError
 from voxhint.files.csv_tables import read_table
 from voxhint.files.dataset_json import read_object
-from voxhint.files.formats.label_description import is_label_description, read_label_description
 from voxhint.files.images import image_stem
+from voxhint.files.problems import reading
 from voxhint.files.study.layout import images_in
 from voxhint.files.unicode_names import plain
 
+_HEAD = "ITK-SnAP Label Description File"
+_ROW = re.compile(r'(\d+)\s+\d+\s+\d+\s+\d+\s+[\d.]+\s+\d+\s+\d+\s+"([^"]*)"')
 _DATASTORE = "datastore_v2.json"
 _FINAL = "final"
 _SEGMENTATIONS = "segmentations"
@@ -169,12 +172,12 @@ def _description_of(folder: Path) -> dict[int, str]:
     Raises:
         BadFileError: There are several.
     """
-    found = [path for path in sorted(folder.iterdir()) if is_label_description(path)]
+    found = [path for path in sorted(folder.iterdir()) if _is_label_description(path)]
     if len(found) > 1:
         told = ", ".join(path.name for path in found)
         msg = f"{folder.name}: holds {len(found)} label descriptions ({told}); keep one"
         raise BadFileError(msg)
-    return read_label_description(found[0]) if found else {}
+    return _read_label_description(found[0]) if found else {}
 
 
 def _pairs(folder: Path, channel: str | None) -> _MaskedImages:
@@ -293,3 +296,41 @@ def _tables(path: Path, root: Path) -> Iterator[Path]:
         yield folder / "dseg.tsv"
         if folder == root:
             return
+
+
+def _is_label_description(path: Path) -> bool:
+    """Return whether a file begins as ITK-SNAP's label descriptions do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _HEAD.lower().encode() in file.read(256).lower()
+
+
+def _read_label_description(path: Path) -> dict[int, str]:
+    """Read the names of ids; id 0, the clear label, is left out.
+
+    Args:
+        path: A file of which `_is_label_description` is true.
+
+    Returns:
+        Names by id.
+
+    Raises:
+        BadFileError: A row is no label, or two have one id.
+
+    Source:
+        The head of such a file, which names its columns: IDX, R, G, B, A, VIS, MSH, LABEL.
+    """
+    names: dict[int, str] = {}
+    with reading(path):
+        for number, line in enumerate(path.read_text("utf-8-sig").splitlines(), 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            row = _ROW.fullmatch(line.strip())
+            if row is None or int(row[1]) in names:
+                told = "is no row of a label" if row is None else f"has id {row[1]} again"
+                msg = f"{path.name}: line {number} {told}; save it from ITK-SNAP again"
+                raise BadFileError(msg)
+            names[int(row[1])] = plain(row[2].strip())
+    names.pop(0, None)
+    return names

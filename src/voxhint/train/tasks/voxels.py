@@ -14,10 +14,13 @@ from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment, restyle
 from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
-from voxhint.train.losses import class_shares, partial_cross_entropy
-from voxhint.train.objective import claims_loss
+from voxhint.train.losses import class_shares, hint_loss, partial_cross_entropy
+from voxhint.train.probability_losses import confident_claims, pw4medseg_loss
 from voxhint.train.regularise import gated_crf
 
+_Classes = Float[Tensor, "batch class i j k"]
+_Scalar = Float[Tensor, ""]
+_DICE = {"weak": 0.3, "dense": 1.0}  # on doubtful labels soft Dice favours too much foreground
 _SURVEYED = 8  # cases that tell how often classes are met
 
 
@@ -85,7 +88,7 @@ class VoxelTask:
 
     def score(self, logits: Tensor, batch: Batch) -> Tensor:
         """Return what the claims and the images of a batch say of logits."""
-        loss = claims_loss(logits, batch.belief, batch.plausible, self.config)
+        loss = _claims_loss(logits, batch.belief, batch.plausible, self.config)
         if not self.config.crf_weight:
             return loss
         gate = (batch.inside - batch.belief.sum(1, keepdim=True)).clamp(min=0)
@@ -122,3 +125,30 @@ class VoxelTask:
 def _held_out_loss(net: nn.Module, batch: Batch) -> float:
     logits = net(batch.image.contiguous(memory_format=torch.channels_last_3d)).float()
     return float(partial_cross_entropy(logits, batch.belief, batch.plausible))
+
+
+def _claims_loss(
+    logits: _Classes, belief: _Classes, plausible: _Classes, config: TrainConfig
+) -> _Scalar:
+    """Return what logits cost that are held against claims.
+
+    Args:
+        logits: Network output, before softmax.
+        belief: Least chance of each class.
+        plausible: Largest chance of each class.
+        config: Names the loss.
+
+    Returns:
+        The loss of a batch.
+    """
+    if config.loss == "pw4medseg":
+        return pw4medseg_loss(logits, belief, plausible)
+    if config.loss == "probability":
+        belief, plausible = confident_claims(belief, plausible)
+    weight = config.dice_weight
+    return hint_loss(
+        logits,
+        belief,
+        plausible,
+        dice_weight=_DICE[config.supervision] if weight is None else weight,
+    )

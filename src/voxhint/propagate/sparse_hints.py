@@ -1,4 +1,4 @@
-"""Constraints without an array for each class: of few voxels what marks say, and of all others."""
+"""Hints laid onto a grid without an array for each class: marked voxels, and all others alike."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
