@@ -91,9 +91,6 @@ class NullDistribution:
     def p_values(self, values: _Map) -> Float64[np.ndarray, "..."]:
         """Return how often a healthy voxel shows as much or more.
 
-        Args:
-            values: A map.
-
         Returns:
             Above 0, at most 1. With n healthy voxels, m of them as high: (1 + m) / (1 + n); above
             the 99 % quantile the share of a generalised Pareto tail.

@@ -83,9 +83,6 @@ def _set_knobs(config: Knobs, tables: Iterable[str] = ("",)) -> list[str]:
 def require_effect(config: LabelConfig | TrainConfig) -> None:
     """Refuse knobs that were set and change nothing, because of other knobs.
 
-    Args:
-        config: Of labelling or training.
-
     Raises:
         BadRecipeError: There is one.
     """

@@ -188,11 +188,7 @@ class SparseConstraints:
         return np.concatenate(index)
 
     def at(self, flat: Int64[np.ndarray, " m"]) -> tuple[_At, _At]:
-        """Return what is proven and what is possible at some voxels.
-
-        Args:
-            flat: Their flat indices.
-        """
+        """Return what is proven and what is possible at some voxels."""
         proven, possible = self.unmarked(flat)
         draw_conclusions(proven, possible)
         if len(self.places):

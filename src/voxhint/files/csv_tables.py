@@ -50,9 +50,6 @@ class Row:
     def name(self, column: str) -> str:
         """Return a cell that must not be empty.
 
-        Args:
-            column: A needed column.
-
         Returns:
             Its text without surrounding spaces.
 
@@ -66,9 +63,6 @@ class Row:
 
     def number(self, column: str) -> float:
         """Return a cell that must be a plain finite number.
-
-        Args:
-            column: A needed column.
 
         Returns:
             Its value.

@@ -225,9 +225,6 @@ def describe(
 ) -> tuple[Description | None, tuple[Problem, ...]]:
     """Read what dataset.json holds, or would hold.
 
-    Args:
-        spec: Its keys and values.
-
     Returns:
         What it says, or None if that cannot be used; and every problem in it.
     """

@@ -37,10 +37,6 @@ class Reading:
 def foreground(labels: LabelSet, label: str) -> str:
     """Return a label's name if it may be tagged, boxed or measured.
 
-    Args:
-        labels: The study's.
-        label: As written.
-
     Raises:
         BadHintError: It is unknown, or background.
     """

@@ -102,11 +102,7 @@ def image_warnings(path: Path) -> tuple[str, ...]:
 
 
 def read_channels(images: Mapping[str, Path]) -> dict[str, Volume]:
-    """Return the images of a case by channel.
-
-    Args:
-        images: Paths by channel.
-    """
+    """Return the images of a case by channel."""
     return {channel: read_volume(path, channel=channel) for channel, path in images.items()}
 
 

@@ -91,9 +91,6 @@ def segments_of(labels: Sequence[str], study: Path) -> tuple[Segment, ...]:
 def require_codes(segments: Sequence[Segment]) -> None:
     """Refuse labels without a code.
 
-    Args:
-        segments: Of a study.
-
     Raises:
         BadFileError: There is one; the text tells the row to add.
     """

@@ -8,9 +8,6 @@ def plain(name: str) -> str:
 
     macOS parts letters from their accents in the names of files; people's tables rarely do.
 
-    Args:
-        name: As stored.
-
     Returns:
         The name in Unicode's form C (NFC).
     """

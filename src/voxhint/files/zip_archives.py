@@ -47,12 +47,7 @@ def is_zip(path: Path) -> bool:
 
 
 def pack(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a zip whole or not at all.
-
-    Args:
-        path: Its place.
-        files: Contents by name.
-    """
+    """Write a zip whole or not at all."""
     with replacing(path) as partial, zipfile.ZipFile(partial, "w") as packed:
         for name, content in sorted(files.items()):
             item = zipfile.ZipInfo(name, _EPOCH)

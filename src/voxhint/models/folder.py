@@ -208,10 +208,6 @@ def segmenter_of(model: Model, config: PredictConfig, seed: int) -> Segmenter:
 def temperature_of(model: Model, config: PredictConfig) -> float:
     """Return what logits are divided by; 1 where they are taken as they are.
 
-    Args:
-        model: Opened for prediction.
-        config: Whether masks are calibrated.
-
     Raises:
         BadRecipeError: They cannot be.
     """

@@ -101,9 +101,6 @@ def layout_of(state: Mapping[str, Any]) -> tuple[_Layout, Mapping[str, Any]]:
     The authors' own file for PyTorch numbers the parts of the network after `backbone.`; files
     carried over from Keras name them.
 
-    Args:
-        state: Weights by name.
-
     Returns:
         The layout, and the weights by the names of `ResNet50`.
     """

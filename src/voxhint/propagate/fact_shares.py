@@ -60,9 +60,6 @@ class Cells:
 
         Only the band around labels counts, in which classes compete: how much of the body the image
         shows does not matter, and people click where they like.
-
-        Args:
-            labels: Names of the classes.
         """
         grid = self.hints.grid
         spacing = grid.spacing_mm * self.step

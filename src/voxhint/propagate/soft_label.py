@@ -366,10 +366,6 @@ def facts_of(constraints: Constraints) -> SoftLabel:
 def dense_label(case: Case, labels: LabelSet) -> SoftLabel:
     """Return a dense mask as a soft label: every voxel sure, undrawn ones unknown.
 
-    Args:
-        case: With its truth.
-        labels: Names of the classes.
-
     Returns:
         Trust 1 where the mask says something; 0 everywhere for a case without one.
     """

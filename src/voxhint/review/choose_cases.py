@@ -67,10 +67,6 @@ def choose_highest(values: Mapping[str, float], *, words: str, count: int) -> li
 def choose_evenly(cases: Sequence[str], *, count: int) -> list[Choice]:
     """Choose cases spread evenly over a list.
 
-    Args:
-        cases: To choose from.
-        count: How many at most.
-
     Returns:
         The first, the last, and what lies evenly between.
     """

@@ -27,11 +27,6 @@ def kept(out: Path) -> dict[str, list[Any]]:
 def keep_notes(out: Path, what: str, notes: Iterable[Any]) -> list[Any]:
     """Keep notes beside those that were kept before.
 
-    Args:
-        out: A folder in progress.
-        what: They are about.
-        notes: Plain values.
-
     Returns:
         All notes about it, each once, in the order in which they were found.
     """
@@ -45,10 +40,6 @@ def keep_notes(out: Path, what: str, notes: Iterable[Any]) -> list[Any]:
 
 def keep_problems(out: Path, problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Keep the problems of a study, of which a job that goes on looks for the quick ones alone.
-
-    Args:
-        out: A folder in progress.
-        problems: Those found now.
 
     Returns:
         Those found now and before.

@@ -58,9 +58,6 @@ def is_started(out: Path) -> bool:
 def read_made(out: Path) -> dict[str, Any]:
     """Read what a complete folder says of itself.
 
-    Args:
-        out: The folder.
-
     Returns:
         The content of `made.json`.
 
@@ -76,9 +73,6 @@ def read_made(out: Path) -> dict[str, Any]:
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """Read what a folder says of itself, complete or in progress.
-
-    Args:
-        out: The folder.
 
     Returns:
         The content of `made.json` or of what stands for it; None if there is neither.

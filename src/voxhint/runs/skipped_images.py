@@ -78,9 +78,6 @@ class Skipped:
     def trying(self, case: str) -> Iterator[None]:
         """Skip a case whose images cannot be used, or need more memory than there is.
 
-        Args:
-            case: Its name.
-
         Yields:
             Nothing; an error of its files ends the block and goes no further.
 

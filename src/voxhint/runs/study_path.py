@@ -18,10 +18,6 @@ def told_place(study: Path, out: Path) -> str:
 
     The way is told where both lie in one folder below the root, and it does not lead through the
     user's home from outside.
-
-    Args:
-        study: The study folder.
-        out: The run's folder.
     """
     source, made = study.resolve(), out.resolve()
     try:

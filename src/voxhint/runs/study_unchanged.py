@@ -38,11 +38,7 @@ def study_of(run: Path, made: Mapping[str, Any]) -> Path:
 
 
 def changed_inputs(run: Path) -> tuple[str, ...]:
-    """Return what of its study is not as a run read it, such as `imagesTr`.
-
-    Args:
-        run: A run's folder.
-    """
+    """Return what of its study is not as a run read it, such as `imagesTr`."""
     made = read_made(run)
     told = made.get("inputs")
     known: dict[str, Any] = told if isinstance(told, dict) else {}

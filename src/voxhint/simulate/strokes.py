@@ -76,10 +76,6 @@ def drawn_slices(scene: Scene, count: int, rng: np.random.Generator) -> UInt8[np
 def scribbles(scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "i j k"]:
     """Scribble on every second or third slice: in each object, and in open arcs around them.
 
-    Args:
-        scene: The truth.
-        rng: Moves the hand.
-
     Returns:
         Class numbers on the strokes, `UNDRAWN` elsewhere.
     """

@@ -17,10 +17,6 @@ _FULL = "inline_container"  # the part of torch that complains when a disk takes
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that the old one stays whole until the new one is.
 
-    Args:
-        path: The file.
-        state: Tensors and plain values.
-
     Raises:
         OutputError: The disk is full, or the place may not be written.
         RuntimeError: Of torch, for another reason.

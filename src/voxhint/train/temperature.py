@@ -119,10 +119,6 @@ def voxels_nearest(
 ) -> Float32[np.ndarray, " fact"]:
     """Count the voxels nearest to each fact: people click where they like.
 
-    Args:
-        facts: Voxels that hints prove.
-        spacing_mm: Of the voxels.
-
     Returns:
         How many, in the order of the facts; nine clicks at one place together count as one. Above
         2000 facts each gets the same share.

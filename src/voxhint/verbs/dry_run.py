@@ -31,11 +31,6 @@ _LOOKED_AT = 10  # cases
 def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     """Yield lines that tell what a run would do and need; nothing is written.
 
-    Args:
-        study: The study folder.
-        recipe: Every knob.
-        machine: Device, threads, memory.
-
     Yields:
         Lines for a person.
     """
@@ -71,13 +66,7 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
 
 
 def forecast_label(study: Path, config: LabelConfig, machine: Machine) -> Iterator[str]:
-    """Yield lines that tell what `label` would do and need; nothing is written.
-
-    Args:
-        study: The study folder.
-        config: Every knob of labelling.
-        machine: Memory, workers.
-    """
+    """Yield lines that tell what `label` would do and need; nothing is written."""
     opened, _ = open_study(study, skip_bad=machine.skip_bad, undrawn=machine.undrawn)
     yield f"{counted(len(opened.learning_cases()), 'case')} to label"
     yield from _of_labelling(opened, config, machine)

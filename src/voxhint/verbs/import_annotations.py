@@ -338,12 +338,7 @@ def partial_mask(classes: UInt8[np.ndarray, "i j k"], grid: Grid) -> Strokes:
 def boxes_around(
     layers: Iterable[tuple[str, Bool[np.ndarray, "i j k"]]], grid: Grid
 ) -> Iterator[Box]:
-    """Yield a box around each connected piece, from the outer faces of its voxels.
-
-    Args:
-        layers: Masks of labels.
-        grid: Where they lie.
-    """
+    """Yield a box around each connected piece, from the outer faces of its voxels."""
     for label, layer in layers:
         pieces, _ = ndimage.label(layer, np.ones((3, 3, 3)))
         for i, j, k in ndimage.find_objects(pieces):

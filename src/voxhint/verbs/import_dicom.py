@@ -286,12 +286,6 @@ def _slices(case: str, stack: Stack, *, keep: bool) -> Iterator[dict[str, str]]:
 def describe_images(folder: Path, labels: Sequence[str], modality: str, cases: int) -> LabelSet:
     """Write dataset.json of images of one kind.
 
-    Args:
-        folder: The study.
-        labels: Their names.
-        modality: What the images are.
-        cases: How many there are.
-
     Returns:
         The labels as they are read again.
 

@@ -40,13 +40,7 @@ def require_room(study: Study, config: LabelConfig, machine: Machine) -> None:
 
 
 def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
-    """Yield what labelling would take, by the largest case; nothing is kept.
-
-    Args:
-        study: Opened.
-        config: Method and strengths.
-        machine: Seed and workers.
-    """
+    """Yield what labelling would take, by the largest case; nothing is kept."""
     sizes = {files.name: math.prod(_grid(files).shape) for files in study.hinted}
     first = max(study.hinted, key=lambda files: sizes[files.name])
     began = time.monotonic()

@@ -83,13 +83,7 @@ class HintWriter:
         return np.random.default_rng([self._seed, zlib.crc32(case.encode())])
 
     def add(self, case: str, truth: Mask, request: HintRequest) -> None:
-        """Simulate the hints of a case; drawings are written at once, marks at the end.
-
-        Args:
-            case: Its name.
-            truth: Its dense mask.
-            request: The hints wanted.
-        """
+        """Simulate the hints of a case; drawings are written at once, marks at the end."""
         hints = simulate_hints(truth, request, self.rng(case))
         drawn = tuple(hint for hint in hints if isinstance(hint, (Strokes, Soft)))
         write_hints(self._folder, {case: drawn}, self._labels)

@@ -85,9 +85,6 @@ class WithoutEntities(ElementTree.TreeBuilder):
 def _read_reading(path: Path) -> Reading | None:
     """Read one XML file of LIDC-IDRI.
 
-    Args:
-        path: The file.
-
     Returns:
         Its reading sessions, or None if it is of no CT (a chest X-ray, another tool's file).
 

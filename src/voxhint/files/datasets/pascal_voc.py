@@ -31,10 +31,6 @@ class FlatBox:
 def read_flat_boxes(path: Path, name: str) -> list[FlatBox] | None:
     """Read the boxes of a file.
 
-    Args:
-        path: An XML file.
-        name: What messages call it.
-
     Returns:
         Its boxes, or None if it is of another kind.
 

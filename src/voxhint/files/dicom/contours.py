@@ -24,9 +24,6 @@ def outlines(inside: Bool[np.ndarray, "row column"]) -> list[Ring]:
     leads from the outline around it to the hole and back, along a line between two rows of
     pixels. So every reader fills the same pixels, whether it joins polygons or takes turns.
 
-    Args:
-        inside: The mask.
-
     Returns:
         Polygons, none of which is inside another.
 

@@ -144,10 +144,6 @@ def _thick_enough(slices: SliceGroup) -> SliceGroup:
 def identity_of(slices: SliceGroup, roots: Sequence[Path]) -> Identity:
     """Return whose series slices are, from the first file.
 
-    Args:
-        slices: Slices of one series.
-        roots: Of the export.
-
     Returns:
         What names it.
     """

@@ -82,10 +82,6 @@ def is_dicom(path: Path) -> bool:
 def _read_member(path: Path, name: str) -> Member:
     """Read the headers of a file, whatever it is.
 
-    Args:
-        path: The file.
-        name: What messages call it.
-
     Returns:
         Its slices, or why it has none.
     """

@@ -181,9 +181,6 @@ def read_tags(path: Path, tags: Iterable[str | int], *, pixels: bool = False) ->
 def frame_facts(header: pydicom.Dataset) -> list[dict[str, Any]]:
     """Return what is said of each frame: by the file, for all frames, for this one.
 
-    Args:
-        header: Of a file.
-
     Returns:
         For each frame the values of the tags that are read here.
 

@@ -114,9 +114,6 @@ def plane_values(
 ) -> Iterator[tuple[int, Float32[np.ndarray, "column row"]]]:
     """Read the values of slices, each file once where its frames follow one another.
 
-    Args:
-        planes: Slices of one stack.
-
     Yields:
         The number of a slice among those given, and its values.
 

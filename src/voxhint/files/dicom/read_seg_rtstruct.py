@@ -52,11 +52,7 @@ class _DicomObject:
     data: pydicom.Dataset
 
     def stacks(self, stacks: Sequence[Stack]) -> list[int]:
-        """Return the numbers of the stacks it speaks of: by slice, else by series, else by frame.
-
-        Args:
-            stacks: Of the export.
-        """
+        """Return the numbers of the stacks it speaks of: by slice, else by series, else by frame."""
         told = _referred(self.data)
         for attribute, tag in (
             ("instance", "ReferencedSOPInstanceUID"),
@@ -92,10 +88,6 @@ class _DicomObject:
 
 def open_object(path: Path, name: str) -> _DicomObject | None:
     """Read a segmentation or a structure set.
-
-    Args:
-        path: A DICOM file.
-        name: What messages call it.
 
     Returns:
         None if it is of another kind.
@@ -133,12 +125,7 @@ def texts(names: Sequence[Any]) -> tuple[str, ...]:
 
 
 def names_patient(data: pydicom.Dataset, text: str) -> bool:
-    """Return whether a text holds a part of the patient's name or number.
-
-    Args:
-        data: Of the patient.
-        text: That would be told.
-    """
+    """Return whether a text holds a part of the patient's name or number."""
     who = f"{data.get('PatientName', '')} {data.get('PatientID', '')}".casefold()
     parts = {part for part in re.split(r"[\W_]+", who) if len(part) >= _SHORTEST}
     return any(part in text.casefold() for part in parts)
@@ -355,10 +342,6 @@ def on_grid(
     drawn: Shaped[np.ndarray, "slice row column"], stack: Stack
 ) -> tuple[Shaped[np.ndarray, "i j k"], tuple[str, ...]]:
     """Return a drawing on the grid of its stack; where that was made even, of the nearest slice.
-
-    Args:
-        drawn: On the slices.
-        stack: Theirs.
 
     Returns:
         The same values on the grid, and what a person should know of it.

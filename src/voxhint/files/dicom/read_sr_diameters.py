@@ -52,9 +52,6 @@ class _Measured:
     def centre(self, stack: Stack) -> Float64[np.ndarray, "3"] | None:
         """Return its middle in RAS+ millimetres, or None if it speaks of other slices.
 
-        Args:
-            stack: Of slices.
-
         Raises:
             BadFileError: The line between its ends has another length.
 
@@ -89,10 +86,6 @@ class _Measured:
 
 def read_measurements(path: Path, name: str) -> tuple[list[_Measured], int]:
     """Read the diameters of a structured report.
-
-    Args:
-        path: A DICOM file.
-        name: What messages call it.
 
     Returns:
         Each, and how many groups of measurements have none with a place.
@@ -189,12 +182,7 @@ def _finding(group: Dataset, data: Dataset) -> Structure:
 def diameters(
     found: Sequence[_Measured], stacks: Sequence[Stack]
 ) -> Iterator[tuple[_Measured, int, Float64[np.ndarray, "3"]] | str]:
-    """Yield each diameter with the number of its stack and its centre, or why it has none.
-
-    Args:
-        found: Those of a report.
-        stacks: Of the import.
-    """
+    """Yield each diameter with the number of its stack and its centre, or why it has none."""
     for number, measured in enumerate(found, 1):
         placed = False
         for case, stack in enumerate(stacks):

@@ -67,10 +67,6 @@ def value_of(plane: Plane, trait: str) -> str:
 def by_trait(planes: Sequence[Plane], trait: str) -> list[list[Plane]]:
     """Return slices by the value of a trait, in the order of the first of each.
 
-    Args:
-        planes: Slices of one series.
-        trait: One of those above.
-
     Returns:
         Groups; measured values that differ by rounding are one.
     """
@@ -104,9 +100,6 @@ def _passes(planes: Sequence[Plane]) -> list[list[Plane]]:
 def split_contrast(planes: Sequence[Plane]) -> list[list[Plane]]:
     """Return slices by their contrast: magnitude and phase, echoes, b-values.
 
-    Args:
-        planes: Slices of one series.
-
     Returns:
         Groups that share all of it.
     """
@@ -125,10 +118,6 @@ def numbered(values: Sequence[str]) -> list[str]:
 
 def told_of_each(planes: Sequence[Plane], trait: str) -> list[str]:
     """Return the values of a trait as they may be told.
-
-    Args:
-        planes: One of each stack.
-        trait: One of those above.
 
     Returns:
         A text for each.

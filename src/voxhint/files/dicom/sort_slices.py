@@ -250,9 +250,6 @@ def _doubts(planes: Sequence[Plane]) -> tuple[str, ...]:
 def unlike(groups: Sequence[SliceGroup]) -> dict[str, list[str]]:
     """Return in what stacks differ, and what each has; nothing that names anybody is told.
 
-    Args:
-        groups: Two or more.
-
     Returns:
         Values by what they are of, one for each stack; numbers where they may not be told.
     """

@@ -131,9 +131,6 @@ class Export:
     def at(self, grid: Grid) -> Source:
         """Return the only series that lies where a mask does, of whatever values.
 
-        Args:
-            grid: Of the mask.
-
         Raises:
             BadFileError: No series lies there, or several do.
         """

@@ -18,9 +18,6 @@ _ALTERNATING = 1.5
 def scale_doubts(planes: Sequence[Plane]) -> list[str]:
     """Return what is odd about the scale of values.
 
-    Args:
-        planes: Slices of one stack.
-
     Returns:
         Each as "finding; advice".
     """

@@ -69,11 +69,7 @@ def _asking(url: str, what: str) -> Iterator[None]:
 
 
 def require_archive(url: str) -> None:
-    """Refuse an address that is none, or a missing extra, before anything is made.
-
-    Args:
-        url: Of the archive.
-    """
+    """Refuse an address that is none, or a missing extra, before anything is made."""
     _ = _client(url)
 
 
@@ -108,10 +104,6 @@ def fetch_study(
 
 def store_objects(url: str, paths: Sequence[Path]) -> None:
     """Store objects in an archive (STOW-RS).
-
-    Args:
-        url: Of the archive.
-        paths: DICOM files.
 
     Raises:
         NotAvailableError: It does not take them all.

@@ -54,13 +54,7 @@ def _pieces(file: BinaryIO, packing: Packing, size: int | None) -> Iterator[byte
 
 
 def first_bytes(path: Path, packing: Packing | None, count: int) -> bytes:
-    """Return the first bytes of a file, unpacked; fewer if it ends or is damaged before.
-
-    Args:
-        path: The file.
-        packing: How it is compressed.
-        count: How many.
-    """
+    """Return the first bytes of a file, unpacked; fewer if it ends or is damaged before."""
     with path.open("rb") as file:
         if packing is None:
             return file.read(count)

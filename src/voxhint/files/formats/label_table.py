@@ -12,9 +12,6 @@ CODE = 0
 def label_table(labels: LabelSet) -> bytes:
     """Return the header extension that names the ids of a mask, but for background.
 
-    Args:
-        labels: Of the mask.
-
     Returns:
         XML in UTF-8; the same labels give the same bytes.
 

@@ -171,9 +171,6 @@ def itk_warnings(path: Path) -> tuple[str, ...]:
 def data_names(path: Path) -> frozenset[str]:
     """Return the names of the files beside a header that hold its voxels.
 
-    Args:
-        path: Any file.
-
     Returns:
         Names of files in the same folder; none if it is no .mha, .mhd or .nrrd that can be read.
     """

@@ -307,9 +307,6 @@ def _ordered(dtype: "np.dtype[Any]", *, big: bool) -> "np.dtype[Any]":
 def read_voxels(found: Voxels) -> Shaped[np.ndarray, "..."]:
     """Return the voxels, the first axis of the image last.
 
-    Args:
-        found: Where they lie.
-
     Returns:
         An array of the reversed shape, in the byte order of this machine.
 

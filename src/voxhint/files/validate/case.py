@@ -195,11 +195,6 @@ def examine_training(
 def examine_test(study: Study, files: CaseFiles, *, depth: Depth) -> tuple[Problem, ...]:
     """Return what is wrong with a test case, its truth included, from which nothing is learnt.
 
-    Args:
-        study: Where the case belongs.
-        files: The case.
-        depth: How much to read.
-
     Returns:
         Every problem.
     """

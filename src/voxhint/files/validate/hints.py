@@ -55,11 +55,6 @@ def _overlap(first: _Corners, second: _Corners) -> bool:
 def channel_problems(case: str, grids: Sequence[tuple[str, Grid]], where: str) -> list[Problem]:
     """Return a problem for each channel that lies apart from the first.
 
-    Args:
-        case: Whose.
-        grids: Channel names and grids.
-        where: The folder of images.
-
     Returns:
         Problems; channels on different grids that overlap are fine.
     """
