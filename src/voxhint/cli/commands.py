@@ -7,10 +7,9 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from voxhint.cli.import_export import Export, Import, Register
-from voxhint.cli.machines import DemoMachine, ImageMachine, TrainMachine
 from voxhint.cli.models import Models
 from voxhint.cli.options import Existing, ExistingOption
 from voxhint.cli.results import Info, Measure, Next, Report
@@ -20,6 +19,28 @@ from voxhint.core.errors import BadStudyError, SkippedError
 from voxhint.core.progress import Tell
 from voxhint.core.words import counted
 from voxhint.core.workers import cluster, warm_up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TrainMachine(Machine):
+    """Where and how training runs: all cases in one process."""
+
+    unoffered: ClassVar[tuple[str, ...]] = ("workers",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _DemoMachine(Machine):
+    """Where and how the demo runs."""
+
+    unoffered: ClassVar[tuple[str, ...]] = ("max_ram", "skip_bad", "undrawn", "workers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ImageMachine(Machine):
+    """Where and how a command runs that reads no hints."""
+
+    unoffered: ClassVar[tuple[str, ...]] = ("skip_bad", "undrawn")
+
 
 _Lines = Iterator[str]
 
@@ -42,7 +63,7 @@ class Demo:
     out: Path = Path("voxhint-demo")
     """Folder for the phantom studies and their runs."""
 
-    machine: DemoMachine = field(default_factory=DemoMachine)
+    machine: _DemoMachine = field(default_factory=_DemoMachine)
 
     def run(self, tell: Tell, /) -> _Lines:
         """Return the path of each report page."""
@@ -194,7 +215,7 @@ class Train:
     """What `voxhint label` wrote; not needed with --supervision dense."""
 
     train: TrainConfig = field(default_factory=TrainConfig)
-    machine: TrainMachine = field(default_factory=TrainMachine)
+    machine: _TrainMachine = field(default_factory=_TrainMachine)
 
     def run(self, tell: Tell, /) -> _Lines:
         """Return the model folder.
@@ -244,7 +265,7 @@ class Predict:
     """Address of a Ray cluster whose machines work on images instead."""
 
     predict: PredictConfig = field(default_factory=PredictConfig)
-    machine: ImageMachine = field(default_factory=ImageMachine)
+    machine: _ImageMachine = field(default_factory=_ImageMachine)
 
     def run(self, tell: Tell, /) -> _Lines:
         """Return the output folder.

@@ -85,7 +85,7 @@ class ImportDicomweb(_OfDicom):
     """Study instance UID."""
 
     def _made(self, tell: Tell) -> "Written":  # type: ignore[explicit-override]
-        from voxhint.verbs.import_dicomweb import import_dicomweb
+        from voxhint.verbs.import_dicom import import_dicomweb
 
         return import_dicomweb(
             self.url,

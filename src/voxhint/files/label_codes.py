@@ -41,7 +41,7 @@ class Concept:
     meaning: str
 
 
-SIDES = {
+_SIDE_CODES = {
     "left": Concept("7771000", _SCHEME, "Left"),
     "right": Concept("24028007", _SCHEME, "Right"),
     "both": Concept("51440002", _SCHEME, "Right and left"),
@@ -115,7 +115,7 @@ def _segment(label: str, tables: Sequence[Mapping[str, Row]], colour: str) -> Se
                 Concept(row.cells[f"{part}_code"], scheme, row.cells[f"{part}_meaning"])
                 for part in ("category", "type")
             )
-            which = SIDES.get(row.text("side").lower() or side)
+            which = _SIDE_CODES.get(row.text("side").lower() or side)
             return Segment(label, row.text("colour") or colour, Code(category, kind, which))
     return Segment(label, colour, None)
 
@@ -168,7 +168,9 @@ def _sound(row: Row) -> bool:
         for name in _NEEDED
         if not 0 < len(row.cells[name]) <= (_LONGEST_CODE if "code" in name else _LONGEST)
     ]
-    wrong += [f"side is '{side}', not left, right or both"] if side and side not in SIDES else []
+    wrong += (
+        [f"side is '{side}', not left, right or both"] if side and side not in _SIDE_CODES else []
+    )
     bad_colour = colour and not _COLOUR.fullmatch(colour)
     wrong += [f"colour is '{colour}', not as #RRGGBB"] if bad_colour else []
     if wrong:

@@ -2,11 +2,13 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
 
-from voxhint.measure.learning_curve import outlook
+from voxhint.measure.learning_curve import outlook, series
 from voxhint.review.report_data import RunFacts
 from voxhint.review.score_tables import (
     EMPTY_IN_SHORT,
@@ -21,8 +23,10 @@ from voxhint.review.score_tables import (
     tell_weights,
 )
 from voxhint.review.tables import Table, duration, flatten
-from voxhint.review.training_curves import draw_learning
 
+_BLUE = "#0072B2"
+_ORANGE = "#D55E00"
+_MARKED = 60  # more points than this need no dots
 _ENDED = {
     "settled": "It ended because held-out hints no longer got better.",
     "budget": "It ended because its budget was spent.",
@@ -215,3 +219,36 @@ def _joined(parts: Sequence[str]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def draw_learning(history: Sequence[Mapping[str, float | None]]) -> bytes | None:
+    """Draw the training loss and the loss of held-out hints, over training steps.
+
+    Args:
+        history: Rows with `step`, and `loss` and `held_out` where they were measured.
+
+    Returns:
+        A PNG, or None if there are fewer than two values of either.
+    """
+    curves = [
+        ("training loss", "loss", _BLUE),
+        ("loss of held-out hints", "held_out", _ORANGE),
+    ]
+    drawn = [(title, series(history, name), colour) for title, name, colour in curves]
+    drawn = [curve for curve in drawn if len(curve[1]) > 1]
+    if not drawn:
+        return None
+    figure = Figure(figsize=(4.6 * len(drawn), 2.6), dpi=110, facecolor="white")
+    for place, (title, points, colour) in enumerate(drawn, start=1):
+        axes = figure.add_subplot(1, len(drawn), place)
+        steps, values = zip(*points, strict=True)
+        axes.plot(steps, values, color=colour, marker="." if len(steps) < _MARKED else "")
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("training step", fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.grid(visible=True, alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    target = BytesIO()
+    figure.savefig(target, format="png", metadata={"Software": None})  # the same bytes every time
+    return target.getvalue()

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +29,7 @@ from voxhint.files.dicom.find_files import is_dicom
 from voxhint.files.dicom.sort_slices import SliceGroup
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
+from voxhint.files.dicom.web import fetch_study
 from voxhint.files.formats.nifti import write_nifti
 from voxhint.files.units import odd_header
 from voxhint.files.zip_archives import is_zip
@@ -315,3 +317,30 @@ def _write_tables(folder: Path, book: _Book) -> None:
     write_text(folder / "cases.csv", table_text(book.rows, ["case", "subject"]))
     write_text(folder / "slices.csv", table_text(book.slices, list(book.slices[0])))
     (folder / "hints").mkdir()
+
+
+def import_dicomweb(
+    url: str,
+    out: Path,
+    *,
+    study: str,
+    request: ImportRequest | None = None,
+    overwrite: bool = False,
+    tell: Tell = silent,
+) -> Written:
+    """Fetch a DICOM study, and import it as `import_dicom` does.
+
+    Args:
+        url: Of the archive, as https://host/dicom-web.
+        out: The study to make.
+        study: The study instance UID.
+        request: What to make of it.
+        overwrite: Whether an earlier import may be replaced.
+        tell: Hears how far it is.
+
+    Returns:
+        What was written, and all that was odd.
+    """
+    with tempfile.TemporaryDirectory(prefix="voxhint-") as name:
+        fetch_study(url, study, Path(name), lambda done: tell("fetching", done, done, ""))
+        return import_dicom(Path(name), out, request=request, overwrite=overwrite, tell=tell)

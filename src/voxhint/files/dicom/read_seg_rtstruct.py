@@ -52,7 +52,7 @@ class _DicomObject:
     data: pydicom.Dataset
 
     def stacks(self, stacks: Sequence[Stack]) -> list[int]:
-        """Return the numbers of the stacks it speaks of: by slice, else by series, else by frame."""
+        """Return the numbers of the stacks it speaks of: by slice, by series, or by frame."""
         told = _referred(self.data)
         for attribute, tag in (
             ("instance", "ReferencedSOPInstanceUID"),
