@@ -10,11 +10,10 @@ from voxhint.files.formats.write_seg_nrrd import write_segmentation
 from voxhint.files.label_codes import segments_of
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.export_dicom import write_segs, write_structures
-from voxhint.verbs.export_hints import write_partial_masks
 from voxhint.verbs.export_model import write_model
 from voxhint.verbs.export_monai import write_bundle
 from voxhint.verbs.export_network import write_onnx, write_torchscript
-from voxhint.verbs.export_nnunet import write_nnunet
+from voxhint.verbs.export_nnunet import write_nnunet, write_partial_masks
 from voxhint.verbs.export_source import (
     DicomOptions,
     Job,
