@@ -143,9 +143,9 @@ def test_a_misspelt_label_is_one_line_however_many_rows_hold_it(tmp_path: Path) 
     table.write_text(right + "".join(f"{case},bal,{n},2,3,\n" for n in range(60)))
     checked = voxhint("check", study).stdout.splitlines()
     first = len(right.splitlines()) + 1
-    rows = ", ".join(f"hints/points.csv row {first + n}" for n in range(3))
+    rows = ", ".join(str(first + n) for n in range(3))
     assert checked[0].startswith(
-        f"error: {rows} and 57 more (60 places): label 'bal' is not in dataset.json; "
+        f"error: hints/points.csv rows {rows} and 57 more (60 rows): label 'bal' is not in "
     )
     assert [line.partition(";")[0] for line in checked[1:]] == ["1 error, 0 warnings"]
     assert voxhint("run", study, "--out", tmp_path / "run").stderr.splitlines() == checked[:1]

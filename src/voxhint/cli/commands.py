@@ -80,7 +80,7 @@ class Demo:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """List every problem of a study, a line for each finding, with what to do."""
+    """List every problem of a study, one line each, with what to do."""
 
     study: Existing
     """The study folder."""

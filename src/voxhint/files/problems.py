@@ -14,8 +14,8 @@ _Severity = Literal["error", "warning"]
 
 _LONGEST = 160  # characters of a foreign message; some libraries write a page
 _LONGEST_PART = 300  # characters of a finding; some cells of a table hold a page
-_LONGEST_PLACE = 90  # characters of a place that is named beside others
-_NAMED = 3  # places of one finding that are named
+_NAMED = 3  # rows of one finding that are named
+_ROW = " row "  # stands between the name of a table and a number in `Problem.where`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +64,32 @@ def problem_of(
 
 
 def joined(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return each finding once, in the order of its first place, with where else it was made.
+    """Return each finding of a table once, in the order of its first row.
 
     Args:
         problems: Of any severity.
 
     Returns:
-        Problems; one of several places names the first three of them and says how many there are.
+        Problems; one of several rows names the first three of them and says how many there are.
     """
-    groups: dict[tuple[str, str, _Severity], list[Problem]] = {}
+    groups: dict[tuple[str, ...], list[Problem]] = {}
     for problem in problems:
-        key = (problem.finding, problem.advice, problem.severity)
-        groups.setdefault(key, []).append(problem)
-    return tuple(_joined(group) for group in groups.values())
+        file, row, _ = problem.where.partition(_ROW)
+        same = (problem.finding, problem.advice, problem.severity) if row else (problem.where,)
+        groups.setdefault((file, *same), []).append(problem)
+    return tuple(one for group in groups.values() for one in _joined(group))
 
 
-def _joined(same: Sequence[Problem]) -> Problem:
-    """Return one problem for those that differ in their places alone."""
-    places = list(dict.fromkeys(problem.where for problem in same))
-    if len(same) == 1 or len(places) == 1:
-        return same[0]
-    named = ", ".join(_cut(place, _LONGEST_PLACE) for place in places[:_NAMED])
-    more = "" if len(places) <= _NAMED else f" and {len(places) - _NAMED} more"
-    where = f"{named}{more} ({len(places)} places)"
+def _joined(same: Sequence[Problem]) -> Sequence[Problem]:
+    """Return one problem for those of several rows that say the same."""
+    file, row, _ = same[0].where.partition(_ROW)
+    rows = list(dict.fromkeys(problem.where.removeprefix(file + row) for problem in same))
+    if not row or len(rows) == 1:
+        return same
+    more = "" if len(rows) <= _NAMED else f" and {len(rows) - _NAMED} more"
+    where = f"{file} rows {', '.join(rows[:_NAMED])}{more} ({len(rows)} rows)"
     cases = {problem.case for problem in same}
-    return replace(same[0], where=where, case=same[0].case if len(cases) == 1 else None)
+    return (replace(same[0], where=where, case=same[0].case if len(cases) == 1 else None),)
 
 
 def lines_of(problems: Iterable[Problem], severity: _Severity) -> list[str]:
