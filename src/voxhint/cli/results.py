@@ -131,7 +131,7 @@ class Next:
         place = ", ".join(f"{value:.1f}" for value in first.position_mm)
         yield (
             f"first: case '{first.case}', label '{first.label}', at ({place}) mm; "
-            f"at most {first.expected_gain:.2f} Dice to gain"
+            f"about {first.expected_gain:.2f} Dice to gain"
         )
         yield str(self.out)
 
