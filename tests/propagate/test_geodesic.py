@@ -11,7 +11,13 @@ from tests.propagate.grids import places, plain_grid, turned_image
 
 from voxhint.core import Grid, Turn, Volume
 from voxhint.propagate import geodesic_mm
-from voxhint.propagate.geodesic import cost_of_ways, edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.geodesic import (
+    WayFinder,
+    cost_of_ways,
+    edge_cost,
+    nearest_mark,
+    way_to_next,
+)
 from voxhint.propagate.pw4medseg import point_density
 
 GRID = plain_grid((14, 12, 9), (1.0, 1.5, 2.5))
@@ -186,3 +192,26 @@ def test_a_lone_mark_meets_no_other() -> None:
     away, owner = nearest_mark(marks, cost_of_ways(noise(GRID), 2.0), GRID)
     assert (owner == 1).all()
     assert way_to_next(away, owner, cost_of_ways(noise(GRID), 2.0), GRID).tolist() == [1e6]
+
+
+def test_a_finder_used_again_finds_the_ways_of_a_window_and_of_what_each_voxel_allows() -> None:
+    cost = cost_of_ways(noise(GRID), 2.0)
+    finder = WayFinder.over(cost, GRID)
+    longest = np.random.default_rng(1).integers(30, 60, GRID.shape).astype(np.uint16)
+    window = (slice(1, 13), slice(2, 12), slice(1, 8))
+    for index in (np.array([[3, 4, 2], [9, 9, 6]]), np.array([[12, 2, 1], [2, 10, 3], [2, 10, 4]])):
+        numbers = np.arange(1, len(index) + 1, dtype=np.int32)
+        ways = finder.ways(index, numbers, window, longest[..., None], 0.5, 18.0)
+        marks = np.zeros(GRID.shape, np.int32)
+        marks[tuple(index.T)] = numbers
+        limit = np.minimum(longest[window] * np.float32(0.5), np.float32(18))
+        part = np.ascontiguousarray(cost[window])
+        away, owner = nearest_mark(marks[window], part, GRID, limit_mm=limit)
+        reached = owner > 0
+        assert 20 < reached.sum() < reached.size / 2
+        assert not reached[~ways.led].any()
+        rows = ways.led[..., None] & np.ones(reached.shape, np.bool_)
+        assert np.array_equal(ways.owner[rows], owner[rows])
+        assert np.array_equal(ways.away[reached], away[reached])
+        found = way_to_next(ways.away, ways.owner, part, GRID, ways.led)
+        assert np.array_equal(found, way_to_next(away, owner, part, GRID))

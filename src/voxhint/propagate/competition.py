@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8, UInt16
+from jaxtyping import Bool, Float32, UInt8, UInt16
 
-from voxhint.core.box import Window
 from voxhint.core.volume import STEPS
-from voxhint.propagate.geodesic import compiled
+from voxhint.propagate.geodesic import Ways, compiled
 from voxhint.propagate.soft_label import CROSS_CASE_TRUST, FADE, LEAST, PRIOR
 
 _KEPT = 3  # labels that compete at a voxel
@@ -33,24 +32,11 @@ class Nearest:
         away = np.full((*shape, kept), _FAR, np.uint16)
         return Nearest(away, np.zeros((*shape, kept), np.uint8), limit_mm / (_FAR - 1))
 
-    def limit_mm(self, part: Window, limit_mm: float) -> Float32[np.ndarray, "a b c"]:
-        """Return how short a way must be to join.
-
-        A way of which a part is too long to join cannot join itself, so nobody need follow it.
-        """
-        last = self.away[part][..., -1].astype(np.float32)
-        last *= np.float32(self.step_mm)
-        return np.minimum(last, np.float32(limit_mm), out=last)
-
-    def add(
-        self,
-        number: int,
-        part: Window,
-        way: Float32[np.ndarray, "a b c"],
-        owner: Int32[np.ndarray, "a b c"],
-    ) -> None:
-        """Let a label join where a way leads to it."""
-        args = (number, way, owner, np.float32(self.step_mm))
+    def add(self, number: int, ways: Ways, out: Bool[np.ndarray, "i j k"] | None) -> None:
+        """Let a label join where a way leads to it, and nothing says that it is not there."""
+        part, step = ways.window, np.float32(self.step_mm)
+        there = np.zeros((0, 0, 0), np.bool_) if out is None else out[part]
+        args = (number, ways.away, ways.owner, ways.led, there, step)
         compiled(_add)(self.away[part], self.number[part], *args)
 
 
@@ -144,11 +130,13 @@ def _arrays(nearest: Nearest, ground: Nearest) -> tuple[Any, ...]:
     return nearest.away, nearest.number, ground.away[..., 0], steps
 
 
-def _add(kept, numbers, number, way, owner, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _add(kept, numbers, number, way, owner, led, out, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0913
     for i in range(way.shape[0]):
         for j in range(way.shape[1]):
+            if not led[i, j]:
+                continue
             for k in range(way.shape[2]):
-                if owner[i, j, k] == 0:
+                if owner[i, j, k] == 0 or (out.size > 0 and out[i, j, k]):
                     continue
                 steps = np.uint16(way[i, j, k] / step + np.float32(0.5))
                 slot = kept.shape[3]

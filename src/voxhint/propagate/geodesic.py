@@ -2,17 +2,21 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt16
 from scipy import ndimage
 
 from voxhint.core import Grid, Volume
+from voxhint.core.box import Window
 
 FAR_MM = np.float32(1e6)
 """Where no seed is, or no way leads to it."""
+
+_UNFILLED, _LED = -1, 2  # sweeps in which a row changed last: it holds nothing yet, the first
 
 
 def edge_cost(
@@ -117,12 +121,88 @@ def nearest_mark(
     np.minimum(limit_mm, FAR_MM, out=away)
     owner = np.ascontiguousarray(marks).copy()
     away[owner > 0] = 0
+    latest = np.where(owner.max(2) > 0, _LED, 0).astype(np.int32)
+    filled = (np.zeros((0, 0, 0, 1), np.uint16), np.float32(0), FAR_MM)
+    starts = (np.zeros((0, 3), np.int64), np.zeros(0, np.int32))
+    args = (latest, np.ascontiguousarray(cost), np.zeros(3, np.int64), filled, starts)
+    compiled(_sweep)(away, owner, *args, _halves(grid))
+    away[owner == 0] = FAR_MM
+    return away, owner
+
+
+def _halves(grid: Grid) -> Float32[np.ndarray, "2 2 2"]:
+    """Return half the millimetres of a step, by whether it leads along each axis."""
     halves = np.zeros((2, 2, 2), np.float32)
     for step in np.ndindex(2, 2, 2):
         halves[step] = np.linalg.norm(grid.spacing_mm * step) / 2
-    compiled(_sweep)(away, owner, np.ascontiguousarray(cost), halves)
-    away[owner == 0] = FAR_MM
-    return away, owner
+    return halves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ways:
+    """The shortest ways from the marks of one class, in a window of a scan."""
+
+    away: Float32[np.ndarray, "a b c"]
+    """Millimetres, where an owner is."""
+
+    owner: Int32[np.ndarray, "a b c"]
+    """Number of the nearest mark; 0 where no way leads."""
+
+    led: Bool[np.ndarray, "a b"]
+    """Rows that ways lead to: others hold nothing, and take no time to fill or to look at."""
+
+    window: Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WayFinder:
+    """Finds ways of one class after the other over a scan, each in the memory of the last."""
+
+    cost: Float32[np.ndarray, "i j k"]
+    """From `cost_of_ways`."""
+
+    grid: Grid
+    away: Float32[np.ndarray, " voxels"]
+    owner: Int32[np.ndarray, " voxels"]
+
+    @staticmethod
+    def over(cost: Float32[np.ndarray, "i j k"], grid: Grid) -> "WayFinder":
+        """Return the finder of a scan."""
+        return WayFinder(cost, grid, np.empty(cost.size, np.float32), np.empty(cost.size, np.int32))
+
+    def ways(
+        self,
+        index: Int64[np.ndarray, "n 3"],
+        numbers: Int32[np.ndarray, " n"],
+        window: Window,
+        longest: UInt16[np.ndarray, "i j k kept"],
+        step_mm: float,
+        limit_mm: float,
+    ) -> Ways:
+        """Measure ways as `nearest_mark` does; they last until the next are asked for.
+
+        Args:
+            index: Where ways start.
+            numbers: Of the mark that each of these voxels belongs to, from 1.
+            window: Ways do not leave it.
+            longest: Of each voxel of the scan, in steps: ways longer than the last are not
+                followed there.
+            step_mm: Millimetres of a step.
+            limit_mm: Longer ways are followed nowhere.
+
+        Returns:
+            The ways.
+        """
+        shape = tuple(along.stop - along.start for along in window)
+        size = int(np.prod(shape))
+        away, owner = (one[:size].reshape(shape) for one in (self.away, self.owner))
+        latest = np.full(shape[:2], _UNFILLED, np.int32)
+        corner = np.array([along.start for along in window])
+        limits = (longest, np.float32(step_mm), np.float32(limit_mm))
+        starts = (index - corner, numbers)
+        args = (latest, self.cost, corner, limits, starts)
+        compiled(_sweep)(away, owner, *args, _halves(self.grid))
+        return Ways(away, owner, latest >= _LED, window)
 
 
 def way_to_next(
@@ -130,6 +210,7 @@ def way_to_next(
     owner: Int32[np.ndarray, "i j k"],
     cost: Float32[np.ndarray, "i j k"],
     grid: Grid,
+    led: Bool[np.ndarray, "i j"] | None = None,
 ) -> Float32[np.ndarray, " mark"]:
     """Measure the shortest way from each mark to another one.
 
@@ -141,12 +222,14 @@ def way_to_next(
         owner: From `nearest_mark`.
         cost: As for `nearest_mark`.
         grid: Gives the spacing.
+        led: Rows that ways lead to; None for all.
 
     Returns:
         Millimetres for mark 1, 2 and so on; 1e6 for a mark that meets no other.
     """
-    found = np.full(int(owner.max(initial=0)) + 1, FAR_MM, np.float32)
-    compiled(_meet)(away, owner, np.ascontiguousarray(cost), grid.spacing_mm / 2, found)
+    rows = np.ones(away.shape[:2], np.bool_) if led is None else led
+    found = np.full(int(owner[rows].max(initial=0)) + 1, FAR_MM, np.float32)
+    compiled(_meet)(away, owner, rows, cost, grid.spacing_mm / 2, found)
     return found[1:]
 
 
@@ -176,9 +259,11 @@ def _slope(smooth, spacing):  # type: ignore[no-untyped-def]  # noqa: ANN001, AN
     return found
 
 
-def _meet(away, owner, cost, halves, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _meet(away, owner, led, cost, halves, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901
     for i in range(away.shape[0]):
         for j in range(away.shape[1]):
+            if not led[i, j]:
+                continue
             for k in range(away.shape[2]):
                 one = owner[i, j, k]
                 if one == 0:
@@ -187,7 +272,7 @@ def _meet(away, owner, cost, halves, found):  # type: ignore[no-untyped-def]  # 
                     p, q, r = i + (axis == 0), j + (axis == 1), k + (axis == 2)
                     if p == away.shape[0] or q == away.shape[1] or r == away.shape[2]:
                         continue
-                    two = owner[p, q, r]
+                    two = owner[p, q, r] if led[p, q] else 0
                     if two > 0 and two != one:
                         step = np.float32(halves[axis]) * (cost[i, j, k] + cost[p, q, r])
                         way = away[i, j, k] + away[p, q, r] + step
@@ -195,13 +280,22 @@ def _meet(away, owner, cost, halves, found):  # type: ignore[no-untyped-def]  # 
                         found[two] = min(found[two], way)
 
 
-def _sweep(away, owner, cost, halves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0915
-    # `halves` are half the millimetres of a step by whether it leads along each axis.
+def _sweep(away, owner, latest, cost, corner, limits, starts, halves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
+    # `latest` is the sweep in which a row changed last. `halves` are half the millimetres of a
+    # step by whether it leads along each axis.
     rows, columns, length = away.shape
-    latest = np.zeros((rows, columns), np.int32)  # sweep in which a row changed last
-    for i in range(rows):
-        for j in range(columns):
-            latest[i, j] = 2 * (owner[i, j].max() > 0)  # the first sweep, there and back
+    (longest, unit, limit), (index, numbers) = limits, starts
+    ahead, right, up = corner
+
+    last = longest.shape[3] - 1
+    for one in range(len(index)):
+        i, j, k = index[one]
+        if latest[i, j] < 0:
+            for r in range(length):
+                way = longest[ahead + i, right + j, up + r, last] * unit
+                away[i, j, r], owner[i, j, r] = min(way, limit), 0
+            latest[i, j] = 2  # the first sweep, there and back
+        away[i, j, k], owner[i, j, k] = 0, numbers[one]
     best, source = np.empty(length, np.float32), np.empty(length, np.int32)
     sweep, changed = 1, True
     while changed:
@@ -210,26 +304,42 @@ def _sweep(away, owner, cost, halves):  # type: ignore[no-untyped-def]  # noqa: 
         for step in range(rows * columns):
             row = step if back < 0 else rows * columns - 1 - step
             i, j = row // columns, row % columns
-            ways, here, marks = away[i, j], cost[i, j], owner[i, j]
+            ways, marks = away[i, j], owner[i, j]
+            here = cost[ahead + i, right + j, up : up + length]
             shorter = False
             for side in range(4):  # three rows of the plane before, and the row before
                 p, q = (i, j + back) if side == 3 else (i + back, j - 1 + side)
                 if not (0 <= p < rows and 0 <= q < columns) or latest[p, q] < sweep - 1:
                     continue
                 if not shorter:
+                    if latest[i, j] < 0:
+                        for r in range(length):
+                            way = longest[ahead + i, right + j, up + r, last] * unit
+                            ways[r], marks[r] = min(way, limit), 0
+                        latest[i, j] = 0
                     best[:], source[:], shorter = ways, -1, True
-                for shift in range(-1, 2):
-                    low, high = max(0, -shift), min(length, length - shift)
-                    beside = away[p, q, low + shift : high + shift]
-                    there = cost[p, q, low + shift : high + shift]
-                    own, most, came = here[low:high], best[low:high], source[low:high]
-                    half = halves[abs(p - i), abs(q - j), abs(shift)]
-                    number = np.int32(3 * side + shift + 1)
-                    for k in range(len(own)):  # without branches, for several voxels at once
-                        way = beside[k] + half * (there[k] + own[k])
-                        less = way < most[k]
-                        most[k] = way if less else most[k]
-                        came[k] = number if less else came[k]
+                beside, there = away[p, q], cost[ahead + p, right + q, up : up + length]
+                flat, slant = halves[abs(p - i), abs(q - j), 0], halves[abs(p - i), abs(q - j), 1]
+                number = np.int32(3 * side)
+                for k in range(1, length - 1):  # without branches, for several voxels at once
+                    own, most, came = here[k], best[k], source[k]
+                    way = beside[k - 1] + slant * (there[k - 1] + own)
+                    less = way < most
+                    most = way if less else most
+                    came = number if less else came
+                    way = beside[k] + flat * (there[k] + own)
+                    less = way < most
+                    most = way if less else most
+                    came = number + np.int32(1) if less else came
+                    way = beside[k + 1] + slant * (there[k + 1] + own)
+                    less = way < most
+                    best[k] = way if less else most
+                    source[k] = number + np.int32(2) if less else came
+                for k in (0, length - 1):
+                    for r in range(max(0, k - 1), min(length, k + 2)):
+                        way = beside[r] + (flat if r == k else slant) * (there[r] + here[k])
+                        if way < best[k]:
+                            best[k], source[k] = way, np.int32(number + r - k + 1)
             if shorter:
                 shorter = False
                 for k in range(length):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64
 
 from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.box import Window, bounding_box
@@ -20,7 +20,7 @@ from voxhint.core.volume import STEPS
 from voxhint.propagate.competition import Likelihood, Nearest, Rules
 from voxhint.propagate.constraints import around_hints
 from voxhint.propagate.distance_caps import label_marks
-from voxhint.propagate.geodesic import cost_of_ways, edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.geodesic import WayFinder, Ways, cost_of_ways, edge_cost, way_to_next
 from voxhint.propagate.likelihood import BINS, class_tables
 from voxhint.propagate.soft_label import (
     EDGE_WEIGHT,
@@ -32,7 +32,7 @@ from voxhint.propagate.soft_label import (
 from voxhint.propagate.voxel_classifier import TaughtCase
 
 _LIMIT = 3.0  # of the largest cap: how far ways of labels are followed
-_DETOURS = 2.0  # the same of a cap that grew with the detours of ways
+_DETOURS = 1.5  # the same of a cap that grew with the detours of ways
 _ROOM = 1.02  # of the largest cap: how far ways of background are followed
 _BAND = 2.0  # caps around marks of labels: beyond them background is presumed
 
@@ -73,12 +73,10 @@ def propagate_over_scan(
         if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
             nearest, stretch = scan.joined(one, longer, out)
         one = one.stretched(stretch)
-        ground = Nearest.of(scan.grid.shape, _ROOM * one.reach_mm, kept=1)
-        if len(scan.shown[0]):
-            scan.join(0, ground.step_mm * 2**16, ground)
+        ground = scan.background(_ROOM * one.reach_mm)
         anywhere = one.free if one.everywhere else None
         rules = Rules(one.caps, usual_cap(one.caps), one.presumed, distance_limit, anywhere)
-        margin = rules.margin_mm(nearest, ground, float(scan.grid.spacing_mm.min()) / 2)
+        margin = rules.margin_mm(nearest, ground, float(scan.finder.grid.spacing_mm.min()) / 2)
         rules.settle(nearest, ground, margin, scan.likelihood, [part[band] for part in found])
     first, second, first_prob, trust = found
     return CompactSoftLabel(first, second, first_prob, trust, one.untold, constraints)
@@ -162,11 +160,10 @@ class _Scan:
     shown: Sequence[_Index]
     """Where each class was shown in the band."""
 
-    cost: Float32[np.ndarray, "i j k"]
-    """Of a millimetre; 1 in tissue that is usual near hints."""
+    finder: WayFinder
+    """Along a millimetre that costs 1 in tissue that is usual near hints."""
 
     likelihood: Likelihood
-    grid: Grid
 
     @staticmethod
     def of(
@@ -189,7 +186,7 @@ class _Scan:
             table[:], numbers[:] = class_tables(image, places, near)
         tables *= np.float32(LIKELIHOOD / len(images))
         said = None if taught is None else partial(_told, taught, band)
-        return _Scan(shown, cost, Likelihood(tables, bins, said), grid)
+        return _Scan(shown, WayFinder.over(cost, grid), Likelihood(tables, bins, said))
 
     def joined(
         self,
@@ -208,7 +205,7 @@ class _Scan:
             The nearest labels, and how much longer ways between the marks of each label are than
             straight lines.
         """
-        nearest, caps = Nearest.of(self.grid.shape, limit_mm), competitors.caps
+        nearest, caps = Nearest.of(self.finder.grid.shape, limit_mm), competitors.caps
         order = sorted(competitors.numbers, key=lambda number: float(caps[number]))
         return nearest, {n: self.join(n, limit_mm, nearest, out[n]) for n in order}
 
@@ -219,10 +216,10 @@ class _Scan:
         nearest: Nearest,
         out: Bool[np.ndarray, "i j k"] | None = None,
     ) -> float:
-        """Let a class join where ways to it are short enough.
+        """Let a label join where ways to it are short enough.
 
         Args:
-            number: The class.
+            number: The label.
             limit_mm: How long ways may be.
             nearest: What it joins.
             out: As for `joined`.
@@ -230,25 +227,38 @@ class _Scan:
         Returns:
             How much longer ways between its marks are than straight lines.
         """
-        index = self.shown[number]
-        rim = np.ceil(limit_mm / self.grid.spacing_mm).astype(int) + 1
-        first = index.min(0)
-        low = np.maximum(first - rim, 0)
-        high = np.minimum(index.max(0) + 1 + rim, self.grid.shape)
+        index, grid = self.shown[number], self.finder.grid
+        corner = index.min(0)
+        own = np.zeros(index.max(0) - corner + 1, np.bool_)
+        own[tuple((index - corner).T)] = True
+        parts = label_marks(own, grid)
+        ways = self._added(number, parts[tuple((index - corner).T)], limit_mm, nearest, out)
+        next_mm = way_to_next(ways.away, ways.owner, self.finder.cost[ways.window], grid, ways.led)
+        return geodesic_stretch(next_mm, parts, grid)
+
+    def background(self, limit_mm: float) -> Nearest:
+        """Return the ways to background."""
+        ground = Nearest.of(self.finder.grid.shape, limit_mm, kept=1)
+        if count := len(self.shown[0]):
+            self._added(0, np.ones(count, np.int32), ground.step_mm * 2**16, ground)
+        return ground
+
+    def _added(
+        self,
+        number: int,
+        marks: Int32[np.ndarray, " n"],
+        limit_mm: float,
+        nearest: Nearest,
+        out: Bool[np.ndarray, "i j k"] | None = None,
+    ) -> Ways:
+        index, grid = self.shown[number], self.finder.grid
+        rim = np.ceil(limit_mm / grid.spacing_mm).astype(int) + 1
+        low = np.maximum(index.min(0) - rim, 0)
+        high = np.minimum(index.max(0) + 1 + rim, grid.shape)
         i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        window, grid = (i, j, k), self.grid.cropped((i, j, k))
-        own = np.zeros(index.max(0) - first + 1, np.bool_)
-        own[tuple((index - first).T)] = True
-        parts = label_marks(own, grid) if number else own.astype(np.int32)
-        marks = np.zeros(grid.shape, np.int32)
-        marks[tuple((index - low).T)] = parts[tuple((index - first).T)]
-        cost = np.ascontiguousarray(self.cost[window])
-        limit = nearest.limit_mm(window, limit_mm)
-        way, owner = nearest_mark(marks, cost, grid, limit_mm=limit)
-        nearest.add(number, window, way, owner if out is None else owner * ~out[window])
-        if not number:
-            return 1.0
-        return geodesic_stretch(way_to_next(way, owner, cost, grid), parts, grid)
+        ways = self.finder.ways(index, marks, (i, j, k), nearest.away, nearest.step_mm, limit_mm)
+        nearest.add(number, ways, out)
+        return ways
 
 
 def _told(
