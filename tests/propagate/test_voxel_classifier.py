@@ -199,3 +199,25 @@ def test_one_click_a_case_tells_no_place_by_itself_and_no_label_half_of_the_imag
         {"CT": image_of(99, 0.0)}, constraints_for(*clicks(99, 1))
     ).log_probs()
     assert (logs[1] > logs[0]).sum() < 2 * (away() < 4).sum()
+
+
+def test_places_tried_side_by_side_teach_the_same() -> None:
+    samples = [samples_of(image_of(s), *clicks(s)) for s in range(9)]
+    told: list[tuple[int, int]] = []
+    alone, aside = (
+        fit_voxel_classifier(
+            samples,
+            ("CT",),
+            steps=20,
+            rng=np.random.default_rng(0),
+            progress=lambda done, total: told.append((done, total)),
+            workers=workers,
+        )
+        for workers in (1, 2)
+    )
+    assert alone is not None
+    assert aside is not None
+    assert aside.facts() == alone.facts()
+    for one, two in zip(alone.net.parameters(), aside.net.parameters(), strict=True):
+        assert one.equal(two)
+    assert (60, 80) in told  # what another process did is heard of, too

@@ -87,6 +87,25 @@ def test_labelling_alone_is_forecast_without_a_network(tmp_path: Path) -> None:
     )
 
 
+def test_what_cases_teach_each_other_is_in_the_time_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voxhint.propagate.study._STEPS", 10**7)
+    study = make_study(tmp_path / "study", cases=8)
+    for teach, told in ((True, r"in all about \d+ min, \d+ min of it learning"), (False, r"\d s$")):
+        line = list(forecast_label(study, LabelConfig(cross_case=teach), Machine()))[1]
+        assert re.search(told, line), line
+
+
+def test_the_check_of_images_is_in_the_time_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(tmp_path / "study", cases=2, tests=1)
+    monkeypatch.setattr(label_forecast, "_seconds_of_reading", lambda _: 1200.0)
+    line = list(forecast_label(study, LabelConfig(), Machine()))[1]
+    assert "in all about 60 min" in line
+
+
 @pytest.mark.parametrize("largest", [2**25, 1], ids=["by class", "whole scan"])
 def test_no_case_takes_more_memory_than_was_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int

@@ -12,6 +12,8 @@ from voxhint.core import Volume
 from voxhint.files.images import read_volume
 from voxhint.files.validate.study import open_study
 from voxhint.propagate import study as propagation
+from voxhint.runs import read_made
+from voxhint.verbs.label import label
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,27 @@ def test_cases_teach_each_other_unless_told_not_to(
 
 def _note(found: list[int], cases: Sequence[Any]) -> None:
     found.append(len(cases))
+
+
+def test_labels_that_are_there_are_measured_by_their_hints_and_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, out = make_study(tmp_path / "study", hints=("scribbles",)), tmp_path / "out"
+    label(study, out, config=LabelConfig(), machine=Machine())
+    before = read_made(out)["volumes_ml"]
+    lost, *_ = sorted(out.glob("*__ball.nii.gz"))
+    lost.unlink()
+    read: list[str] = []
+
+    def noted(path: Path, *, channel: str) -> Volume:
+        read.append(path.name)
+        return read_volume(path, channel=channel)
+
+    monkeypatch.setattr("voxhint.files.study.load.read_volume", noted)
+    label(study, out, config=LabelConfig(), machine=Machine())
+    assert read == [lost.name.replace("__ball", "_0000")]
+    assert read_made(out)["volumes_ml"] == before
+    assert before["ball"]["cases"] == 2
 
 
 def test_images_are_read_to_plan_only_where_cases_teach_each_other(

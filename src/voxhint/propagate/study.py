@@ -1,6 +1,7 @@
 """From the hints of a whole study to the soft labels of its cases."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,6 +48,7 @@ from voxhint.propagate.whole_scan import propagate_over_scan
 _MEASURED = 200  # cases that decide the caps, and teach the others
 _DISTANCE_LIMIT = 2.0  # natural logarithm of odds
 _STEPS = 2000  # of the optimiser of the cross-case voxel classifier
+_REHEARSED = 100  # of them, by which a forecast tells how long all take
 _LEARN = "learn from all cases"
 _ALONE = ("pw4medseg", "nninteractive", "none")  # methods that look at each case alone
 _LARGE = 2**25  # values, a float for each voxel and class: more, and a case is a whole scan
@@ -135,45 +137,105 @@ def plan_propagation(
     Returns:
         What `label_case` needs to know beyond its case.
     """
-    chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
-    together = config.method not in _ALONE and config.cross_case
-    together = together and len(chosen) >= FEWEST_CASES and _may_teach(study, chosen)
+    chosen, together = _teachers(study, hinted, config)
     if config.scale_mm is not None and not together:
         return PropagationPlan(dict.fromkeys(study.labels.names, config.scale_mm))
     rng = np.random.default_rng(machine.seed)
-    marks, grids, samples, drawn = [], [], [], False
-    boxes: list[tuple[str, BoxSample]] = []
-    look = partial(_marks_of, study, rng if together else None)  # which is drawn from in turn
-    looks = spread(look, chosen, 0 if together else machine.workers)
-    for number, (files, looked) in enumerate(looks):
+    look = partial(_look_at, study, rng if together else None)  # which is drawn from in turn
+    looks = []
+    for number, (files, looked) in enumerate(
+        spread(look, chosen, 0 if together else machine.workers)
+    ):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
-            found, grid, whole, one, boxed = looked()
-            marks.append(found)
-            grids.append(grid)
-            drawn |= whole
-            if one is not None:
-                samples.append(one)
-            boxes += boxed
+            looks.append(looked())
+    return _learnt(looks, study, config, rng, _STEPS, tell, machine.workers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsal:
+    """What planning takes by one case, and a plan as if all cases were like it."""
+
+    plan: PropagationPlan
+    looked_at: int
+    """Cases that would be looked at."""
+
+    seconds_a_look: float
+    seconds_of_learning: float
+
+
+def rehearse_plan(
+    study: Study, files: CaseFiles, *, config: LabelConfig, machine: Machine
+) -> Rehearsal:
+    """Plan the propagation of a study as if all its cases were like one, in few steps.
+
+    Returns:
+        The plan, and how long the true one takes.
+    """
+    chosen, together = _teachers(study, study.hinted, config)
+    rng, began = np.random.default_rng(machine.seed), time.monotonic()
+    look = _look_at(study, rng if together else None, files)
+    looked = time.monotonic()
+    plan = _learnt([look] * len(chosen), study, config, rng, _REHEARSED, silent)
+    learnt = (time.monotonic() - looked) * _STEPS / _REHEARSED if together else 0.0
+    return Rehearsal(plan, len(chosen), looked - began, learnt)
+
+
+def _teachers(
+    study: Study, hinted: Sequence[CaseFiles], config: LabelConfig
+) -> tuple[Sequence[CaseFiles], bool]:
+    """Return the cases that decide for all, and whether they teach each other."""
+    chosen = hinted[:: max(1, -(-len(hinted) // _MEASURED))]
+    together = config.method not in _ALONE and config.cross_case
+    return chosen, together and len(chosen) >= FEWEST_CASES and _may_teach(study, chosen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """What the hints of one case tell of all."""
+
+    marks: dict[str, Marks]
+    grid: Grid
+    drawn_whole: bool
+    samples: VoxelSamples | None
+    """Proven voxels; None where cases do not teach each other."""
+
+    boxes: list[tuple[str, BoxSample]]
+
+
+def _learnt(  # noqa: PLR0913 - each says another thing
+    looks: Sequence[_Look],
+    study: Study,
+    config: LabelConfig,
+    rng: np.random.Generator,
+    steps: int,
+    tell: Tell,
+    workers: int = 1,
+) -> PropagationPlan:
+    """Return what cases tell together."""
     lone = any(
-        all(name not in case or not case[name].speaks for case in marks)
+        all(name not in look.marks or not look.marks[name].speaks for look in looks)
         for name in study.labels.foreground
     )
+    samples = [look.samples for look in looks if look.samples is not None]
     classifier = fit_voxel_classifier(
-        samples if len(samples) == len(chosen) else [],
+        samples,
         study.channels,
-        steps=_STEPS,
+        steps=steps,
         rng=rng,
         lone=lone,
         progress=lambda done, total: tell(_LEARN, done, total, "what looks alike, and where"),
+        workers=workers,
     )
-    if together:
+    if samples:
         tell(_LEARN, 1, 1, _tell_taught(classifier))
-    caps = distance_caps(marks, grids, study.labels)
+    grids = [look.grid for look in looks]
+    caps = distance_caps([look.marks for look in looks], grids, study.labels)
     if config.scale_mm is not None:
         caps = dict.fromkeys(caps, config.scale_mm)
-    nearby = classifier is not None and (lone or drawn)
+    nearby = classifier is not None and (lone or any(look.drawn_whole for look in looks))
     limit = _DISTANCE_LIMIT if nearby else np.inf
+    boxes = [sample for look in looks for sample in look.boxes]
     return PropagationPlan(caps, classifier, limit, fit_box_models(boxes, rng))
 
 
@@ -184,19 +246,15 @@ def _tell_taught(classifier: VoxelClassifier | None) -> str:
     return f"cases teach each other: {classifier.skill:.0%} less error on those held out"
 
 
-def _marks_of(
-    study: Study, rng: np.random.Generator | None, files: CaseFiles
-) -> tuple[dict[str, Marks], Grid, bool, VoxelSamples | None, list[tuple[str, BoxSample]]]:
-    """Return the marks of a case, its grid, whether whole slices were drawn, and some voxels.
-
-    The last two are voxels that teach other cases: those that are proven, and those of boxes.
-    """
+def _look_at(study: Study, rng: np.random.Generator | None, files: CaseFiles) -> _Look:
+    """Return what the hints of a case tell; with a generator also voxels that teach others."""
     case = hints_alone(study, files) if rng is None else aligned_case(study, files)
     known, samples, boxes = sparse_constraints_of(case.grid, case.hints, study.labels), None, []
     if rng is not None:
         samples = voxel_samples(known, case.images, study.channels, study.labels, rng)
         boxes = list(box_samples(case, study.channels, rng))
-    return measure_marks(known, study.labels), case.grid, known.drawn_whole, samples, boxes
+    marks = measure_marks(known, study.labels)
+    return _Look(marks, case.grid, known.drawn_whole, samples, boxes)
 
 
 def constraints_for(case: Case, labels: LabelSet) -> Constraints | SparseConstraints:

@@ -15,6 +15,7 @@ from torch.nn import functional
 from voxhint.core import LabelSet, Volume
 from voxhint.core.box import Window
 from voxhint.core.sparse_constraints import SparseConstraints
+from voxhint.core.workers import spread
 from voxhint.propagate.fact_shares import Cells
 from voxhint.propagate.voxel_features import VoxelFeatures
 
@@ -192,7 +193,7 @@ def _unheard(done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def fit_voxel_classifier(
+def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     samples: Sequence[VoxelSamples],
     channels: Sequence[str],
     *,
@@ -200,6 +201,7 @@ def fit_voxel_classifier(
     rng: np.random.Generator,
     lone: bool = False,
     progress: Callable[[int, int], None] = _unheard,
+    workers: int = 1,
 ) -> VoxelClassifier | None:
     """Learn from all cases, with the place of voxels only where that helps.
 
@@ -214,6 +216,7 @@ def fit_voxel_classifier(
         lone: Whether one or two clicks are all that shows some label. The middle of all hints then
             lies as these few do, and would tell their classes and no others.
         progress: Hears how many steps of how many are done.
+        workers: Processes that try places side by side; what comes out is the same.
 
     Returns:
         The network; None where there are fewer than eight cases, where five do not show background
@@ -226,7 +229,7 @@ def fit_voxel_classifier(
     if not shown[0] or shown.sum() < 2:
         return None
     cases = _weighed_together(cases, rng) if lone else cases
-    skill, sharpness, place = max(_tried(cases, steps, rng, progress, lone=lone))
+    skill, sharpness, place = max(_tried(cases, steps, rng, progress, workers, lone=lone))
     if skill <= 0:
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
@@ -239,18 +242,35 @@ def _tried(
     steps: int,
     rng: np.random.Generator,
     progress: Callable[[int, int], None],
+    workers: int,
     *,
     lone: bool,
 ) -> Iterator[tuple[float, float, _Place]]:
     """Yield how much each kind of place helps cases held out, and how sharp the answer may be."""
     held_out = cases[::_HELD_OUT]
     rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
-    for number, place in enumerate(_PLACES):
-        if lone and place == "hints":
-            continue
-        tell = partial(_further, progress, number * steps, _FITS * steps)
-        net = _fit(rest, place, steps, int(rng.integers(2**31)), tell)
-        yield (*_try(net, held_out, place), place)
+    heard = progress if workers == 1 else _unheard  # other processes are heard when they end
+    work = partial(_try_place, rest, held_out, steps, heard)
+    items = [
+        (number, place, int(rng.integers(2**31)))
+        for number, place in enumerate(_PLACES)
+        if not (lone and place == "hints")
+    ]
+    for (number, _, _), tried in spread(work, items, workers if workers > 1 else 0):
+        yield tried()
+        progress((number + 1) * steps, _FITS * steps)
+
+
+def _try_place(
+    cases: Sequence[VoxelSamples],
+    held_out: Sequence[VoxelSamples],
+    steps: int,
+    progress: Callable[[int, int], None],
+    item: tuple[int, _Place, int],
+) -> tuple[float, float, _Place]:
+    number, place, seed = item
+    tell = partial(_further, progress, number * steps, _FITS * steps)
+    return (*_try(_fit(cases, place, steps, seed, tell), held_out, place), place)
 
 
 def _weighed_together(

@@ -34,8 +34,8 @@ from voxhint.propagate.nninteractive import Server
 from voxhint.propagate.study import (
     LabelledCase,
     PropagationPlan,
-    aligned_case,
     constraints_for,
+    hints_alone,
     label_case,
     plan_propagation,
 )
@@ -194,7 +194,7 @@ def _extents(study: Study, files: CaseFiles, out: Path) -> dict[str, Extent]:
     soft = read_soft_label(out, files.name, study.labels)
     if soft is None:
         return {}
-    case = aligned_case(study, files)
+    case = hints_alone(study, files)
     return extents(soft, constraints_for(case, study.labels), study.labels)
 
 

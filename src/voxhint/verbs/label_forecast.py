@@ -12,11 +12,14 @@ from voxhint.core import Box, Diameter, Grid, Strokes
 from voxhint.core.progress import peak_ram_mb
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import told_seconds
-from voxhint.files.images import read_grid
+from voxhint.files.images import read_grid, read_volume
 from voxhint.files.soft_labels import write_soft_label
-from voxhint.propagate.study import is_whole_scan, label_case, plan_propagation
+from voxhint.propagate.study import PropagationPlan, is_whole_scan, label_case, rehearse_plan
+from voxhint.propagate.volume_warning import extents
 from voxhint.verbs.memory_limit import require_memory
 
+_BRIEF = 5.0  # seconds of which loading what is compiled may be most: measured once more
+_TOLD = 0.1  # share of the time that learning takes where it is told of
 _BASE = 700 * 2**20  # bytes: Python, the libraries and what they compile
 _SCAN = 38  # bytes a voxel of a whole scan, whatever the number of labels
 _SOFT = 8  # bytes a voxel and soft hint
@@ -41,25 +44,52 @@ def require_room(study: Study, config: LabelConfig, machine: Machine) -> None:
 
 def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
     """Yield what labelling would take, by the largest case; nothing is kept."""
-    sizes = {files.name: math.prod(_grid(files).shape) for files in study.hinted}
+    sizes = {files.name: _voxels(files) for files in study.hinted}
     first = max(study.hinted, key=lambda files: sizes[files.name])
-    began = time.monotonic()
-    plan = plan_propagation(study, (first,), config=config, machine=machine)
-    began -= time.monotonic() - began  # the check before it reads every image, too
-    with TemporaryDirectory() as folder:
-        soft = label_case(study, first, plan, config).soft
-        write_soft_label(Path(folder), first.name, soft, study.labels, nifti=config.nifti)
-        written = sum(path.stat().st_size for path in Path(folder).iterdir())
-    each = time.monotonic() - began
     share = sum(sizes.values()) / sizes[first.name]
+    looked_through = sum(map(_voxels, (*study.training, *study.test))) / sizes[first.name]
+    read = _seconds_of_reading(first)
+    planned = rehearse_plan(study, first, config=config, machine=machine)
+    each, written = _labelled(study, first, planned.plan, config)
+    if each < _BRIEF:
+        each, _ = _labelled(study, first, planned.plan, config)
+    looks = planned.seconds_a_look * planned.looked_at * share / len(sizes)
+    alone = looks + planned.seconds_of_learning
+    seconds = alone + (read * looked_through + each * share) / min(machine.workers, len(sizes))
+    learning = f", {told_seconds(alone)} of it learning from all" if alone > _TOLD * seconds else ""
     yield (
         f"labelling: {told_seconds(each)} for {first.name}, the largest case; in all about "
-        f"{told_seconds(each * share / min(machine.workers, len(sizes)))}"
+        f"{told_seconds(seconds)}{learning}"
     )
     yield (
         f"labelling: about {peak_ram_mb() / 1024:.1f} GiB a process, and "
         f"{written * share / 1e6:.0f} MB of soft labels on disk"
     )
+
+
+def _seconds_of_reading(files: CaseFiles) -> float:
+    """Return how long the check before labelling reads a case."""
+    began = time.monotonic()
+    for channel, path in files.images.items():
+        read_volume(path, channel=channel)
+    return time.monotonic() - began
+
+
+def _labelled(
+    study: Study, files: CaseFiles, plan: PropagationPlan, config: LabelConfig
+) -> tuple[float, int]:
+    """Label a case and keep nothing.
+
+    Returns:
+        Seconds it took, and bytes it was.
+    """
+    began = time.monotonic()
+    with TemporaryDirectory() as folder:
+        known = label_case(study, files, plan, config)
+        write_soft_label(Path(folder), files.name, known.soft, study.labels, nifti=config.nifti)
+        extents(known.few, known.constraints, known.shown.labels)
+        written = sum(path.stat().st_size for path in Path(folder).iterdir())
+    return time.monotonic() - began, written
 
 
 def _bytes(study: Study, files: CaseFiles, config: LabelConfig) -> int:
@@ -77,6 +107,10 @@ def _bytes(study: Study, files: CaseFiles, config: LabelConfig) -> int:
 
 def _grid(files: CaseFiles) -> Grid:
     return read_grid(next(iter(files.images.values())))
+
+
+def _voxels(files: CaseFiles) -> int:
+    return math.prod(_grid(files).shape)
 
 
 def _softs(study: Study, files: CaseFiles) -> int:
