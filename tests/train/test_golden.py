@@ -143,7 +143,7 @@ def temperatures() -> list[float]:
 TRAININGS: dict[str, Callable[[], list[float]]] = {
     **{f"loss {name}": partial(voxels, TrainConfig(loss=name)) for name in get_args(Loss)},
     "dense": partial(voxels, TrainConfig(supervision="dense")),
-    "gated crf": partial(voxels, TrainConfig(crf_weight=1.0)),
+    "gated crf": partial(voxels, TrainConfig(crf_weight=100.0)),
     "branches": partial(between_branches, 0.0),
     "branches of their own": partial(between_branches, 1.0),
     "tags": tags,
