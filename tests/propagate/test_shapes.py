@@ -22,17 +22,12 @@ from voxhint.propagate.geodesic import edge_cost
 SHORT = 0.005
 BELOW = {  # by how much thin shapes with strokes fall short today: intensities claim too much there
     ("shell in shell", False, "strokes, ring"): 0.03,
-    ("shell in shell", False, "slices"): 0.015,
-    ("shell in shell", True, "strokes, ring"): 0.02,
-    ("tube", False, "strokes, arcs"): 0.01,
+    ("shell in shell", True, "strokes, ring"): 0.015,
     ("tube", False, "slices"): 0.02,
-    ("thin sheet", False, "strokes, ring"): 0.08,
-    ("thin sheet", False, "strokes, arcs"): 0.14,
-    ("thin sheet", False, "slices"): 0.115,
-    ("branching tree", False, "strokes, ring"): 0.025,
-    ("branching tree", False, "strokes, arcs"): 0.015,
-    ("small organ", False, "strokes, ring"): 0.04,
-    ("small organ", False, "strokes, dabs"): 0.06,
+    ("thin sheet", False, "strokes, arcs"): 0.06,
+    ("thin sheet", False, "slices"): 0.055,
+    ("small organ", False, "strokes, ring"): 0.035,
+    ("small organ", False, "strokes, dabs"): 0.045,
 }
 PAIRS = ("shell in shell", "tube")  # of two labels
 FEW = (("ring", False, "clicks"), ("tube", True, "strokes, arcs"), ("coil", False, "strokes, dabs"))

@@ -268,7 +268,8 @@ def test_a_compact_label_takes_six_bytes_a_voxel_and_two_on_disk(tmp_path: Path)
     assert sum(array.nbytes for array in arrays) == 6 * compact.first.size
     write_soft_label(tmp_path, "one", compact, ORGANS)
     (path,) = tmp_path.iterdir()
-    assert path.stat().st_size <= 2 * compact.first.size
+    hints_and_names = 2048  # bytes that do not grow with the image
+    assert path.stat().st_size <= 2 * compact.first.size + hints_and_names
     again = read_soft_label(tmp_path, "one", ORGANS)
     assert isinstance(again, CompactSoftLabel)
     assert again.grid.same(compact.grid)

@@ -19,7 +19,6 @@ from voxhint.core.box import corners
 from voxhint.propagate.constraints import Constraints, places_mm
 from voxhint.propagate.surroundings import FEATURES, Surroundings
 from voxhint.propagate.voxel_classifier import FEWEST_CASES
-from voxhint.propagate.voxel_features import typical_voxels
 
 _ROOM = 0.25  # of a box: what is looked at around it
 _ROOM_VOXELS = 2.0
@@ -273,7 +272,7 @@ def _around(
             described += [*np.zeros((FEATURES, *grid.shape), np.float32)]
         else:
             part, (i, j, k) = image.cropped(window), grid.shape
-            told = Surroundings.of(part, typical_voxels(np.zeros((0, 3), np.int64), grid))
+            told = Surroundings.of(part)
             described += [*told.of_block((slice(0, i), slice(0, j), slice(0, k)))]
     features = np.stack(described, -1).reshape(-1, len(described))
     scaled = [

@@ -12,7 +12,7 @@ from voxhint.core import Volume
 BINS = 64
 """Of intensities."""
 
-_BLUR_MM = 1.0
+_BLUR = 0.65  # voxels of the finest axis: wider, the two sides of a thin sheet mix
 _DOUBT = 5.0  # seeds' worth of "any intensity may occur"
 _MOST = 100  # seeds that count
 
@@ -55,7 +55,8 @@ def class_tables(
         seeds: For each class its seeds, as a mask or as an index.
         near: Voxels near the seeds, which set the range of intensities.
     """
-    smooth = ndimage.gaussian_filter(image.voxels, _BLUR_MM / image.grid.spacing_mm)
+    spacing_mm = image.grid.spacing_mm
+    smooth = ndimage.gaussian_filter(image.voxels, _BLUR * spacing_mm.min() / spacing_mm)
     known = smooth[near]
     low, high = (float(v) for v in np.percentile(known if known.size else smooth, [1, 99]))
     smooth -= low

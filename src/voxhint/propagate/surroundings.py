@@ -44,19 +44,26 @@ class Surroundings:
     """The wide blurs, by millimetres."""
 
     @staticmethod
-    def of(image: Volume, near: _Index) -> "Surroundings":
+    def of(image: Volume, near: _Index | None = None) -> "Surroundings":
         """Return what describes the voxels of a channel.
 
         Args:
             image: The channel.
-            near: Voxels whose intensities and slopes are the unit.
+            near: Voxels whose intensities and slopes are the unit; all if None.
         """
-        spacing = image.grid.spacing_mm
-        quiet = _at(image.voxels, near, [_gaussian(_BLURS_MM[0], spacing)], lambda part: part)
+        spacing, (i, j, k) = image.grid.spacing_mm, image.grid.shape
+        whole = slice(0, i), slice(0, j), slice(0, k)
+
+        def around(kernels: Sequence[_Kernel], scale: _Scale) -> Float32[np.ndarray, "kernel ..."]:
+            if near is None:
+                return _of_block(image.voxels, whole, kernels, scale)
+            return _at(image.voxels, near, kernels, scale)
+
+        quiet = around([_gaussian(_BLURS_MM[0], spacing)], lambda part: part)
         low, high = (np.float32(v) for v in np.percentile(quiet, [1, 99]))
         unit, one = max(np.float32(high - low), np.float32(1e-6)), np.float32(1)
         plain = Surroundings(image, low, unit, one, {})
-        slope = plain._slope(_at(image.voxels, near, _slopes(spacing), plain.scaled))
+        slope = plain._slope(around(_slopes(spacing), plain.scaled))
         coarse = {
             blur: _Coarse.of(plain, blur, step)
             for blur in _BLURS_MM

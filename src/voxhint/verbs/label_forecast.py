@@ -56,7 +56,8 @@ def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> I
     looks = planned.seconds_a_look * planned.looked_at * share / len(sizes)
     alone = looks + planned.seconds_of_learning
     seconds = alone + (read * looked_through + each * share) / min(machine.workers, len(sizes))
-    learning = f", {told_seconds(alone)} of it learning from all" if alone > _TOLD * seconds else ""
+    teaching = planned.seconds_of_learning > 0 and alone > _TOLD * seconds
+    learning = f", {told_seconds(alone)} of it learning from all" if teaching else ""
     yield (
         f"labelling: {told_seconds(each)} for {first.name}, the largest case; in all about "
         f"{told_seconds(seconds)}{learning}"
