@@ -20,16 +20,20 @@ from torch import Tensor, nn
 
 from voxhint.classify import predict_mask
 from voxhint.classify.predict_mask import MaskMaker
+from voxhint.cli.main import main
 from voxhint.config import PredictConfig, bytes_of
 from voxhint.core import Case, Grid, Hint, LabelSet, Points, Tag, Volume
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.volume import STEPS
-from voxhint.files.images import write_image
+from voxhint.files.images import write_ids, write_image
 from voxhint.files.validate.study import open_study
-from voxhint.models.folder import Model
+from voxhint.models.folder import Model, network_of
+from voxhint.nets import weights_bytes
+from voxhint.nets.trunk import begin_with
 from voxhint.propagate import constraints_of
 from voxhint.propagate.sparse_hints import sparse_constraints_of
 from voxhint.verbs.predict import _warnings_of, training_work
+from voxhint.verbs.written import emptiness
 
 Triple = tuple[float, float, float]
 
@@ -221,3 +225,32 @@ def test_a_limit_is_kept_or_refused_with_what_would_fit(tmp_path: Path) -> None:
     assert code == 0
     peak = json.loads((tmp_path / "out" / "made.json").read_text())["peak_ram_mb"]
     assert bytes_of(found[1]) / 1.5 < peak * 2**20 <= bytes_of(found[1])
+
+
+def test_many_masks_without_any_label_are_told_of(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.nii.gz" for name in "abcd"]
+    grid = Grid((4, 4, 4), np.eye(4))
+    for path in paths:
+        write_ids(path, np.zeros(grid.shape, np.uint8), grid)
+    (warning,) = emptiness(paths)
+    assert warning.startswith("none of 4 masks holds any label")
+    assert emptiness(paths[:2]) == ()
+    write_ids(paths[3], np.ones(grid.shape, np.uint8), grid)
+    assert emptiness(paths) == ()
+
+
+def test_a_model_that_finds_nothing_anywhere_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = untrained_model(tmp_path / "model", SMALL)
+    net = network_of(SMALL)
+    begin_with(net, torch.tensor([1.0, *[1e-30] * (len(SMALL.labels.names) - 1)]))
+    (model / "weights.safetensors").write_bytes(weights_bytes(net))
+    for name in "abc":
+        write_image(tmp_path / "in" / f"{name}_0000.nii.gz", scan(slanted_grid(), 0))
+    words = ("predict", model, tmp_path / "in", "--out", tmp_path / "out", "--device", "cpu")
+    with pytest.raises(SystemExit, match="0"):
+        main([str(word) for word in words])
+    assert "none of 3 masks holds any label" in capsys.readouterr().err
+    warnings = json.loads((tmp_path / "out" / "made.json").read_text())["warnings"]
+    assert warnings[-1].startswith("none of 3 masks")

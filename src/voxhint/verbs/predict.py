@@ -45,6 +45,7 @@ from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
 from voxhint.runs.skipped_images import Skipped, by_case, more_cases
 from voxhint.verbs.memory_limit import limit_of, require_memory
+from voxhint.verbs.written import emptiness
 
 _NO_HINTS = "a prediction reads no hints and trains nothing"
 
@@ -222,6 +223,8 @@ def predict_cases(
     done = [case for case in work.cases if case not in skipped]
     if not done:  # then nothing is complete
         skipped.require_none(0)
+    for warning in (nothing := emptiness([out / f"{case}.nii.gz" for case in done])):
+        tell("look at masks", 1, 1, warning)
     known = kept(out)
     odd = [note for case in done for note in known.get(_about(case), ())]
     labels = model.plan.labels
@@ -230,7 +233,7 @@ def predict_cases(
         "seconds": seconds,
         "peak_ram_mb": peak_ram_mb(),
         "labels": dict(zip(labels.names, labels.ids, strict=True)),
-        "warnings": [*found.warnings, *work.warnings, *general, *odd],
+        "warnings": [*found.warnings, *work.warnings, *general, *odd, *nothing],
         "skipped": skipped.lines,
     }
     complete(out, skipped.manifest(manifest), facts)
