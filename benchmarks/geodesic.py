@@ -20,7 +20,8 @@ import torch
 from scipy import ndimage
 
 from voxhint.core import Grid
-from voxhint.propagate.geodesic import cost_of_ways, nearest_mark
+from voxhint.propagate.edge_cost import cost_of_ways
+from voxhint.propagate.geodesic import nearest_mark
 
 SEEDS = 20
 ROUNDS = (2, 4)

@@ -32,7 +32,7 @@ from voxhint.core.study import Study
 from voxhint.files.images import read_ids
 from voxhint.files.validate.study import open_study
 from voxhint.propagate import constraints_of, geodesic_mm
-from voxhint.propagate.geodesic import edge_cost
+from voxhint.propagate.edge_cost import edge_cost
 from voxhint.propagate.study import aligned_case, label_case, plan_propagation
 
 KIND = re.compile(

@@ -24,7 +24,7 @@ from voxhint.propagate import (
     measure_marks,
     propagate_hints,
 )
-from voxhint.propagate.geodesic import edge_cost
+from voxhint.propagate.edge_cost import edge_cost
 
 STEEP = 8.0  # edge weight of the control
 NEAR = 3  # voxels around hints, whose slopes are the unit

@@ -11,10 +11,9 @@ from tests.propagate.grids import places, plain_grid, turned_image
 
 from voxhint.core import Grid, Turn, Volume
 from voxhint.propagate import geodesic_mm
+from voxhint.propagate.edge_cost import cost_of_ways, edge_cost
 from voxhint.propagate.geodesic import (
     WayFinder,
-    cost_of_ways,
-    edge_cost,
     nearest_mark,
     way_to_next,
 )
@@ -180,7 +179,7 @@ def test_the_way_to_the_next_mark_is_the_shortest_to_any_other() -> None:
     for number, place in enumerate(places_, start=1):
         marks[place] = number
     away, owner = nearest_mark(marks, cost_of_ways(steep, 2.0), GRID)
-    found = way_to_next(away, owner, cost_of_ways(steep, 2.0), GRID)
+    found = way_to_next(away, owner, cost_of_ways(steep, 2.0), GRID, 4)
     for number, place in enumerate(places_):
         ways = geodesic_mm(seed_at(GRID, place), steep, GRID, edge_weight=2.0)
         others = [ways[p] for p in places_ if p != place]
@@ -191,7 +190,7 @@ def test_a_lone_mark_meets_no_other() -> None:
     marks = seed_at(GRID, (3, 4, 2)).astype(np.int32)
     away, owner = nearest_mark(marks, cost_of_ways(noise(GRID), 2.0), GRID)
     assert (owner == 1).all()
-    assert way_to_next(away, owner, cost_of_ways(noise(GRID), 2.0), GRID).tolist() == [1e6]
+    assert way_to_next(away, owner, cost_of_ways(noise(GRID), 2.0), GRID, 1).tolist() == [1e6]
 
 
 def test_a_finder_used_again_finds_the_ways_of_a_window_and_of_what_each_voxel_allows() -> None:
@@ -201,7 +200,7 @@ def test_a_finder_used_again_finds_the_ways_of_a_window_and_of_what_each_voxel_a
     window = (slice(1, 13), slice(2, 12), slice(1, 8))
     for index in (np.array([[3, 4, 2], [9, 9, 6]]), np.array([[12, 2, 1], [2, 10, 3], [2, 10, 4]])):
         numbers = np.arange(1, len(index) + 1, dtype=np.int32)
-        ways = finder.ways(index, numbers, window, longest[..., None], 0.5, 18.0)
+        ways = finder.ways(index, numbers, window, longest, 0.5, 18.0)
         marks = np.zeros(GRID.shape, np.int32)
         marks[tuple(index.T)] = numbers
         limit = np.minimum(longest[window] * np.float32(0.5), np.float32(18))
@@ -209,9 +208,12 @@ def test_a_finder_used_again_finds_the_ways_of_a_window_and_of_what_each_voxel_a
         away, owner = nearest_mark(marks[window], part, GRID, limit_mm=limit)
         reached = owner > 0
         assert 20 < reached.sum() < reached.size / 2
-        assert not reached[~ways.led].any()
-        rows = ways.led[..., None] & np.ones(reached.shape, np.bool_)
-        assert np.array_equal(ways.owner[rows], owner[rows])
+        first, end = np.moveaxis(ways.spans, -1, 0)[..., None]
+        along = np.arange(reached.shape[2])
+        inside = (along >= first) & (along < end)
+        assert not reached[~inside].any()
+        assert inside.sum() < 2 * reached.sum()
+        assert np.array_equal(ways.owner[inside], owner[inside])
         assert np.array_equal(ways.away[reached], away[reached])
-        found = way_to_next(ways.away, ways.owner, part, GRID, ways.led)
-        assert np.array_equal(found, way_to_next(away, owner, part, GRID))
+        found = way_to_next(ways.away, ways.owner, part, GRID, len(index), ways.spans)
+        assert np.array_equal(found, way_to_next(away, owner, part, GRID, len(index)))

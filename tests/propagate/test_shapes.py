@@ -17,7 +17,7 @@ from voxhint.propagate import (
     measure_marks,
     propagate_hints,
 )
-from voxhint.propagate.geodesic import edge_cost
+from voxhint.propagate.edge_cost import edge_cost
 
 SHORT = 0.005
 BELOW = {  # by how much thin shapes with strokes fall short today: intensities claim too much there

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from tests.propagate.grids import plain_grid
 from tests.propagate.test_golden import hinted, taught, teaching
 from tests.shapes import hints_for
 
 from voxhint.config import LabelConfig
-from voxhint.core import Hint, LabelSet, Points, Soft, SoftLabel, Tag, Turn, Volume
+from voxhint.core import Grid, Hint, LabelSet, Points, Soft, SoftLabel, Tag, Turn, Volume
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.errors import BadFileError
 from voxhint.core.sparse_constraints import SparseConstraints
@@ -105,6 +106,35 @@ def test_a_label_whose_ways_are_detours_comes_out_as_with_an_array_for_each_clas
     known, sparse = constraints_of(grid, hints, one), sparse_constraints_of(grid, hints, one)
     exact = propagate_hints(known, [image], one, caps_mm=caps, config=CONFIG)
     alike(exact, propagate_over_scan(sparse, [image], one, caps_mm=caps), one)
+
+
+def test_thick_slices_say_the_same_whichever_axis_they_lie_along() -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid((24, 30, 14), np.diag([1.0, 1.0, 3.0, 1.0]))
+    voxels = ndimage.gaussian_filter(rng.normal(0, 1, grid.shape), 2).astype(np.float32)
+    labels = LabelSet(("background", "one", "two"), (0, 1, 2))
+    at = rng.integers(2, 12, (3, 9, 3)) + np.array([[[0, 0, 0]], [[8, 4, 0]], [[4, 14, 0]]])
+    clicks = zip(labels.names, at, strict=True)
+    hints: list[Hint] = [
+        Points(name, grid.to_world(index * 1.0), np.ones(9)) for name, index in clicks
+    ]
+    hints.append(Tag("two", "absent", (30.0, 50.0)))
+    caps, turn = {"one": 9.0, "two": 6.0}, (0, 2, 1)
+    turned = Grid((24, 14, 30), grid.affine[:, [*turn, 3]])
+    soft = [
+        propagate_over_scan(
+            sparse_constraints_of(where, hints, labels),
+            [Volume(np.ascontiguousarray(values), where)],
+            labels,
+            caps_mm=caps,
+        )
+        for where, values in ((grid, voxels), (turned, voxels.transpose(turn)))
+    ]
+    assert (soft[0].first > 0).mean() > 0.1
+    assert (soft[0].first == soft[1].first.transpose(turn)).mean() > 0.999
+    assert (soft[0].second == soft[1].second.transpose(turn)).mean() > 0.99
+    trusts = soft[0].trust / 2.0**15, soft[1].trust.transpose(turn) / 2.0**15
+    assert np.abs(trusts[0] - trusts[1]).max() < 0.01
 
 
 @pytest.mark.parametrize("kind", KINDS)

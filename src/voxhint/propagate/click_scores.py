@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from voxhint.core import Grid, Volume
 from voxhint.propagate.coarse_to_fine import Coarse, Window
-from voxhint.propagate.geodesic import compiled, cost_of_ways, nearest_mark, slope
+from voxhint.propagate.compiled import compiled
+from voxhint.propagate.edge_cost import cost_of_ways, slope
+from voxhint.propagate.geodesic import nearest_mark
 
 _BLURS_MM = (0.7, 1.5)
 _PERCENTILES = (1, 99)

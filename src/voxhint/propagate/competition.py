@@ -1,14 +1,15 @@
 """The competition of classes at single voxels, compiled: the nearest compete, two are kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8, UInt16
 
 from voxhint.core.volume import STEPS
-from voxhint.propagate.geodesic import Ways, compiled
+from voxhint.propagate.compiled import compiled
+from voxhint.propagate.geodesic import Ways
 from voxhint.propagate.soft_label import CROSS_CASE_TRUST, FADE, LEAST, PRIOR
 
 _KEPT = 3  # labels that compete at a voxel
@@ -20,24 +21,30 @@ _FAR = 2**16 - 1  # steps of a way that nobody followed
 class Nearest:
     """The labels that are nearest to each voxel, however many there are in all."""
 
-    away: UInt16[np.ndarray, "i j k kept"]
+    away: UInt16[np.ndarray, "kept i j k"]
     """Ways in steps, the shortest first."""
 
-    number: UInt8[np.ndarray, "i j k kept"]
+    number: UInt8[np.ndarray, "kept i j k"]
     step_mm: float
 
     @staticmethod
     def of(shape: tuple[int, ...], limit_mm: float, kept: int = _KEPT) -> "Nearest":
         """Return voxels that no label has joined, and no way longer than a limit will."""
-        away = np.full((*shape, kept), _FAR, np.uint16)
-        return Nearest(away, np.zeros((*shape, kept), np.uint8), limit_mm / (_FAR - 1))
+        away = np.full((kept, *shape), _FAR, np.uint16)
+        return Nearest(away, np.zeros((kept, *shape), np.uint8), limit_mm / (_FAR - 1))
+
+    def turned(self, axes: tuple[int, int, int]) -> "Nearest":
+        """Return the same with the axes of voxels in another order."""
+        order = (0, *(axis + 1 for axis in axes))
+        return replace(self, away=self.away.transpose(order), number=self.number.transpose(order))
 
     def add(self, number: int, ways: Ways, out: Bool[np.ndarray, "i j k"] | None) -> None:
         """Let a label join where a way leads to it, and nothing says that it is not there."""
         part, step = ways.window, np.float32(self.step_mm)
         there = np.zeros((0, 0, 0), np.bool_) if out is None else out[part]
-        args = (number, ways.away, ways.owner, ways.led, there, step)
-        compiled(_add)(self.away[part], self.number[part], *args)
+        args = (number, ways.away, ways.owner, ways.spans, there, step)
+        inner = (slice(None), *part)
+        compiled(_add)(self.away[inner], self.number[inner], *args)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,19 +94,18 @@ class Rules:
         taught = likelihood.log_probs is not None
         least = CROSS_CASE_TRUST if taught else 0.0
         presumed = np.inf if taught else self.presumed
-        numbers = [self.usual, margin_mm, presumed, FADE, LEAST, STEPS, self.limit, PRIOR, least]
-        rules = np.array(numbers, np.float32)
+        values = [self.usual, margin_mm, presumed, FADE, LEAST, STEPS, self.limit, PRIOR, least]
+        rules = np.array(values, np.float32)
         anywhere = np.zeros(len(self.caps), np.bool_) if self.anywhere is None else self.anywhere
-        planes = _BLOCK // ground.away[0].size + 1 if taught else len(ground.away)
-        for start in range(0, len(ground.away), planes):
+        kept, numbers, around, steps = _arrays(nearest, ground)
+        planes = _BLOCK // around[0].size + 1 if taught else len(around)
+        for start in range(0, len(around), planes):
             part = slice(start, start + planes)
-            kept, labels, around, steps = (
-                one[part] if one.ndim > 1 else one for one in _arrays(nearest, ground)
-            )
-            said = likelihood.of_planes(start, labels[..., 0] > 0, everywhere=bool(anywhere.any()))
+            labels = numbers[:, part]
+            said = likelihood.of_planes(start, labels[0] > 0, everywhere=bool(anywhere.any()))
             bins, blocks = likelihood.bins[:, part], tuple(one[part] for one in found)
             args = (likelihood.tables, bins, said, self.caps, anywhere, rules, blocks)
-            compiled(_settle)(kept, labels, around, steps, *args)
+            compiled(_settle)(kept[:, part], labels, around[part], steps, *args)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,26 +133,21 @@ class Likelihood:
 
 def _arrays(nearest: Nearest, ground: Nearest) -> tuple[Any, ...]:
     steps = np.array([nearest.step_mm, ground.step_mm], np.float32)
-    return nearest.away, nearest.number, ground.away[..., 0], steps
+    return nearest.away, nearest.number, ground.away[0], steps
 
 
-def _add(kept, numbers, number, way, owner, led, out, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0913
+def _add(kept, numbers, number, way, owner, spans, out, step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0913
     for i in range(way.shape[0]):
         for j in range(way.shape[1]):
-            if not led[i, j]:
-                continue
-            for k in range(way.shape[2]):
+            for k in range(spans[i, j, 0], spans[i, j, 1]):
                 if owner[i, j, k] == 0 or (out.size > 0 and out[i, j, k]):
                     continue
-                steps = np.uint16(way[i, j, k] / step + np.float32(0.5))
-                slot = kept.shape[3]
-                while slot > 0 and steps < kept[i, j, k, slot - 1]:
-                    slot -= 1
-                    if slot + 1 < kept.shape[3]:
-                        kept[i, j, k, slot + 1] = kept[i, j, k, slot]
-                        numbers[i, j, k, slot + 1] = numbers[i, j, k, slot]
-                if slot < kept.shape[3]:
-                    kept[i, j, k, slot], numbers[i, j, k, slot] = steps, number
+                steps, moved = np.uint16(way[i, j, k] / step + np.float32(0.5)), np.uint8(number)
+                for slot in range(kept.shape[0]):
+                    nearer, other = kept[slot, i, j, k], numbers[slot, i, j, k]
+                    if steps < nearer:  # takes the place, and what was there moves on
+                        kept[slot, i, j, k], numbers[slot, i, j, k] = steps, moved
+                        steps, moved = nearer, other
 
 
 def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0913
@@ -157,8 +158,8 @@ def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[
         now = i % 2
         for j in range(shape[1]):
             for k in range(shape[2]):
-                one = numbers[i, j, k, 0]
-                away = kept[i, j, k, 0] * steps[0] if one > 0 else np.float32(np.inf)
+                one = numbers[0, i, j, k]
+                away = kept[0, i, j, k] * steps[0] if one > 0 else np.float32(np.inf)
                 cap = caps[max(1, one)]
                 around = cap if ground[i, j, k] == _FAR else min(ground[i, j, k] * steps[1], cap)
                 classes[now, j, k] = one if away < around else 0
@@ -177,15 +178,15 @@ def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[
 def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
     usual, margin, presumed, fade, least, whole, limit, prior, far_trust = rules
     far, everywhere, row = np.float32(np.inf), anywhere.any(), 0
-    names = np.zeros(len(caps) + kept.shape[3], np.uint8)
+    names = np.zeros(len(caps) + kept.shape[0], np.uint8)
     ways = np.zeros(len(names), np.float32)
     for i in range(ground.shape[0]):
         for j in range(ground.shape[1]):
             for k in range(ground.shape[2]):
                 count = 0
-                while count < kept.shape[3] and numbers[i, j, k, count] > 0:
-                    names[count] = numbers[i, j, k, count]
-                    ways[count] = kept[i, j, k, count] * steps[0]
+                while count < kept.shape[0] and numbers[count, i, j, k] > 0:
+                    names[count] = numbers[count, i, j, k]
+                    ways[count] = kept[count, i, j, k] * steps[0]
                     count += 1
                 near = ways[0] if count > 0 else far
                 if everywhere:

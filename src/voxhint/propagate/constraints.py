@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import assert_never
 
 import numpy as np
@@ -219,6 +220,19 @@ def _prove_points(
 def around_hints(shown: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     """Return the voxels around those that hints show."""
     return np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
+
+
+def around_marks(
+    index: Int64[np.ndarray, "n 3"], shape: tuple[int, int, int]
+) -> Bool[np.ndarray, "i j k"]:
+    """Return the voxels around some of a large image, as `around_hints` does."""
+    found = np.zeros(shape, np.bool_)
+    reach = range(-_NEAR_VOXELS, _NEAR_VOXELS + 1)
+    for step in product(reach, repeat=3):
+        if np.abs(step).sum() <= _NEAR_VOXELS:
+            near = index + step
+            found[tuple(near[((near >= 0) & (near < shape)).all(1)].T)] = True
+    return found
 
 
 def nearest_voxels(

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float32, UInt8
 from scipy import ndimage
 
 from voxhint.core import Volume
+from voxhint.propagate.gaussian_blur import blurred
 
 BINS = 64
 """Of intensities."""
@@ -56,12 +57,10 @@ def class_tables(
         near: Voxels near the seeds, which set the range of intensities.
     """
     spacing_mm = image.grid.spacing_mm
-    smooth = ndimage.gaussian_filter(image.voxels, _BLUR * spacing_mm.min() / spacing_mm)
-    known = smooth[near]
-    low, high = (float(v) for v in np.percentile(known if known.size else smooth, [1, 99]))
-    smooth -= low
-    smooth /= max(high - low, 1e-6)
-    scaled = np.clip(smooth, 0, 1, out=smooth)
+    scaled = blurred(image.voxels, _BLUR * spacing_mm.min() / spacing_mm)
+    known = scaled[near]
+    low, high = (float(v) for v in np.percentile(known if known.size else scaled, [1, 99]))
+    bins = _binned(scaled, low, high)
     shown = [scaled[places] for places in seeds]
     least = min((one.size for one in shown if one.size), default=0)
     table = np.zeros((len(shown), BINS), np.float32)
@@ -70,8 +69,19 @@ def class_tables(
             table[number] = np.log(_density(values, _MOST))
         elif number == 0 and near.any():  # claims no more than the least of what was shown
             table[number] = np.log(_density(scaled[near], min(least, _MOST)))
-    scaled *= BINS
-    return table, np.minimum(scaled, BINS - 1, out=scaled).astype(np.uint8)
+    return table, bins
+
+
+def _binned(
+    values: Float32[np.ndarray, "i j k"], low: float, high: float
+) -> UInt8[np.ndarray, "i j k"]:
+    """Return the bin of each value, and bring the values themselves to the range from 0 to 1."""
+    bins = np.empty(values.shape, np.uint8)
+    for plane, numbers in zip(values, bins, strict=True):  # each stays in the cache
+        np.divide(np.subtract(plane, low, out=plane), max(high - low, 1e-6), out=plane)
+        np.clip(plane, 0, 1, out=plane)
+        numbers[:] = np.minimum(plane * BINS, BINS - 1)
+    return bins
 
 
 def _density(values: Float32[np.ndarray, " n"], most: int) -> Float32[np.ndarray, " bin"]:

@@ -10,7 +10,8 @@ from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Strokes, Volume
 from voxhint.propagate.constraints import Constraints, open_labels
 from voxhint.propagate.distance_caps import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
-from voxhint.propagate.geodesic import FAR_MM, cost_of_ways, edge_cost, nearest_mark, way_to_next
+from voxhint.propagate.edge_cost import cost_of_ways, edge_cost
+from voxhint.propagate.geodesic import FAR_MM, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import log_likelihood
 from voxhint.propagate.pw4medseg import point_labels
 
@@ -244,7 +245,7 @@ def _distances(
         way, owner = nearest_mark(marks, cost, constraints.grid, limit_mm=limit)
         away[number] = way / np.float32(plain)
         if number:
-            next_mm = way_to_next(way, owner, cost, constraints.grid)
+            next_mm = way_to_next(way, owner, cost, constraints.grid, int(marks.max()))
             stretch[number] = geodesic_stretch(next_mm / plain, marks, constraints.grid)
     if constraints.likely.any() and not constraints.likely[0].any():
         away[0] *= np.float32(_SHAPED)

@@ -18,9 +18,10 @@ from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.volume import STEPS
 from voxhint.propagate.competition import Likelihood, Nearest, Rules
-from voxhint.propagate.constraints import around_hints
+from voxhint.propagate.constraints import around_marks
 from voxhint.propagate.distance_caps import label_marks
-from voxhint.propagate.geodesic import WayFinder, Ways, cost_of_ways, edge_cost, way_to_next
+from voxhint.propagate.edge_cost import cost_of_ways, edge_cost
+from voxhint.propagate.geodesic import WayFinder, Ways, way_to_next
 from voxhint.propagate.likelihood import BINS, class_tables
 from voxhint.propagate.soft_label import (
     EDGE_WEIGHT,
@@ -66,8 +67,8 @@ def propagate_over_scan(
     found = _blank(constraints.grid.shape, one.presumed)
     if one.numbers or one.everywhere:
         band = one.band(constraints.grid)
-        scan = _Scan.of(one.shown, [image.cropped(band) for image in images], band, taught)
-        out = {number: constraints.ranged_out(number, band) for number in one.numbers}
+        scan = _Scan.of(one.shown, images, band, taught)
+        out = {number: scan.turned(constraints.ranged_out(number, band)) for number in one.numbers}
         limit = _LIMIT * one.reach_mm  # for all: it matters which label is nearest
         nearest, stretch = scan.joined(one, limit, out)
         if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
@@ -77,6 +78,7 @@ def propagate_over_scan(
         anywhere = one.free if one.everywhere else None
         rules = Rules(one.caps, usual_cap(one.caps), one.presumed, distance_limit, anywhere)
         margin = rules.margin_mm(nearest, ground, float(scan.finder.grid.spacing_mm.min()) / 2)
+        nearest, ground = nearest.turned(scan.turn), ground.turned(scan.turn)
         rules.settle(nearest, ground, margin, scan.likelihood, [part[band] for part in found])
     first, second, first_prob, trust = found
     return CompactSoftLabel(first, second, first_prob, trust, one.untold, constraints)
@@ -155,7 +157,14 @@ class _Competitors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scan:
-    """The band of a scan that labels may reach, and what is the same for all classes."""
+    """The band of a scan that labels may reach, and what is the same for all classes.
+
+    Ways are swept over it row by row, and long rows take less time: they lie along the finer of its
+    last two axes.
+    """
+
+    turn: tuple[int, int, int]
+    """Its axes in the order in which they lie here; the same leads back."""
 
     shown: Sequence[_Index]
     """Where each class was shown in the band."""
@@ -169,24 +178,28 @@ class _Scan:
     def of(
         shown: Sequence[_Index], images: Sequence[Volume], band: Window, taught: TaughtCase | None
     ) -> "_Scan":
-        grid = images[0].grid
-        moved = [index - [along.start for along in band] for index in shown]
+        turn, parts = _turned(images, band)
+        grid = parts[0].grid
+        moved = [(index - [along.start for along in band])[:, turn] for index in shown]
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
         places = [tuple(index.T) for index in shown]
-        near = np.zeros(grid.shape, np.bool_)
-        for place in places:
-            near[place] = True
-        near = around_hints(near)
-        cost = cost_of_ways(edge_cost(images, near), EDGE_WEIGHT)
-        cost /= np.float32(np.median(cost[near]) if near.any() else 1)
+        near = around_marks(np.concatenate(shown), grid.shape)
+        cost = cost_of_ways(edge_cost(parts, near), EDGE_WEIGHT)
+        known = cost[near]
+        cost /= np.float32(np.median(known) if known.size else 1)
         channels = 0 if taught is not None else len(images)
         tables = np.empty((channels, len(shown), BINS), np.float32)
         bins = np.empty((channels, *grid.shape), np.uint8)
-        for image, table, numbers in zip(images, tables, bins, strict=False):
+        for image, table, numbers in zip(parts, tables, bins, strict=False):
             table[:], numbers[:] = class_tables(image, places, near)
         tables *= np.float32(LIKELIHOOD / len(images))
         said = None if taught is None else partial(_told, taught, band)
-        return _Scan(shown, WayFinder.over(cost, grid), Likelihood(tables, bins, said))
+        bins = bins.transpose(0, *(axis + 1 for axis in turn))
+        return _Scan(turn, shown, WayFinder.over(cost, grid), Likelihood(tables, bins, said))
+
+    def turned(self, out: Bool[np.ndarray, "i j k"] | None) -> Bool[np.ndarray, "a b c"] | None:
+        """Return where a label cannot be, with the axes as they lie here."""
+        return None if out is None else np.ascontiguousarray(out.transpose(self.turn))
 
     def joined(
         self,
@@ -233,7 +246,8 @@ class _Scan:
         own[tuple((index - corner).T)] = True
         parts = label_marks(own, grid)
         ways = self._added(number, parts[tuple((index - corner).T)], limit_mm, nearest, out)
-        next_mm = way_to_next(ways.away, ways.owner, self.finder.cost[ways.window], grid, ways.led)
+        cost, count = self.finder.cost[ways.window], int(parts.max())
+        next_mm = way_to_next(ways.away, ways.owner, cost, grid, count, ways.spans)
         return geodesic_stretch(next_mm, parts, grid)
 
     def background(self, limit_mm: float) -> Nearest:
@@ -256,9 +270,19 @@ class _Scan:
         low = np.maximum(index.min(0) - rim, 0)
         high = np.minimum(index.max(0) + 1 + rim, grid.shape)
         i, j, k = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        ways = self.finder.ways(index, marks, (i, j, k), nearest.away, nearest.step_mm, limit_mm)
+        longest = nearest.away[-1]
+        ways = self.finder.ways(index, marks, (i, j, k), longest, nearest.step_mm, limit_mm)
         nearest.add(number, ways, out)
         return ways
+
+
+def _turned(images: Sequence[Volume], band: Window) -> tuple[tuple[int, int, int], list[Volume]]:
+    """Return the order of axes that puts the finer of the last two last, and images so turned."""
+    whole = images[0].grid.cropped(band)
+    turn = (0, 2, 1) if whole.spacing_mm[1] < whole.spacing_mm[2] else (0, 1, 2)
+    i, j, k = (whole.shape[axis] for axis in turn)
+    grid = Grid((i, j, k), whole.affine[:, [*turn, 3]])
+    return turn, [Volume(one.voxels[band].transpose(turn), grid, one.unit) for one in images]
 
 
 def _told(
