@@ -89,7 +89,8 @@ class Rules:
             ground: Ways to background.
             margin_mm: Distance that weighs 1.
             likelihood: What the voxels themselves say.
-            found: First and second class, probability of the first, and trust: to be filled.
+            found: First and second class, probability of the first, and trust: background, and
+                how far to presume it, where nothing is near; to be filled elsewhere.
         """
         taught = likelihood.log_probs is not None
         least = CROSS_CASE_TRUST if taught else 0.0
@@ -178,6 +179,7 @@ def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[
 def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
     usual, margin, presumed, fade, least, whole, limit, prior, far_trust = rules
     far, everywhere, row = np.float32(np.inf), anywhere.any(), 0
+    blank = presumed < far and not everywhere  # where nothing is near, nothing is to be written
     names = np.zeros(len(caps) + kept.shape[0], np.uint8)
     ways = np.zeros(len(names), np.float32)
     for i in range(ground.shape[0]):
@@ -186,8 +188,11 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, ru
                 count = 0
                 while count < kept.shape[0] and numbers[count, i, j, k] > 0:
                     names[count] = numbers[count, i, j, k]
-                    ways[count] = kept[count, i, j, k] * steps[0]
+                    ways[count] = np.float32(kept[count, i, j, k]) * steps[0]
                     count += 1
+                away = np.float32(ground[i, j, k]) * steps[1]
+                if count == 0 and ground[i, j, k] == _FAR and blank:
+                    continue
                 near = ways[0] if count > 0 else far
                 if everywhere:
                     known = count
@@ -216,7 +221,7 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, ru
                         if score > second:
                             second, two = score, number
                 cap = caps[max(1, one)]
-                around = far if ground[i, j, k] == _FAR else ground[i, j, k] * steps[1]
+                around = far if ground[i, j, k] == _FAR else away
                 lone = around > cap  # nobody showed background nearer than the cap
                 score = max(-min(around, cap) / margin, -limit)
                 if asked:

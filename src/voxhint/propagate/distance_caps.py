@@ -136,8 +136,11 @@ def gaps_mm(marks: Int32[np.ndarray, "i j k"], grid: Grid) -> Float64[np.ndarray
     owner = marks[tuple(index.T)]
     places = index * grid.spacing_mm
     count = int(marks.max())
+    step = max(1, -(-count // _MARKS))
+    if 1 < count == len(owner):  # single voxels, which are numbered in their order
+        return np.asarray(cKDTree(places).query(places[::step], k=[2])[0])[:, 0]
     gaps = []
-    for mark in range(1, count + 1, max(1, -(-count // _MARKS))):
+    for mark in range(1, count + 1, step):
         rest = _some(places[owner != mark])
         if len(rest):
             away, _ = cKDTree(rest).query(_some(places[owner == mark]))

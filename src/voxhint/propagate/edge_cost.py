@@ -25,19 +25,26 @@ def edge_cost(
         Root mean square over channels of |slope| / median |slope|; about 1 in plain tissue, large
         at edges; free of each image's own scale and offset.
     """
-    squares = np.zeros(images[0].grid.shape, np.float32)
-    for image in images:
-        spacing = image.grid.spacing_mm
-        steep = slope(blurred(image.voxels, blur_mm / spacing), spacing)
-        known = steep[near]
-        uneven = known[known > 0]  # air clipped to one value has no slope, says nothing
-        typical = np.float32(np.median(uneven)) if uneven.size else np.float32(1)
-        for plane, total in zip(steep, squares, strict=True):  # each stays in the cache
-            np.divide(plane, typical, out=plane)
-            np.add(total, np.square(plane, out=plane), out=total)
-    for total in squares:
-        np.sqrt(np.divide(total, np.float32(len(images)), out=total), out=total)
+    squares = _squares(images[0], near, blur_mm)
+    for image in images[1:]:
+        squares += _squares(image, near, blur_mm)
+    for plane in squares:  # which stays in the cache
+        np.sqrt(np.divide(plane, np.float32(len(images)), out=plane), out=plane)
     return squares
+
+
+def _squares(
+    image: Volume, near: Bool[np.ndarray, "i j k"], blur_mm: float
+) -> Float32[np.ndarray, "i j k"]:
+    """Return the squares of slopes, in typical slopes near the hints."""
+    spacing = image.grid.spacing_mm
+    steep = slope(blurred(image.voxels, blur_mm / spacing), spacing)
+    known = steep[near]
+    uneven = known[known > 0]  # air clipped to one value has no slope, says nothing
+    typical = np.float32(np.median(uneven)) if uneven.size else np.float32(1)
+    for plane in steep:
+        np.square(np.divide(plane, typical, out=plane), out=plane)
+    return steep
 
 
 def slope(
@@ -50,10 +57,19 @@ def slope(
 
 
 def cost_of_ways(
-    steep: Float32[np.ndarray, "i j k"], edge_weight: float
+    steep: Float32[np.ndarray, "i j k"],
+    edge_weight: float,
+    *,
+    out: Float32[np.ndarray, "i j k"] | None = None,
 ) -> Float32[np.ndarray, "i j k"]:
-    """Return what a millimetre costs in each voxel: sqrt(1 + (edge_weight slope)^2)."""
-    found = np.empty(steep.shape, np.float32)
+    """Return what a millimetre costs in each voxel: sqrt(1 + (edge_weight slope)^2).
+
+    Args:
+        steep: From `edge_cost`.
+        edge_weight: How much longer one typical slope makes a millimetre.
+        out: Where to write it, which may be `steep`; a new array if None.
+    """
+    found = np.empty(steep.shape, np.float32) if out is None else out
     for plane, cost in zip(steep, found, strict=True):  # each stays in the cache
         np.multiply(plane, np.float32(edge_weight), out=cost)
         np.add(np.square(cost, out=cost), 1, out=cost)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64, UInt16
+from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt16
 
 from voxhint.core import Grid
 from voxhint.core.box import Window
@@ -52,8 +52,9 @@ def nearest_mark(
 ) -> tuple[Float32[np.ndarray, "i j k"], Int32[np.ndarray, "i j k"]]:
     """Measure the shortest way from any mark to every voxel, and say from which mark it comes.
 
-    The image is swept there and back until no way gets shorter. Rows whose neighbours did not
-    change are passed over, so that time grows with the voxels that ways lead to.
+    The image is swept there and back until no way gets shorter, in rows along its longest axis.
+    Rows whose neighbours did not change are passed over, so that time grows with the voxels that
+    ways lead to.
 
     Args:
         marks: Numbers from 1 where ways start, 0 elsewhere.
@@ -68,17 +69,24 @@ def nearest_mark(
         Toivanen 1996, "New geodesic distance transforms for gray-scale images", repeated until
         nothing changes.
     """
-    away = np.empty(marks.shape, np.float32)
-    np.minimum(limit_mm, FAR_MM, out=away)
-    owner = np.ascontiguousarray(marks).copy()
+    longest = int(np.argmax(marks.shape))
+    owner = np.array(marks.swapaxes(longest, 2), order="C")
+    cost = np.ascontiguousarray(cost.swapaxes(longest, 2))
+    away = np.empty(owner.shape, np.float32)
+    limit = limit_mm.swapaxes(longest, 2) if isinstance(limit_mm, np.ndarray) else limit_mm
+    np.minimum(limit, FAR_MM, out=away)
     away[owner > 0] = 0
     latest = np.where(owner.max(2) > 0, _LED, 0).astype(np.int32)
     filled = (np.zeros((0, 0, 0), np.uint16), np.float32(0), FAR_MM)
     starts = (np.zeros((0, 3), np.int64), np.zeros(0, np.int32))
-    spans = np.tile(_whole_rows(marks.shape), 3)
-    args = (latest, spans, np.ascontiguousarray(cost), np.zeros(3, np.int64), filled, starts)
-    compiled(_sweep)(away, owner, *args, _halves(grid))
+    spans = np.tile(_whole_rows(owner.shape), 3)
+    args = (latest, spans, cost, np.zeros(3, np.int64), filled, starts)
+    spacing = grid.spacing_mm
+    spacing[[longest, 2]] = spacing[[2, longest]]
+    compiled(_sweep)(away, owner, *args, _halves(spacing))
     away[owner == 0] = FAR_MM
+    back = (one.swapaxes(longest, 2) for one in (away, owner))
+    away, owner = (np.ascontiguousarray(one) for one in back)
     return away, owner
 
 
@@ -87,11 +95,11 @@ def _whole_rows(shape: tuple[int, ...]) -> Int32[np.ndarray, "i j 2"]:
     return np.tile(np.array((0, shape[2]), np.int32), (*shape[:2], 1))
 
 
-def _halves(grid: Grid) -> Float32[np.ndarray, "2 2 2"]:
+def _halves(spacing_mm: Float64[np.ndarray, "3"]) -> Float32[np.ndarray, "2 2 2"]:
     """Return half the millimetres of a step, by whether it leads along each axis."""
     halves = np.zeros((2, 2, 2), np.float32)
     for step in np.ndindex(2, 2, 2):
-        halves[step] = np.linalg.norm(grid.spacing_mm * step) / 2
+        halves[step] = np.linalg.norm(spacing_mm * step) / 2
     return halves
 
 
@@ -159,7 +167,7 @@ class WayFinder:
         limits = (longest, np.float32(step_mm), np.float32(limit_mm))
         starts = (index - corner, numbers)
         args = (latest, spans, self.cost, corner, limits, starts)
-        compiled(_sweep)(away, owner, *args, _halves(self.grid))
+        compiled(_sweep)(away, owner, *args, _halves(self.grid.spacing_mm))
         return Ways(away, owner, spans[..., 4:], window)
 
 

@@ -184,7 +184,8 @@ class _Scan:
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
         places = [tuple(index.T) for index in shown]
         near = around_marks(np.concatenate(shown), grid.shape)
-        cost = cost_of_ways(edge_cost(parts, near), EDGE_WEIGHT)
+        steep = edge_cost(parts, near)
+        cost = cost_of_ways(steep, EDGE_WEIGHT, out=steep)
         known = cost[near]
         cost /= np.float32(np.median(known) if known.size else 1)
         channels = 0 if taught is not None else len(images)

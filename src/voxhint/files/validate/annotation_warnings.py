@@ -24,19 +24,19 @@ def double_clicks(placed: Sequence[Placed], grid: Grid) -> Iterator[Problem]:
     Yields:
         One warning for the case; labelling shares the voxel between the labels.
     """
+    clicks = [(item.where, item.hint) for item in placed if isinstance(item.hint, Points)]
+    places = [np.zeros((0, 3)), *(hint.positions_mm for _, hint in clicks)]
+    index = np.round(grid.to_index(np.concatenate(places)))
+    labels = (hint.label for _, hint in clicks for _ in hint.positions_mm)
     clicked: dict[tuple[float, ...], set[str]] = {}
-    where = ""
-    for item in placed:
-        if isinstance(item.hint, Points):
-            where = item.where
-            for index in np.round(grid.to_index(item.hint.positions_mm)):
-                clicked.setdefault(tuple(index.tolist()), set()).add(item.hint.label)
-    torn = [labels for labels in clicked.values() if len(labels) > 1]
+    for at, label in zip(index.tolist(), labels, strict=True):
+        clicked.setdefault(tuple(at), set()).add(label)
+    torn = [names for names in clicked.values() if len(names) > 1]
     if torn:
         case, names = placed[0].case, " and ".join(sorted(torn[0]))
         finding = f"case '{case}': {len(torn)} voxels are clicked for two labels ({names})"
         advice = "keep the ones that are right; until then they share the voxel"
-        yield Problem(where, finding, advice, "warning", case)
+        yield Problem(clicks[-1][0], finding, advice, "warning", case)
 
 
 def forgotten(told: Mapping[str, Set[str]], labels: Sequence[str]) -> Iterator[Problem]:

@@ -140,7 +140,7 @@ def _place_problem(item: Placed, grids: Sequence[Grid]) -> Problem | None:
             return None
 
 
-def place_problems(placed: Iterable[Placed], grids: Sequence[Grid]) -> Iterator[Problem]:
+def place_problems(placed: Sequence[Placed], grids: Sequence[Grid]) -> Iterator[Problem]:
     """Yield a problem for each hint of a case that lies off its images.
 
     Args:
@@ -150,7 +150,11 @@ def place_problems(placed: Iterable[Placed], grids: Sequence[Grid]) -> Iterator[
     Yields:
         Errors for hints outside, warnings for boxes partly outside.
     """
+    clicks = [item.hint.positions_mm for item in placed if isinstance(item.hint, Points)]
+    inside = not (clicks and _far(np.concatenate(clicks), grids).any())  # at once: there are many
     for item in placed:
+        if inside and isinstance(item.hint, Points):
+            continue
         if problem := _place_problem(item, grids):
             yield Problem(
                 problem.where, problem.finding, problem.advice, problem.severity, item.case
