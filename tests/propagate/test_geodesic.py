@@ -195,7 +195,7 @@ def test_a_lone_mark_meets_no_other() -> None:
 
 def test_a_finder_used_again_finds_the_ways_of_a_window_and_of_what_each_voxel_allows() -> None:
     cost = cost_of_ways(noise(GRID), 2.0)
-    finder = WayFinder.over(cost, GRID)
+    finder = WayFinder.over(cost, GRID, np.empty(GRID.shape, np.float32))
     longest = (30 + 2 * np.indices(GRID.shape)[0]).astype(np.uint16)  # no steeper than ways are
     window = (slice(1, 13), slice(2, 12), slice(1, 8))
     for index in (np.array([[3, 4, 2], [9, 9, 6]]), np.array([[12, 2, 1], [2, 10, 3], [2, 10, 4]])):

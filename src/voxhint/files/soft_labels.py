@@ -3,7 +3,6 @@
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -120,12 +119,11 @@ def read_soft_label(
 
 def _write_compact(path: Path, soft: CompactSoftLabel, labels: LabelSet) -> None:
     """Write an archive of arrays as NumPy reads it; the same soft label gives the same bytes."""
-    with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+    packed = (zipfile.ZIP_DEFLATED, True, _LEVEL)
+    with replacing(path) as partial, zipfile.ZipFile(partial, "w", *packed) as archive:
         for name, array in _arrays(soft, labels):
-            packed = BytesIO()
-            np.save(packed, array, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy")  # of a day that never changes
-            archive.writestr(entry, packed.getvalue(), zipfile.ZIP_DEFLATED, _LEVEL)
+            with archive.open(f"{name}.npy", "w") as file:  # of a day that never changes
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _arrays(soft: CompactSoftLabel, labels: LabelSet) -> Iterator[tuple[str, np.ndarray]]:

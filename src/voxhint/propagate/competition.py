@@ -103,7 +103,7 @@ class Rules:
         for start in range(0, len(around), planes):
             part = slice(start, start + planes)
             labels = numbers[:, part]
-            said = likelihood.of_planes(start, labels[0] > 0, everywhere=bool(anywhere.any()))
+            said = likelihood.of_planes(start, labels[0], everywhere=bool(anywhere.any()))
             bins, blocks = likelihood.bins[:, part], tuple(one[part] for one in found)
             args = (likelihood.tables, bins, said, self.caps, anywhere, rules, blocks)
             compiled(_settle)(kept[:, part], labels, around[part], steps, *args)
@@ -124,12 +124,13 @@ class Likelihood:
     planes that are asked for, from the number of the first plane on."""
 
     def of_planes(
-        self, first: int, asked: Bool[np.ndarray, "a b c"], *, everywhere: bool
+        self, first: int, nearest: UInt8[np.ndarray, "a b c"], *, everywhere: bool
     ) -> Float32[np.ndarray, "n class"]:
         """Return what other cases tell of some planes; nothing where they tell nothing."""
-        if self.log_probs is None or not (everywhere or asked.any()):
+        if self.log_probs is None or not (everywhere or nearest.any()):
             return np.zeros((0, self.tables.shape[1]), np.float32)
-        return self.log_probs(first, np.ones_like(asked) if everywhere else asked)
+        asked = np.ones(nearest.shape, np.bool_) if everywhere else nearest > 0
+        return self.log_probs(first, asked)
 
 
 def _arrays(nearest: Nearest, ground: Nearest) -> tuple[Any, ...]:
@@ -147,7 +148,9 @@ def _add(kept, numbers, number, way, owner, spans, out, step):  # type: ignore[n
                 for slot in range(kept.shape[0]):
                     nearer, other = kept[slot, i, j, k], numbers[slot, i, j, k]
                     if steps < nearer:  # takes the place, and what was there moves on
-                        kept[slot, i, j, k], numbers[slot, i, j, k] = steps, moved
+                        kept[slot, i, j, k] = steps
+                        if moved != other:  # memory that nobody writes to is not taken
+                            numbers[slot, i, j, k] = moved
                         steps, moved = nearer, other
 
 

@@ -11,7 +11,11 @@ from voxhint.propagate.gaussian_blur import blurred
 
 
 def edge_cost(
-    images: Sequence[Volume], near: Bool[np.ndarray, "i j k"], *, blur_mm: float = 0.7
+    images: Sequence[Volume],
+    near: Bool[np.ndarray, "i j k"],
+    *,
+    blur_mm: float = 0.7,
+    memory: Float32[np.ndarray, "i j k"] | None = None,
 ) -> Float32[np.ndarray, "i j k"]:
     """Measure how steep the image is: the slope per millimetre, in typical slopes near the hints.
 
@@ -20,25 +24,29 @@ def edge_cost(
         near: Voxels near hints, whose slopes are the unit: how much of the image lies around them
             changes nothing.
         blur_mm: Standard deviation of the Gaussian that quiets noise before slopes are taken.
+        memory: Is written over: new memory takes time in a large image. None takes new memory.
 
     Returns:
         Root mean square over channels of |slope| / median |slope|; about 1 in plain tissue, large
         at edges; free of each image's own scale and offset.
     """
-    squares = _squares(images[0], near, blur_mm)
+    squares = _squares(images[0], near, blur_mm, memory)
     for image in images[1:]:
-        squares += _squares(image, near, blur_mm)
+        squares += _squares(image, near, blur_mm, memory)
     for plane in squares:  # which stays in the cache
         np.sqrt(np.divide(plane, np.float32(len(images)), out=plane), out=plane)
     return squares
 
 
 def _squares(
-    image: Volume, near: Bool[np.ndarray, "i j k"], blur_mm: float
+    image: Volume,
+    near: Bool[np.ndarray, "i j k"],
+    blur_mm: float,
+    memory: Float32[np.ndarray, "i j k"] | None,
 ) -> Float32[np.ndarray, "i j k"]:
     """Return the squares of slopes, in typical slopes near the hints."""
     spacing = image.grid.spacing_mm
-    steep = slope(blurred(image.voxels, blur_mm / spacing), spacing)
+    steep = slope(blurred(image.voxels, blur_mm / spacing, out=memory), spacing)
     known = steep[near]
     uneven = known[known > 0]  # air clipped to one value has no slope, says nothing
     typical = np.float32(np.median(uneven)) if uneven.size else np.float32(1)

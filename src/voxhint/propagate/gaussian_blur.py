@@ -11,13 +11,17 @@ _WIDE = 4.0  # standard deviations after which weights are left out
 
 
 def blurred(
-    voxels: Float32[np.ndarray, "i j k"], sigma: Sequence[float] | Float64[np.ndarray, "3"]
+    voxels: Float32[np.ndarray, "i j k"],
+    sigma: Sequence[float] | Float64[np.ndarray, "3"],
+    *,
+    out: Float32[np.ndarray, "i j k"] | None = None,
 ) -> Float32[np.ndarray, "i j k"]:
     """Return an image blurred as `scipy.ndimage.gaussian_filter` does; it is mirrored at its rim.
 
     Args:
         voxels: Of any layout in memory.
         sigma: Standard deviation along each axis, in voxels.
+        out: Where to write it; a new array if None.
     """
     radii = np.array([int(_WIDE * one + 0.5) for one in sigma], np.int64)
     weights = np.zeros((3, radii.max() + 1), np.float32)
@@ -25,7 +29,7 @@ def blurred(
         away = np.arange(radius + 1)
         bell = np.exp(-0.5 * (away / one) ** 2) if radius else np.ones(1)
         own[: radius + 1] = bell / (2 * bell.sum() - bell[0])
-    found = np.empty(voxels.shape, np.float32)
+    found = np.empty(voxels.shape, np.float32) if out is None else out
     compiled(_blur)(voxels, weights, radii, found)
     return found
 

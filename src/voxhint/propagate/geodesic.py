@@ -132,9 +132,11 @@ class WayFinder:
     owner: Int32[np.ndarray, " voxels"]
 
     @staticmethod
-    def over(cost: Float32[np.ndarray, "i j k"], grid: Grid) -> "WayFinder":
-        """Return the finder of a scan."""
-        return WayFinder(cost, grid, np.empty(cost.size, np.float32), np.empty(cost.size, np.int32))
+    def over(
+        cost: Float32[np.ndarray, "i j k"], grid: Grid, memory: Float32[np.ndarray, "i j k"]
+    ) -> "WayFinder":
+        """Return the finder of a scan, which writes over memory of its size."""
+        return WayFinder(cost, grid, memory.reshape(-1), np.empty(cost.size, np.int32))
 
     def ways(
         self,

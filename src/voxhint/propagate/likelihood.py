@@ -47,7 +47,11 @@ def log_likelihood(
 
 
 def class_tables(
-    image: Volume, seeds: Iterable[Any], near: Bool[np.ndarray, "i j k"]
+    image: Volume,
+    seeds: Iterable[Any],
+    near: Bool[np.ndarray, "i j k"],
+    *,
+    memory: Float32[np.ndarray, "i j k"] | None = None,
 ) -> tuple[Float32[np.ndarray, "class bin"], UInt8[np.ndarray, "i j k"]]:
     """Return the log density of each bin of intensities for each class, and each voxel's bin.
 
@@ -55,9 +59,10 @@ def class_tables(
         image: One channel.
         seeds: For each class its seeds, as a mask or as an index.
         near: Voxels near the seeds, which set the range of intensities.
+        memory: As for `edge_cost`.
     """
     spacing_mm = image.grid.spacing_mm
-    scaled = blurred(image.voxels, _BLUR * spacing_mm.min() / spacing_mm)
+    scaled = blurred(image.voxels, _BLUR * spacing_mm.min() / spacing_mm, out=memory)
     known = scaled[near]
     low, high = (float(v) for v in np.percentile(known if known.size else scaled, [1, 99]))
     bins = _binned(scaled, low, high)

@@ -184,7 +184,8 @@ class _Scan:
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
         places = [tuple(index.T) for index in shown]
         near = around_marks(np.concatenate(shown), grid.shape)
-        steep = edge_cost(parts, near)
+        memory = np.empty(grid.shape, np.float32)
+        steep = edge_cost(parts, near, memory=memory)
         cost = cost_of_ways(steep, EDGE_WEIGHT, out=steep)
         known = cost[near]
         cost /= np.float32(np.median(known) if known.size else 1)
@@ -192,11 +193,13 @@ class _Scan:
         tables = np.empty((channels, len(shown), BINS), np.float32)
         bins = np.empty((channels, *grid.shape), np.uint8)
         for image, table, numbers in zip(parts, tables, bins, strict=False):
-            table[:], numbers[:] = class_tables(image, places, near)
+            table[:], numbers[:] = class_tables(image, places, near, memory=memory)
         tables *= np.float32(LIKELIHOOD / len(images))
         said = None if taught is None else partial(_told, taught, band)
         bins = bins.transpose(0, *(axis + 1 for axis in turn))
-        return _Scan(turn, shown, WayFinder.over(cost, grid), Likelihood(tables, bins, said))
+        return _Scan(
+            turn, shown, WayFinder.over(cost, grid, memory), Likelihood(tables, bins, said)
+        )
 
     def turned(self, out: Bool[np.ndarray, "i j k"] | None) -> Bool[np.ndarray, "a b c"] | None:
         """Return where a label cannot be, with the axes as they lie here."""

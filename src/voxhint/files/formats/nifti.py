@@ -294,27 +294,31 @@ class _Planes:
         self._type = np.float32 if single else None
         self._size = shape[0] * shape[1] * stored.dtype.itemsize
         self._before = int(stored.offset)  # bytes of the header that are still to come
-        self._rest = bytearray()
+        self._rest = BytesIO()  # written over again and again: new memory takes time
         self._values: np.ndarray | None = None
 
     def take(self, piece: bytes) -> None:
         """Scale the planes that are whole now."""
-        self._rest += piece[self._before :]
+        part = memoryview(piece)[self._before :]
         self._before = max(0, self._before - len(piece))
-        left = self._shape[2] - self._done
-        ready = min(len(self._rest) // self._size, left)
-        if ready < min(_TOGETHER, max(left, 1)):
-            return
+        while (ready := min(_TOGETHER, self._shape[2] - self._done)) and part:
+            wanted = ready * self._size - self._rest.tell()
+            self._rest.write(part[:wanted])
+            if len(part) >= wanted:
+                self._scale(ready)
+            part = part[wanted:]
+
+    def _scale(self, ready: int) -> None:
+        """Scale the next planes, which are read."""
         spec = ((*self._shape[:2], ready), *self._scaling)
-        stored = _new_proxy(BytesIO(self._rest[: ready * self._size]), spec, mmap=False)
-        scaled = np.asanyarray(stored, dtype=self._type)
+        scaled = np.asanyarray(_new_proxy(self._rest, spec, mmap=False), dtype=self._type)
         if self._values is None:
             self._values = np.empty(self._shape, scaled.dtype)
         planes = slice(self._done, self._done + ready)
         for row in range(self._shape[1]):  # several times as fast as all at once
             self._values[:, row, planes] = scaled[:, row]
         self._done += ready
-        del self._rest[: ready * self._size]
+        self._rest.seek(0)
 
     def filled(self) -> np.ndarray:
         """Return all planes.
