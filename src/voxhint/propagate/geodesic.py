@@ -69,7 +69,7 @@ def nearest_mark(
         Toivanen 1996, "New geodesic distance transforms for gray-scale images", repeated until
         nothing changes.
     """
-    longest = int(np.argmax(marks.shape))
+    longest = 2 - int(np.argmax(marks.shape[::-1]))  # the last of several: nothing is turned
     owner = np.array(marks.swapaxes(longest, 2), order="C")
     cost = np.ascontiguousarray(cost.swapaxes(longest, 2))
     away = np.empty(owner.shape, np.float32)
