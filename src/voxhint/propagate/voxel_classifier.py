@@ -25,6 +25,8 @@ _WIDTH = 48
 _BATCH = 2048
 _RATE = 6e-3
 _DECAY = 1e-3
+_BALANCE = 0.5  # power of a class's share by which its facts are drawn more often
+_RAREST = 1e-6
 _CHUNK = 1 << 14  # voxels answered at once
 _BLOCK = 1 << 22  # voxels described at once
 FEWEST_CASES = 8
@@ -160,8 +162,10 @@ def voxel_samples(
         lone = np.zeros(0, np.int64)
     else:
         shares, lone = cells.stand_for(labels)
-    kept, weights = _drawn(cells.facts, shares, _KEPT, rng)
-    beside, more = _drawn(lone, np.full(len(lone), cells.voxels, np.float32), _PRESUMED, rng)
+    some, times = _drawn(cells.classes, _KEPT, rng)
+    kept, weights = cells.facts[some], shares[some] * times
+    some, times = _drawn(np.zeros(len(lone), np.int64), _PRESUMED, rng)
+    beside, more = lone[some], cells.voxels * times
     classes = hints.at(kept)[0].T
     background = np.zeros((len(beside), classes.shape[1]), np.float32)
     background[:, 0] = 1
@@ -177,16 +181,23 @@ def voxel_samples(
 
 
 def _drawn(
-    places: Int64[np.ndarray, " n"],
-    weights: Float32[np.ndarray, " n"],
-    most: int,
-    rng: np.random.Generator,
+    classes: Int64[np.ndarray, " n"], most: int, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
-    """Return at most so many places, which then stand for all."""
-    if len(places) <= most:
-        return places, weights
-    kept = np.sort(rng.choice(len(places), most, replace=False))
-    return places[kept], weights[kept] * np.float32(len(places) / most)
+    """Return which of some facts are kept, as many of each class if it has them, and their times.
+
+    A whole slice proves some voxels of an organ and ten thousand of background.
+    """
+    if len(classes) <= most:
+        return np.arange(len(classes)), np.ones(len(classes), np.float32)
+    numbers, counts = np.unique(classes, return_counts=True)
+    kept, times = [], []
+    for turn, which in enumerate(np.argsort(counts)):  # what rare classes leave is for the others
+        count = min(int(counts[which]), most // (len(counts) - turn))
+        most -= count
+        of_class = np.flatnonzero(classes == numbers[which])
+        kept.append(np.sort(rng.choice(of_class, count, replace=False)))
+        times.append(np.full(count, len(of_class) / count, np.float32))
+    return np.concatenate(kept), np.concatenate(times)
 
 
 def _unheard(done: int, total: int) -> None:
@@ -359,7 +370,8 @@ def _fit(
         optimiser = torch.optim.AdamW(net.parameters(), weight_decay=_DECAY)
         pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=max(2, steps))
         order = np.random.default_rng(seed)
-        upto = np.cumsum(weights.numpy().astype(np.float64))
+        rare = _rarity(classes, weights)
+        upto = np.cumsum((weights * (classes * rare).sum(1)).numpy().astype(np.float64))
         for step in range(steps):
             tell(step)
             drawn = np.searchsorted(upto, order.random(_BATCH) * upto[-1], side="right")
@@ -369,7 +381,21 @@ def _fit(
             (-(classes[some] * logs).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             pace.step()
+        last = net[-1]
+        with torch.no_grad():
+            last.bias -= rare.log()
     return net.eval()
+
+
+def _rarity(classes: Tensor, weights: Tensor) -> Tensor:
+    """Return how much more often facts of each class are drawn: as the root of how rare they are.
+
+    Source:
+        Menon et al. 2021, "Long-tail learning via logit adjustment": what was drawn more often is
+        taken back from the answer.
+    """
+    share = (classes * weights[:, None]).sum(0) / weights.sum()
+    return torch.where(share > 0, share.clamp(min=_RAREST), torch.ones(())) ** -_BALANCE
 
 
 def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: _Place) -> tuple[float, float]:
