@@ -79,6 +79,31 @@ def test_a_dot_inside_a_ring_reaches_beyond_half_of_the_way_to_it() -> None:
     assert 10 < cap_of(inside, grid=inside.grid) < 20
 
 
+def whole_slices(seed: int, count: int, ends: tuple[int, int]) -> Strokes:
+    """Return whole slices of an image of 100 mm, in which a label lies between two heights."""
+    grid = plain_grid((8, 8, 100))
+    drawn = np.full(grid.shape, UNDRAWN, np.uint8)
+    chosen = np.random.default_rng(seed).choice(100, count, replace=False)
+    drawn[:, :, chosen] = 0
+    drawn[2:6, 2:6, [k for k in chosen if ends[0] <= k < ends[1]]] = 1
+    return Strokes(drawn, grid, complete=True)
+
+
+@pytest.mark.parametrize("length", [10, 40])
+def test_slices_at_random_reach_half_of_the_length_of_a_label(length: int) -> None:
+    hints = [whole_slices(seed, 3, (30, 30 + length)) for seed in range(80)]
+    marks = [measure_marks(constraints_of(one.grid, [one], ONE), ONE) for one in hints]
+    assert any(case["a"].span_mm == 0 for case in marks)
+    cap = distance_caps(marks, [hints[0].grid], ONE)["a"]
+    assert cap == pytest.approx(length / 2, rel=0.3)
+
+
+def test_slices_that_all_show_a_label_are_bridged() -> None:
+    one = whole_slices(0, 20, (0, 100))
+    gap = np.diff(np.flatnonzero((one.classes != UNDRAWN).any((0, 1)))).max()
+    assert cap_of(one, grid=one.grid) == pytest.approx(0.65 * gap)
+
+
 def test_a_study_takes_the_median_over_the_cases_that_tell() -> None:
     cases = [{"a": Marks(0.0, gap, None)} for gap in (2.0, 9.0, 3.0)]
     wanted = distance_caps([{"a": Marks(0.0, 3.0, None)}], [GRID], ONE)

@@ -4,11 +4,23 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import Float32
 from tests.poses import SOME_TURNS
 from tests.propagate.grids import places, plain_grid, turned_image
 
-from voxhint.core import Box, Case, Grid, Hint, LabelSet, Points, Turn, Volume
+from voxhint.core import (
+    UNDRAWN,
+    Box,
+    Case,
+    Grid,
+    Hint,
+    LabelSet,
+    Points,
+    Strokes,
+    Turn,
+    Volume,
+)
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.propagate.box_model import box_samples
 from voxhint.propagate.sparse_hints import sparse_constraints_of
@@ -103,6 +115,40 @@ def test_hints_without_sense_teach_nothing_or_next_to_nothing() -> None:
 @pytest.mark.parametrize("hints", [clicks(0)[:1], (Box("a", MIDDLE - 4, MIDDLE + 4),)])
 def test_a_class_shown_by_nothing_or_by_boxes_alone_is_not_taught(hints: tuple[Hint, ...]) -> None:
     assert fitted([samples_of(image_of(s), *hints) for s in range(12)]) is None
+
+
+def overlapping(seed: int, share: float = 0.01, count: int = 3000) -> VoxelSamples:
+    """Return voxels of which few are of a label that looks much like the rest."""
+    rng = np.random.default_rng(seed)
+    label = rng.random(count) < share
+    features = rng.normal(0, 1, (count, 12)).astype(np.float32)
+    features[:, 0] += 2 * label
+    classes = np.stack([~label, label], 1).astype(np.float32)
+    also, weights = np.zeros(classes.shape, np.bool_), np.ones(count, np.float32)
+    return VoxelSamples(features, classes, also, weights, drawn_whole=True)
+
+
+def test_a_rare_label_that_is_hard_to_see_is_found_as_often_as_it_is_shown() -> None:
+    classifier = fitted([overlapping(seed) for seed in range(24)], 300)
+    assert classifier is not None
+    new, seen = overlapping(99, count=20_000), classifier.net[0].in_features
+    logs = classifier.sharpness * classifier.net(torch.from_numpy(new.features[:, :seen]))
+    found = (logs.log_softmax(1).detach().numpy() + classifier.offset).argmax(1)
+    assert 0.4 < found.mean() / new.classes[:, 1].mean() < 1.7
+
+
+def test_the_few_voxels_of_a_label_in_a_whole_slice_are_all_kept() -> None:
+    grid = plain_grid((100, 100, 4))
+    drawn = np.full(grid.shape, UNDRAWN, np.uint8)
+    drawn[:, :, 1] = 0
+    drawn[50:55, 50:55, 1] = 1
+    hints = sparse_constraints_of(grid, (Strokes(drawn, grid, complete=True),), ONE)
+    image = Volume(np.zeros(grid.shape, np.float32), grid)
+    found = voxel_samples(hints, {"CT": image}, ("CT",), ONE, np.random.default_rng(0))
+    assert len(found.weights) < 5000
+    assert found.classes[:, 1].sum() == 25
+    shares = (found.classes * found.weights[:, None]).sum(0) / found.weights.sum()
+    assert shares[1] == pytest.approx(25 / 10_000, rel=1e-3)
 
 
 def test_few_cases_do_not_teach() -> None:

@@ -20,6 +20,7 @@ _PLACES = 4000  # of a case and label, or of all that is not the label
 _GAP = 0.75  # quantile of the distances to the next mark
 _REACHED = 0.65  # of that quantile
 _EXTENT = 0.6  # of the length of a stroke: people draw along what they see
+_SPANNED = 0.5  # of the length of a label across slices that are drawn whole
 _APART = 0.7  # of the way to surrounding hints of other classes: beyond half of it those are nearer
 _SECTORS = 48  # around a mark, in its slice
 _CLOSED = 36  # of them that hold other hints where those surround it
@@ -42,10 +43,18 @@ class Marks:
     """Usual distance from a mark to the hints of other classes that surround it in its slice;
     None where they surround none."""
 
+    span_mm: float | None = None
+    """Length of the image across slices drawn whole, times the share of them that show the label;
+    None where none is drawn whole. Its mean over cases is how long the label is across slices, if
+    these were chosen at random."""
+
     @property
     def speaks(self) -> bool:
         """Return whether it says how far the label reaches; a single click does not."""
         return self.extent_mm > 0 or self.gap_mm is not None or self.apart_mm is not None
+
+
+_SILENT = Marks(0.0, None, None)
 
 
 def measure_marks(
@@ -58,7 +67,7 @@ def measure_marks(
         labels: Names of the classes.
 
     Returns:
-        For each foreground label that clicks or strokes show.
+        For each foreground label that clicks or strokes show, or that slices drawn whole lack.
     """
     (index, classes), grid = constraints.marks, constraints.grid
     if not len(index):
@@ -71,18 +80,19 @@ def measure_marks(
     for number, name in enumerate(labels.names):
         if number and (classes == number).any():
             found[name] = _marks(index[classes == number], index[classes != number], grid, axis)
-    if constraints.drawn_whole:
-        gap = _slice_gap(shown, grid, axis)
-        found = {name: replace(marks, gap_mm=gap) for name, marks in found.items()}
+    if not constraints.drawn_whole:
+        return found
+    drawn = np.unique(index[:, axis])
+    spacing = float(grid.spacing_mm[axis])
+    gap = spacing * (int(np.diff(drawn).max()) if len(drawn) > 1 else 1)  # that is bridged
+    for number, name in enumerate(labels.names):
+        if number and (name in found or number not in constraints.open_labels):
+            showing = len(np.unique(index[classes == number, axis]))
+            span = spacing * grid.shape[axis] * showing / len(drawn)
+            found[name] = replace(
+                found.get(name, _SILENT), gap_mm=gap if showing else None, span_mm=span
+            )
     return found
-
-
-def _slice_gap(shown: Bool[np.ndarray, "i j k"], grid: Grid, axis: int) -> float:
-    """Return the widest gap between drawn slices: what lies between them is bridged."""
-    across = tuple(number for number in range(3) if number != axis)
-    drawn = np.flatnonzero(shown.any(across))
-    widest = int(np.diff(drawn).max()) if len(drawn) > 1 else 1
-    return widest * float(grid.spacing_mm[axis])
 
 
 def _slice_axis(hinted: Bool[np.ndarray, "i j k"], grid: Grid) -> int:
@@ -220,18 +230,24 @@ def distance_caps(
     Returns:
         Millimetres for each foreground label: the most that follows from how far its marks lie
         apart, how long its strokes are, and how far away the hints are that surround them, each as
-        the median over cases. Where none of these is known, a twentieth of the field of view.
+        the median over cases. Slices drawn whole are bridged, but not beyond half of the length
+        that the label has across them. Where none of these is known, a twentieth of the field of
+        view.
     """
     cases = list(measured)
     fields = [np.linalg.norm(np.array(g.shape) * g.spacing_mm) for g in grids]
     least = float(np.median([g.spacing_mm.max() for g in grids]))
     caps = {}
     for name in labels.foreground:
-        marks = [case[name] for case in cases if name in case]
+        every = [case[name] for case in cases if name in case]
+        marks = [mark for mark in every if mark.span_mm != 0]
         cap = max(
             _REACHED * _usual(mark.gap_mm for mark in marks),
             _EXTENT * _usual(mark.extent_mm for mark in marks),
             _APART * _usual(mark.apart_mm for mark in marks),
         )
+        if spans := [mark.span_mm for mark in every if mark.span_mm is not None]:
+            bridged = _REACHED * _usual(mark.gap_mm for mark in marks)
+            cap = min(bridged, _SPANNED * float(np.mean(spans)))
         caps[name] = max(cap, least) if cap > 0 else _FIELD * float(np.median(fields))
     return caps

@@ -27,6 +27,10 @@ _RATE = 6e-3
 _DECAY = 1e-3
 _BALANCE = 0.5  # power of a class's share by which its facts are drawn more often
 _RAREST = 1e-6
+_ROUNDS = 60  # in which offsets are found
+_PACE = 0.3  # of each round
+_DOUBT = 30.0  # facts of a class by which its offset is halved
+_MOST_OFFSET = 2.3  # natural logarithm of tenfold odds
 _CHUNK = 1 << 14  # voxels answered at once
 _BLOCK = 1 << 22  # voxels described at once
 FEWEST_CASES = 8
@@ -61,6 +65,10 @@ class VoxelSamples:
     weights: Float32[np.ndarray, " n"]
     """The volume each voxel stands for, so that places shown often do not count twice."""
 
+    drawn_whole: bool = False
+    """Whether slices are drawn whole, so that voxels of labels are as frequent as they are shown.
+    Elsewhere people mark what they like, and the volumes are guesses."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VoxelClassifier:
@@ -76,6 +84,10 @@ class VoxelClassifier:
 
     sharpness: float
     """What log probabilities are multiplied by, so that they fit the cases held out."""
+
+    offset: Float32[np.ndarray, " class"]
+    """What is then added, so that each class is found in slices drawn whole as often as it is shown
+    there. A rare label that is hard to see would else be found nowhere."""
 
     skill: float
     """Brier skill on held-out facts: share of their squared error that it takes away."""
@@ -128,7 +140,7 @@ class TaughtCase:
                 flat = torch.from_numpy(_chosen(plane, one.place))
                 parts = torch.split(flat, _CHUNK)
                 told += [functional.log_softmax(one.net(few), 1) for few in parts]
-        logs = one.sharpness * torch.cat(told).numpy()
+        logs = one.sharpness * torch.cat(told).numpy() + one.offset
         logs[:, ~one.shown] = logs[:, :1]
         return np.asarray(logs, np.float32)
 
@@ -177,7 +189,8 @@ def voxel_samples(
     also[:, 0] = False
     index = np.stack(np.unravel_index(np.concatenate([kept, beside]), hints.grid.shape), -1)
     features = VoxelFeatures.of(images, hints, channels).at(index)
-    return VoxelSamples(features, both, also, np.concatenate([weights, more]))
+    volumes = np.concatenate([weights, more])
+    return VoxelSamples(features, both, also, volumes, hints.drawn_whole)
 
 
 def _drawn(
@@ -240,12 +253,13 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     if not shown[0] or shown.sum() < 2:
         return None
     cases = _weighed_together(cases, rng) if lone else cases
-    skill, sharpness, place = max(_tried(cases, steps, rng, progress, workers, lone=lone))
-    if skill <= 0:
+    tried = _tried(cases, steps, rng, progress, workers, lone=lone)
+    best = max(tried, key=lambda one: one.skill)
+    if best.skill <= 0:
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
-    net = _fit(cases, place, steps, int(rng.integers(2**31)), tell)
-    return VoxelClassifier(net, tuple(channels), shown, place, sharpness, skill)
+    net = _fit(cases, best.place, steps, int(rng.integers(2**31)), tell)
+    return replace(best, net=net, channels=tuple(channels), shown=shown)
 
 
 def _tried(
@@ -256,8 +270,8 @@ def _tried(
     workers: int,
     *,
     lone: bool,
-) -> Iterator[tuple[float, float, _Place]]:
-    """Yield how much each kind of place helps cases held out, and how sharp the answer may be."""
+) -> Iterator[VoxelClassifier]:
+    """Yield what the other cases taught, and how it does on those held out, for each place."""
     held_out = cases[::_HELD_OUT]
     rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
     heard = progress if workers == 1 else _unheard  # other processes are heard when they end
@@ -278,10 +292,10 @@ def _try_place(
     steps: int,
     progress: Callable[[int, int], None],
     item: tuple[int, _Place, int],
-) -> tuple[float, float, _Place]:
+) -> VoxelClassifier:
     number, place, seed = item
     tell = partial(_further, progress, number * steps, _FITS * steps)
-    return (*_try(_fit(cases, place, steps, seed, tell), held_out, place), place)
+    return _try(_fit(cases, place, steps, seed, tell), held_out, place)
 
 
 def _weighed_together(
@@ -398,8 +412,8 @@ def _rarity(classes: Tensor, weights: Tensor) -> Tensor:
     return torch.where(share > 0, share.clamp(min=_RAREST), torch.ones(())) ** -_BALANCE
 
 
-def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: _Place) -> tuple[float, float]:
-    """Return the skill of the network at its best sharpness, and that sharpness.
+def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: _Place) -> VoxelClassifier:
+    """Return the classifier with the sharpness, offset and skill that cases held out decide.
 
     Source:
         Brier 1950, "Verification of forecasts expressed in terms of probability"; as a share of
@@ -410,8 +424,29 @@ def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: _Place) -> tuple[
     share = (weights / weights.sum())[:, None]
     with torch.no_grad():
         logs = net(features)
-        said = [_or_open((float(s) * logs).log_softmax(1), also).exp() for s in _SHARPNESS]
-        errors = [float((share * (probs - classes) ** 2).sum()) for probs in said]
+        said = [_or_open((float(s) * logs).log_softmax(1), also) for s in _SHARPNESS]
+        errors = [float((share * (one.exp() - classes) ** 2).sum()) for one in said]
         blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
     best = int(np.argmin(errors))
-    return 1 - errors[best] / max(blind, 1e-9), float(_SHARPNESS[best])
+    counted = np.repeat([case.drawn_whole for case in cases], [len(c.weights) for c in cases])
+    counts = share * torch.from_numpy(counted)[:, None]
+    offset, shown = _offset(said[best], classes, counts).numpy(), np.ones(logs.shape[1], np.bool_)
+    skill = 1 - errors[best] / max(blind, 1e-9)
+    return VoxelClassifier(net, (), shown, place, float(_SHARPNESS[best]), offset, skill)
+
+
+def _offset(logs: Tensor, classes: Tensor, share: Tensor) -> Tensor:
+    """Return what is to be added for each class, so that it wins as often as it is true.
+
+    Source:
+        Lipton et al. 2014, "Optimal thresholding of classifiers to maximize F1 measure": what is
+        hard to tell is best found, by Dice, at less than even odds.
+    """
+    true, offset = (share * classes).sum(0), torch.zeros(logs.shape[1])
+    for _ in range(_ROUNDS):
+        won = functional.one_hot((logs + offset).argmax(1), logs.shape[1])
+        more = ((true + _RAREST) / ((share * won).sum(0) + _RAREST)).log()
+        offset = (offset + _PACE * (more - more[0])).clamp(-_MOST_OFFSET, _MOST_OFFSET)
+        offset[true <= 0] = 0
+    shown = (classes * (share > 0)).sum(0)
+    return offset * shown / (shown + _DOUBT)
