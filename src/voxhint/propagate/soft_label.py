@@ -39,7 +39,11 @@ class Prior:
     much also against a class that the case does not show at all."""
 
     told: Bool[np.ndarray, " class"] | None = None
-    """Classes of which other cases can tell; None for all."""
+    """Classes of which other cases can tell; None for all. Distance limits nothing for the rest."""
+
+    rarity: Float32[np.ndarray, " class"] | None = None
+    """What odds of a class weigh, when the lead of the winner is asked for; None for 1. Even odds
+    for what is rare are strong evidence, long ones against it are weak."""
 
     @property
     def everywhere(self) -> bool:
@@ -200,12 +204,14 @@ def _compete(
     said = np.zeros_like(away) if prior is None else PRIOR * prior.log_probs
     if prior is None or constraints.likely.any():
         said += LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
-    limit = np.float32(np.inf if prior is None else prior.distance_limit)
-    scores = np.maximum(-away / margin, -limit) + said
+    limit = _limits(prior, len(caps))
+    scores = np.maximum(-away / margin, -limit[:, None, None, None]) + said
     cap = caps[scores[1:].argmax(0) + 1]
     presumed = np.asarray(away[0] > cap)  # nobody showed background nearer than the label's cap
-    scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -limit) + said[0]
+    scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -limit[0]) + said[0]
     probs, lead = _softmax(scores, constraints.possible)
+    if prior is not None and prior.rarity is not None:
+        lead = _lead_among(probs, prior.rarity)
     winner = caps[probs.argmax(0)]
     reach = np.where(np.isfinite(winner), winner, usual_cap(caps)).astype(np.float32)
     least = 0.0 if prior is None else CROSS_CASE_TRUST
@@ -217,6 +223,27 @@ def _compete(
     if constraints.likely.any():
         trust *= _SHAPE_TRUST
     return probs, trust.astype(np.float32)
+
+
+def _limits(prior: Prior | None, classes: int) -> Float32[np.ndarray, " class"]:
+    """Return the most that distance may speak against each class."""
+    limits = np.full(classes, np.inf, np.float32)
+    if prior is not None:
+        limits[slice(None) if prior.told is None else prior.told] = prior.distance_limit
+    return limits
+
+
+def _lead_among(
+    probs: Float32[np.ndarray, "class i j k"], rarity: Float32[np.ndarray, " class"]
+) -> Float32[np.ndarray, "i j k"]:
+    """Return the lead of each winner, 0 at least, if the odds of each class weigh as given."""
+    weighed = probs * rarity[:, None, None, None]
+    first = probs.argmax(0)[None]
+    own = np.take_along_axis(weighed, first, 0)[0]
+    total = weighed.sum(0)
+    np.put_along_axis(weighed, first, 0, 0)
+    lead = np.maximum(own - weighed.max(0), 0)
+    return np.divide(lead, total, out=np.zeros_like(lead), where=total > 0)
 
 
 def usual_cap(caps: Float32[np.ndarray, " class"]) -> float:

@@ -347,7 +347,8 @@ def _by_class(
     prior = None
     if logs is not None:
         told = None if plan.classifier is None else plan.classifier.shown
-        prior = Prior(logs, plan.distance_limit, told)
+        rarity = None if plan.classifier is None else plan.classifier.rarity
+        prior = Prior(logs, plan.distance_limit, told, rarity)
     return propagate_hints(
         constraints,
         tuple(case.images.values()),

@@ -92,6 +92,9 @@ class VoxelClassifier:
     skill: float
     """Brier skill on held-out facts: share of their squared error that it takes away."""
 
+    rarity: Float32[np.ndarray, " class"] | None = None
+    """From `_rarity`, where slices drawn whole tell how rare the classes are."""
+
     def facts(self) -> dict[str, float | str]:
         """Return what it found, as written into `made.json`."""
         return {
@@ -259,7 +262,11 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
     net = _fit(cases, best.place, steps, int(rng.integers(2**31)), tell)
-    return replace(best, net=net, channels=tuple(channels), shown=shown)
+    rarity = None
+    if all(case.drawn_whole for case in cases):
+        _, classes, _, weights = _join(cases, best.place)
+        rarity = _rarity(classes, weights).numpy()
+    return replace(best, net=net, channels=tuple(channels), shown=shown, rarity=rarity)
 
 
 def _tried(
