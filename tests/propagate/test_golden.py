@@ -92,7 +92,8 @@ def taught(hints: str, distance_limit: float) -> SoftLabel:
     scans, known, case = teaching(hints)
     labels, image = scans[0].truth.names, scans[0].image
     caps = distance_caps([measure_marks(one, labels) for one in known], [image.grid], labels)
-    prior = Prior(case.log_probs(), distance_limit)
+    one = case.classifier
+    prior = Prior(case.log_probs(), distance_limit, one.shown, one.rarity)
     return propagate_hints(
         known[0], [image], labels, caps_mm=caps, config=LabelConfig(), prior=prior
     )

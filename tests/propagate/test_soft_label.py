@@ -202,6 +202,30 @@ def test_other_cases_decide_what_lies_half_way(chance_of_a: float) -> None:
     assert soft.probs[1, 4, 5, 4] > 0.5 > soft.probs[1, 9, 5, 4]
 
 
+@pytest.mark.parametrize(("chance_of_a", "doubtful"), [(0.005, False), (0.2, True), (0.7, False)])
+def test_background_is_doubted_where_a_rare_label_is_likelier_than_usual(
+    chance_of_a: float, doubtful: bool
+) -> None:
+    told = np.log(np.array([1 - chance_of_a, chance_of_a], np.float32))
+    logs = np.broadcast_to(told[:, None, None, None], (2, *GRID.shape)).copy()
+    constraints = constraints_of(GRID, (clicks("background", (1, 1, 1)),), ONE)
+    flat = Volume(np.zeros(GRID.shape, np.float32), GRID)
+    weights = np.array([1, 10], np.float32)
+    trust = [
+        propagate_hints(
+            constraints,
+            [flat],
+            ONE,
+            caps_mm={"a": 9.0},
+            config=LabelConfig(),
+            prior=Prior(logs, 0.0, rarity=rarity),
+        ).trust[1, 13, 11, 9]
+        for rarity in (weights, None)
+    ]
+    assert (trust[0] == 0) == doubtful
+    assert (trust[0] > trust[1]) == (chance_of_a > 0.5)
+
+
 def test_trust_is_high_beside_a_click_and_fades_with_distance() -> None:
     hints = (clicks("a", MIDDLE), clicks("background", (1.1, 1.1, 1.1)))
     soft = soft_of(hints, cap_mm=2.0)

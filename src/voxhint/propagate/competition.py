@@ -58,8 +58,11 @@ class Rules:
     presumed: float
     """Trust in background that nobody showed nearby, at most; other cases tell better."""
 
-    limit: float = np.inf
-    """Most that distance may speak against a class, as a logarithm of odds."""
+    limits: Float32[np.ndarray, " class"] | None = None
+    """Most that distance may speak against each class, as a logarithm of odds; None for any."""
+
+    rarity: Float32[np.ndarray, " class"] | None = None
+    """What odds of each class weigh when the lead is asked for, as in `Prior`."""
 
     anywhere: Bool[np.ndarray, " class"] | None = None
     """Labels that compete in every voxel, however far they are: where other cases teach that."""
@@ -95,8 +98,11 @@ class Rules:
         taught = likelihood.log_probs is not None
         least = CROSS_CASE_TRUST if taught else 0.0
         presumed = np.inf if taught else self.presumed
-        values = [self.usual, margin_mm, presumed, FADE, LEAST, STEPS, self.limit, PRIOR, least]
+        values = [self.usual, margin_mm, presumed, FADE, LEAST, STEPS, PRIOR, least]
         rules = np.array(values, np.float32)
+        alike, unlimited = np.zeros(0, np.float32), np.full(len(self.caps), np.inf, np.float32)
+        limits = unlimited if self.limits is None else self.limits
+        by_class = (self.caps, limits, alike if self.rarity is None else self.rarity)
         anywhere = np.zeros(len(self.caps), np.bool_) if self.anywhere is None else self.anywhere
         kept, numbers, around, steps = _arrays(nearest, ground)
         planes = _BLOCK // around[0].size + 1 if taught else len(around)
@@ -105,7 +111,7 @@ class Rules:
             labels = numbers[:, part]
             said = likelihood.of_planes(start, labels[0], everywhere=bool(anywhere.any()))
             bins, blocks = likelihood.bins[:, part], tuple(one[part] for one in found)
-            args = (likelihood.tables, bins, said, self.caps, anywhere, rules, blocks)
+            args = (likelihood.tables, bins, said, by_class, anywhere, rules, blocks)
             compiled(_settle)(kept[:, part], labels, around[part], steps, *args)
 
 
@@ -179,12 +185,13 @@ def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[
                         counts[reached[p, q, r]] += 1
 
 
-def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
-    usual, margin, presumed, fade, least, whole, limit, prior, far_trust = rules
+def _settle(kept, numbers, ground, steps, tables, bins, said, by_class, anywhere, rules, found):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0912, PLR0913, PLR0915
+    usual, margin, presumed, fade, least, whole, prior, far_trust = rules
+    caps, limits, rarity = by_class
     far, everywhere, row = np.float32(np.inf), anywhere.any(), 0
     blank = presumed < far and not everywhere  # where nothing is near, nothing is to be written
     names = np.zeros(len(caps) + kept.shape[0], np.uint8)
-    ways = np.zeros(len(names), np.float32)
+    ways, scores = np.zeros(len(names), np.float32), np.zeros(len(names), np.float32)
     for i in range(ground.shape[0]):
         for j in range(ground.shape[1]):
             for k in range(ground.shape[2]):
@@ -211,11 +218,12 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, ru
                 one, two = np.uint8(0), np.uint8(0)
                 for slot in range(count):
                     number = names[slot]
-                    score = max(-ways[slot] / margin, -limit)
+                    score = max(-ways[slot] / margin, -limits[number])
                     if asked:
                         score += prior * said[row, number]
                     for channel in range(bins.shape[0]):
                         score += tables[channel, number, bins[channel, i, j, k]]
+                    scores[slot] = score
                     if score > best:
                         total = total * np.exp(best - score) + np.float32(1)
                         second, two, best, one = best, one, score, number
@@ -226,7 +234,7 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, ru
                 cap = caps[max(1, one)]
                 around = far if ground[i, j, k] == _FAR else away
                 lone = around > cap  # nobody showed background nearer than the cap
-                score = max(-min(around, cap) / margin, -limit)
+                score = max(-min(around, cap) / margin, -limits[0])
                 if asked:
                     score += prior * said[row, 0]
                     row += 1
@@ -240,12 +248,24 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, caps, anywhere, ru
                     one, two, before, after = np.uint8(0), one, none, before
                 elif none >= after:
                     two, after = np.uint8(0), none
+                lead = before - after
+                if len(rarity) > 0:
+                    names[count], scores[count] = 0, score
+                    own, most, total = np.float32(0), np.float32(0), np.float32(0)
+                    for slot in range(count + 1):
+                        weighed = rarity[names[slot]] * np.exp(scores[slot] - top)
+                        total += weighed
+                        if names[slot] == one:
+                            own = weighed
+                        else:
+                            most = max(most, weighed)
+                    lead = max(own - most, np.float32(0)) / total
                 near = min(around, near)
                 reach = caps[one] if one > 0 else usual
                 fading = np.exp(np.float32(-0.5) * (near / (fade * reach)) ** 2)
-                trust = (before - after) * max(fading, far_trust)
+                trust = lead * max(fading, far_trust)
                 if lone and none > 0.5 and presumed < far:
-                    trust = min(before - after, presumed)
+                    trust = min(lead, presumed)
                 found[0][i, j, k], found[1][i, j, k] = one, two
                 found[2][i, j, k] = np.uint16(before / (before + after) * whole + np.float32(0.5))
                 found[3][i, j, k] = np.uint16(

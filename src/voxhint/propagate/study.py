@@ -340,15 +340,13 @@ def _by_class(
     case, labels = shown.case, shown.labels
     seen = seen or constraints_of(case.grid, case.hints, labels)
     constraints, logs = place_objects(seen, case, study.channels, labels, plan.boxes)
-    if plan.classifier is not None:
+    told = rarity = None
+    if (one := plan.classifier) is not None:
         facts = sparse_constraints_of(case.grid, case.hints, labels)
-        said = plan.classifier.of_case(case.images, facts).log_probs()
+        said = one.of_case(case.images, facts).log_probs()
         logs = said if logs is None else said + logs
-    prior = None
-    if logs is not None:
-        told = None if plan.classifier is None else plan.classifier.shown
-        rarity = None if plan.classifier is None else plan.classifier.rarity
-        prior = Prior(logs, plan.distance_limit, told, rarity)
+        told, rarity = one.shown, one.rarity
+    prior = None if logs is None else Prior(logs, plan.distance_limit, told, rarity)
     return propagate_hints(
         constraints,
         tuple(case.images.values()),

@@ -75,8 +75,15 @@ def propagate_over_scan(
             nearest, stretch = scan.joined(one, longer, out)
         one = one.stretched(stretch)
         ground = scan.background(_ROOM * one.reach_mm)
-        anywhere = one.free if one.everywhere else None
-        rules = Rules(one.caps, usual_cap(one.caps), one.presumed, distance_limit, anywhere)
+        usual = usual_cap(one.caps)
+        if taught is None:
+            rules = Rules(one.caps, usual, one.presumed)
+        else:
+            told = taught.classifier.shown
+            limits = np.where(told, np.float32(distance_limit), np.float32(np.inf))
+            anywhere = one.free & told if one.everywhere else None
+            rarity = taught.classifier.rarity
+            rules = Rules(one.caps, usual, one.presumed, limits, rarity, anywhere)
         margin = rules.margin_mm(nearest, ground, float(scan.finder.grid.spacing_mm.min()) / 2)
         nearest, ground = nearest.turned(scan.turn), ground.turned(scan.turn)
         rules.settle(nearest, ground, margin, scan.likelihood, [part[band] for part in found])
