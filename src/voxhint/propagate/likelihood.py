@@ -1,10 +1,9 @@
 """How well each voxel's intensity fits the seeds of each class."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Int64, UInt8
 from scipy import ndimage
 
 from voxhint.core import Volume
@@ -17,10 +16,12 @@ _BLUR = 0.65  # voxels of the finest axis: wider, the two sides of a thin sheet 
 _DOUBT = 5.0  # seeds' worth of "any intensity may occur"
 _MOST = 100  # seeds that count
 
+_Index = Int64[np.ndarray, "n 3"]
+
 
 def log_likelihood(
     images: Sequence[Volume],
-    seeds: Bool[np.ndarray, "class i j k"],
+    seeds: Sequence[_Index],
     near: Bool[np.ndarray, "i j k"],
 ) -> Float32[np.ndarray, "class i j k"]:
     """Estimate the log density of each voxel's intensity among the seeds of each class.
@@ -31,14 +32,14 @@ def log_likelihood(
 
     Args:
         images: Channels on one grid.
-        seeds: Seeds of each class.
+        seeds: Voxels that show each class.
         near: Voxels near the seeds, which set the range of intensities.
 
     Returns:
         Mean log density over channels, up to a constant; that of all voxels near the seeds for a
         background that nobody showed, 0 everywhere for another class without seeds.
     """
-    total = np.zeros(seeds.shape, np.float32)
+    total = np.zeros((len(seeds), *near.shape), np.float32)
     for image in images:
         table, bins = class_tables(image, seeds, near)
         for number in np.flatnonzero(table.any(1)):
@@ -48,7 +49,7 @@ def log_likelihood(
 
 def class_tables(
     image: Volume,
-    seeds: Iterable[Any],
+    seeds: Iterable[_Index],
     near: Bool[np.ndarray, "i j k"],
     *,
     memory: Float32[np.ndarray, "i j k"] | None = None,
@@ -57,7 +58,7 @@ def class_tables(
 
     Args:
         image: One channel.
-        seeds: For each class its seeds, as a mask or as an index.
+        seeds: Voxels that show each class.
         near: Voxels near the seeds, which set the range of intensities.
         memory: As for `edge_cost`.
     """
@@ -66,7 +67,7 @@ def class_tables(
     known = scaled[near]
     low, high = (float(v) for v in np.percentile(known if known.size else scaled, [1, 99]))
     bins = _binned(scaled, low, high)
-    shown = [scaled[places] for places in seeds]
+    shown = [scaled[tuple(index.T)] for index in seeds]
     least = min((one.size for one in shown if one.size), default=0)
     table = np.zeros((len(shown), BINS), np.float32)
     for number, values in enumerate(shown):

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32, Float64, Int32
 
 from voxhint.config import LabelConfig
 from voxhint.core import Case, Grid, LabelSet, SoftLabel, Strokes, Volume
-from voxhint.propagate.constraints import Constraints, open_labels
+from voxhint.propagate.constraints import Constraints, around_marks, open_labels
 from voxhint.propagate.distance_caps import FEWEST_MARKS, gaps_mm, label_marks, typical_gap
 from voxhint.propagate.edge_cost import cost_of_ways, edge_cost
 from voxhint.propagate.geodesic import FAR_MM, nearest_mark, way_to_next
@@ -203,7 +203,8 @@ def _compete(
     margin = _margin(away, caps, constraints)
     said = np.zeros_like(away) if prior is None else PRIOR * prior.log_probs
     if prior is None or constraints.likely.any():
-        said += LIKELIHOOD * log_likelihood(scene.images, seeds, hinted)
+        reached = [way < cap for way, cap in zip(away[1:], caps[1:], strict=True)]
+        said += LIKELIHOOD * _seen(scene, seeds, np.any(reached, axis=0))
     limit = _limits(prior, len(caps))
     scores = np.maximum(-away / margin, -limit[:, None, None, None]) + said
     cap = caps[scores[1:].argmax(0) + 1]
@@ -223,6 +224,21 @@ def _compete(
     if constraints.likely.any():
         trust *= _SHAPE_TRUST
     return probs, trust.astype(np.float32)
+
+
+def _seen(
+    scene: _Scene, seeds: Bool[np.ndarray, "class i j k"], reached: Bool[np.ndarray, "i j k"]
+) -> Float32[np.ndarray, "class i j k"]:
+    """Return what the intensity of each voxel says of its class.
+
+    Of slices drawn whole only what labels reach tells of background: most of them is air and other
+    organs, which say nothing of where a label ends.
+    """
+    near, shown = scene.constraints.near, [np.argwhere(places) for places in seeds]
+    if scene.constraints.drawn_whole and (seeds[0] & reached).any():
+        shown[0] = np.argwhere(seeds[0] & reached)
+        near = around_marks(np.concatenate(shown), scene.constraints.grid.shape)
+    return log_likelihood(scene.images, shown, near)
 
 
 def _limits(prior: Prior | None, classes: int) -> Float32[np.ndarray, " class"]:

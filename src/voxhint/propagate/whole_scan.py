@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, Int64
+from jaxtyping import Bool, Float32, Int32, Int64, UInt8
 
 from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.box import Window, bounding_box
@@ -74,6 +74,8 @@ def propagate_over_scan(
         if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
             nearest, stretch = scan.joined(one, longer, out)
         one = one.stretched(stretch)
+        if constraints.drawn_whole and taught is None:
+            scan = scan.seen_beside(nearest, one.caps, images, band)
         ground = scan.background(_ROOM * one.reach_mm)
         usual = usual_cap(one.caps)
         if taught is None:
@@ -189,23 +191,36 @@ class _Scan:
         grid = parts[0].grid
         moved = [(index - [along.start for along in band])[:, turn] for index in shown]
         shown = [index[((index >= 0) & (index < grid.shape)).all(1)] for index in moved]
-        places = [tuple(index.T) for index in shown]
         near = around_marks(np.concatenate(shown), grid.shape)
         memory = np.empty(grid.shape, np.float32)
         steep = edge_cost(parts, near, memory=memory)
         cost = cost_of_ways(steep, EDGE_WEIGHT, out=steep)
         known = cost[near]
         cost /= np.float32(np.median(known) if known.size else 1)
-        channels = 0 if taught is not None else len(images)
-        tables = np.empty((channels, len(shown), BINS), np.float32)
-        bins = np.empty((channels, *grid.shape), np.uint8)
-        for image, table, numbers in zip(parts, tables, bins, strict=False):
-            table[:], numbers[:] = class_tables(image, places, near, memory=memory)
-        tables *= np.float32(LIKELIHOOD / len(images))
         said = None if taught is None else partial(_told, taught, band)
-        bins = bins.transpose(0, *(axis + 1 for axis in turn))
-        return _Scan(
-            turn, shown, WayFinder.over(cost, grid, memory), Likelihood(tables, bins, said)
+        tables = _tables(parts if taught is None else (), shown, near, turn, memory)
+        likelihood = Likelihood(*tables, said)
+        return _Scan(turn, shown, WayFinder.over(cost, grid, memory), likelihood)
+
+    def seen_beside(
+        self,
+        nearest: Nearest,
+        caps: Float32[np.ndarray, " class"],
+        images: Sequence[Volume],
+        band: Window,
+    ) -> "_Scan":
+        """Return the same, but of background only what labels reach says how it looks."""
+        ground = tuple(self.shown[0].T)
+        ways, labels = (one[:, *ground] for one in (nearest.away, nearest.number))
+        near_enough = (ways * np.float32(nearest.step_mm) < caps[labels]) & (labels > 0)
+        reached = self.shown[0][near_enough.any(0)]
+        if not len(reached):
+            return self
+        seen = [reached, *self.shown[1:]]
+        near = around_marks(np.concatenate(seen), self.finder.grid.shape)
+        parts = _turned(images, band)[1]
+        return replace(
+            self, likelihood=Likelihood(*_tables(parts, seen, near, self.turn, None), None)
         )
 
     def turned(self, out: Bool[np.ndarray, "i j k"] | None) -> Bool[np.ndarray, "a b c"] | None:
@@ -294,6 +309,22 @@ def _turned(images: Sequence[Volume], band: Window) -> tuple[tuple[int, int, int
     i, j, k = (whole.shape[axis] for axis in turn)
     grid = Grid((i, j, k), whole.affine[:, [*turn, 3]])
     return turn, [Volume(one.voxels[band].transpose(turn), grid, one.unit) for one in images]
+
+
+def _tables(
+    parts: Sequence[Volume],
+    shown: Sequence[_Index],
+    near: Bool[np.ndarray, "i j k"],
+    turn: tuple[int, int, int],
+    memory: Float32[np.ndarray, "i j k"] | None,
+) -> tuple[Float32[np.ndarray, "channel class bin"], UInt8[np.ndarray, "channel i j k"]]:
+    """Return what intensities say of the classes of a band, and the bins with axes as they were."""
+    tables = np.empty((len(parts), len(shown), BINS), np.float32)
+    bins = np.empty((len(parts), *near.shape), np.uint8)
+    for image, table, numbers in zip(parts, tables, bins, strict=True):
+        table[:], numbers[:] = class_tables(image, shown, near, memory=memory)
+    tables *= np.float32(LIKELIHOOD / max(1, len(parts)))
+    return tables, bins.transpose(0, *(axis + 1 for axis in turn))
 
 
 def _told(
