@@ -23,7 +23,7 @@ SHORT = 0.005
 BELOW = {  # by how much thin shapes with strokes fall short today: intensities claim too much there
     ("shell in shell", False, "strokes, ring"): 0.03,
     ("shell in shell", True, "strokes, ring"): 0.015,
-    ("tube", False, "slices"): 0.02,
+    ("tube", False, "slices"): 0.03,
     ("thin sheet", False, "strokes, arcs"): 0.06,
     ("thin sheet", False, "slices"): 0.055,
     ("small organ", False, "strokes, ring"): 0.035,

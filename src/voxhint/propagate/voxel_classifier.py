@@ -40,6 +40,7 @@ _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
 _FITS = 4  # networks: one for each kind of place, and that of all cases
+_HEAVIEST = 1.5  # times the mean of a class: most that a lone click of it weighs
 _POOLED = 100_000  # places of an image that ask for the nearest fact of all cases
 _NEVER = -1e4  # a log probability of 0 that still has a gradient
 _TOLD = 100  # steps after which progress is told
@@ -233,7 +234,8 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     """Learn from all cases, with the place of voxels only where that helps.
 
     Every fourth case is held out first. They decide whether the place is looked at, how sharp the
-    answer may be, and whether it is used at all; then all cases teach.
+    answer may be, and whether it is used at all; then all cases teach. Where clicks are lone, each
+    fourth is held out in turn, in a fourth of the steps: so few facts would decide by chance.
 
     Args:
         samples: One for each hinted case.
@@ -261,7 +263,8 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     if best.skill <= 0:
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
-    net = _fit(cases, best.place, steps, int(rng.integers(2**31)), tell)
+    each = steps // (_HELD_OUT if lone else 1)
+    net = _fit(cases, best.place, each, int(rng.integers(2**31)), tell)
     rarity = None
     if all(case.drawn_whole for case in cases):
         _, classes, _, weights = _join(cases, best.place)
@@ -279,10 +282,8 @@ def _tried(
     lone: bool,
 ) -> Iterator[VoxelClassifier]:
     """Yield what the other cases taught, and how it does on those held out, for each place."""
-    held_out = cases[::_HELD_OUT]
-    rest = [case for number, case in enumerate(cases) if number % _HELD_OUT]
     heard = progress if workers == 1 else _unheard  # other processes are heard when they end
-    work = partial(_try_place, rest, held_out, steps, heard)
+    work = partial(_try_place, cases, _HELD_OUT if lone else 1, steps, heard)
     items = [
         (number, place, int(rng.integers(2**31)))
         for number, place in enumerate(_PLACES)
@@ -295,14 +296,22 @@ def _tried(
 
 def _try_place(
     cases: Sequence[VoxelSamples],
-    held_out: Sequence[VoxelSamples],
+    folds: int,
     steps: int,
     progress: Callable[[int, int], None],
     item: tuple[int, _Place, int],
 ) -> VoxelClassifier:
     number, place, seed = item
-    tell = partial(_further, progress, number * steps, _FITS * steps)
-    return _try(_fit(cases, place, steps, seed, tell), held_out, place)
+    each, said, held_out = steps // folds, [], []
+    for fold in range(folds):
+        tell = partial(_further, progress, number * steps + fold * each, _FITS * steps)
+        rest = [case for which, case in enumerate(cases) if (which - fold) % _HELD_OUT]
+        net = _fit(rest, place, each, seed, tell)
+        tried = cases[fold::_HELD_OUT]
+        with torch.no_grad():
+            said.append(net(_join(tried, place)[0]))
+        held_out += tried
+    return _judged(net, torch.cat(said), held_out, place)
 
 
 def _weighed_together(
@@ -311,12 +320,17 @@ def _weighed_together(
     """Return facts weighed by the part of the image that is nearest to them of those of all cases.
 
     Alone in its case a click stands for half of the image. Over many cases the clicks of a label
-    lie as wide as it is, those of background around them.
+    lie as wide as it is, those of background around them. No click stands for much more than
+    others of its class: a few at the rim of all would decide what is learnt, and whether.
     """
     places = [case.features[:, -_AXES:] for case in cases]
     asked = rng.uniform(-1, 1, (_POOLED, _AXES))
     nearest = cKDTree(np.concatenate(places)).query(asked)[1]
     held = np.bincount(nearest, minlength=sum(map(len, places))).astype(np.float32)
+    for number in np.unique(shown := np.concatenate([case.classes for case in cases]).argmax(1)):
+        own = shown == number
+        few = np.minimum(held[own], _HEAVIEST * held[own].mean())
+        held[own] = few * held[own].sum() / few.sum()
     ends = np.cumsum([len(part) for part in places])[:-1]
     return [
         replace(case, weights=np.asarray(weights))
@@ -419,21 +433,27 @@ def _rarity(classes: Tensor, weights: Tensor) -> Tensor:
     return torch.where(share > 0, share.clamp(min=_RAREST), torch.ones(())) ** -_BALANCE
 
 
-def _try(net: nn.Module, cases: Sequence[VoxelSamples], place: _Place) -> VoxelClassifier:
+def _judged(
+    net: nn.Module, logs: Tensor, cases: Sequence[VoxelSamples], place: _Place
+) -> VoxelClassifier:
     """Return the classifier with the sharpness, offset and skill that cases held out decide.
+
+    Args:
+        net: One that was fitted without some of the cases.
+        logs: What such networks say of the facts of cases that they have not seen.
+        cases: These cases.
+        place: What the networks are told of places.
 
     Source:
         Brier 1950, "Verification of forecasts expressed in terms of probability"; as a share of
         what the classes' shares alone would have. It is bounded, where the log likelihood lets a
         single fact that stands for a large volume decide.
     """
-    features, classes, also, weights = _join(cases, place)
+    _, classes, also, weights = _join(cases, place)
     share = (weights / weights.sum())[:, None]
-    with torch.no_grad():
-        logs = net(features)
-        said = [_or_open((float(s) * logs).log_softmax(1), also) for s in _SHARPNESS]
-        errors = [float((share * (one.exp() - classes) ** 2).sum()) for one in said]
-        blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
+    said = [_or_open((float(s) * logs).log_softmax(1), also) for s in _SHARPNESS]
+    errors = [float((share * (one.exp() - classes) ** 2).sum()) for one in said]
+    blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
     best = int(np.argmin(errors))
     counted = np.repeat([case.drawn_whole for case in cases], [len(c.weights) for c in cases])
     counts = share * torch.from_numpy(counted)[:, None]
