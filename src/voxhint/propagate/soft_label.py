@@ -259,7 +259,7 @@ def _lead_among(
     total = weighed.sum(0)
     np.put_along_axis(weighed, first, 0, 0)
     lead = np.maximum(own - weighed.max(0), 0)
-    return np.divide(lead, total, out=np.zeros_like(lead), where=total > 0)
+    return np.asarray(np.divide(lead, total, out=np.zeros_like(lead), where=total > 0))
 
 
 def usual_cap(caps: Float32[np.ndarray, " class"]) -> float:

@@ -302,7 +302,9 @@ def _try_place(
     item: tuple[int, _Place, int],
 ) -> VoxelClassifier:
     number, place, seed = item
-    each, said, held_out = steps // folds, [], []
+    each = steps // folds
+    said: list[Tensor] = []
+    held_out: list[VoxelSamples] = []
     for fold in range(folds):
         tell = partial(_further, progress, number * steps + fold * each, _FITS * steps)
         rest = [case for which, case in enumerate(cases) if (which - fold) % _HELD_OUT]
@@ -311,7 +313,7 @@ def _try_place(
         with torch.no_grad():
             said.append(net(_join(tried, place)[0]))
         held_out += tried
-    return _judged(net, torch.cat(said), held_out, place)
+    return _judged(torch.cat(said), held_out, place)
 
 
 def _weighed_together(
@@ -400,7 +402,7 @@ def _fit(
             nn.SiLU(),
             nn.Linear(_WIDTH, _WIDTH),
             nn.SiLU(),
-            nn.Linear(_WIDTH, classes.shape[1]),
+            last := nn.Linear(_WIDTH, classes.shape[1]),
         )
         optimiser = torch.optim.AdamW(net.parameters(), weight_decay=_DECAY)
         pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=max(2, steps))
@@ -416,9 +418,8 @@ def _fit(
             (-(classes[some] * logs).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             pace.step()
-        last = net[-1]
         with torch.no_grad():
-            last.bias -= rare.log()
+            last.bias.sub_(rare.log())
     return net.eval()
 
 
@@ -433,14 +434,11 @@ def _rarity(classes: Tensor, weights: Tensor) -> Tensor:
     return torch.where(share > 0, share.clamp(min=_RAREST), torch.ones(())) ** -_BALANCE
 
 
-def _judged(
-    net: nn.Module, logs: Tensor, cases: Sequence[VoxelSamples], place: _Place
-) -> VoxelClassifier:
-    """Return the classifier with the sharpness, offset and skill that cases held out decide.
+def _judged(logs: Tensor, cases: Sequence[VoxelSamples], place: _Place) -> VoxelClassifier:
+    """Return a classifier, still without its network, as cases held out decide.
 
     Args:
-        net: One that was fitted without some of the cases.
-        logs: What such networks say of the facts of cases that they have not seen.
+        logs: What networks say of the facts of cases that they have not seen.
         cases: These cases.
         place: What the networks are told of places.
 
@@ -459,7 +457,7 @@ def _judged(
     counts = share * torch.from_numpy(counted)[:, None]
     offset, shown = _offset(said[best], classes, counts).numpy(), np.ones(logs.shape[1], np.bool_)
     skill = 1 - errors[best] / max(blind, 1e-9)
-    return VoxelClassifier(net, (), shown, place, float(_SHARPNESS[best]), offset, skill)
+    return VoxelClassifier(nn.Identity(), (), shown, place, float(_SHARPNESS[best]), offset, skill)
 
 
 def _offset(logs: Tensor, classes: Tensor, share: Tensor) -> Tensor:

@@ -317,7 +317,7 @@ def _tables(
     near: Bool[np.ndarray, "i j k"],
     turn: tuple[int, int, int],
     memory: Float32[np.ndarray, "i j k"] | None,
-) -> tuple[Float32[np.ndarray, "channel class bin"], UInt8[np.ndarray, "channel i j k"]]:
+) -> tuple[Float32[np.ndarray, "channel class bin"], UInt8[np.ndarray, "channel a b c"]]:
     """Return what intensities say of the classes of a band, and the bins with axes as they were."""
     tables = np.empty((len(parts), len(shown), BINS), np.float32)
     bins = np.empty((len(parts), *near.shape), np.uint8)
