@@ -22,13 +22,10 @@ from voxhint.propagate import (
     measure_marks,
     propagate_hints,
 )
-from voxhint.propagate.soft_label import Prior
+from voxhint.propagate.prior import Prior
 from voxhint.propagate.sparse_hints import sparse_constraints_of
-from voxhint.propagate.voxel_classifier import (
-    TaughtCase,
-    fit_voxel_classifier,
-    voxel_samples,
-)
+from voxhint.propagate.voxel_classifier import TaughtCase, fit_voxel_classifier
+from voxhint.propagate.voxel_samples import voxel_samples
 from voxhint.simulate.abdomen_phantom import ORGANS, organ_case
 from voxhint.simulate.hints import parse_request, simulate_hints
 

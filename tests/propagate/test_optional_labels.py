@@ -13,10 +13,11 @@ from voxhint.core import Case, Hint, LabelSet, Mask, Points, SoftLabel, Strokes,
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.study import CaseFiles, Study
 from voxhint.propagate import constraints_of, dense_label, propagate_hints
-from voxhint.propagate.soft_label import Prior
+from voxhint.propagate.prior import Prior
 from voxhint.propagate.sparse_hints import opened, sparse_constraints_of
 from voxhint.propagate.study import PropagationPlan, label_case
-from voxhint.propagate.voxel_classifier import VoxelSamples, fit_voxel_classifier, voxel_samples
+from voxhint.propagate.voxel_classifier import fit_voxel_classifier
+from voxhint.propagate.voxel_samples import VoxelSamples, voxel_samples
 from voxhint.propagate.whole_scan import propagate_over_scan
 from voxhint.train.losses import hint_loss
 

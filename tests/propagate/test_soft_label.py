@@ -28,7 +28,7 @@ from voxhint.core import (
     Volume,
 )
 from voxhint.propagate import constraints_of, dense_label, facts_of, propagate_hints
-from voxhint.propagate.soft_label import Prior
+from voxhint.propagate.prior import Prior
 
 ONE = LabelSet(("background", "a"), (0, 5))
 TWO = LabelSet(("background", "a", "b"), (0, 5, 2))

@@ -24,13 +24,9 @@ from voxhint.core import (
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.propagate.box_model import box_samples
 from voxhint.propagate.sparse_hints import sparse_constraints_of
-from voxhint.propagate.voxel_classifier import (
-    VoxelClassifier,
-    VoxelSamples,
-    fit_voxel_classifier,
-    voxel_samples,
-)
+from voxhint.propagate.voxel_classifier import VoxelClassifier, fit_voxel_classifier
 from voxhint.propagate.voxel_features import VoxelFeatures
+from voxhint.propagate.voxel_samples import VoxelSamples, voxel_samples
 
 ONE = LabelSet(("background", "a"), (0, 1))
 GRID = plain_grid((14, 12, 10), (1.0, 1.2, 1.5))

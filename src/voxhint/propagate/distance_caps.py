@@ -54,9 +54,6 @@ class Marks:
         return self.extent_mm > 0 or self.gap_mm is not None or self.apart_mm is not None
 
 
-_SILENT = Marks(0.0, None, None)
-
-
 def measure_marks(
     constraints: Constraints | SparseConstraints, labels: LabelSet
 ) -> dict[str, Marks]:
@@ -80,19 +77,29 @@ def measure_marks(
     for number, name in enumerate(labels.names):
         if number and (classes == number).any():
             found[name] = _marks(index[classes == number], index[classes != number], grid, axis)
-    if not constraints.drawn_whole:
-        return found
-    drawn = np.unique(index[:, axis])
-    spacing = float(grid.spacing_mm[axis])
+    return _with_spans(found, constraints, labels, axis) if constraints.drawn_whole else found
+
+
+def _with_spans(
+    found: Mapping[str, Marks],
+    constraints: Constraints | SparseConstraints,
+    labels: LabelSet,
+    axis: int,
+) -> dict[str, Marks]:
+    """Return marks in slices drawn whole, with how far these lie apart and how many show them."""
+    (index, classes), grid = constraints.marks, constraints.grid
+    drawn, spacing = np.unique(index[:, axis]), float(grid.spacing_mm[axis])
     gap = spacing * (int(np.diff(drawn).max()) if len(drawn) > 1 else 1)  # that is bridged
-    for number, name in enumerate(labels.names):
-        if number and (name in found or number not in constraints.open_labels):
-            showing = len(np.unique(index[classes == number, axis]))
-            span = spacing * grid.shape[axis] * showing / len(drawn)
-            found[name] = replace(
-                found.get(name, _SILENT), gap_mm=gap if showing else None, span_mm=span
-            )
-    return found
+    told = {}
+    for name in labels.foreground:
+        number = labels.number(name)
+        showing = len(np.unique(index[classes == number, axis]))
+        span = spacing * grid.shape[axis] * showing / len(drawn)
+        if showing:
+            told[name] = replace(found[name], gap_mm=gap, span_mm=span)
+        elif number not in constraints.open_labels:
+            told[name] = Marks(0.0, None, None, span)
+    return told
 
 
 def _slice_axis(hinted: Bool[np.ndarray, "i j k"], grid: Grid) -> int:
@@ -239,15 +246,16 @@ def distance_caps(
     least = float(np.median([g.spacing_mm.max() for g in grids]))
     caps = {}
     for name in labels.foreground:
-        every = [case[name] for case in cases if name in case]
-        marks = [mark for mark in every if mark.span_mm != 0]
-        cap = max(
-            _REACHED * _usual(mark.gap_mm for mark in marks),
-            _EXTENT * _usual(mark.extent_mm for mark in marks),
-            _APART * _usual(mark.apart_mm for mark in marks),
-        )
-        if spans := [mark.span_mm for mark in every if mark.span_mm is not None]:
-            bridged = _REACHED * _usual(mark.gap_mm for mark in marks)
-            cap = min(bridged, _SPANNED * float(np.mean(spans)))
+        cap = _cap([case[name] for case in cases if name in case])
         caps[name] = max(cap, least) if cap > 0 else _FIELD * float(np.median(fields))
     return caps
+
+
+def _cap(every: Sequence[Marks]) -> float:
+    """Return how far a label may be found from its hints; 0 where its marks do not tell."""
+    marks = [mark for mark in every if mark.span_mm != 0]
+    bridged = _REACHED * _usual(mark.gap_mm for mark in marks)
+    if spans := [mark.span_mm for mark in every if mark.span_mm is not None]:
+        return min(bridged, _SPANNED * float(np.mean(spans)))
+    drawn_along = _EXTENT * _usual(mark.extent_mm for mark in marks)
+    return max(bridged, drawn_along, _APART * _usual(mark.apart_mm for mark in marks))

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from voxhint.core import SoftLabel
 from voxhint.propagate.constraints import Constraints
-from voxhint.propagate.soft_label import Prior
+from voxhint.propagate.prior import Prior
 
 _LEAN = 3.0  # natural logarithm of odds: most that distance may speak against what a model says
 _LEAST = 0.02  # probability below which a model's no is no surer

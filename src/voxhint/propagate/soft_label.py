@@ -1,7 +1,7 @@
 """From the hints of one case to its soft label: gather, let the classes compete, weigh."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32
@@ -13,6 +13,7 @@ from voxhint.propagate.distance_caps import FEWEST_MARKS, gaps_mm, label_marks, 
 from voxhint.propagate.edge_cost import cost_of_ways, edge_cost
 from voxhint.propagate.geodesic import FAR_MM, nearest_mark, way_to_next
 from voxhint.propagate.likelihood import log_likelihood
+from voxhint.propagate.prior import Prior, lead_among
 from voxhint.propagate.pw4medseg import point_labels
 
 LIKELIHOOD = 0.4  # weight of the image's likelihood, where a distance of one margin weighs 1
@@ -25,34 +26,6 @@ FADE = 2.0  # caps after which trust has fallen to 0.6
 _FAR = 0.3  # trust in background that no hint is near to
 _UNSHOWN = 0.1  # the same where the case shows no background at all
 LEAST = 0.01  # trust below this is none: files stay small, training looks elsewhere
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prior:
-    """What the hints of other cases say of the voxels of one."""
-
-    log_probs: Float32[np.ndarray, "class i j k"]
-    """Log probability of each class, from `VoxelClassifier`."""
-
-    distance_limit: float = np.inf
-    """Most that distance may speak against a class, as a logarithm of odds; if it is finite, that
-    much also against a class that the case does not show at all."""
-
-    told: Bool[np.ndarray, " class"] | None = None
-    """Classes of which other cases can tell; None for all. Distance limits nothing for the rest."""
-
-    rarity: Float32[np.ndarray, " class"] | None = None
-    """What odds of a class weigh, when the lead of the winner is asked for; None for 1. Even odds
-    for what is rare are strong evidence, long ones against it are weak."""
-
-    @property
-    def everywhere(self) -> bool:
-        """Return whether it speaks far from hints too, and of classes that no hint shows."""
-        return bool(np.isfinite(self.distance_limit))
-
-    def cropped(self, part: tuple[slice, slice, slice]) -> "Prior":
-        """Return what is said of a box of voxels."""
-        return replace(self, log_probs=self.log_probs[(slice(None), *part)])
 
 
 def propagate_hints(  # noqa: PLR0913 - each says another thing
@@ -203,16 +176,15 @@ def _compete(
     margin = _margin(away, caps, constraints)
     said = np.zeros_like(away) if prior is None else PRIOR * prior.log_probs
     if prior is None or constraints.likely.any():
-        reached = [way < cap for way, cap in zip(away[1:], caps[1:], strict=True)]
-        said += LIKELIHOOD * _seen(scene, seeds, np.any(reached, axis=0))
-    limit = _limits(prior, len(caps))
+        said += LIKELIHOOD * _seen(scene, seeds, away, caps)
+    limit = np.full(len(caps), np.inf, np.float32) if prior is None else prior.limits()
     scores = np.maximum(-away / margin, -limit[:, None, None, None]) + said
     cap = caps[scores[1:].argmax(0) + 1]
     presumed = np.asarray(away[0] > cap)  # nobody showed background nearer than the label's cap
     scores[0] = np.maximum(-np.minimum(away[0], cap) / margin, -limit[0]) + said[0]
     probs, lead = _softmax(scores, constraints.possible)
     if prior is not None and prior.rarity is not None:
-        lead = _lead_among(probs, prior.rarity)
+        lead = lead_among(probs, prior.rarity)
     winner = caps[probs.argmax(0)]
     reach = np.where(np.isfinite(winner), winner, usual_cap(caps)).astype(np.float32)
     least = 0.0 if prior is None else CROSS_CASE_TRUST
@@ -227,7 +199,10 @@ def _compete(
 
 
 def _seen(
-    scene: _Scene, seeds: Bool[np.ndarray, "class i j k"], reached: Bool[np.ndarray, "i j k"]
+    scene: _Scene,
+    seeds: Bool[np.ndarray, "class i j k"],
+    away: Float32[np.ndarray, "class i j k"],
+    caps: Float32[np.ndarray, " class"],
 ) -> Float32[np.ndarray, "class i j k"]:
     """Return what the intensity of each voxel says of its class.
 
@@ -235,31 +210,12 @@ def _seen(
     organs, which say nothing of where a label ends.
     """
     near, shown = scene.constraints.near, [np.argwhere(places) for places in seeds]
-    if scene.constraints.drawn_whole and (seeds[0] & reached).any():
-        shown[0] = np.argwhere(seeds[0] & reached)
+    if scene.constraints.drawn_whole:
+        reached = [way < cap for way, cap in zip(away[1:], caps[1:], strict=True)]
+        ground = np.argwhere(seeds[0] & np.any(reached, axis=0))
+        shown[0] = ground if len(ground) else shown[0]
         near = around_marks(np.concatenate(shown), scene.constraints.grid.shape)
     return log_likelihood(scene.images, shown, near)
-
-
-def _limits(prior: Prior | None, classes: int) -> Float32[np.ndarray, " class"]:
-    """Return the most that distance may speak against each class."""
-    limits = np.full(classes, np.inf, np.float32)
-    if prior is not None:
-        limits[slice(None) if prior.told is None else prior.told] = prior.distance_limit
-    return limits
-
-
-def _lead_among(
-    probs: Float32[np.ndarray, "class i j k"], rarity: Float32[np.ndarray, " class"]
-) -> Float32[np.ndarray, "i j k"]:
-    """Return the lead of each winner, 0 at least, if the odds of each class weigh as given."""
-    weighed = probs * rarity[:, None, None, None]
-    first = probs.argmax(0)[None]
-    own = np.take_along_axis(weighed, first, 0)[0]
-    total = weighed.sum(0)
-    np.put_along_axis(weighed, first, 0, 0)
-    lead = np.maximum(own - weighed.max(0), 0)
-    return np.asarray(np.divide(lead, total, out=np.zeros_like(lead), where=total > 0))
 
 
 def usual_cap(caps: Float32[np.ndarray, " class"]) -> float:

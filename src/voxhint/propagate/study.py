@@ -28,21 +28,21 @@ from voxhint.propagate.boxed_scan import fill_rooms
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import Marks, distance_caps, measure_marks
 from voxhint.propagate.nninteractive import Server, weighed
+from voxhint.propagate.prior import Prior
 from voxhint.propagate.shown_labels import (
     SharedSoftLabel,
     ShownLabels,
     every_label,
     shown_labels,
 )
-from voxhint.propagate.soft_label import Prior, leave_open, propagate_hints, with_facts
+from voxhint.propagate.soft_label import leave_open, propagate_hints, with_facts
 from voxhint.propagate.sparse_hints import opened, sparse_constraints_of
 from voxhint.propagate.voxel_classifier import (
     FEWEST_CASES,
     VoxelClassifier,
-    VoxelSamples,
     fit_voxel_classifier,
-    voxel_samples,
 )
+from voxhint.propagate.voxel_samples import VoxelSamples, voxel_samples
 from voxhint.propagate.whole_scan import propagate_over_scan
 
 _MEASURED = 200  # cases that decide the caps, and teach the others

@@ -7,20 +7,17 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
-from scipy.spatial import cKDTree
+from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxhint.core import LabelSet, Volume
+from voxhint.core import Volume
 from voxhint.core.box import Window
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.workers import spread
-from voxhint.propagate.fact_shares import Cells
 from voxhint.propagate.voxel_features import VoxelFeatures
+from voxhint.propagate.voxel_samples import VoxelSamples, weighed_together
 
-_KEPT = 4000  # facts of a case that are learnt from
-_PRESUMED = 600  # voxels of a case that are learnt from as background that nobody showed
 _WIDTH = 48
 _BATCH = 2048
 _RATE = 6e-3
@@ -40,8 +37,6 @@ _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
 _FITS = 4  # networks: one for each kind of place, and that of all cases
-_HEAVIEST = 1.5  # times the mean of a class: most that a lone click of it weighs
-_POOLED = 100_000  # places of an image that ask for the nearest fact of all cases
 _NEVER = -1e4  # a log probability of 0 that still has a gradient
 _TOLD = 100  # steps after which progress is told
 _SHARPNESS = np.linspace(0.2, 1.5, 14)
@@ -52,23 +47,6 @@ _Place = Literal["hints", "image", "none"]
 matter how much of the body an image shows; within the image; or not at all."""
 
 _PLACES: Mapping[_Place, tuple[int, int]] = {"hints": (6, 3), "image": (3, 0), "none": (0, 0)}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VoxelSamples:
-    """The proven voxels of one case."""
-
-    features: Float32[np.ndarray, "n feature"]
-    classes: Float32[np.ndarray, "n class"]
-    also: Bool[np.ndarray, "n class"]
-    """Labels that a voxel shown or presumed as background may be, for all that its case says."""
-
-    weights: Float32[np.ndarray, " n"]
-    """The volume each voxel stands for, so that places shown often do not count twice."""
-
-    drawn_whole: bool = False
-    """Whether slices are drawn whole, so that voxels of labels are as frequent as they are shown.
-    Elsewhere people mark what they like, and the volumes are guesses."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,74 +127,6 @@ class TaughtCase:
         return np.asarray(logs, np.float32)
 
 
-def voxel_samples(
-    hints: SparseConstraints,
-    images: Mapping[str, Volume],
-    channels: Sequence[str],
-    labels: LabelSet,
-    rng: np.random.Generator,
-) -> VoxelSamples:
-    """Collect what the hints of a case prove, and what nothing speaks for.
-
-    People show labels and what lies beside them, hardly ever the rest. So voxels beyond the reach
-    of every label, but not far beyond it, are counted as background that was shown.
-
-    Args:
-        hints: What the hints of the case prove.
-        images: Channels by name, on the grid of the hints.
-        channels: Names of all channels of the study.
-        labels: Names of the classes.
-        rng: Chooses among more facts than are needed.
-
-    Returns:
-        Some thousand voxels at most, each weighed by the voxels near the labels that it stands for.
-    """
-    cells = Cells.of(hints)
-    if hints.drawn_whole:  # slices show what lies beside a label, and nothing of its ends
-        count = len(cells.facts)
-        shares = np.full(count, np.prod(hints.grid.shape) / max(1, count), np.float32)
-        lone = np.zeros(0, np.int64)
-    else:
-        shares, lone = cells.stand_for(labels)
-    some, times = _drawn(cells.classes, _KEPT, rng)
-    kept, weights = cells.facts[some], shares[some] * times
-    some, times = _drawn(np.zeros(len(lone), np.int64), _PRESUMED, rng)
-    beside, more = lone[some], cells.voxels * times
-    classes = hints.at(kept)[0].T
-    background = np.zeros((len(beside), classes.shape[1]), np.float32)
-    background[:, 0] = 1
-    both = np.concatenate([classes, background])
-    also = np.zeros(both.shape, np.bool_)
-    also[:, list(hints.open_labels)] = True
-    also[len(kept) :] |= ~hints.spoken
-    also &= ((hints.elsewhere > 0) | hints.spoken) & (both[:, :1] > 0)
-    also[:, 0] = False
-    index = np.stack(np.unravel_index(np.concatenate([kept, beside]), hints.grid.shape), -1)
-    features = VoxelFeatures.of(images, hints, channels).at(index)
-    volumes = np.concatenate([weights, more])
-    return VoxelSamples(features, both, also, volumes, hints.drawn_whole)
-
-
-def _drawn(
-    classes: Int64[np.ndarray, " n"], most: int, rng: np.random.Generator
-) -> tuple[Int64[np.ndarray, " m"], Float32[np.ndarray, " m"]]:
-    """Return which of some facts are kept, as many of each class if it has them, and their times.
-
-    A whole slice proves some voxels of an organ and ten thousand of background.
-    """
-    if len(classes) <= most:
-        return np.arange(len(classes)), np.ones(len(classes), np.float32)
-    numbers, counts = np.unique(classes, return_counts=True)
-    kept, times = [], []
-    for turn, which in enumerate(np.argsort(counts)):  # what rare classes leave is for the others
-        count = min(int(counts[which]), most // (len(counts) - turn))
-        most -= count
-        of_class = np.flatnonzero(classes == numbers[which])
-        kept.append(np.sort(rng.choice(of_class, count, replace=False)))
-        times.append(np.full(count, len(of_class) / count, np.float32))
-    return np.concatenate(kept), np.concatenate(times)
-
-
 def _unheard(done: int, total: int) -> None:
     """Tell nobody."""
 
@@ -257,7 +167,7 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     shown = _shown(cases)
     if not shown[0] or shown.sum() < 2:
         return None
-    cases = _weighed_together(cases, rng) if lone else cases
+    cases = weighed_together(cases, rng) if lone else cases
     tried = _tried(cases, steps, rng, progress, workers, lone=lone)
     best = max(tried, key=lambda one: one.skill)
     if best.skill <= 0:
@@ -265,11 +175,16 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
     each = steps // (_HELD_OUT if lone else 1)
     net = _fit(cases, best.place, each, int(rng.integers(2**31)), tell)
-    rarity = None
-    if all(case.drawn_whole for case in cases):
-        _, classes, _, weights = _join(cases, best.place)
-        rarity = _rarity(classes, weights).numpy()
+    rarity = _known_rarity(cases)
     return replace(best, net=net, channels=tuple(channels), shown=shown, rarity=rarity)
+
+
+def _known_rarity(cases: Sequence[VoxelSamples]) -> Float32[np.ndarray, " class"] | None:
+    """Return how rare classes are, from `_rarity`; None where volumes are guesses."""
+    if not all(case.drawn_whole for case in cases):
+        return None
+    _, classes, _, weights = _join(cases, "none")
+    return np.asarray(_rarity(classes, weights).numpy())
 
 
 def _tried(
@@ -314,30 +229,6 @@ def _try_place(
             said.append(net(_join(tried, place)[0]))
         held_out += tried
     return _judged(torch.cat(said), held_out, place)
-
-
-def _weighed_together(
-    cases: Sequence[VoxelSamples], rng: np.random.Generator
-) -> list[VoxelSamples]:
-    """Return facts weighed by the part of the image that is nearest to them of those of all cases.
-
-    Alone in its case a click stands for half of the image. Over many cases the clicks of a label
-    lie as wide as it is, those of background around them. No click stands for much more than
-    others of its class: a few at the rim of all would decide what is learnt, and whether.
-    """
-    places = [case.features[:, -_AXES:] for case in cases]
-    asked = rng.uniform(-1, 1, (_POOLED, _AXES))
-    nearest = cKDTree(np.concatenate(places)).query(asked)[1]
-    held = np.bincount(nearest, minlength=sum(map(len, places))).astype(np.float32)
-    for number in np.unique(shown := np.concatenate([case.classes for case in cases]).argmax(1)):
-        own = shown == number
-        few = np.minimum(held[own], _HEAVIEST * held[own].mean())
-        held[own] = few * held[own].sum() / few.sum()
-    ends = np.cumsum([len(part) for part in places])[:-1]
-    return [
-        replace(case, weights=np.asarray(weights))
-        for case, weights in zip(cases, np.split(held, ends), strict=True)
-    ]
 
 
 def _further(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
