@@ -124,6 +124,23 @@ def overlapping(seed: int, share: float = 0.01, count: int = 3000) -> VoxelSampl
     return VoxelSamples(features, classes, also, weights, drawn_whole=True)
 
 
+@pytest.mark.parametrize(("size", "taught"), [(0.2, True), (0.03, False)])
+def test_lone_clicks_teach_only_of_labels_that_background_clicks_lie_beside(
+    size: float, taught: bool
+) -> None:
+    rng, samples = np.random.default_rng(0), []
+    for _ in range(60):
+        features = rng.normal(0, 0.1, (2, 12)).astype(np.float32)
+        features[:, 0] += (0, 3)  # the two look unlike each other
+        features[:, -3:] = rng.uniform(-1, 1, 3), rng.normal(0, size, 3)
+        classes, also = np.eye(2, dtype=np.float32), np.zeros((2, 2), np.bool_)
+        samples.append(VoxelSamples(features, classes, also, np.ones(2, np.float32)))
+    found = fit_voxel_classifier(
+        samples, ("CT",), steps=1000, rng=np.random.default_rng(0), lone=True
+    )
+    assert (found is not None) == taught
+
+
 def test_a_rare_label_that_is_hard_to_see_is_found_as_often_as_it_is_shown() -> None:
     classifier = fitted([overlapping(seed) for seed in range(24)], 300)
     assert classifier is not None

@@ -16,7 +16,7 @@ from voxhint.core.box import Window
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.workers import spread
 from voxhint.propagate.voxel_features import VoxelFeatures
-from voxhint.propagate.voxel_samples import VoxelSamples, weighed_together
+from voxhint.propagate.voxel_samples import VoxelSamples, are_bounded, weighed_together
 
 _WIDTH = 48
 _BATCH = 2048
@@ -159,7 +159,8 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
 
     Returns:
         The network; None where there are fewer than eight cases, where five do not show background
-        and one label by more than boxes and balls, or where it does not help cases held out.
+        and one label by more than boxes and balls, where lone clicks leave labels open, or where it
+        does not help cases held out.
     """
     cases = [case for case in samples if len(case.weights)]
     if len(cases) < FEWEST_CASES:
@@ -169,8 +170,8 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
         return None
     cases = weighed_together(cases, rng) if lone else cases
     tried = _tried(cases, steps, rng, progress, workers, lone=lone)
-    best = max(tried, key=lambda one: one.skill)
-    if best.skill <= 0:
+    best = max(tried, key=lambda one: one.skill, default=None)
+    if best is None or best.skill <= 0:
         return None
     tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
     each = steps // (_HELD_OUT if lone else 1)
@@ -196,7 +197,12 @@ def _tried(
     *,
     lone: bool,
 ) -> Iterator[VoxelClassifier]:
-    """Yield what the other cases taught, and how it does on those held out, for each place."""
+    """Yield what the other cases taught, and how it does on those held out, for each place.
+
+    Nothing where lone clicks leave labels open.
+    """
+    if lone and not are_bounded(cases):
+        return
     heard = progress if workers == 1 else _unheard  # other processes are heard when they end
     work = partial(_try_place, cases, _HELD_OUT if lone else 1, steps, heard)
     items = [

@@ -16,6 +16,7 @@ _KEPT = 4000  # facts of a case that are learnt from
 _PRESUMED = 600  # voxels of a case that are learnt from as background that nobody showed
 _HEAVIEST = 1.5  # times the mean of a class: most that a lone click of it weighs
 _POOLED = 100_000  # places of an image that ask for the nearest fact of all cases
+_SPARSE = 10.0  # ellipsoids that clicks of a label stand for where background leaves them open
 _AXES = 3
 
 
@@ -124,3 +125,24 @@ def weighed_together(cases: Sequence[VoxelSamples], rng: np.random.Generator) ->
         replace(case, weights=np.asarray(weights))
         for case, weights in zip(cases, np.split(held, ends), strict=True)
     ]
+
+
+def are_bounded(cases: Sequence[VoxelSamples]) -> bool:
+    """Return whether lone clicks of background lie densely enough around those of labels.
+
+    The clicks of a label span an ellipsoid over all cases. Where they stand for many times as much,
+    nothing is shown that would tell where the label ends.
+
+    Args:
+        cases: As `weighed_together` returns them.
+    """
+    places = np.concatenate([case.features[:, -_AXES:] for case in cases])
+    classes = np.concatenate([case.classes for case in cases])
+    weights = np.concatenate([case.weights for case in cases])
+    times = []
+    for own in classes.T[1:] > 0:
+        if own.sum() > _AXES:
+            spread = np.linalg.det(np.cov(places[own].T))
+            ellipsoid = 4 / 3 * np.pi * 5**1.5 * np.sqrt(max(spread, 0)) / 2**_AXES
+            times.append(weights[own].sum() / weights.sum() / max(ellipsoid, 1e-9))
+    return not times or bool(np.median(times) <= _SPARSE)
