@@ -31,13 +31,19 @@ class Prior:
 
     def limits(self) -> Float32[np.ndarray, " class"]:
         """Return the most that distance may speak against each class."""
-        classes = len(self.log_probs)
-        told = np.ones(classes, np.bool_) if self.told is None else self.told
-        return np.where(told, self.distance_limit, np.inf).astype(np.float32)
+        told = np.ones(len(self.log_probs), np.bool_) if self.told is None else self.told
+        return distance_limits(told, self.distance_limit)
 
     def cropped(self, part: tuple[slice, slice, slice]) -> "Prior":
         """Return what is said of a box of voxels."""
         return replace(self, log_probs=self.log_probs[(slice(None), *part)])
+
+
+def distance_limits(
+    told: Bool[np.ndarray, " class"], limit: float
+) -> Float32[np.ndarray, " class"]:
+    """Return the most that distance may speak against each class: of some other cases tell."""
+    return np.where(told, limit, np.inf).astype(np.float32)
 
 
 def lead_among(

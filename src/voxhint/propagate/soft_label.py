@@ -176,7 +176,7 @@ def _compete(
     margin = _margin(away, caps, constraints)
     said = np.zeros_like(away) if prior is None else PRIOR * prior.log_probs
     if prior is None or constraints.likely.any():
-        said += LIKELIHOOD * _seen(scene, seeds, away, caps)
+        said += LIKELIHOOD * _seen(scene, seeds, hinted, away, caps)
     limit = np.full(len(caps), np.inf, np.float32) if prior is None else prior.limits()
     scores = np.maximum(-away / margin, -limit[:, None, None, None]) + said
     cap = caps[scores[1:].argmax(0) + 1]
@@ -201,6 +201,7 @@ def _compete(
 def _seen(
     scene: _Scene,
     seeds: Bool[np.ndarray, "class i j k"],
+    near: Bool[np.ndarray, "i j k"],
     away: Float32[np.ndarray, "class i j k"],
     caps: Float32[np.ndarray, " class"],
 ) -> Float32[np.ndarray, "class i j k"]:
@@ -209,7 +210,7 @@ def _seen(
     Of slices drawn whole only what labels reach tells of background: most of them is air and other
     organs, which say nothing of where a label ends.
     """
-    near, shown = scene.constraints.near, [np.argwhere(places) for places in seeds]
+    shown = [np.argwhere(places) for places in seeds]
     if scene.constraints.drawn_whole:
         reached = [way < cap for way, cap in zip(away[1:], caps[1:], strict=True)]
         ground = np.argwhere(seeds[0] & np.any(reached, axis=0))

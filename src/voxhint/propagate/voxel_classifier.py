@@ -365,6 +365,8 @@ def _offset(logs: Tensor, classes: Tensor, share: Tensor) -> Tensor:
         hard to tell is best found, by Dice, at less than even odds.
     """
     true, offset = (share * classes).sum(0), torch.zeros(logs.shape[1])
+    if not true.any():
+        return offset
     for _ in range(_ROUNDS):
         won = functional.one_hot((logs + offset).argmax(1), logs.shape[1])
         more = ((true + _RAREST) / ((share * won).sum(0) + _RAREST)).log()

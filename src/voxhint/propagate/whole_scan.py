@@ -23,6 +23,7 @@ from voxhint.propagate.distance_caps import label_marks
 from voxhint.propagate.edge_cost import cost_of_ways, edge_cost
 from voxhint.propagate.geodesic import WayFinder, Ways, way_to_next
 from voxhint.propagate.likelihood import BINS, class_tables
+from voxhint.propagate.prior import distance_limits
 from voxhint.propagate.soft_label import (
     EDGE_WEIGHT,
     LIKELIHOOD,
@@ -67,14 +68,15 @@ def propagate_over_scan(
     found = _blank(constraints.grid.shape, one.presumed)
     if one.numbers or one.everywhere:
         band = one.band(constraints.grid)
-        scan = _Scan.of(one.shown, images, band, taught)
+        later = constraints.drawn_whole and taught is None  # ways must be known first
+        scan = _Scan.of(one.shown, images, band, taught, later=later)
         out = {number: scan.turned(constraints.ranged_out(number, band)) for number in one.numbers}
         limit = _LIMIT * one.reach_mm  # for all: it matters which label is nearest
         nearest, stretch = scan.joined(one, limit, out)
         if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
             nearest, stretch = scan.joined(one, longer, out)
         one = one.stretched(stretch)
-        if constraints.drawn_whole and taught is None:
+        if later:
             scan = scan.seen_beside(nearest, one.caps, images, band)
         ground = scan.background(_ROOM * one.reach_mm)
         usual = usual_cap(one.caps)
@@ -82,7 +84,7 @@ def propagate_over_scan(
             rules = Rules(one.caps, usual, one.presumed)
         else:
             told = taught.classifier.shown
-            limits = np.where(told, np.float32(distance_limit), np.float32(np.inf))
+            limits = distance_limits(told, distance_limit)
             anywhere = one.free & told if one.everywhere else None
             rarity = taught.classifier.rarity
             rules = Rules(one.caps, usual, one.presumed, limits, rarity, anywhere)
@@ -185,8 +187,14 @@ class _Scan:
 
     @staticmethod
     def of(
-        shown: Sequence[_Index], images: Sequence[Volume], band: Window, taught: TaughtCase | None
+        shown: Sequence[_Index],
+        images: Sequence[Volume],
+        band: Window,
+        taught: TaughtCase | None,
+        *,
+        later: bool,
     ) -> "_Scan":
+        """Return the band; if `later`, `seen_beside` must tell what intensities say."""
         turn, parts = _turned(images, band)
         grid = parts[0].grid
         moved = [(index - [along.start for along in band])[:, turn] for index in shown]
@@ -198,7 +206,8 @@ class _Scan:
         known = cost[near]
         cost /= np.float32(np.median(known) if known.size else 1)
         said = None if taught is None else partial(_told, taught, band)
-        tables = _tables(parts if taught is None else (), shown, near, turn, memory)
+        seen = parts if taught is None and not later else ()
+        tables = _tables(seen, shown, near, turn, memory)
         likelihood = Likelihood(*tables, said)
         return _Scan(turn, shown, WayFinder.over(cost, grid, memory), likelihood)
 
@@ -214,9 +223,7 @@ class _Scan:
         ways, labels = (one[:, *ground] for one in (nearest.away, nearest.number))
         near_enough = (ways * np.float32(nearest.step_mm) < caps[labels]) & (labels > 0)
         reached = self.shown[0][near_enough.any(0)]
-        if not len(reached):
-            return self
-        seen = [reached, *self.shown[1:]]
+        seen = [reached if len(reached) else self.shown[0], *self.shown[1:]]
         near = around_marks(np.concatenate(seen), self.finder.grid.shape)
         parts = _turned(images, band)[1]
         return replace(
