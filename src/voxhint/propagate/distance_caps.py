@@ -48,6 +48,16 @@ class Marks:
     None where none is drawn whole. Its mean over cases is how long the label is across slices, if
     these were chosen at random."""
 
+    count: int = 0
+    """Clicks or strokes."""
+
+    spread_mm: float | None = None
+    """Root mean square distance of the marks from their middle; None for fewer than three marks,
+    and for slices drawn whole, which cut off what they do not cross."""
+
+    chance: float = 0.0
+    """Variance of the logarithm of the spread by the choice of marks, from leaving out each."""
+
     @property
     def speaks(self) -> bool:
         """Return whether it says how far the label reaches; a single click does not."""
@@ -96,7 +106,7 @@ def _with_spans(
         showing = len(np.unique(index[classes == number, axis]))
         span = spacing * grid.shape[axis] * showing / len(drawn)
         if showing:
-            told[name] = replace(found[name], gap_mm=gap, span_mm=span)
+            told[name] = replace(found[name], gap_mm=gap, span_mm=span, spread_mm=None)
         elif number not in constraints.open_labels:
             told[name] = Marks(0.0, None, None, span)
     return told
@@ -188,12 +198,37 @@ def _marks(
         extents.append(float(np.linalg.norm(own.max(0) - own.min(0))))
         beside = other[other[:, axis] == index[owner == mark][0, axis]] * grid.spacing_mm
         apart.append(_surrounded(own[:, flat], beside[:, flat]))
-    gaps = gaps_mm(parts, grid)
+    if count < FEWEST_MARKS:
+        return Marks(float(np.median(extents)), None, _median(apart), count=count)
     return Marks(
         float(np.median(extents)),
-        typical_gap(gaps) if count >= FEWEST_MARKS else None,
+        typical_gap(gaps_mm(parts, grid)),
         _median(apart),
+        None,
+        count,
+        *_spread(places, owner),
     )
+
+
+def _spread(
+    places: Float64[np.ndarray, "n 3"], owner: Int32[np.ndarray, " n"]
+) -> tuple[float | None, float]:
+    """Return how widely marks lie, and the variance of its logarithm by the choice of marks.
+
+    Source:
+        Efron and Stein 1981, "The jackknife estimate of variance".
+    """
+    places = places - places.mean(0)
+    counts = np.bincount(owner)[1:].astype(np.float64)
+    sums = np.stack([np.bincount(owner, along)[1:] for along in places.T])
+    squares = np.bincount(owner, (places**2).sum(1))[1:]
+    rest = counts.sum() - counts
+    without = (squares.sum() - squares) / rest - ((sums / rest) ** 2).sum(0)
+    whole = squares.sum() / counts.sum() * len(counts) / (len(counts) - 1)
+    if without.min() <= 0:
+        return None, 0.0
+    logs = np.log(without) / 2
+    return float(np.sqrt(whole)), float((len(counts) - 1) * logs.var())
 
 
 def _surrounded(

@@ -27,6 +27,7 @@ from voxhint.propagate.box_model import (
 from voxhint.propagate.boxed_scan import fill_rooms
 from voxhint.propagate.constraints import Constraints, constraints_of
 from voxhint.propagate.distance_caps import Marks, distance_caps, measure_marks
+from voxhint.propagate.label_sizes import UsualSize, caps_of_case, usual_sizes
 from voxhint.propagate.nninteractive import Server, weighed
 from voxhint.propagate.prior import Prior
 from voxhint.propagate.shown_labels import (
@@ -71,6 +72,14 @@ class PropagationPlan:
 
     boxes: Mapping[str, BoxModel] = field(default_factory=dict)
     """What boxes of all cases tell, for each label with enough of them."""
+
+    sizes: Mapping[str, UsualSize] = field(default_factory=dict)
+    """How widely the marks of each label usually lie."""
+
+    def caps_of(self, known: Constraints | SparseConstraints, labels: LabelSet) -> dict[str, float]:
+        """Return how far each label reaches in one case, in mm."""
+        marks = measure_marks(known, labels) if self.sizes else {}
+        return caps_of_case(self.caps_mm, self.sizes, marks)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,13 +239,15 @@ def _learnt(  # noqa: PLR0913 - each says another thing
     if samples:
         tell(_LEARN, 1, 1, _tell_taught(classifier))
     grids = [look.grid for look in looks]
-    caps = distance_caps([look.marks for look in looks], grids, study.labels)
+    measured = [look.marks for look in looks]
+    caps = distance_caps(measured, grids, study.labels)
+    sizes = usual_sizes(measured, study.labels)
     if config.scale_mm is not None:
-        caps = dict.fromkeys(caps, config.scale_mm)
+        caps, sizes = dict.fromkeys(caps, config.scale_mm), {}
     nearby = classifier is not None and (lone or any(look.drawn_whole for look in looks))
     limit = _DISTANCE_LIMIT if nearby else np.inf
     boxes = [sample for look in looks for sample in look.boxes]
-    return PropagationPlan(caps, classifier, limit, fit_box_models(boxes, rng))
+    return PropagationPlan(caps, classifier, limit, fit_box_models(boxes, rng), sizes)
 
 
 def _tell_taught(classifier: VoxelClassifier | None) -> str:
@@ -320,7 +331,7 @@ def _over_scan(
         known,
         tuple(case.images.values()),
         study.labels,
-        caps_mm=plan.caps_mm,
+        caps_mm=plan.caps_of(known, study.labels),
         taught=None if one is None else one.of_case(case.images, known),
         distance_limit=plan.distance_limit,
     )
@@ -351,7 +362,7 @@ def _by_class(
         constraints,
         tuple(case.images.values()),
         labels,
-        caps_mm=plan.caps_mm,
+        caps_mm=plan.caps_of(seen, labels),
         config=config,
         prior=prior,
     )
