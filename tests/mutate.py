@@ -1,6 +1,6 @@
 """Break constants and operators of a room at random, and count what no test notices.
 
-usage: scripts/mutate ROOM [--count 20] [--seed 0] [--most 0.2] [TESTS ...]
+usage: scripts/mutate ROOM [--count 20] [--seed 0] [--most 0.2] [--tests TESTS ...]
 
 Each time one number or operator of src/voxhint/ROOM is changed in a copy, and the tests (those of
 tests/ROOM if none are named) run against it. Exits with 1 if more than the share --most survives.
