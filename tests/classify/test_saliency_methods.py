@@ -12,7 +12,7 @@ from torch import Tensor
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.counterfactual import METHODS
-from voxhint.classify.saliency import METHODS as MAPS
+from voxhint.classify.gradient_saliency import METHODS as MAPS
 from voxhint.classify.saliency_methods import (
     CounterfactualSaliency,
     counterfactual_images,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from voxhint.classify.saliency import _Network as Asked
+from voxhint.classify.gradient_saliency import _Network as Asked
 from voxhint.core.errors import BadRecipeError
 from voxhint.nets import short_classifier
 from voxhint.nets.classifier import ClassifierNet, _Pooling

@@ -6,7 +6,7 @@ import torch
 from tests.classify.networks import noise_image
 from torch import Tensor, nn
 
-from voxhint.classify.saliency import METHODS, Settings, _Network, saliency_map
+from voxhint.classify.gradient_saliency import METHODS, Settings, _Network, saliency_map
 from voxhint.nets.classifier import ClassifierNet
 from voxhint.nets.pretrained import slice_classifier
 from voxhint.nets.slices import Slices

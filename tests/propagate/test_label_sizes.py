@@ -5,7 +5,7 @@ import pytest
 
 from voxhint.core import Grid, LabelSet, Points
 from voxhint.propagate import constraints_of, measure_marks
-from voxhint.propagate.distance_caps import Marks
+from voxhint.propagate.distance_caps import Marks, Spread
 from voxhint.propagate.label_sizes import caps_of_case, usual_sizes
 
 ONE = LabelSet(("background", "a"), (0, 1))
@@ -35,7 +35,7 @@ def test_a_label_twice_as_large_reaches_twice_as_far(spacing: float) -> None:
 
 def test_where_cases_are_alike_the_choice_of_clicks_decides_nothing() -> None:
     cases = [clicked(12.0, 5, seed) for seed in range(60)]
-    spreads = [case["a"].spread_mm or 0 for case in cases]
+    spreads = [case["a"].spread.mm for case in cases if case["a"].spread]
     assert np.std(np.log(spreads)) > 0.1
     usual = usual_sizes(cases, ONE)
     caps = [caps_of_case({"a": 5.0}, usual, case)["a"] for case in cases]
@@ -45,9 +45,7 @@ def test_where_cases_are_alike_the_choice_of_clicks_decides_nothing() -> None:
 def test_more_clicks_are_believed_more() -> None:
     cases = [clicked(radius, 6, seed) for seed in range(12) for radius in (8.0, 16.0)]
     usual = usual_sizes(cases, ONE)["a"]
-    few, many = (
-        usual.times(Marks(0.0, None, None, count=count, spread_mm=20.0)) for count in (3, 30)
-    )
+    few, many = (usual.times(Spread(mm=20.0, chance=0.0, count=count)) for count in (3, 30))
     assert 1 < few < many
 
 

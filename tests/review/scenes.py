@@ -17,7 +17,7 @@ from voxhint.core import (
     Tag,
     Volume,
 )
-from voxhint.review.picture_content import Scene
+from voxhint.review.choose_slices import Scene
 
 NAMES = LabelSet(("background", "liver", "_odd $name$"), (0, 1, 4))
 SHAPE = (20, 24, 12)

@@ -11,7 +11,7 @@ from tests.review.scenes import NAMES, scene, turned_affine
 
 from voxhint.core import Grid, Volume
 from voxhint.core.colours import _COLOURS, colour_of, rgb_of
-from voxhint.review.picture_content import Scene
+from voxhint.review.choose_slices import Scene
 from voxhint.review.pictures import _grey_range, draw_case
 from voxhint.review.slice_view import View
 

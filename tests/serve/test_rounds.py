@@ -18,8 +18,8 @@ from voxhint.runs import is_started
 from voxhint.serve import Session, make_app
 from voxhint.serve.contract import Round
 from voxhint.serve.rounds import Renewed, Rounds
-from voxhint.verbs.rounds import _FOLDER
 from voxhint.verbs.session_model import SessionModel
+from voxhint.verbs.session_training import _FOLDER
 
 
 class Scripted:

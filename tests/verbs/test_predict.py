@@ -18,8 +18,6 @@ from tests.train.scenes import plan
 from tests.verbs.test_send_back import PLAN as SMALL
 from torch import Tensor, nn
 
-from voxhint.classify import predict_mask
-from voxhint.classify.predict_mask import MaskMaker
 from voxhint.cli.main import main
 from voxhint.config import PredictConfig, bytes_of
 from voxhint.core import Case, Grid, Hint, LabelSet, Points, Tag, Volume
@@ -32,6 +30,8 @@ from voxhint.nets import weights_bytes
 from voxhint.nets.trunk import begin_with
 from voxhint.propagate import constraints_of
 from voxhint.propagate.sparse_hints import sparse_constraints_of
+from voxhint.verbs import mask_maker
+from voxhint.verbs.mask_maker import MaskMaker
 from voxhint.verbs.predict import _warnings_of, training_work
 from voxhint.verbs.written import emptiness
 
@@ -143,11 +143,11 @@ def test_a_mask_does_not_depend_on_the_axis_that_tiles_go_along(
     net = nn.Conv3d(1, len(wanted.labels.names), 3, padding=1).eval()
     model = Model(wanted, net, Path("weights"), Fabric(accelerator="cpu", devices=1))
     config = PredictConfig(tta=True, probabilities=True)
-    made, free = [], predict_mask._FIRST
+    made, free = [], mask_maker._FIRST
     for shape in ((9, 13, 21), (12, 24, 4), (30, 13, 5)):
         volume = scan(slanted_grid(shape), 1)
         for orders in (free, ((0, 1, 2),) * 3):
-            monkeypatch.setattr(predict_mask, "_FIRST", orders)
+            monkeypatch.setattr(mask_maker, "_FIRST", orders)
             maker = MaskMaker(model, None, config, 0)
             prepared = maker.prepare({"CT": volume})
             made.append((prepared.order.axes[0], maker.predict(prepared, {})))

@@ -15,9 +15,9 @@ from tests.phantoms import scan, slanted_grid
 from tests.verbs.test_send_back import PLAN as FINE
 from tests.verbs.test_send_back import called
 
-from voxhint.classify.predict_mask import MaskMaker
 from voxhint.core import LabelSet, Volume
 from voxhint.files.images import write_image
+from voxhint.verbs.mask_maker import MaskMaker
 
 PLAN = replace(FINE, spacing_mm=(4.0, 4.0, 4.0), patch=(8, 8, 8))  # a scan is one tile or two
 

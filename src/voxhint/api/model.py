@@ -8,7 +8,6 @@ from pathlib import Path
 from torch import nn
 
 from voxhint.api.images import Array, ImageLike, Spacing, volumes_of
-from voxhint.classify.predict_mask import MaskMaker
 from voxhint.config import Machine, PredictConfig, Recipe, TrainConfig
 from voxhint.config.without_effect import require_used
 from voxhint.core import LabelSet, Mask
@@ -17,6 +16,7 @@ from voxhint.models import folder
 from voxhint.models.device import open_fabric
 from voxhint.prepare import Plan
 from voxhint.verbs import run as run_verb
+from voxhint.verbs.mask_maker import MaskMaker
 from voxhint.verbs.predict import image_chances
 from voxhint.verbs.train import train_model
 

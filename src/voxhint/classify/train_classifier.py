@@ -1,13 +1,12 @@
 """Training the image-level classifier on the tags of a study, and learning what its scores mean."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from skimage.filters import threshold_otsu
+from torch import nn
 
 from voxhint.classify.classifier import (
     CLASSIFIER_FILE,
@@ -15,36 +14,36 @@ from voxhint.classify.classifier import (
     classifier_network,
     open_classifier,
 )
-from voxhint.classify.platt_scaling import calibrate
-from voxhint.classify.refinement import Contrast
+from voxhint.classify.operating_point import Tagged, facts_of_label, operating_point, scored_images
 from voxhint.classify.tag_bags import TagJob, bags_of
 from voxhint.config import LabelConfig
+from voxhint.config.tags import ClassifierConfig
 from voxhint.core import LabelSet
+from voxhint.core.errors import BadRecipeError
 from voxhint.core.study import CaseFiles, Study
 from voxhint.files.atomic import write_json
 from voxhint.files.dataset_json import read_object
-from voxhint.measure.roc import ranking
+from voxhint.files.hashing import hash_of
 from voxhint.models.device import open_fabric
 from voxhint.models.fit import STATE, fit, forget_progress, prepare_cases, stored
 from voxhint.models.planning import measure_images
+from voxhint.models.public_weights import KNOWN, find_weights
 from voxhint.models.shipped_weights import ORIGIN, Part, take_shipped
 from voxhint.nets import ClassifierNet
+from voxhint.nets.pretrained import read_backbone
 from voxhint.prepare import Plan, PlanOptions, make_plan, prepare_image
 from voxhint.train import Settings, TaggedImage, TagTask, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-from collections.abc import Mapping
 
-from torch import nn
-
-from voxhint.config.tags import ClassifierConfig
-from voxhint.core.errors import BadRecipeError
-from voxhint.files.hashing import hash_of
-from voxhint.models.public_weights import KNOWN, find_weights
-from voxhint.nets.pretrained import read_backbone
-
+_BATCH = 12
+_WIDTH = 16  # feature maps at the first level
+_HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
+_SHIPPED_SPECIFICITY = LabelConfig().tags.specificity  # of the weights that come along
+_SPECIFICITY = "specificity"
+_PREPARE = "prepare for the classifier"
 _RATE = 3e-3
 _TUNING_RATE = 1e-4  # more of it and a backbone forgets what it was taught
 
@@ -60,18 +59,6 @@ class _FirstWeights:
     backbone: nn.Module | None = None
     weights: Mapping[str, str] | None = None
     """Name, licence, data, source and hash of public weights."""
-
-
-_BATCH = 12
-_WIDTH = 16  # feature maps at the first level
-_HELD_OUT = 0.1  # share of the subjects whose tags choose the checkpoint and the calibration
-_SAMPLES = 400  # voxels of each image that decide what is dense
-_LOOKS = 40  # images that decide whether a label is bright or dark
-_SHIPPED_SPECIFICITY = LabelConfig().tags.specificity  # of the weights that come along
-_SPECIFICITY = "specificity"
-_PREPARE = "prepare for the classifier"
-_NO_LIMIT = -1e9  # operating point where nothing tells one: every image is above it
-_Tagged = tuple[CaseFiles, TaggedImage]
 
 
 def fit_classifier(folder: Path, job: TagJob) -> Classifier:
@@ -98,7 +85,7 @@ def fit_classifier(folder: Path, job: TagJob) -> Classifier:
     classifier = Classifier(fitted.net, fitted.plan, labels, {}, fabric, mirror)
     rng = np.random.default_rng(job.machine.seed)
     facts = {
-        name: _facts(classifier, name, (fitted.examples, fitted.held_out), config, rng)
+        name: facts_of_label(classifier, name, (fitted.examples, fitted.held_out), config, rng)
         for name in labels
     }
     told = {"labels": labels, "mirror": mirror, "network": first.network}
@@ -132,7 +119,7 @@ class _ClassifierLearning:
         """Return the cases of which tags say anything."""
         return tagged_cases(self.job.study, plan.labels.foreground)
 
-    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> _Tagged:
+    def prepare(self, folder: Path, files: CaseFiles, plan: Plan) -> Tagged:
         """Return a case with its bags."""
         return files, tagged_image(folder, self.job.study, files, plan)
 
@@ -142,7 +129,7 @@ class _ClassifierLearning:
         first = self.first
         return classifier_network(plan, self.job.labels, **first.network, backbone=first.backbone)
 
-    def task(self, fit: Sequence[_Tagged], held_out: Sequence[_Tagged], plan: Plan) -> Task:
+    def task(self, fit: Sequence[Tagged], held_out: Sequence[Tagged], plan: Plan) -> Task:
         """Return the task of tags."""
         return TagTask.of(
             [image for _, image in fit],
@@ -173,12 +160,12 @@ def _set_operating_points(folder: Path, classifier: Classifier, job: TagJob) -> 
         return
     cases = tagged_cases(job.study, classifier.plan.labels.foreground)
 
-    def prepare(where: Path, files: CaseFiles) -> _Tagged:
+    def prepare(where: Path, files: CaseFiles) -> Tagged:
         return files, tagged_image(where, job.study, files, classifier.plan)
 
     tagged = prepare_cases(folder, cases, prepare, _PREPARE, job.tell)
     for label in classifier.labels:
-        point = _operating_point(_scored(classifier, label, tagged), job.config)
+        point = operating_point(scored_images(classifier, label, tagged), job.config)
         told["facts"][label]["operating_point"] = point
     write_json(folder / CLASSIFIER_FILE, {**told, _SPECIFICITY: job.config.tags.specificity})
     forget_progress(folder)
@@ -219,93 +206,6 @@ def tagged_image(folder: Path, study: Study, files: CaseFiles, plan: Plan) -> Ta
     di, dj, dk, z = rise.tolist()
     bags = bags_of(study, files.name, plan.labels.foreground)
     return TaggedImage(image, bags, (di, dj, dk, z))
-
-
-def _facts(
-    classifier: Classifier,
-    label: str,
-    tagged: tuple[Sequence[_Tagged], Sequence[_Tagged]],
-    config: LabelConfig,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Return what a label's scores mean, from tags alone.
-
-    The operating point follows from all training images tagged absent; ranking and calibration
-    from images held out, or from all where those are of one state.
-    """
-    everything = _scored(classifier, label, tagged[0])
-    contrast = _contrast(classifier, label, tagged[0], config, rng)
-    facts: dict[str, Any] = {"contrast": dataclasses.asdict(contrast)}
-    if not everything:  # tags speak of ranges of slices only
-        return {**facts, "operating_point": _NO_LIMIT, "auc": None, "calibration": None}
-    aside = {files.subject for files, _ in tagged[1]}
-    held_out = [row for row in everything if row.subject in aside]
-    facts["held_out"] = len({row.present for row in held_out}) > 1
-    tried = held_out if facts["held_out"] else everything
-    scores, truth = np.array([r.score for r in tried]), np.array([r.present for r in tried])
-    drawn = np.random.default_rng(0)  # intervals are the same at every look
-    facts["auc"] = dataclasses.asdict(
-        ranking(scores, truth, [row.subject for row in tried], rng=drawn)
-    )
-    facts["calibration"] = dataclasses.asdict(calibrate(scores, truth))
-    return {**facts, "operating_point": _operating_point(everything, config)}
-
-
-def _operating_point(rows: Sequence["_Scored"], config: LabelConfig) -> float:
-    """Return the score below which the wanted share of the images tagged absent lies."""
-    absent = [row.score for row in rows if not row.present]
-    return float(np.quantile(absent, config.tags.specificity)) if absent else _NO_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """What the classifier says of an image, and what its tag says."""
-
-    subject: str
-    score: float
-    present: bool
-
-
-def _scored(classifier: Classifier, label: str, tagged: Sequence[_Tagged]) -> list[_Scored]:
-    """Return the scores of the images that are tagged as a whole."""
-    number = classifier.labels.index(label)
-    rows = []
-    for files, image in tagged:
-        states = [bag.states[number] for bag in image.bags if bag.z_range_mm is None]
-        if states and not np.isnan(states[0]):
-            score = classifier.scores(np.asarray(image.image, np.float32))[label]
-            rows.append(_Scored(files.subject, score, states[0] > 0))
-    return rows
-
-
-def _contrast(
-    classifier: Classifier,
-    label: str,
-    tagged: Sequence[_Tagged],
-    config: LabelConfig,
-    rng: np.random.Generator,
-) -> Contrast:
-    """Return the two kinds of tissue in the images, the surround of the label first.
-
-    Otsu's threshold parts the voxels of the first channel. The label is of the kind that the
-    saliency in images tagged present prefers.
-    """
-    images = [image for _, image in tagged]
-    values = np.concatenate(
-        [rng.choice(np.asarray(i.image[0], np.float32).ravel(), _SAMPLES) for i in images]
-    )
-    border = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
-    low, high = float(values[values <= border].mean()), float(values[values > border].mean())
-    number = classifier.labels.index(label)
-    shown = [image for image in images if any(bag.states[number] > 0 for bag in image.bags)]
-    brighter = []
-    for image in shown[:: max(1, -(-len(shown) // _LOOKS))]:
-        prepared = np.asarray(image.image, np.float32)
-        found = np.maximum(classifier.saliency_of(prepared, label, config, rng), 0)
-        if found.sum() > 0:
-            seen = float((found * prepared[0]).sum() / found.sum())
-            brighter.append(seen > float(np.median(prepared[0])))
-    return Contrast(low, high) if np.mean(brighter or [True]) >= 0.5 else Contrast(high, low)
 
 
 def _first_weights(study: Study, config: ClassifierConfig) -> _FirstWeights:

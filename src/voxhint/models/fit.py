@@ -16,15 +16,13 @@ from voxhint.core.study import CaseFiles
 from voxhint.files.atomic import replacing, write_json, write_text
 from voxhint.files.csv_tables import table_text
 from voxhint.models.folder import PLAN, WEIGHTS, read_plan
+from voxhint.models.held_out_subjects import split_by_subject
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan
 from voxhint.train import Result, Settings, Task, train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-_T = TypeVar("_T")
 
 
 STATE = ".state.ckpt"
@@ -110,7 +108,7 @@ def fit(
             return learning.prepare(where, files, plan)
 
         examples = prepare_cases(folder, cases, prepare, learning.prepare_step, tell)
-    fitted, held_out = _split_by_subject(cases, examples, learning.held_out, seed)
+    fitted, held_out = split_by_subject(cases, examples, learning.held_out, seed)
     task = learning.task(fitted, held_out, plan)
     torch.manual_seed(seed)
     net = learning.network(plan, task)
@@ -206,26 +204,3 @@ def _write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Write how a training went as a table."""
     cells = ({name: str(value) for name, value in row.items()} for row in rows)
     write_text(path, table_text(cells, _COLUMNS))
-
-
-def _split_by_subject(
-    files: Sequence[CaseFiles], examples: Sequence[_T], share: float, seed: int
-) -> tuple[list[_T], list[_T]]:
-    """Part examples by subject at random.
-
-    Args:
-        files: The case of each example.
-        examples: As many.
-        share: Of the subjects to hold out; at least one is kept to learn from.
-        seed: Same seed, same split.
-
-    Returns:
-        The examples to fit, and those held out.
-    """
-    subjects = sorted({f.subject for f in files})
-    count = min(round(share * len(subjects)), len(subjects) - 1)
-    rng = np.random.default_rng([seed, len(subjects)])
-    aside = set(rng.choice(subjects, count, replace=False).tolist())
-    pairs = list(zip(files, examples, strict=True))
-    fit = [example for f, example in pairs if f.subject not in aside]
-    return fit, [example for f, example in pairs if f.subject in aside]

@@ -28,6 +28,20 @@ _FIELD = 0.05  # of the field of view, where nothing else tells
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How widely the marks of one label lie in one case."""
+
+    mm: float
+    """Root mean square distance from their middle."""
+
+    chance: float
+    """Variance of its logarithm by the choice of marks."""
+
+    count: int
+    """Clicks or strokes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Marks:
     """How the marks of one label lie in one case: clicks, or strokes in one slice each."""
 
@@ -48,15 +62,9 @@ class Marks:
     None where none is drawn whole. Its mean over cases is how long the label is across slices, if
     these were chosen at random."""
 
-    count: int = 0
-    """Clicks or strokes."""
-
-    spread_mm: float | None = None
-    """Root mean square distance of the marks from their middle; None for fewer than three marks,
-    and for slices drawn whole, which cut off what they do not cross."""
-
-    chance: float = 0.0
-    """Variance of the logarithm of the spread by the choice of marks, from leaving out each."""
+    spread: Spread | None = None
+    """None for fewer than three marks, and for slices drawn whole, which cut off what they do not
+    cross."""
 
     @property
     def speaks(self) -> bool:
@@ -106,7 +114,7 @@ def _with_spans(
         showing = len(np.unique(index[classes == number, axis]))
         span = spacing * grid.shape[axis] * showing / len(drawn)
         if showing:
-            told[name] = replace(found[name], gap_mm=gap, span_mm=span, spread_mm=None)
+            told[name] = replace(found[name], gap_mm=gap, span_mm=span, spread=None)
         elif number not in constraints.open_labels:
             told[name] = Marks(0.0, None, None, span)
     return told
@@ -199,21 +207,17 @@ def _marks(
         beside = other[other[:, axis] == index[owner == mark][0, axis]] * grid.spacing_mm
         apart.append(_surrounded(own[:, flat], beside[:, flat]))
     if count < FEWEST_MARKS:
-        return Marks(float(np.median(extents)), None, _median(apart), count=count)
+        return Marks(float(np.median(extents)), None, _median(apart))
     return Marks(
         float(np.median(extents)),
         typical_gap(gaps_mm(parts, grid)),
         _median(apart),
-        None,
-        count,
-        *_spread(places, owner),
+        spread=_spread(places, owner),
     )
 
 
-def _spread(
-    places: Float64[np.ndarray, "n 3"], owner: Int32[np.ndarray, " n"]
-) -> tuple[float | None, float]:
-    """Return how widely marks lie, and the variance of its logarithm by the choice of marks.
+def _spread(places: Float64[np.ndarray, "n 3"], owner: Int32[np.ndarray, " n"]) -> Spread | None:
+    """Return how widely marks lie, and how that changes where one of them is left out.
 
     Source:
         Efron and Stein 1981, "The jackknife estimate of variance".
@@ -226,9 +230,9 @@ def _spread(
     without = (squares.sum() - squares) / rest - ((sums / rest) ** 2).sum(0)
     whole = squares.sum() / counts.sum() * len(counts) / (len(counts) - 1)
     if without.min() <= 0:
-        return None, 0.0
+        return None
     logs = np.log(without) / 2
-    return float(np.sqrt(whole)), float((len(counts) - 1) * logs.var())
+    return Spread(float(np.sqrt(whole)), float((len(counts) - 1) * logs.var()), len(counts))
 
 
 def _surrounded(

@@ -14,9 +14,7 @@ from voxhint.propagate.click_scores import (
     bell_of,
     bell_window,
     range_of,
-    rooted,
     scores_in,
-    show_ends,
     weights_of,
 )
 from voxhint.propagate.coarse_to_fine import (
@@ -37,6 +35,7 @@ from voxhint.propagate.coarse_to_fine import (
 )
 from voxhint.propagate.constraints import Constraints, constraints_of, nearest_voxels
 from voxhint.propagate.distance_caps import distance_caps, measure_marks
+from voxhint.propagate.islands import rooted, show_ends
 from voxhint.propagate.model_prior import chances_of, doubted
 from voxhint.propagate.soft_label import propagate_hints
 

@@ -5,8 +5,8 @@ from typing import assert_never
 
 from voxhint.core.hints import Box, Diameter, Hint, Points, Soft, Strokes, Tag
 from voxhint.core.labels import UNDRAWN
+from voxhint.review.choose_slices import Scene
 from voxhint.review.doubt import doubtful, mean_trust
-from voxhint.review.picture_content import Scene
 
 _MOST = 12  # kinds of hints told one by one
 

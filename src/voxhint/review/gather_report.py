@@ -17,8 +17,8 @@ from voxhint.files.validate.study import survey
 from voxhint.measure.score_table import ScoreTable
 from voxhint.review.captions import tell_hints, tell_sureness
 from voxhint.review.choose_cases import Choice, choose_evenly, choose_highest, choose_scored, merge
+from voxhint.review.choose_slices import Scene
 from voxhint.review.doubt import affordable, mask_doubt, mean_trust, read_doubt, shown_soft
-from voxhint.review.picture_content import Scene
 from voxhint.review.pictures import draw_case
 from voxhint.review.report_data import Picture, RunFacts
 from voxhint.review.run_files import (

@@ -1,4 +1,4 @@
-"""Colours that everyone can tell apart, and how each kind of hint is drawn."""
+"""How each kind of hint is drawn on a picture, in colours that everyone can tell apart."""
 
 from collections.abc import Sequence
 from typing import assert_never

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from voxhint.core.colours import colour_of
 from voxhint.core.grid import Grid
 from voxhint.core.volume import Mask, SoftLabel, Volume
+from voxhint.review.choose_slices import Scene, choose_planes
 from voxhint.review.hint_markers import draw_hints, draw_outline, fill
-from voxhint.review.picture_content import Scene, choose_planes
 from voxhint.review.report_data import Panel, Slices
 from voxhint.review.slice_view import Plane
 

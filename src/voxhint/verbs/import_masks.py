@@ -25,12 +25,13 @@ from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.verbs.import_annotations import (
     Wanted,
     boxes_around,
-    classes_of,
     partial_mask,
 )
 from voxhint.verbs.import_dicom import describe_images
 from voxhint.verbs.label_names import LabelNames, wanted_names
-from voxhint.verbs.simulate import link, made_by
+from voxhint.verbs.link_files import link
+from voxhint.verbs.overlapping_structures import classes_of
+from voxhint.verbs.simulate import made_by
 from voxhint.verbs.written import Written
 
 _Layers = Iterator[tuple[str, Bool[np.ndarray, "i j k"]]]

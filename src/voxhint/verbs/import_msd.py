@@ -16,7 +16,7 @@ from voxhint.files.images import read_ids, write_ids
 from voxhint.files.problems import lines_of
 from voxhint.files.study.layout import read_layout
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
-from voxhint.verbs.simulate import link
+from voxhint.verbs.link_files import link
 from voxhint.verbs.written import Written
 
 _ENDING = ".nii.gz"

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
-from voxhint.classify.predict_mask import MaskMaker, Prediction, Respect
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.config.without_effect import require_used
 from voxhint.core import Turn, Volume
@@ -44,6 +43,7 @@ from voxhint.propagate.study import constraints_for, hints_alone
 from voxhint.runs import Manifest, complete, locked, start
 from voxhint.runs.kept_warnings import keep_notes, kept
 from voxhint.runs.skipped_images import Skipped, by_case, more_cases
+from voxhint.verbs.mask_maker import MaskMaker, Prediction, Respect
 from voxhint.verbs.memory_limit import limit_of, require_memory
 from voxhint.verbs.written import emptiness
 

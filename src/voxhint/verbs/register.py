@@ -18,7 +18,7 @@ from voxhint.files.masks import mask_grid
 from voxhint.files.registration import offset, registered
 from voxhint.files.validate.study import survey
 from voxhint.runs import MADE, atomic_folder, require_apart, study_inputs
-from voxhint.verbs.simulate import link, link_all
+from voxhint.verbs.link_files import link, link_all
 
 _COPIED = ("dataset.json", "cases.csv", "splits.json")
 _MASKS = ("labelsTr", "labelsTs", "denseTr")

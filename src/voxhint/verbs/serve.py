@@ -37,11 +37,11 @@ from voxhint.serve.journal import Journal
 from voxhint.serve.rounds import Renewed
 from voxhint.serve.scene import Desk, Listed, Scene, mark_of
 from voxhint.serve.undo_redo import LAYERS, Drawn
-from voxhint.verbs.rounds import RoundProcess, newest_run, renewed
 from voxhint.verbs.session_folder import SessionFolder, begin
 from voxhint.verbs.session_images import FOLDER as IMAGES
 from voxhint.verbs.session_images import study_of_images
 from voxhint.verbs.session_model import SessionModel
+from voxhint.verbs.session_training import RoundProcess, newest_run, renewed
 
 _SURE = 0.9  # probability that a mask without probabilities is believed with
 _PATIENCE = 5  # seconds in which open answers may end when the program does

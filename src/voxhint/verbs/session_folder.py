@@ -23,7 +23,7 @@ from voxhint.runs import study_inputs
 from voxhint.runs.manifest import STARTED
 from voxhint.serve.contract import Layer, Row
 from voxhint.serve.undo_redo import Drawn
-from voxhint.verbs.simulate import link, link_all
+from voxhint.verbs.link_files import link, link_all
 
 _REVIEW = "review.csv"
 _MASKS = "masks"

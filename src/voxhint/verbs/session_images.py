@@ -9,7 +9,7 @@ from voxhint.files.atomic import write_json
 from voxhint.files.dataset_json import NAME, bad_name, describe, read_object
 from voxhint.files.images import image_stem, image_suffix
 from voxhint.files.study.layout import CHANNEL, listing
-from voxhint.verbs.simulate import link
+from voxhint.verbs.link_files import link
 
 FOLDER = ".images"
 """Inside a session's folder: the study that its images are taken for."""

@@ -13,7 +13,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.volume import STEPS, with_background
 
 if TYPE_CHECKING:
-    from voxhint.classify.predict_mask import MaskMaker
+    from voxhint.verbs.mask_maker import MaskMaker
 
 
 class SessionModel:
@@ -51,9 +51,9 @@ class SessionModel:
         return with_background(np.stack(said) / STEPS)
 
     def _open(self, run: Path) -> "MaskMaker | None":
-        from voxhint.classify.predict_mask import MaskMaker
         from voxhint.models.device import open_fabric
         from voxhint.models.folder import open_model, plan_of
+        from voxhint.verbs.mask_maker import MaskMaker
 
         try:
             if plan_of(run).labels != self._labels:

@@ -1,7 +1,6 @@
 """Make hints of a kind from dense masks: a new study, and what a person would have needed."""
 
 import dataclasses
-import os
 import shutil
 import zlib
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from voxhint.files.study.layout import find_cases, images_in
 from voxhint.runs import MADE, atomic_folder, require_apart
 from voxhint.simulate.cost import PRICES, seconds_dense, seconds_of
 from voxhint.simulate.hints import HintRequest, parse_request, simulate_hints
+from voxhint.verbs.link_files import link_all
 
 _COPIED = ("dataset.json", "cases.csv", "splits.json")
 _DRAWN = ("slices", "scribbles")
@@ -210,27 +210,3 @@ def _carry_over(study: Path, folder: Path, spec: Description, request: HintReque
     if (study / "labelsTr").is_dir() and spec.undrawn in (None, UNDRAWN):
         # as a hint it would give away what is to be simulated
         link_all(study / "labelsTr", folder / "denseTr")
-
-
-def link_all(source: Path, target: Path) -> None:
-    """Link every image of a folder that the target does not hold yet; copy where links fail."""
-    target.mkdir(exist_ok=True)
-    for path in sorted(source.iterdir()):
-        place = target / path.name
-        if not path.name.startswith(".") and not os.path.lexists(place):
-            link(path, place)
-
-
-def link(path: Path, place: Path) -> None:
-    """Link an image, a file or a folder of DICOM; copy it where links fail.
-
-    Raises:
-        FileExistsError: Something lies at the place already.
-    """
-    try:
-        place.symlink_to(path.resolve(), target_is_directory=path.is_dir())
-    except FileExistsError:  # a copy would write through the link that is there
-        raise
-    except OSError:
-        copy = shutil.copytree if path.is_dir() else shutil.copyfile
-        copy(path, place)

@@ -26,7 +26,7 @@ from voxhint.files.images import read_probability
 from voxhint.files.study.layout import images_in
 from voxhint.files.validate.study import survey
 from voxhint.serve.rounds import Renewed
-from voxhint.verbs.simulate import link_all
+from voxhint.verbs.link_files import link_all
 
 _FOLDER = ".rounds"
 """Inside a session's folder: one numbered folder a round, holding its study and its run."""

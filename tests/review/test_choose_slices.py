@@ -6,7 +6,7 @@ import numpy as np
 from tests.review.scenes import NAMES, scene
 
 from voxhint.core import Grid, Mask, Strokes, Tag, Volume
-from voxhint.review.picture_content import Scene, choose_planes
+from voxhint.review.choose_slices import Scene, choose_planes
 from voxhint.review.slice_view import Plane, View
 
 GRID = Grid((60, 70, 30), np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -17,7 +17,7 @@ from tests.classify.networks import (
 )
 from torch import Tensor
 
-from voxhint.classify.saliency import METHODS, Settings, saliency_map
+from voxhint.classify.gradient_saliency import METHODS, Settings, saliency_map
 from voxhint.core.errors import BadRecipeError
 
 QUICK = Settings(samples=6)
