@@ -150,10 +150,10 @@ def plan_propagation(
     if config.scale_mm is not None and not together:
         return PropagationPlan(dict.fromkeys(study.labels.names, config.scale_mm))
     rng = np.random.default_rng(machine.seed)
-    look = partial(_look_at, study, rng if together else None)  # which is drawn from in turn
+    each = [*zip(chosen, rng.spawn(len(chosen)), strict=True)]  # so no case waits for another
     looks = []
-    for number, (files, looked) in enumerate(
-        spread(look, chosen, 0 if together else machine.workers)
+    for number, ((files, _), looked) in enumerate(
+        spread(partial(_look_at, study, together), each, machine.workers)
     ):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
@@ -183,7 +183,7 @@ def rehearse_plan(
     """
     chosen, together = _teachers(study, study.hinted, config)
     rng, began = np.random.default_rng(machine.seed), time.monotonic()
-    look = _look_at(study, rng if together else None, files)
+    look = _look_at(study, together, (files, rng))
     looked = time.monotonic()
     plan = _learnt([look] * len(chosen), study, config, rng, _REHEARSED, silent)
     learnt = (time.monotonic() - looked) * _STEPS / _REHEARSED if together else 0.0
@@ -257,11 +257,12 @@ def _tell_taught(classifier: VoxelClassifier | None) -> str:
     return f"cases teach each other: {classifier.skill:.0%} less error on those held out"
 
 
-def _look_at(study: Study, rng: np.random.Generator | None, files: CaseFiles) -> _Look:
-    """Return what the hints of a case tell; with a generator also voxels that teach others."""
-    case = hints_alone(study, files) if rng is None else aligned_case(study, files)
+def _look_at(study: Study, together: bool, item: tuple[CaseFiles, np.random.Generator]) -> _Look:
+    """Return what the hints of a case tell, and the voxels that teach others where any do."""
+    files, rng = item
+    case = aligned_case(study, files) if together else hints_alone(study, files)
     known, samples, boxes = sparse_constraints_of(case.grid, case.hints, study.labels), None, []
-    if rng is not None:
+    if together:
         samples = voxel_samples(known, case.images, study.channels, study.labels, rng)
         boxes = list(box_samples(case, study.channels, rng))
     marks = measure_marks(known, study.labels)

@@ -1,6 +1,6 @@
 """What the hints of all cases together tell of a voxel: how a class looks, and where it lies."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -155,7 +155,8 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
         lone: Whether one or two clicks are all that shows some label. The middle of all hints then
             lies as these few do, and would tell their classes and no others.
         progress: Hears how many steps of how many are done.
-        workers: Processes that try places side by side; what comes out is the same.
+        workers: Processes that try places side by side, and beside them let all cases teach by the
+            likeliest place; what comes out is the same.
 
     Returns:
         The network; None where there are fewer than eight cases, where five do not show background
@@ -169,15 +170,15 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     if not shown[0] or shown.sum() < 2:
         return None
     cases = weighed_together(cases, rng) if lone else cases
-    tried = _tried(cases, steps, rng, progress, workers, lone=lone)
-    best = max(tried, key=lambda one: one.skill, default=None)
-    if best is None or best.skill <= 0:
+    if lone and not are_bounded(cases):
         return None
-    tell = partial(_further, progress, len(_PLACES) * steps, _FITS * steps)
-    each = steps // (_HELD_OUT if lone else 1)
-    net = _fit(cases, best.place, each, int(rng.integers(2**31)), tell)
+    lesson = _Lesson(cases, steps, _HELD_OUT if lone else 1, progress)
+    places = [place for place in _PLACES if not (lone and place == "hints")]
+    best = _best(lesson, places, rng, workers)
+    if best.skill <= 0:
+        return None
     rarity = _known_rarity(cases)
-    return replace(best, net=net, channels=tuple(channels), shown=shown, rarity=rarity)
+    return replace(best, channels=tuple(channels), shown=shown, rarity=rarity)
 
 
 def _known_rarity(cases: Sequence[VoxelSamples]) -> Float32[np.ndarray, " class"] | None:
@@ -188,46 +189,58 @@ def _known_rarity(cases: Sequence[VoxelSamples]) -> Float32[np.ndarray, " class"
     return np.asarray(_rarity(classes, weights).numpy())
 
 
-def _tried(
-    cases: Sequence[VoxelSamples],
-    steps: int,
-    rng: np.random.Generator,
-    progress: Callable[[int, int], None],
-    workers: int,
-    *,
-    lone: bool,
-) -> Iterator[VoxelClassifier]:
-    """Yield what the other cases taught, and how it does on those held out, for each place.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lesson:
+    """What all networks learn from, and how long."""
 
-    Nothing where lone clicks leave labels open.
-    """
-    if lone and not are_bounded(cases):
-        return
-    heard = progress if workers == 1 else _unheard  # other processes are heard when they end
-    work = partial(_try_place, cases, _HELD_OUT if lone else 1, steps, heard)
-    items = [
-        (number, place, int(rng.integers(2**31)))
-        for number, place in enumerate(_PLACES)
-        if not (lone and place == "hints")
-    ]
-    for (number, _, _), tried in spread(work, items, workers if workers > 1 else 0):
-        yield tried()
-        progress((number + 1) * steps, _FITS * steps)
+    cases: Sequence[VoxelSamples]
+    steps: int
+    folds: int
+    """Parts of the cases that are held out in turn; each network takes as small a part of steps."""
+
+    progress: Callable[[int, int], None]
 
 
-def _try_place(
-    cases: Sequence[VoxelSamples],
-    folds: int,
-    steps: int,
-    progress: Callable[[int, int], None],
-    item: tuple[int, _Place, int],
+_Part = Callable[[_Lesson], VoxelClassifier | nn.Module]
+
+
+def _best(
+    lesson: _Lesson, places: Sequence[_Place], rng: np.random.Generator, workers: int
 ) -> VoxelClassifier:
-    number, place, seed = item
-    each = steps // folds
+    """Return what all cases teach by the place that does best on cases held out.
+
+    With several workers they begin by the likeliest place while places are tried, as three trials
+    leave one of two workers idle. It is thrown away where another place does better.
+    """
+    parts: list[_Part] = [partial(_try_place, one, int(rng.integers(2**31))) for one in places]
+    seed, progress = int(rng.integers(2**31)), lesson.progress
+    if workers > 1 and len(places) % 2:
+        parts.append(partial(_teach_all, places[0], seed))
+    aside = replace(lesson, progress=_unheard) if workers > 1 else lesson  # heard as each ends
+    found: list[VoxelClassifier | nn.Module] = []
+    for _, part in spread(partial(_taken, aside), parts, workers if workers > 1 else 0):
+        found.append(part())
+        done = len(found) + len(_PLACES) - len(places)
+        progress(done * lesson.steps, _FITS * lesson.steps)
+    trials = [one for one in found if isinstance(one, VoxelClassifier)]
+    best, last = max(trials, key=lambda one: one.skill), found[-1]
+    if isinstance(last, nn.Module) and best.place == places[0]:
+        return replace(best, net=last)
+    return replace(best, net=_teach_all(best.place, seed, lesson)) if best.skill > 0 else best
+
+
+def _taken(lesson: _Lesson, part: _Part) -> VoxelClassifier | nn.Module:
+    return part(lesson)
+
+
+def _try_place(place: _Place, seed: int, lesson: _Lesson) -> VoxelClassifier:
+    """Return what the other cases taught, and how it does on those held out."""
+    cases, each = lesson.cases, lesson.steps // lesson.folds
     said: list[Tensor] = []
     held_out: list[VoxelSamples] = []
-    for fold in range(folds):
-        tell = partial(_further, progress, number * steps + fold * each, _FITS * steps)
+    for fold in range(lesson.folds):
+        before = [*_PLACES].index(place) * lesson.steps + fold * each
+        tell = partial(_further, lesson.progress, before, _FITS * lesson.steps)
         rest = [case for which, case in enumerate(cases) if (which - fold) % _HELD_OUT]
         net = _fit(rest, place, each, seed, tell)
         tried = cases[fold::_HELD_OUT]
@@ -235,6 +248,13 @@ def _try_place(
             said.append(net(_join(tried, place)[0]))
         held_out += tried
     return _judged(torch.cat(said), held_out, place)
+
+
+def _teach_all(place: _Place, seed: int, lesson: _Lesson) -> nn.Module:
+    """Return a network that all cases taught."""
+    before, total = len(_PLACES) * lesson.steps, _FITS * lesson.steps
+    tell = partial(_further, lesson.progress, before, total)
+    return _fit(lesson.cases, place, lesson.steps // lesson.folds, seed, tell)
 
 
 def _further(progress: Callable[[int, int], None], before: int, total: int, step: int) -> None:
