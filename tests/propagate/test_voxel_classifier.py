@@ -22,6 +22,7 @@ from voxhint.core import (
     Volume,
 )
 from voxhint.core.sparse_constraints import SparseConstraints
+from voxhint.propagate import voxel_classifier
 from voxhint.propagate.box_model import box_samples
 from voxhint.propagate.sparse_hints import sparse_constraints_of
 from voxhint.propagate.voxel_classifier import VoxelClassifier, fit_voxel_classifier
@@ -262,14 +263,20 @@ def test_one_click_a_case_tells_no_place_by_itself_and_no_label_half_of_the_imag
     assert (logs[1] > logs[0]).sum() < 2 * (away() < 4).sum()
 
 
-def test_places_tried_side_by_side_teach_the_same() -> None:
-    samples = [samples_of(image_of(s), *clicks(s)) for s in range(9)]
+@pytest.mark.parametrize("first", ["image", "none"])
+def test_places_tried_side_by_side_teach_the_same(
+    first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = voxel_classifier._PLACES
+    order = sorted(places, key=lambda place: place != first)
+    monkeypatch.setattr(voxel_classifier, "_PLACES", {place: places[place] for place in order})
+    samples = [samples_of(image_of(s, 0.0), *clicks(s, 6)) for s in range(16)]
     told: list[tuple[int, int]] = []
     alone, aside = (
         fit_voxel_classifier(
             samples,
             ("CT",),
-            steps=20,
+            steps=STEPS,
             rng=np.random.default_rng(0),
             progress=lambda done, total: told.append((done, total)),
             workers=workers,
@@ -278,7 +285,8 @@ def test_places_tried_side_by_side_teach_the_same() -> None:
     )
     assert alone is not None
     assert aside is not None
+    assert alone.place == "image"  # the likeliest, by which workers begin for all, or another
     assert aside.facts() == alone.facts()
     for one, two in zip(alone.net.parameters(), aside.net.parameters(), strict=True):
         assert one.equal(two)
-    assert (60, 80) in told  # what another process did is heard of, too
+    assert (3 * STEPS, 4 * STEPS) in told  # what another process did is heard of, too

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.phantoms import HintKind, make_study
 
@@ -52,6 +53,26 @@ def test_cases_teach_each_other_unless_told_not_to(
     )
     assert (found[0] > 0) == teach
     assert any("cannot teach each other" in line for line in told) == teach
+
+
+def test_cases_looked_at_side_by_side_teach_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(propagation, "_STEPS", 40)
+    study = open_study(make_study(tmp_path / "study", cases=9, hints=("slices", "boxes")))[0]
+    alone, aside = (
+        propagation.plan_propagation(
+            study, study.hinted, config=LabelConfig(), machine=Machine(workers=workers)
+        )
+        for workers in (1, 2)
+    )
+    assert alone.classifier is not None
+    soft, same = (
+        propagation.label_case(study, study.hinted[0], plan, LabelConfig()).soft.dense()
+        for plan in (alone, aside)
+    )
+    assert np.array_equal(soft.belief, same.belief)
+    assert np.array_equal(soft.plausibility, same.plausibility)
 
 
 def _note(found: list[int], cases: Sequence[Any]) -> None:

@@ -153,7 +153,7 @@ def plan_propagation(
     each = [*zip(chosen, rng.spawn(len(chosen)), strict=True)]  # so no case waits for another
     looks = []
     for number, ((files, _), looked) in enumerate(
-        spread(partial(_look_at, study, together), each, machine.workers)
+        spread(partial(_look_at, study, together=together), each, machine.workers)
     ):
         tell("look at all hints", number, len(chosen), files.name)
         with about(f"case {files.name}"):
@@ -183,7 +183,7 @@ def rehearse_plan(
     """
     chosen, together = _teachers(study, study.hinted, config)
     rng, began = np.random.default_rng(machine.seed), time.monotonic()
-    look = _look_at(study, together, (files, rng))
+    look = _look_at(study, (files, rng), together=together)
     looked = time.monotonic()
     plan = _learnt([look] * len(chosen), study, config, rng, _REHEARSED, silent)
     learnt = (time.monotonic() - looked) * _STEPS / _REHEARSED if together else 0.0
@@ -257,7 +257,7 @@ def _tell_taught(classifier: VoxelClassifier | None) -> str:
     return f"cases teach each other: {classifier.skill:.0%} less error on those held out"
 
 
-def _look_at(study: Study, together: bool, item: tuple[CaseFiles, np.random.Generator]) -> _Look:
+def _look_at(study: Study, item: tuple[CaseFiles, np.random.Generator], *, together: bool) -> _Look:
     """Return what the hints of a case tell, and the voxels that teach others where any do."""
     files, rng = item
     case = aligned_case(study, files) if together else hints_alone(study, files)

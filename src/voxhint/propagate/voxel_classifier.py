@@ -15,13 +15,13 @@ from voxhint.core import Volume
 from voxhint.core.box import Window
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.workers import spread
+from voxhint.propagate.one_cycle import OneCycle
 from voxhint.propagate.voxel_features import VoxelFeatures
 from voxhint.propagate.voxel_samples import VoxelSamples, are_bounded, weighed_together
 
 _WIDTH = 48
 _BATCH = 2048
 _RATE = 6e-3
-_DECAY = 1e-3
 _BALANCE = 0.5  # power of a class's share by which its facts are drawn more often
 _RAREST = 1e-6
 _ROUNDS = 60  # in which offsets are found
@@ -33,10 +33,12 @@ _BLOCK = 1 << 22  # voxels described at once
 FEWEST_CASES = 8
 """Cases that can teach the others."""
 
+FITS = 4
+"""Networks that are fitted: one for each kind of place, and that of all cases."""
+
 _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
-_FITS = 4  # networks: one for each kind of place, and that of all cases
 _NEVER = -1e4  # a log probability of 0 that still has a gradient
 _TOLD = 100  # steps after which progress is told
 _SHARPNESS = np.linspace(0.2, 1.5, 14)
@@ -221,7 +223,7 @@ def _best(
     for _, part in spread(partial(_taken, aside), parts, workers if workers > 1 else 0):
         found.append(part())
         done = len(found) + len(_PLACES) - len(places)
-        progress(done * lesson.steps, _FITS * lesson.steps)
+        progress(done * lesson.steps, FITS * lesson.steps)
     trials = [one for one in found if isinstance(one, VoxelClassifier)]
     best, last = max(trials, key=lambda one: one.skill), found[-1]
     if isinstance(last, nn.Module) and best.place == places[0]:
@@ -240,7 +242,7 @@ def _try_place(place: _Place, seed: int, lesson: _Lesson) -> VoxelClassifier:
     held_out: list[VoxelSamples] = []
     for fold in range(lesson.folds):
         before = [*_PLACES].index(place) * lesson.steps + fold * each
-        tell = partial(_further, lesson.progress, before, _FITS * lesson.steps)
+        tell = partial(_further, lesson.progress, before, FITS * lesson.steps)
         rest = [case for which, case in enumerate(cases) if (which - fold) % _HELD_OUT]
         net = _fit(rest, place, each, seed, tell)
         tried = cases[fold::_HELD_OUT]
@@ -252,7 +254,7 @@ def _try_place(place: _Place, seed: int, lesson: _Lesson) -> VoxelClassifier:
 
 def _teach_all(place: _Place, seed: int, lesson: _Lesson) -> nn.Module:
     """Return a network that all cases taught."""
-    before, total = len(_PLACES) * lesson.steps, _FITS * lesson.steps
+    before, total = len(_PLACES) * lesson.steps, FITS * lesson.steps
     tell = partial(_further, lesson.progress, before, total)
     return _fit(lesson.cases, place, lesson.steps // lesson.folds, seed, tell)
 
@@ -321,8 +323,7 @@ def _fit(
             nn.SiLU(),
             last := nn.Linear(_WIDTH, classes.shape[1]),
         )
-        optimiser = torch.optim.AdamW(net.parameters(), weight_decay=_DECAY)
-        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=max(2, steps))
+        optimiser = OneCycle([*net.parameters()], _RATE, steps)
         order = np.random.default_rng(seed)
         rare = _rarity(classes, weights)
         upto = np.cumsum((weights * (classes * rare).sum(1)).numpy().astype(np.float64))
@@ -331,10 +332,7 @@ def _fit(
             drawn = np.searchsorted(upto, order.random(_BATCH) * upto[-1], side="right")
             some = torch.from_numpy(np.minimum(drawn, len(upto) - 1))
             logs = _or_open(functional.log_softmax(net(features[some]), 1), also[some])
-            optimiser.zero_grad()
-            (-(classes[some] * logs).sum(1).mean()).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            pace.step()
+            optimiser.step(-(classes[some] * logs).sum(1).mean())
         with torch.no_grad():
             last.bias.sub_(rare.log())
     return net.eval()

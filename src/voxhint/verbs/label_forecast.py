@@ -16,6 +16,7 @@ from voxhint.files.images import read_grid, read_volume
 from voxhint.files.soft_labels import write_soft_label
 from voxhint.propagate.study import PropagationPlan, is_whole_scan, label_case, rehearse_plan
 from voxhint.propagate.volume_warning import extents
+from voxhint.propagate.voxel_classifier import FITS
 from voxhint.verbs.memory_limit import require_memory
 
 _BRIEF = 5.0  # seconds of which loading what is compiled may be most: measured once more
@@ -54,10 +55,11 @@ def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> I
     if each < _BRIEF:
         each, _ = _labelled(study, first, planned.plan, config)
     looks = planned.seconds_a_look * planned.looked_at * share / len(sizes)
-    alone = looks + planned.seconds_of_learning
-    seconds = alone + (read * looked_through + each * share) / min(machine.workers, len(sizes))
-    teaching = planned.seconds_of_learning > 0 and alone > _TOLD * seconds
-    learning = f", {told_seconds(alone)} of it learning from all" if teaching else ""
+    learnt = planned.seconds_of_learning * -(-FITS // machine.workers) / FITS
+    spread = looks + read * looked_through + each * share
+    seconds = learnt + spread / min(machine.workers, len(sizes))
+    told = learnt > _TOLD * seconds
+    learning = f", {told_seconds(learnt)} of it learning from all" if told else ""
     yield (
         f"labelling: {told_seconds(each)} for {first.name}, the largest case; in all about "
         f"{told_seconds(seconds)}{learning}"
