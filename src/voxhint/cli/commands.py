@@ -275,11 +275,13 @@ class Predict:
         """
         warm_up(self.machine.workers, *_PREDICT)
         from voxhint.files.images import image_stem
-        from voxhint.verbs.predict import forecast_prediction, predict
+        from voxhint.verbs.predict import predict
         from voxhint.verbs.send_back import require_series, write_objects
 
         config, images = self.predict, self.images.absolute()
         if self.machine.dry_run:
+            from voxhint.verbs.predict_forecast import forecast_prediction
+
             yield from forecast_prediction(self.model, self.images, config, self.machine)
             return
         out = self.out or images.with_name(f"{image_stem(images).removesuffix('.zip')}-masks")

@@ -10,7 +10,7 @@ from voxhint.core import UNDRAWN, Case, LabelSet, SoftLabel, Volume
 from voxhint.core.box import Window
 from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.volume import steps_of
-from voxhint.propagate.coarse_to_fine import Coarse, ruled_out, within
+from voxhint.propagate.coarse_to_fine import Coarse, Places, ruled_out, within
 from voxhint.propagate.model_prior import chances_of
 from voxhint.propagate.shown_labels import ShownLabels, renumbered, shown_labels
 
@@ -34,12 +34,13 @@ def fill_rooms(
         labels: Of the study.
         propagate: Gives the soft label of a small case.
     """
+    places = Places(case.hints, case.grid)
     for number, room in sorted(soft.constraints.room_of.items(), key=lambda one: -_voxels(one[1])):
         window = _around(room, case)
         coarse = Coarse.of(case.grid, window, (1, 1, 1))
-        count = len(_looked_at(replace(case, images={}), coarse, labels).labels.names)
+        count = len(_looked_at(replace(case, images={}), coarse, labels, places).labels.names)
         coarse = Coarse.of(case.grid, window, _step(window, count, case))
-        shown = _looked_at(case, coarse, labels)
+        shown = _looked_at(case, coarse, labels, places)
         few = propagate(shown)
         inner = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(room, window, strict=True)
@@ -85,9 +86,9 @@ def _lay(soft: CompactSoftLabel, room: Window, number: int, two: _Two) -> None:
     soft.trust[room][here] = steps_of(two.trust)[here]
 
 
-def _looked_at(case: Case, coarse: Coarse, labels: LabelSet) -> ShownLabels:
+def _looked_at(case: Case, coarse: Coarse, labels: LabelSet, places: Places) -> ShownLabels:
     """Return a case as far as a window holds it, without labels of which boxes say: not here."""
-    near = [hint for each in case.hints for hint in within(each, coarse)]
+    near = [hint for each in places.near(coarse) for hint in within(each, coarse)]
     gone = {tag.label for tag in ruled_out(case.hints, near)}
     kept = [number for number, name in enumerate(labels.names) if name not in gone]
     few = replace(

@@ -12,6 +12,7 @@ from scipy import ndimage
 from voxhint.core import UNDRAWN, Box, Diameter, Grid, Hint, Points, Soft, Strokes, Tag
 
 Window = tuple[slice, slice, slice]
+_ENDS = ("start", "stop")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +111,28 @@ def _span(where: np.ndarray) -> np.ndarray:
     if not along[0].size:
         return np.zeros((0, 3))
     return np.array([[each[0] for each in along], [each[-1] for each in along]], np.float64)
+
+
+class Places:
+    """Where hints lie: of very many, those near a window are found without looking at each."""
+
+    def __init__(self, hints: Sequence[Hint], grid: Grid) -> None:
+        self._hints = hints
+        everywhere = np.full(3, -np.inf), np.full(3, np.inf)
+        found = [
+            (_extent(hint, grid) if isinstance(hint, Box | Diameter) else None) or everywhere
+            for hint in hints
+        ]
+        self._low, self._high = (
+            np.array([each[end] for each in found]).reshape(-1, 3) for end in (0, 1)
+        )
+
+    def near(self, coarse: Coarse) -> list[Hint]:
+        """Return the hints that speak of a window, or lie beside it, as they are."""
+        start, stop = (np.array([getattr(w, end) for w in coarse.window]) for end in _ENDS)
+        step = np.array(coarse.step)
+        there = (self._high >= start - step) & (self._low <= stop + step)
+        return [self._hints[number] for number in np.flatnonzero(there.all(1)).tolist()]
 
 
 def within(hint: Hint, coarse: Coarse) -> list[Hint]:

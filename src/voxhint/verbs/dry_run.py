@@ -1,6 +1,7 @@
 """`--dry-run`: what a command would need, measured on one case and one training step."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,22 +9,26 @@ import torch
 
 from voxhint.classify.saliency_methods import needs_flow
 from voxhint.classify.tag_bags import labels_to_localise
-from voxhint.config import LabelConfig, Machine, Recipe, seconds_of
+from voxhint.config import LabelConfig, Machine, Recipe, TrainConfig, seconds_of
+from voxhint.core import Case, SoftLabel
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.progress import silent
-from voxhint.core.study import Study
+from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import counted
 from voxhint.files.validate.study import open_study
 from voxhint.models.device import open_fabric
 from voxhint.models.folder import network_of
 from voxhint.models.memory_forecast import training_bytes
 from voxhint.models.planning import measure_images, trunk_options, with_network
-from voxhint.models.segmentation_training import task_of
+from voxhint.models.segmentation_training import VoxelLearning, task_of
 from voxhint.models.shipped_weights import Part, allows_shipped, shipped
 from voxhint.prepare import make_plan
+from voxhint.propagate import dense_label
+from voxhint.propagate.shown_labels import SharedSoftLabel
 from voxhint.train import VoxelTask, step_seconds
 from voxhint.train.step_time import synthetic_example
-from voxhint.verbs.label_forecast import forecast_labelling, require_room
-from voxhint.verbs.train_forecast import preparing_needs, require_room_to_train
+from voxhint.verbs.label_forecast import RehearsedLabels, rehearse_labelling, require_room
+from voxhint.verbs.train_forecast import preparing_needs, preparing_told, require_room_to_train
 
 _LOOKED_AT = 10  # cases
 
@@ -61,21 +66,42 @@ def forecast(study: Path, recipe: Recipe, machine: Machine) -> Iterator[str]:
     memory = max(most, training_bytes(config, voxels, len(opened.channels))) / 2**30
     yield f"training: {steps} steps of {seconds:.2f} s, {steps * seconds / 60:.0f} min"
     yield f"memory: about {memory:.1f} GiB"
-    if not dense:
-        yield from _of_labelling(opened, recipe.label, machine)
+    known = None if dense else _labelled(opened, recipe.label, machine)
+    learning = _learning(opened, cases, known, recipe.train, machine)
+    yield preparing_told(learning, plan, net, None if known is None else known.files)
+    if known is not None:
+        yield from known.lines
+        yield from _of_tags(opened, recipe.label, machine)
+
+
+def _learning(
+    study: Study,
+    cases: Sequence[CaseFiles],
+    known: RehearsedLabels | None,
+    config: TrainConfig,
+    machine: Machine,
+) -> VoxelLearning:
+    """Return what would be learnt, as if the soft label of the largest case were that of all."""
+
+    def label_of(case: Case) -> SoftLabel | CompactSoftLabel:
+        if known is None:
+            return dense_label(case, study.labels)
+        return known.soft.dense() if isinstance(known.soft, SharedSoftLabel) else known.soft
+
+    return VoxelLearning(study, cases, label_of, config, machine, silent, time.monotonic())
 
 
 def forecast_label(study: Path, config: LabelConfig, machine: Machine) -> Iterator[str]:
     """Yield lines that tell what `label` would do and need; nothing is written."""
     opened, _ = open_study(study, skip_bad=machine.skip_bad, undrawn=machine.undrawn)
     yield f"{counted(len(opened.learning_cases()), 'case')} to label"
-    yield from _of_labelling(opened, config, machine)
+    yield from _labelled(opened, config, machine).lines
+    yield from _of_tags(opened, config, machine)
 
 
-def _of_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
+def _labelled(study: Study, config: LabelConfig, machine: Machine) -> RehearsedLabels:
     require_room(study, config, machine)
-    yield from forecast_labelling(study, config, machine)
-    yield from _of_tags(study, config, machine)
+    return rehearse_labelling(study, config, machine)
 
 
 def _of_tags(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:

@@ -2,18 +2,20 @@
 
 import math
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from voxhint.classify.tag_bags import labels_to_localise
 from voxhint.config import LabelConfig, Machine
-from voxhint.core import Box, Diameter, Grid, Strokes
+from voxhint.core import Box, Diameter, Grid, SoftLabel, Strokes
+from voxhint.core.compact import CompactSoftLabel
 from voxhint.core.progress import peak_ram_mb
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.words import told_seconds
 from voxhint.files.images import read_grid, read_volume
 from voxhint.files.soft_labels import write_soft_label
+from voxhint.propagate.shown_labels import SharedSoftLabel
 from voxhint.propagate.study import PropagationPlan, is_whole_scan, label_case, rehearse_plan
 from voxhint.propagate.volume_warning import extents
 from voxhint.propagate.voxel_classifier import FITS
@@ -43,31 +45,39 @@ def require_room(study: Study, config: LabelConfig, machine: Machine) -> None:
         require_memory("labelling", needs, machine)
 
 
-def forecast_labelling(study: Study, config: LabelConfig, machine: Machine) -> Iterator[str]:
-    """Yield what labelling would take, by the largest case; nothing is kept."""
+@dataclass(frozen=True, slots=True, eq=False)
+class RehearsedLabels:
+    """What labelling would take, and what it would make of the largest case."""
+
+    lines: tuple[str, ...]
+    files: CaseFiles
+    soft: SoftLabel | CompactSoftLabel | SharedSoftLabel
+
+
+def rehearse_labelling(study: Study, config: LabelConfig, machine: Machine) -> RehearsedLabels:
+    """Return what labelling would take, by the largest case; nothing is kept on disk."""
     sizes = {files.name: _voxels(files) for files in study.hinted}
     first = max(study.hinted, key=lambda files: sizes[files.name])
     share = sum(sizes.values()) / sizes[first.name]
     looked_through = sum(map(_voxels, (*study.training, *study.test))) / sizes[first.name]
     read = _seconds_of_reading(first)
     planned = rehearse_plan(study, first, config=config, machine=machine)
-    each, written = _labelled(study, first, planned.plan, config)
+    each, written, soft = _labelled(study, first, planned.plan, config)
     if each < _BRIEF:
-        each, _ = _labelled(study, first, planned.plan, config)
+        each, *_ = _labelled(study, first, planned.plan, config)
     looks = planned.seconds_a_look * planned.looked_at * share / len(sizes)
     learnt = planned.seconds_of_learning * -(-FITS // machine.workers) / FITS
     spread = looks + read * looked_through + each * share
     seconds = learnt + spread / min(machine.workers, len(sizes))
     told = learnt > _TOLD * seconds
     learning = f", {told_seconds(learnt)} of it learning from all" if told else ""
-    yield (
+    lines = (
         f"labelling: {told_seconds(each)} for {first.name}, the largest case; in all about "
-        f"{told_seconds(seconds)}{learning}"
-    )
-    yield (
+        f"{told_seconds(seconds)}{learning}",
         f"labelling: about {peak_ram_mb() / 1024:.1f} GiB a process, and "
-        f"{written * share / 1e6:.0f} MB of soft labels on disk"
+        f"{written * share / 1e6:.0f} MB of soft labels on disk",
     )
+    return RehearsedLabels(lines, first, soft)
 
 
 def _seconds_of_reading(files: CaseFiles) -> float:
@@ -80,11 +90,11 @@ def _seconds_of_reading(files: CaseFiles) -> float:
 
 def _labelled(
     study: Study, files: CaseFiles, plan: PropagationPlan, config: LabelConfig
-) -> tuple[float, int]:
-    """Label a case and keep nothing.
+) -> tuple[float, int, SoftLabel | CompactSoftLabel | SharedSoftLabel]:
+    """Label a case and keep nothing on disk.
 
     Returns:
-        Seconds it took, and bytes it was.
+        Seconds it took, bytes it was, and the soft label.
     """
     began = time.monotonic()
     with TemporaryDirectory() as folder:
@@ -92,7 +102,7 @@ def _labelled(
         write_soft_label(Path(folder), files.name, known.soft, study.labels, nifti=config.nifti)
         extents(known.few, known.constraints, known.shown.labels)
         written = sum(path.stat().st_size for path in Path(folder).iterdir())
-    return time.monotonic() - began, written
+    return time.monotonic() - began, written, known.soft
 
 
 def _bytes(study: Study, files: CaseFiles, config: LabelConfig) -> int:

@@ -229,7 +229,7 @@ class MaskMaker:
         bands = (tiling.tiles_of(shape, needed) for _, needed in prepared.bands_of_rows())
         return len(self._flips()) * sum(math.prod(map(len, starts)) for starts in bands)
 
-    def seconds_a_tile(self, images: Mapping[str, Volume]) -> float:
+    def amid(self, images: Mapping[str, Volume]) -> tuple[float, Prediction]:
         """Return how long a tile takes and all that is made of it, by some amid the first image."""
         (name, image), *others = images.items()
         working, _ = self._placed(image.grid)
@@ -243,12 +243,10 @@ class MaskMaker:
             part[turn.axes[axis]] = slice((own - wide) // 2, (own + wide) // 2)
         i, j, k = part
         prepared = self.prepare({name: image.cropped((i, j, k)), **dict(others)})
-        seconds = 0.0
-        for _ in range(2):  # the first one warms up
-            began = time.monotonic()
-            self.predict(prepared, {})
-            seconds = time.monotonic() - began
-        return seconds / self.tiles(prepared)
+        self.predict(prepared, {})  # the first one warms up
+        began = time.monotonic()
+        made = self.predict(prepared, {})
+        return (time.monotonic() - began) / self.tiles(prepared), made
 
     def _slabs(
         self, prepared: _Prepared, turn: Turn, target: Grid, chances: Mapping[str, float]

@@ -1,7 +1,6 @@
 """`voxhint predict`: a model and images to masks on the images' own grids."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,12 +14,12 @@ from jaxtyping import Float32, UInt8
 from voxhint.classify.classifier import CLASSIFICATION, chances_of, classify_images
 from voxhint.config import Machine, PredictConfig, unused
 from voxhint.config.without_effect import require_used
-from voxhint.core import Turn, Volume
+from voxhint.core import LabelSet, Turn, Volume
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
 from voxhint.core.progress import Tell, peak_ram_mb, silent, tell_found
 from voxhint.core.study import CaseFiles, Study
-from voxhint.core.words import counted, told_seconds
+from voxhint.core.words import told_seconds
 from voxhint.core.workers import on_cluster, spread
 from voxhint.files.dataset_json import NAME
 from voxhint.files.hashing import hash_of
@@ -96,7 +95,7 @@ def predict(
         SkippedError: Images cannot be used; the masks of all others are there.
     """
     require_used(machine, _NO_HINTS, "undrawn", "skip_bad")
-    with _asked(model, images, machine) as (opened, folder):
+    with asked(model, images, machine) as (opened, folder):
         cases, told, skipped = cases_for(folder, opened.plan)
         warnings = (*opened.warnings, *told, *_warnings_of(cases))
         for what, lines in (("look at images", warnings), ("skipped", skipped)):
@@ -112,46 +111,13 @@ def predict(
 
 
 @contextmanager
-def _asked(model: Path, images: Path, machine: Machine) -> Iterator[tuple[Model, Path]]:
+def asked(model: Path, images: Path, machine: Machine) -> Iterator[tuple[Model, Path]]:
     """Yield an opened model, and a folder of the images that it is asked about."""
     with (
         unpacked(model) as place,
         as_cases(images, channels=plan_of(place).needed) as folder,
     ):
         yield open_model(place, open_fabric(machine)), folder
-
-
-def forecast_prediction(
-    model: Path, images: Path, config: PredictConfig, machine: Machine
-) -> Iterator[str]:
-    """Yield what a prediction would take, by some tiles of the largest case; nothing is written."""
-    with _asked(model, images, machine) as (opened, folder):
-        cases = cases_for(folder, opened.plan)[0]
-        require_room_to_predict(opened, cases, config, machine)
-        maker = _maker(opened, config, machine)
-        sizes = {case: _voxels(images) for case, images in cases.items()}
-        first = max(sizes, key=lambda case: sizes[case])
-        began = time.monotonic()
-        volumes = read_channels(cases[first])
-        prepared = maker.prepare(volumes)
-        seconds = time.monotonic() - began
-        tiles, each = maker.tiles(prepared), maker.seconds_a_tile(volumes)
-        memory = maker.memory({name: volume.grid for name, volume in volumes.items()})
-    seconds += tiles * each
-    yield (
-        f"{counted(len(cases), 'case')} to predict; the largest, {first}, has "
-        f"{counted(tiles, 'tile')} of {each:.2f} s and takes {told_seconds(seconds)}"
-    )
-    share = sum(sizes.values()) / max(1, sizes[first]) / min(machine.workers, len(cases))
-    peak = memory.taken(prepared.bands) / 2**30
-    yield f"in all about {told_seconds(seconds * share)}; about {peak:.1f} GiB a process"
-
-
-def _voxels(images: Mapping[str, Path]) -> int:
-    """Return how many voxels an image has, 0 if that cannot be read."""
-    with suppress(BadFileError):
-        return math.prod(read_grid(next(iter(images.values()))).shape)
-    return 0
 
 
 def _warnings_of(cases: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
@@ -212,7 +178,7 @@ def predict_cases(
         return out
     tell_found(tell, found.warnings)
     began = time.monotonic()
-    maker = _maker(model, config, machine)
+    maker = maker_of(model, config, machine)
     general = [*_missing(model.plan, work.cases)]
     if maker.classifier is None:
         why = "no label of this model was taught by tags"
@@ -297,17 +263,19 @@ class _Writer:
             keep_notes(self.out, _about(case), notes)  # first: with its mask a case is done
         prepared = maker.prepare(volumes)
         del volumes  # a whole scan is not kept twice
-        self._keep(case, maker, maker.predict(prepared, chances, allowed, self.out))
+        made = maker.predict(prepared, chances, allowed, self.out)
+        write_prediction(self.out, case, maker.model.plan.labels, made)
         return notes
 
-    def _keep(self, case: str, maker: MaskMaker, made: Prediction) -> None:
-        labels, out = maker.model.plan.labels, self.out
-        if made.stored is not None:
-            for number, name in enumerate(labels.foreground, 1):
-                write_probability(_chance(out, case, name), made.probability(number), made.grid)
-        if made.uncertainty is not None:
-            write_probability(out / f"{case}__uncertainty.nii.gz", made.uncertainty, made.grid)
-        write_ids(out / f"{case}.nii.gz", labels.to_ids(made.classes), made.grid, labels)
+
+def write_prediction(out: Path, case: str, labels: LabelSet, made: Prediction) -> None:
+    """Write the mask of a case last, and before it what else was asked for."""
+    if made.stored is not None:
+        for number, name in enumerate(labels.foreground, 1):
+            write_probability(_chance(out, case, name), made.probability(number), made.grid)
+    if made.uncertainty is not None:
+        write_probability(out / f"{case}__uncertainty.nii.gz", made.uncertainty, made.grid)
+    write_ids(out / f"{case}.nii.gz", labels.to_ids(made.classes), made.grid, labels)
 
 
 @cache
@@ -315,10 +283,11 @@ def _opened(model: Path, config: PredictConfig, machine: Machine) -> MaskMaker:
     """Return the maker of masks of one of several processes."""
     threads = machine.threads or max(1, cores() // machine.workers)
     fabric = open_fabric(dataclasses.replace(machine, threads=threads))
-    return _maker(open_model(model, fabric), config, machine)
+    return maker_of(open_model(model, fabric), config, machine)
 
 
-def _maker(model: Model, config: PredictConfig, machine: Machine) -> MaskMaker:
+def maker_of(model: Model, config: PredictConfig, machine: Machine) -> MaskMaker:
+    """Return what makes masks with a model, within the memory that is allowed."""
     return MaskMaker.of(model, config, machine.seed, limit_of(machine))
 
 
@@ -338,7 +307,7 @@ def require_room_to_predict(
     """
     if machine.max_ram is None:
         return
-    maker, needs = _maker(model, config, machine), {}
+    maker, needs = maker_of(model, config, machine), {}
     for case, images in cases.items():
         with suppress(BadFileError):  # told when the case is skipped
             memory = maker.memory({name: read_grid(path) for name, path in images.items()})

@@ -1,15 +1,25 @@
-"""What training will need, by the headers of all images."""
+"""What training will need: memory by the headers of all images, time and disk by one case."""
 
 import dataclasses
 import math
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import nn
 
 from voxhint.config import Machine, TrainConfig, bytes_of
-from voxhint.core.study import Study
+from voxhint.core.study import CaseFiles, Study
+from voxhint.core.words import counted, told_seconds
 from voxhint.files.images import read_grid
 from voxhint.models.memory_forecast import patch_voxels_within, preparing_bytes
 from voxhint.models.planning import with_network
+from voxhint.models.segmentation_training import VoxelLearning
+from voxhint.prepare import Plan
 from voxhint.propagate.study import is_whole_scan
 from voxhint.verbs.memory_limit import require_memory
+
+_COPIES = 5  # of the weights: the model, and a checkpoint of weights, averages and two moments
 
 
 def require_room_to_train(study: Study, config: TrainConfig, machine: Machine) -> None:
@@ -41,3 +51,34 @@ def preparing_needs(study: Study, config: TrainConfig) -> dict[str, int]:
         classes = 0 if compact else len(study.labels.names)
         needs[files.name] = preparing_bytes(math.prod(grid.shape), channels, classes)
     return needs
+
+
+def preparing_told(
+    learning: VoxelLearning, plan: Plan, net: nn.Module, first: CaseFiles | None
+) -> str:
+    """Return what preparing all cases takes, by the largest one; nothing is kept.
+
+    Args:
+        learning: What is learnt from all cases.
+        plan: Of the network.
+        net: The network.
+        first: The largest case, if it is known.
+    """
+    sizes = {files.name: _voxels(files) for files in learning.cases}
+    first = first or max(learning.cases, key=lambda files: sizes[files.name])
+    began = time.monotonic()
+    with TemporaryDirectory() as folder:
+        learning.prepare(Path(folder), first, plan)
+        seconds = time.monotonic() - began
+        written = sum(path.stat().st_size for path in Path(folder).iterdir())
+    share = sum(sizes.values()) / sizes[first.name]
+    weights = sum(one.numel() * one.element_size() for one in net.parameters())
+    return (
+        f"preparing: {told_seconds(seconds * share)} for {counted(len(sizes), 'case')}; on disk "
+        f"about {written * share / 1e6:.0f} MB until training ends, and "
+        f"{_COPIES * weights / 1e6:.0f} MB of weights"
+    )
+
+
+def _voxels(files: CaseFiles) -> int:
+    return math.prod(read_grid(next(iter(files.images.values()))).shape)
