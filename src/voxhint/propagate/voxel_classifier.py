@@ -15,6 +15,7 @@ from voxhint.core import Volume
 from voxhint.core.box import Window
 from voxhint.core.sparse_constraints import SparseConstraints
 from voxhint.core.workers import spread
+from voxhint.propagate.class_shares import offset_of, or_open, rarity_of
 from voxhint.propagate.one_cycle import OneCycle
 from voxhint.propagate.voxel_features import VoxelFeatures
 from voxhint.propagate.voxel_samples import VoxelSamples, are_bounded, weighed_together
@@ -22,12 +23,6 @@ from voxhint.propagate.voxel_samples import VoxelSamples, are_bounded, weighed_t
 _WIDTH = 48
 _BATCH = 2048
 _RATE = 6e-3
-_BALANCE = 0.5  # power of a class's share by which its facts are drawn more often
-_RAREST = 1e-6
-_ROUNDS = 60  # in which offsets are found
-_PACE = 0.3  # of each round
-_DOUBT = 30.0  # facts of a class by which its offset is halved
-_MOST_OFFSET = 2.3  # natural logarithm of tenfold odds
 _CHUNK = 1 << 14  # voxels answered at once
 _BLOCK = 1 << 22  # voxels described at once
 FEWEST_CASES = 8
@@ -39,7 +34,6 @@ FITS = 4
 _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
-_NEVER = -1e4  # a log probability of 0 that still has a gradient
 _TOLD = 100  # steps after which progress is told
 _SHARPNESS = np.linspace(0.2, 1.5, 14)
 
@@ -74,7 +68,7 @@ class VoxelClassifier:
     """Brier skill on held-out facts: share of their squared error that it takes away."""
 
     rarity: Float32[np.ndarray, " class"] | None = None
-    """From `_rarity`, where slices drawn whole tell how rare the classes are."""
+    """From `rarity_of`, where slices drawn whole tell how rare the classes are."""
 
     def facts(self) -> dict[str, float | str]:
         """Return what it found, as written into `made.json`."""
@@ -171,12 +165,11 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
     shown = _shown(cases)
     if not shown[0] or shown.sum() < 2:
         return None
-    cases = weighed_together(cases, rng) if lone else cases
-    if lone and not are_bounded(cases):
-        return None
-    lesson = _Lesson(cases, steps, _HELD_OUT if lone else 1, progress)
-    places = [place for place in _PLACES if not (lone and place == "hints")]
-    best = _best(lesson, places, rng, workers)
+    if lone:
+        cases = weighed_together(cases, rng)
+        if not are_bounded(cases):
+            return None
+    best = _best(_Lesson(cases, steps, lone, progress), rng, workers)
     if best.skill <= 0:
         return None
     rarity = _known_rarity(cases)
@@ -184,11 +177,11 @@ def fit_voxel_classifier(  # noqa: PLR0913 - each says another thing
 
 
 def _known_rarity(cases: Sequence[VoxelSamples]) -> Float32[np.ndarray, " class"] | None:
-    """Return how rare classes are, from `_rarity`; None where volumes are guesses."""
+    """Return how rare classes are, from `rarity_of`; None where volumes are guesses."""
     if not all(case.drawn_whole for case in cases):
         return None
     _, classes, _, weights = _join(cases, "none")
-    return np.asarray(_rarity(classes, weights).numpy())
+    return np.asarray(rarity_of(classes, weights).numpy())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,38 +190,55 @@ class _Lesson:
 
     cases: Sequence[VoxelSamples]
     steps: int
-    folds: int
-    """Parts of the cases that are held out in turn; each network takes as small a part of steps."""
+    lone: bool
+    """Whether clicks are lone."""
 
     progress: Callable[[int, int], None]
+
+    @property
+    def folds(self) -> int:
+        """Return how many parts of the cases are held out in turn, in as small a part of steps."""
+        return _HELD_OUT if self.lone else 1
+
+    @property
+    def places(self) -> list[_Place]:
+        """Return the kinds of place that are tried, the likeliest first."""
+        return [one for one in _PLACES if not (self.lone and one == "hints")]
 
 
 _Part = Callable[[_Lesson], VoxelClassifier | nn.Module]
 
 
-def _best(
-    lesson: _Lesson, places: Sequence[_Place], rng: np.random.Generator, workers: int
-) -> VoxelClassifier:
+def _best(lesson: _Lesson, rng: np.random.Generator, workers: int) -> VoxelClassifier:
     """Return what all cases teach by the place that does best on cases held out.
 
     With several workers they begin by the likeliest place while places are tried, as three trials
     leave one of two workers idle. It is thrown away where another place does better.
     """
+    places = lesson.places
     parts: list[_Part] = [partial(_try_place, one, int(rng.integers(2**31))) for one in places]
-    seed, progress = int(rng.integers(2**31)), lesson.progress
+    seed = int(rng.integers(2**31))
     if workers > 1 and len(places) % 2:
         parts.append(partial(_teach_all, places[0], seed))
-    aside = replace(lesson, progress=_unheard) if workers > 1 else lesson  # heard as each ends
-    found: list[VoxelClassifier | nn.Module] = []
-    for _, part in spread(partial(_taken, aside), parts, workers if workers > 1 else 0):
-        found.append(part())
-        done = len(found) + len(_PLACES) - len(places)
-        progress(done * lesson.steps, FITS * lesson.steps)
+    found = _all_taken(lesson, parts, workers)
     trials = [one for one in found if isinstance(one, VoxelClassifier)]
     best, last = max(trials, key=lambda one: one.skill), found[-1]
     if isinstance(last, nn.Module) and best.place == places[0]:
         return replace(best, net=last)
     return replace(best, net=_teach_all(best.place, seed, lesson)) if best.skill > 0 else best
+
+
+def _all_taken(
+    lesson: _Lesson, parts: Sequence[_Part], workers: int
+) -> list[VoxelClassifier | nn.Module]:
+    """Return what each part of the work gives; what other processes do is heard as they end."""
+    aside = replace(lesson, progress=_unheard) if workers > 1 else lesson
+    found = []
+    for _, part in spread(partial(_taken, aside), parts, workers if workers > 1 else 0):
+        found.append(part())
+        done = len(found) + len(_PLACES) - len(lesson.places)
+        lesson.progress(done * lesson.steps, FITS * lesson.steps)
+    return found
 
 
 def _taken(lesson: _Lesson, part: _Part) -> VoxelClassifier | nn.Module:
@@ -292,20 +302,6 @@ def _join(
     return next(found), next(found), next(found), next(found)
 
 
-def _or_open(logs: Tensor, also: Tensor) -> Tensor:
-    """Return log probabilities where that of background holds all that it may be.
-
-    Source:
-        The loss for candidate label sets of Jin and Ghahramani 2002, "Learning with multiple
-        labels".
-    """
-    if not also.any():
-        return logs
-    others = logs.masked_fill(~also, _NEVER)
-    background = torch.logaddexp(logs[:, 0], others.logsumexp(1))
-    return torch.cat([background[:, None], logs[:, 1:].masked_fill(also[:, 1:], _NEVER)], 1)
-
-
 def _fit(
     cases: Sequence[VoxelSamples],
     place: _Place,
@@ -325,28 +321,17 @@ def _fit(
         )
         optimiser = OneCycle([*net.parameters()], _RATE, steps)
         order = np.random.default_rng(seed)
-        rare = _rarity(classes, weights)
+        rare = rarity_of(classes, weights)
         upto = np.cumsum((weights * (classes * rare).sum(1)).numpy().astype(np.float64))
         for step in range(steps):
             tell(step)
             drawn = np.searchsorted(upto, order.random(_BATCH) * upto[-1], side="right")
             some = torch.from_numpy(np.minimum(drawn, len(upto) - 1))
-            logs = _or_open(functional.log_softmax(net(features[some]), 1), also[some])
+            logs = or_open(functional.log_softmax(net(features[some]), 1), also[some])
             optimiser.step(-(classes[some] * logs).sum(1).mean())
         with torch.no_grad():
             last.bias.sub_(rare.log())
     return net.eval()
-
-
-def _rarity(classes: Tensor, weights: Tensor) -> Tensor:
-    """Return how much more often facts of each class are drawn: as the root of how rare they are.
-
-    Source:
-        Menon et al. 2021, "Long-tail learning via logit adjustment": what was drawn more often is
-        taken back from the answer.
-    """
-    share = (classes * weights[:, None]).sum(0) / weights.sum()
-    return torch.where(share > 0, share.clamp(min=_RAREST), torch.ones(())) ** -_BALANCE
 
 
 def _judged(logs: Tensor, cases: Sequence[VoxelSamples], place: _Place) -> VoxelClassifier:
@@ -364,31 +349,12 @@ def _judged(logs: Tensor, cases: Sequence[VoxelSamples], place: _Place) -> Voxel
     """
     _, classes, also, weights = _join(cases, place)
     share = (weights / weights.sum())[:, None]
-    said = [_or_open((float(s) * logs).log_softmax(1), also) for s in _SHARPNESS]
+    said = [or_open((float(s) * logs).log_softmax(1), also) for s in _SHARPNESS]
     errors = [float((share * (one.exp() - classes) ** 2).sum()) for one in said]
     blind = float((share * ((share * classes).sum(0) - classes) ** 2).sum())
     best = int(np.argmin(errors))
     counted = np.repeat([case.drawn_whole for case in cases], [len(c.weights) for c in cases])
     counts = share * torch.from_numpy(counted)[:, None]
-    offset, shown = _offset(said[best], classes, counts).numpy(), np.ones(logs.shape[1], np.bool_)
+    offset, shown = offset_of(said[best], classes, counts).numpy(), np.ones(logs.shape[1], np.bool_)
     skill = 1 - errors[best] / max(blind, 1e-9)
     return VoxelClassifier(nn.Identity(), (), shown, place, float(_SHARPNESS[best]), offset, skill)
-
-
-def _offset(logs: Tensor, classes: Tensor, share: Tensor) -> Tensor:
-    """Return what is to be added for each class, so that it wins as often as it is true.
-
-    Source:
-        Lipton et al. 2014, "Optimal thresholding of classifiers to maximize F1 measure": what is
-        hard to tell is best found, by Dice, at less than even odds.
-    """
-    true, offset = (share * classes).sum(0), torch.zeros(logs.shape[1])
-    if not true.any():
-        return offset
-    for _ in range(_ROUNDS):
-        won = functional.one_hot((logs + offset).argmax(1), logs.shape[1])
-        more = ((true + _RAREST) / ((share * won).sum(0) + _RAREST)).log()
-        offset = (offset + _PACE * (more - more[0])).clamp(-_MOST_OFFSET, _MOST_OFFSET)
-        offset[true <= 0] = 0
-    shown = (classes * (share > 0)).sum(0)
-    return offset * shown / (shown + _DOUBT)
