@@ -170,6 +170,23 @@ def test_few_cases_do_not_teach() -> None:
     assert fitted([samples_of(image_of(s), *clicks(s)) for s in range(7)]) is None
 
 
+def test_pytorch_works_in_one_thread_while_it_learns_and_in_all_afterwards() -> None:
+    threads, seen = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        fit_voxel_classifier(
+            [samples_of(image_of(seed), *clicks(seed)) for seed in range(8)],
+            ("CT",),
+            steps=300,
+            rng=np.random.default_rng(0),
+            progress=lambda *_: seen.append(torch.get_num_threads()),
+        )
+        assert 1 in seen
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_the_same_seed_teaches_the_same() -> None:
     samples = [samples_of(image_of(s), *clicks(s)) for s in range(9)]
     one, two = fitted(samples, 20), fitted(samples, 20)

@@ -1,6 +1,7 @@
 """What the hints of all cases together tell of a voxel: how a class looks, and where it lies."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -113,7 +114,7 @@ class TaughtCase:
     ) -> Float32[np.ndarray, "n class"]:
         """Return the log probability of each class in those voxels of a box that are asked for."""
         one, told = self.classifier, []
-        with torch.no_grad():
+        with _one_thread(), torch.no_grad():
             for plane in self.features.of_block(part, asked):
                 flat = torch.from_numpy(_chosen(plane, one.place))
                 parts = torch.split(flat, _CHUNK)
@@ -121,6 +122,17 @@ class TaughtCase:
         logs = one.sharpness * torch.cat(told).numpy() + one.offset
         logs[:, ~one.shown] = logs[:, :1]
         return np.asarray(logs, np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep PyTorch to one thread: at matrices this small, more of them wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _unheard(done: int, total: int) -> None:
@@ -310,7 +322,7 @@ def _fit(
     tell: Callable[[int], None],
 ) -> nn.Module:
     features, classes, also, weights = _join(cases, place)
-    with torch.random.fork_rng(devices=[]):
+    with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(
             nn.Linear(features.shape[1], _WIDTH),
