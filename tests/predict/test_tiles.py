@@ -108,6 +108,8 @@ def test_tiles_of_one_value_are_asked_about_once_and_say_the_same() -> None:
     found = np.stack(list(predict_planes(replace(tiling, alike=True), image)), 1)
     assert np.array_equal(found, wanted)
     assert (every, sum(asked)) == (5, 4)  # two of them share a batch
+    assert tiling.asked_of(image) == 5
+    assert replace(tiling, alike=True).asked_of(image) == 3
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.9])

@@ -130,6 +130,7 @@ def test_a_forecast_counts_the_tiles_that_a_prediction_asks_about() -> None:
         tiles = maker.tiles(prepared)
         maker.telling(lambda tile, all_: told.append((tile, all_))).predict(prepared, {})
         assert told[-1][1] == tiles == max(tile for tile, _ in told)
+        assert maker.asked(prepared) == tiles  # none holds one value all over
         net.times = 0
         assert maker.amid(volumes)[0] > 0
         assert net.times == 2 * len(maker._flips()) * 2**3 / 2

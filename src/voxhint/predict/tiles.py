@@ -60,6 +60,23 @@ class Tiling:
         )
         return [i, _touching(j, self.patch[1], range(max(j) + self.patch[1])[rows]), k]
 
+    def cut(self, image: Any, at: _Triple) -> Float32[np.ndarray, "channel a b c"]:  # noqa: ANN401
+        """Return the tile of an image that starts at a voxel."""
+        i, j, k = (slice(start, start + n) for start, n in zip(at, self.patch, strict=True))
+        tile: Float32[np.ndarray, "channel a b c"] = image[:, i, j, k]
+        return tile
+
+    def value_of(self, tile: Float32[np.ndarray, "channel a b c"]) -> bytes | None:
+        """Return the one value of a tile whose probabilities may serve again, if it has one."""
+        alike = self.alike and bool((tile == tile[:, :1, :1, :1]).all())
+        return tile[:, 0, 0, 0].tobytes() if alike else None
+
+    def asked_of(self, image: Any, rows: slice = slice(None)) -> int:  # noqa: ANN401
+        """Return how many tiles of an image the network is asked about; all of them are read."""
+        places = product(*self.tiles_of(image.shape[1:], rows))
+        values = [self.value_of(self.cut(image, (i, j, k))) for i, j, k in places]
+        return values.count(None) + len({*values} - {None})
+
 
 def predict_planes(
     tiling: Tiling,
@@ -144,13 +161,10 @@ class _Stream:
         passes: int,
     ) -> Iterator[tuple[_Triple, Float32[np.ndarray, "class a b c"]]]:
         """Yield where each tile starts and its probabilities, by their start along the axis i."""
-        patch = self.tiling.patch
         known: dict[bytes, np.ndarray] = {}
         for first in range(0, len(places), _AT_ONCE):
             some = places[first : first + _AT_ONCE]
-            cuts = [
-                image[:, i : i + patch[0], j : j + patch[1], k : k + patch[2]] for i, j, k in some
-            ]
+            cuts = [self.tiling.cut(image, at) for at in some]
             for turn, probs in enumerate(self._asked(cuts, known)):
                 if self.tiling.progress is not None:
                     tile = number * len(places) + first + turn + 1
@@ -161,7 +175,7 @@ class _Stream:
         self, cuts: Sequence[Float32[np.ndarray, "channel a b c"]], known: dict[bytes, np.ndarray]
     ) -> Iterator[Float32[np.ndarray, "class a b c"]]:
         """Yield the probabilities of tiles; of those that hold one value, the first time's."""
-        keys = [self._value_of(cut) for cut in cuts]
+        keys = [self.tiling.value_of(cut) for cut in cuts]
         new = [n for n, key in enumerate(keys) if key is None or key not in known]
         answers = dict(zip(new, self._probabilities([cuts[n] for n in new]), strict=True))
         for n, key in enumerate(keys):
@@ -169,11 +183,6 @@ class _Stream:
             if key is not None:
                 known[key] = probs
             yield probs
-
-    def _value_of(self, cut: Float32[np.ndarray, "channel a b c"]) -> bytes | None:
-        """Return the one value of a tile whose probabilities may serve again, if it has one."""
-        alike = self.tiling.alike and bool((cut == cut[:, :1, :1, :1]).all())
-        return cut[:, 0, 0, 0].tobytes() if alike else None
 
     def _probabilities(
         self, cuts: Sequence[Float32[np.ndarray, "channel a b c"]]

@@ -229,6 +229,12 @@ class MaskMaker:
         bands = (tiling.tiles_of(shape, needed) for _, needed in prepared.bands_of_rows())
         return len(self._flips()) * sum(math.prod(map(len, starts)) for starts in bands)
 
+    def asked(self, prepared: _Prepared) -> int:
+        """Return how many tiles of an image the network is asked about; of air some are not."""
+        tiling = self._tiling(prepared.order)
+        bands = prepared.bands_of_rows()
+        return len(self._flips()) * sum(tiling.asked_of(prepared.image, rows) for _, rows in bands)
+
     def amid(self, images: Mapping[str, Volume]) -> tuple[float, Prediction]:
         """Return how long a tile takes and all that is made of it, by some amid the first image."""
         (name, image), *others = images.items()

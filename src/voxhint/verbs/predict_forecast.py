@@ -29,15 +29,17 @@ def forecast_prediction(
         volumes = read_channels(cases[first])
         prepared = maker.prepare(volumes)
         seconds = time.monotonic() - began
+        new = maker.asked(prepared)
         tiles, (each, made) = maker.tiles(prepared), maker.amid(volumes)
         memory = maker.memory({name: volume.grid for name, volume in volumes.items()})
         with TemporaryDirectory() as place:
             write_prediction(Path(place), first, opened.plan.labels, made)
             written = sum(path.stat().st_size for path in Path(place).iterdir())
-    seconds += tiles * each
+    seconds += new * each
     yield (
         f"{counted(len(cases), 'case')} to predict; the largest, {first}, has "
-        f"{counted(tiles, 'tile')} of {each:.2f} s and takes {told_seconds(seconds)}"
+        f"{counted(tiles, 'tile')}; the network is asked about {new}, of {each:.2f} s each, "
+        f"and takes {told_seconds(seconds)}"
     )
     total = sum(sizes.values())
     share = total / max(1, sizes[first]) / min(machine.workers, len(cases))
