@@ -19,7 +19,7 @@ from voxhint.prepare import Plan
 from voxhint.propagate.study import is_whole_scan
 from voxhint.verbs.memory_limit import require_memory
 
-_COPIES = 5  # of the weights: the model, and a checkpoint of weights, averages and two moments
+_COPIES = 6  # of the weights: the model, and a checkpoint: last, mean, chosen and two moments
 
 
 def require_room_to_train(study: Study, config: TrainConfig, machine: Machine) -> None:
