@@ -49,7 +49,7 @@ from voxhint.propagate.whole_scan import propagate_over_scan
 _MEASURED = 200  # cases that decide the caps, and teach the others
 _DISTANCE_LIMIT = 2.0  # natural logarithm of odds
 _STEPS = 2000  # of the optimiser of the cross-case voxel classifier
-_REHEARSED = 100  # of them, by which a forecast tells how long all take
+_REHEARSED = 400  # of them, by which a forecast tells how long all take
 _LEARN = "learn from all cases"
 _ALONE = ("pw4medseg", "nninteractive", "none")  # methods that look at each case alone
 _LARGE = 2**25  # values, a float for each voxel and class: more, and a case is a whole scan
@@ -163,7 +163,7 @@ def plan_propagation(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rehearsal:
-    """What planning takes by one case, and a plan as if all cases were like it."""
+    """What planning takes by one case, and a plan as if all cases were like a few of them."""
 
     plan: PropagationPlan
     looked_at: int
@@ -176,17 +176,21 @@ class Rehearsal:
 def rehearse_plan(
     study: Study, files: CaseFiles, *, config: LabelConfig, machine: Machine
 ) -> Rehearsal:
-    """Plan the propagation of a study as if all its cases were like one, in few steps.
+    """Plan the propagation of a study in few steps, as if all its cases were like a few of them.
 
     Returns:
         The plan, and how long the true one takes.
     """
     chosen, together = _teachers(study, study.hinted, config)
     rng, began = np.random.default_rng(machine.seed), time.monotonic()
-    look = _look_at(study, (files, rng), together=together)
+    looks = [_look_at(study, (files, rng), together=together)]
     looked = time.monotonic()
-    plan = _learnt([look] * len(chosen), study, config, rng, _REHEARSED, silent)
-    learnt = (time.monotonic() - looked) * _STEPS / _REHEARSED if together else 0.0
+    others = [one for one in chosen if one.name != files.name][: FEWEST_CASES - 1]
+    looks += [_look_at(study, (one, rng), together=True) for one in others if together]
+    begun = time.monotonic()
+    looks *= -(-len(chosen) // len(looks))
+    plan = _learnt(looks[: len(chosen)], study, config, rng, _REHEARSED, silent)
+    learnt = (time.monotonic() - begun) * _STEPS / _REHEARSED if together else 0.0
     return Rehearsal(plan, len(chosen), looked - began, learnt)
 
 
