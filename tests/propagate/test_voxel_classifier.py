@@ -166,6 +166,17 @@ def test_the_few_voxels_of_a_label_in_a_whole_slice_are_all_kept() -> None:
     assert shares[1] == pytest.approx(25 / 10_000, rel=1e-3)
 
 
+def test_a_click_is_left_out_of_the_middle_from_which_its_place_is_counted() -> None:
+    hints, image = clicks(5), {"CT": image_of(5)}
+    known = sparse_constraints_of(GRID, hints, ONE)
+    at = np.rint(GRID.to_index(hints[1].positions_mm)).astype(np.int64)
+    told = VoxelFeatures.of(image, known, ("CT",)).of_facts(at, np.ones(len(at), np.int64))
+    found = 100 * told[:, -6:-3]
+    mm = GRID.to_world(at.astype(np.float64))
+    others = [np.delete(mm, number, 0).mean(0) for number in range(len(mm))]
+    assert found == pytest.approx(mm - others, abs=1e-3)
+
+
 def test_few_cases_do_not_teach() -> None:
     assert fitted([samples_of(image_of(s), *clicks(s)) for s in range(7)]) is None
 

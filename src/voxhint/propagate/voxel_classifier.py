@@ -36,7 +36,7 @@ _TELLING = 5  # cases that must show a class
 _HELD_OUT = 4  # every fourth case tries what the others taught
 _AXES = 3
 _TOLD = 100  # steps after which progress is told
-_SHARPNESS = np.linspace(0.2, 1.5, 14)
+_SHARPNESS = np.linspace(0.05, 1.5, 30)
 
 
 _Place = Literal["hints", "image", "none"]

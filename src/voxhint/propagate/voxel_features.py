@@ -19,6 +19,7 @@ _PLACE_MM = np.float32(100)
 _NEAR_VOXELS = 3  # around hints
 _MARKS = 50_000  # that tell what is typical of an image
 _TYPICAL = 20_000  # voxels near them that do
+_AXES = 3
 
 _Index = Int64[np.ndarray, "n 3"]
 
@@ -37,6 +38,8 @@ class VoxelFeatures:
 
     middle_mm: Float64[np.ndarray, "3"]
     grid: Grid
+    middles: Mapping[int, tuple[int, Float64[np.ndarray, "3"]]]
+    """For each label shown, how many voxels show it, and their middle as an index."""
 
     @staticmethod
     def of(
@@ -53,10 +56,11 @@ class VoxelFeatures:
         near = typical_voxels(
             np.concatenate([_some(at, _MARKS) for at in shown.values()]), hints.grid
         )
-        middles = [at.mean(0) for number, at in shown.items() if number and len(at)]
-        middle = np.mean(middles or [(np.array(hints.grid.shape) - 1) / 2], axis=0)
+        middles = {n: (len(at), at.mean(0)) for n, at in shown.items() if n and len(at)}
+        outer = (np.array(hints.grid.shape) - 1) / 2
+        middle = np.mean([at for _, at in middles.values()] or [outer], axis=0)
         found = [Surroundings.of(images[n], near) if n in images else None for n in channels]
-        return VoxelFeatures(found, hints.grid.to_world(middle[None])[0], hints.grid)
+        return VoxelFeatures(found, hints.grid.to_world(middle[None])[0], hints.grid, middles)
 
     def at(self, index: _Index) -> Float32[np.ndarray, "n feature"]:
         """Return what describes some voxels."""
@@ -64,6 +68,22 @@ class VoxelFeatures:
         told = [none if one is None else one.at(index) for one in self.channels]
         i, j, k = index.T
         return np.concatenate([*told, self._places(i, j, k)]).T
+
+    def of_facts(
+        self, index: _Index, classes: Int64[np.ndarray, " n"]
+    ) -> Float32[np.ndarray, "n feature"]:
+        """Return what describes voxels whose class hints show.
+
+        Each is left out of the middle of all hints, from which its place is counted. It would draw
+        the middle towards itself, as voxels of its label do not that nobody showed.
+        """
+        found, turn = self.at(index), self.grid.affine[:3, :3] / _PLACE_MM
+        for number, (count, middle) in self.middles.items():
+            own = np.flatnonzero(classes == number)
+            if count > 1:
+                more = (index[own] - middle) / ((count - 1) * len(self.middles))
+                found[own, -2 * _AXES : -_AXES] += (more @ turn.T).astype(np.float32)
+        return found
 
     def of_block(
         self, part: Window, asked: Bool[np.ndarray, "i j k"]

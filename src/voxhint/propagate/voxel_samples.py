@@ -80,7 +80,9 @@ def voxel_samples(
     also &= ((hints.elsewhere > 0) | hints.spoken) & (both[:, :1] > 0)
     also[:, 0] = False
     index = np.stack(np.unravel_index(np.concatenate([kept, beside]), hints.grid.shape), -1)
-    features = VoxelFeatures.of(images, hints, channels).at(index)
+    shown = np.where(classes.max(1) > 0, classes.argmax(1), 0)
+    numbers = np.concatenate([shown, np.zeros(len(beside), np.int64)])
+    features = VoxelFeatures.of(images, hints, channels).of_facts(index, numbers)
     volumes = np.concatenate([weights, more])
     return VoxelSamples(features, both, also, volumes, hints.drawn_whole)
 
