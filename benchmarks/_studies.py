@@ -28,6 +28,21 @@ def design_study(study: Path, out: Path) -> Path:
     return part(study, out, set(splits["fit"]), set(splits["design"]), ("imagesTr", "denseTr"))
 
 
+def few_hinted(study: Path, out: Path, count: int) -> Path:
+    """Return a study that keeps the hints of some cases alone, evenly chosen by name."""
+    cases = sorted({case_of(path.name) for path in (study / "imagesTr").iterdir()})
+    kept = set(cases[:: len(cases) // count][:count])
+    (out / "hints").mkdir(parents=True, exist_ok=True)
+    for path in study.iterdir():
+        if path.name == "labelsTr":
+            linked(path, out / path.name, _of(kept))
+        elif path.name != "hints" and not (out / path.name).exists():
+            (out / path.name).symlink_to(path.resolve())
+    for path in (study / "hints").glob("*.csv"):
+        _keep_rows(path, out / "hints" / path.name, kept)
+    return out
+
+
 def shown_study(study: Path, out: Path) -> Path:
     """Return a study of the cases in whose dense masks a label is drawn."""
     training, test = (
@@ -49,12 +64,16 @@ def part(
     described["numTraining"] = len(training)
     (out / "dataset.json").write_text(json.dumps(described), "utf-8")
     if (study / "cases.csv").exists():
-        with (study / "cases.csv").open(encoding="utf-8", newline="") as stream:
-            head, *rows = csv.reader(stream)
-        kept = [row for row in rows if row[0] in {*training, *test}]
-        with (out / "cases.csv").open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream).writerows([head, *kept])
+        _keep_rows(study / "cases.csv", out / "cases.csv", {*training, *test})
     return out
+
+
+def _keep_rows(source: Path, target: Path, cases: Collection[str]) -> None:
+    """Write the rows of a table that are of some cases."""
+    with source.open(encoding="utf-8", newline="") as stream:
+        head, *rows = csv.reader(stream)
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([head, *(row for row in rows if row[0] in cases)])
 
 
 def _of(cases: Collection[str]) -> Callable[[str], bool]:

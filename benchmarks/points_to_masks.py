@@ -6,11 +6,11 @@ usage: points_to_masks.py STUDY OUT --kinds points:20 boxes dense [--ways ours c
 
 STUDY holds denseTr, imagesTs and labelsTs. With --design the cases named `design` in splits.json
 are left out of the training and scored instead of the test set; with --shown only cases count in
-whose masks a label is drawn. Hints come from `voxhint simulate`, or from another
-program with the words `STUDY KIND OUT [--pose P]` (`points:20@1` asks it for pose 1). Dense masks
-have one way. With --minutes every row trains that long, else each way its own steps. Rows of an
-earlier call are kept and a row that was interrupted goes on. The table is printed and written to
-OUT/table.md; its share is that of the dense row of the same seed.
+whose masks a label is drawn. Hints come from `voxhint simulate`, or from another program with the
+words `STUDY KIND OUT [--pose P]` (`points:20@1` asks it for pose 1). Of `points:20/15` fifteen
+cases keep their hints. Dense masks have one way. With --minutes every row trains that long, else
+each way its own steps. Rows of an earlier call are kept and a row that was interrupted goes on. The
+table is printed and written to OUT/table.md; its share is that of the dense row of the same seed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _studies import design_study, shown_study
+from _studies import design_study, few_hinted, shown_study
 from _words import read_words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,15 +63,19 @@ def simulate(study: Path, kind: str, out: Path, simulator: Path | None) -> None:
 
 def scored(kind: str, way: str, seed: int, args: argparse.Namespace) -> Run:
     """Return scores, minutes and steps of a row, after running it."""
-    name = kind.replace(":", "").replace("@", "-pose")
+    name = kind.replace(":", "").replace("@", "-pose").replace("/", "-of-")
     told = [*([] if way == "ours" else [way]), *([str(seed)] if seed else [])]
     out = args.out / "-".join([name, *told])
     extra: tuple[str, ...]
     if kind == "dense":
         source, extra = args.study, ("--supervision", "dense")
     else:
-        source, extra = args.out / f"{name}-study", WAYS[way]
+        kind, _, few = kind.partition("/")
+        whole, _, _ = name.partition("-of-")
+        source, extra = args.out / f"{whole}-study", WAYS[way]
         simulate(args.study, kind, source, args.simulator)
+        if few:
+            source = few_hinted(source, args.out / f"{name}-study", int(few))
     budget = ("--budget", f"{args.minutes}m") if args.minutes else ()
     call("voxhint", "run", source, "--out", out, "--seed", seed, *extra, *budget, *args.run)
     made = json.loads((out / "made.json").read_text("utf-8"))
