@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from _windows import Window, fit_study, tell
 
-from voxhint.classify import counterfactual, saliency
+from voxhint.classify import counterfactual, gradient_saliency
 from voxhint.classify.calibrated_saliency import FusedSaliency
 from voxhint.classify.classifier import Classifier, classifier_network, image_of
 from voxhint.classify.null_distribution import NullDistribution
@@ -26,7 +26,7 @@ from voxhint.core.study import Study
 from voxhint.files import open_study
 from voxhint.prepare import prepare_image
 
-METHODS = {**saliency.METHODS, **counterfactual.METHODS}
+METHODS = {**gradient_saliency.METHODS, **counterfactual.METHODS}
 CONFIG = LabelConfig(
     tags=TagConfig(weights="none")
 )  # those that come with voxhint know the design tags
