@@ -25,8 +25,8 @@ from scribbles_to_masks import call, scores_of, told, write
 
 from voxhint.core import Grid, Volume
 from voxhint.files import read_ids, read_volume, write_image
+from voxhint.files.channel_units import unit_of
 from voxhint.files.soft_labels import read_soft_label
-from voxhint.files.units import unit_of
 from voxhint.files.validate.study import open_study
 from voxhint.prepare import resample
 

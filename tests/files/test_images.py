@@ -25,9 +25,9 @@ from voxhint.files import (
     write_image,
     write_probability,
 )
+from voxhint.files.channel_units import unit_of
 from voxhint.files.formats import compression, nifti
 from voxhint.files.images import image_stem, read_grid
-from voxhint.files.units import unit_of
 
 SITK: Any = SimpleITK
 NIFTI: Any = nib.Nifti1Image

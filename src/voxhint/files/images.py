@@ -10,6 +10,7 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
 from voxhint.core.labels import LabelSet
 from voxhint.core.volume import STEPS, Volume, steps_of
+from voxhint.files.channel_units import odd_values, unit_of
 from voxhint.files.dicom.read_series import open_series, read_series, series_notes
 from voxhint.files.formats.metaimage_nrrd import itk_warnings, read_itk, read_itk_grid
 from voxhint.files.formats.nifti import (
@@ -22,7 +23,6 @@ from voxhint.files.formats.nifti import (
 from voxhint.files.formats.no_data_values import measured
 from voxhint.files.header_limits import require_near
 from voxhint.files.problems import reading
-from voxhint.files.units import odd_values, unit_of
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".seg.nrrd", ".nrrd")
 """File names read as images; a folder is read as a DICOM series."""

@@ -10,7 +10,7 @@ from voxhint.config import Machine, TrainConfig, bytes_of, require_effect
 from voxhint.core.errors import BadRecipeError, about
 from voxhint.core.progress import Tell
 from voxhint.core.study import CaseFiles, Study
-from voxhint.files.units import unit_of
+from voxhint.files.channel_units import unit_of
 from voxhint.models.memory_forecast import patch_voxels_within
 from voxhint.prepare import Fingerprint, PlanOptions, fingerprint
 from voxhint.prepare.pseudo_modalities import require_views

@@ -17,8 +17,8 @@ from voxhint.core.errors import BadFileError
 from voxhint.core.progress import Tell, silent
 from voxhint.core.study import Study
 from voxhint.files.atomic import replacing, write_json
+from voxhint.files.channel_units import unit_of
 from voxhint.files.hashing import file_hash
-from voxhint.files.units import unit_of
 from voxhint.models.folder import read_plan
 from voxhint.models.planning import measure_images
 

@@ -81,7 +81,7 @@ class Constraints:
     def near(self) -> Bool[np.ndarray, "i j k"]:
         """Return the voxels near hints: what is typical of an image is measured there."""
         shown = np.asarray((self.proven.max(0) > 0.5) | (self.likely.max(0) > 0))
-        return around_hints(shown)
+        return _around_hints(shown)
 
     def bounds(self, planes: slice, turn: Turn) -> tuple[_Classes, _Classes]:
         """Return the least and the greatest chance of each class in planes of the turned grid."""
@@ -217,7 +217,7 @@ def _prove_points(
     np.maximum.at(proven[labels.number(points.label)], (i, j, k), points.confidence)
 
 
-def around_hints(shown: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
+def _around_hints(shown: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
     """Return the voxels around those that hints show."""
     return np.asarray(ndimage.binary_dilation(shown, iterations=_NEAR_VOXELS))
 
@@ -225,7 +225,7 @@ def around_hints(shown: Bool[np.ndarray, "i j k"]) -> Bool[np.ndarray, "i j k"]:
 def around_marks(
     index: Int64[np.ndarray, "n 3"], shape: tuple[int, int, int]
 ) -> Bool[np.ndarray, "i j k"]:
-    """Return the voxels around some of a large image, as `around_hints` does."""
+    """Return the voxels around some of a large image, as `_around_hints` does."""
     found = np.zeros(shape, np.bool_)
     reach = range(-_NEAR_VOXELS, _NEAR_VOXELS + 1)
     for step in product(reach, repeat=3):

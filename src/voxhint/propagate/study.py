@@ -162,7 +162,7 @@ def plan_propagation(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rehearsal:
+class _Rehearsal:
     """What planning takes by one case, and a plan as if all cases were like a few of them."""
 
     plan: PropagationPlan
@@ -175,7 +175,7 @@ class Rehearsal:
 
 def rehearse_plan(
     study: Study, files: CaseFiles, *, config: LabelConfig, machine: Machine
-) -> Rehearsal:
+) -> _Rehearsal:
     """Plan the propagation of a study in few steps, as if all its cases were like a few of them.
 
     Returns:
@@ -191,7 +191,7 @@ def rehearse_plan(
     looks *= -(-len(chosen) // len(looks))
     plan = _learnt(looks[: len(chosen)], study, config, rng, _REHEARSED, silent)
     learnt = (time.monotonic() - begun) * _STEPS / _REHEARSED if together else 0.0
-    return Rehearsal(plan, len(chosen), looked - began, learnt)
+    return _Rehearsal(plan, len(chosen), looked - began, learnt)
 
 
 def _teachers(

@@ -28,8 +28,8 @@ from voxhint.serve.contract import (
     State,
     Verdict,
 )
-from voxhint.serve.fill import between_slices, paints_of, with_rim
 from voxhint.serve.scene import Listed, Scene, hint_of, joined, shown_range, strokes_of
+from voxhint.serve.slice_interpolation import between_slices, paints_of, with_rim
 from voxhint.serve.undo_redo import Box3, CaseHints
 
 

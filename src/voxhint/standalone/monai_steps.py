@@ -10,10 +10,10 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from scripts.preparation import prepare, restore
 
-Item = dict[str, Any]
+_Item = dict[str, Any]
 
 
-def cases(folder: str, keys: Sequence[str]) -> list[Item]:
+def cases(folder: str, keys: Sequence[str]) -> list[_Item]:
     """Return the images of a folder, one item a case.
 
     Args:
@@ -48,7 +48,7 @@ class Prepared:
         self.plan = json.loads(Path(plan).read_text("utf-8"))
         self.keys = keys
 
-    def __call__(self, item: Item) -> Item:
+    def __call__(self, item: _Item) -> _Item:
         """Return a case with one array for the network in `image`.
 
         Args:
@@ -82,7 +82,7 @@ class Restored:
         labels = json.loads(Path(plan).read_text("utf-8"))["labels"]
         self.ids = np.array([*labels.values()], np.uint8)
 
-    def __call__(self, item: Item) -> Item:
+    def __call__(self, item: _Item) -> _Item:
         """Return a case with its mask in `pred`.
 
         Args:
@@ -99,7 +99,7 @@ class Restored:
         return {**item, "pred": mask}
 
 
-def _without_place(meta: Item) -> Item:
+def _without_place(meta: _Item) -> _Item:
     """Return what is told of an image but where it lies, which is said anew."""
     return {key: value for key, value in meta.items() if key != "affine"}
 

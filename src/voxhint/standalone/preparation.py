@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Array = NDArray[np.float32]
-Affine = NDArray[np.float64]
+_Affine = NDArray[np.float64]
 Shape = tuple[int, int, int]
-Image = tuple[Array, Affine]
+Image = tuple[Array, _Affine]
 """Voxels (i, j, k), and where they lie."""
 
 
@@ -45,7 +45,7 @@ def prepare(images: Mapping[str, Image], plan: Mapping[str, Any]) -> Image:
     return stack, grid
 
 
-def restore(probabilities: Array, affine: Affine, shape: Shape, onto: Affine) -> Array:
+def restore(probabilities: Array, affine: _Affine, shape: Shape, onto: _Affine) -> Array:
     """Return probabilities (class, i, j, k) of the prepared image on the grid of the image.
 
     Args:
@@ -57,7 +57,7 @@ def restore(probabilities: Array, affine: Affine, shape: Shape, onto: Affine) ->
     return np.stack([_resampled(one, affine, shape, onto) for one in probabilities])
 
 
-def _working_grid(shape: Shape, affine: Affine, plan: Mapping[str, Any]) -> tuple[Shape, Affine]:
+def _working_grid(shape: Shape, affine: _Affine, plan: Mapping[str, Any]) -> tuple[Shape, _Affine]:
     """Return the grid on which the network works: axes nearest to RAS, at the plan's spacing."""
     old = np.linalg.norm(affine[:3, :3], axis=0)
     axes = _axes(affine[:3, :3] / old, plan["stacked"], _thick(old))
@@ -77,7 +77,7 @@ def _working_grid(shape: Shape, affine: Affine, plan: Mapping[str, Any]) -> tupl
     return (int(size[0]), int(size[1]), int(size[2])), turned
 
 
-def _axes(cosines: Affine, stacked: int | None, thick: int | None) -> list[int]:
+def _axes(cosines: _Affine, stacked: int | None, thick: int | None) -> list[int]:
     """Return for each axis of the world the image's axis that is taken for it."""
     left, axes = np.abs(cosines), [0, 0, 0]
     for turn in range(3):
@@ -89,13 +89,13 @@ def _axes(cosines: Affine, stacked: int | None, thick: int | None) -> list[int]:
     return axes
 
 
-def _thick(spacing: Affine) -> int | None:
+def _thick(spacing: _Affine) -> int | None:
     """Return the axis whose steps are at least twice as long as all others."""
     axis = int(np.argmax(spacing))
     return axis if spacing[axis] >= 2 * np.delete(spacing, axis).max() else None
 
 
-def _resampled(voxels: Array, affine: Affine, shape: Shape, onto: Affine) -> Array:
+def _resampled(voxels: Array, affine: _Affine, shape: Shape, onto: _Affine) -> Array:
     """Return an image on another grid: smoothed where that is coarser, then mixed linearly."""
     step = np.linalg.inv(affine) @ onto
     if voxels.shape == shape and np.allclose(step, np.eye(4), atol=1e-6):

@@ -16,6 +16,7 @@ from voxhint.core.progress import Tell, silent
 from voxhint.core.volume import narrowed
 from voxhint.core.words import counted
 from voxhint.files.atomic import write_json, write_text
+from voxhint.files.channel_units import odd_header
 from voxhint.files.csv_tables import table_text
 from voxhint.files.dataset_json import read_description
 from voxhint.files.dicom.export_contents import (
@@ -31,7 +32,6 @@ from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.dicom.web import fetch_study
 from voxhint.files.formats.nifti import write_nifti
-from voxhint.files.units import odd_header
 from voxhint.files.zip_archives import is_zip
 from voxhint.runs import MADE, atomic_folder
 from voxhint.verbs.import_annotations import Wanted, collect, write_drawn

@@ -1,11 +1,11 @@
-"""The values of DICOM slices: decoded, rescaled, padding turned to air."""
+"""The values of DICOM slices: decoded, rescaled, padding lifted to air."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from jaxtyping import Bool, Float32, Float64, Shaped
+from jaxtyping import Float32
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from voxhint.core.errors import BadFileError
 from voxhint.files.dicom.headers import Plane, quiet, read_tags
+from voxhint.files.dicom.pixel_padding import PADDING, lift_padding, padding_of
 from voxhint.files.problems import reading
 
 _STORED = ("BitsAllocated", "BitsStored", "PixelRepresentation", "SamplesPerPixel")
@@ -31,8 +32,7 @@ _SHAPE = (
     "PhotometricInterpretation",
     "PlanarConfiguration",
 )
-_PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
-_TAGS = (*_STORED, *_SHAPE, *_PADDING, "PixelData")
+_TAGS = (*_STORED, *_SHAPE, *PADDING, "PixelData")
 _WHOLE_BYTES = (8, 16, 32)
 _GREY = ("MONOCHROME2", "MONOCHROME1")
 PHYSICAL = ("CT", "PT")
@@ -43,7 +43,6 @@ _DECODED = (
     *(DeflatedExplicitVRLittleEndian, RLELossless, *JPEGTransferSyntaxes),
     *(*JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes),
 )
-_AIR_HU = -1024.0
 
 
 def _flaw(data: pydicom.Dataset, plane: Plane) -> str:
@@ -81,34 +80,6 @@ def _open(plane: Plane) -> pydicom.Dataset:
     return data
 
 
-def _padded(
-    stored: Shaped[np.ndarray, "row column"], data: pydicom.Dataset
-) -> Bool[np.ndarray, "row column"]:
-    """Return which stored values only fill the image up.
-
-    Source:
-        DICOM PS3.3, C.7.5.1.1.2: Pixel Padding Value and Pixel Padding Range Limit.
-    """
-    first = data.get("PixelPaddingValue")
-    if first is None:
-        return np.zeros(stored.shape, dtype=bool)
-    last = data.get("PixelPaddingRangeLimit")
-    # some writers sign it unlike the pixels, so it is wrapped into their type
-    ends = np.array([first, first if last is None else last], dtype=np.int64).astype(stored.dtype)
-    return np.asarray((stored >= ends.min()) & (stored <= ends.max()))
-
-
-def _to_air(
-    values: Float64[np.ndarray, "row column"], padded: Bool[np.ndarray, "row column"], *, ct: bool
-) -> None:
-    """Lift padding to the value of air, so that it does not pass for something measured."""
-    real = values[~padded]
-    air = _AIR_HU if ct else min(0.0, float(real.min(initial=np.inf)))
-    highest = real.max(initial=air)
-    fill = values[padded]
-    values[padded] = np.where(fill > highest, air, np.maximum(fill, air))
-
-
 def plane_values(
     planes: Iterable[Plane],
 ) -> Iterator[tuple[int, Float32[np.ndarray, "column row"]]]:
@@ -131,7 +102,5 @@ def plane_values(
                 frames = data.pixel_array.reshape(-1, plane.size[1], plane.size[0])
             stored = frames[plane.frame]
             values = stored * np.float64(plane.rescale[0]) + plane.rescale[1]
-            padded = _padded(stored, data)
-            if padded.any():
-                _to_air(values, padded, ct=plane.modality == "CT")
+            lift_padding(values, padding_of(stored, data), ct=plane.modality == "CT")
             yield number, values.T.astype(np.float32)

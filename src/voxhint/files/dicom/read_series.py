@@ -12,13 +12,13 @@ from jaxtyping import Float32
 
 from voxhint.core.errors import BadFileError
 from voxhint.core.grid import Grid
+from voxhint.files.channel_units import odd_header
 from voxhint.files.dicom.find_files import Member, files_below, read_members
 from voxhint.files.dicom.headers import CAPTURE, RejectedFile
 from voxhint.files.dicom.sort_slices import FEWEST, SliceGroup, sort_planes, unlike
 from voxhint.files.dicom.stack import Stack, build_stack, read_stack
 from voxhint.files.dicom.value_warnings import odd_slices
 from voxhint.files.problems import reading
-from voxhint.files.units import odd_header
 
 _NOTES = (".txt", ".md", ".xml", ".json", ".csv", ".html", ".pdf", ".png", ".jpg")
 _SORT = (

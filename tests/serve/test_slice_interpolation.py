@@ -17,7 +17,7 @@ from voxhint.files.soft_labels import read_soft_label
 from voxhint.files.validate.study import survey
 from voxhint.propagate.constraints import constraints_of
 from voxhint.serve import Session
-from voxhint.serve.fill import between_slices, paints_of
+from voxhint.serve.slice_interpolation import between_slices, paints_of
 
 SHAPE = (30, 26, 24)
 SPACING = (1.0, 1.2, 2.0)

@@ -7,8 +7,8 @@ import pytest
 from tests.files.series import Series
 
 from voxhint.core import Grid, Volume
+from voxhint.files.channel_units import unit_of
 from voxhint.files.images import read_volume, write_image
-from voxhint.files.units import unit_of
 
 CHEST = np.where(np.arange(1000).reshape(10, 10, 10) % 3, -1000.0, 40.0).astype(np.float32)
 SHIFTED, SCALED = CHEST + 1024, (CHEST + 1000) / 1040
