@@ -157,6 +157,8 @@ def _add(kept, numbers, number, way, owner, spans, out, step):  # type: ignore[n
                         kept[slot, i, j, k] = steps
                         if moved != other:  # memory that nobody writes to is not taken
                             numbers[slot, i, j, k] = moved
+                        if nearer == _FAR:  # nothing was there
+                            break
                         steps, moved = nearer, other
 
 
@@ -225,7 +227,7 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, by_class, anywhere
                         score += tables[channel, number, bins[channel, i, j, k]]
                     scores[slot] = score
                     if score > best:
-                        total = total * np.exp(best - score) + np.float32(1)
+                        total = (total * np.exp(best - score) if slot else total) + np.float32(1)
                         second, two, best, one = best, one, score, number
                     else:
                         total += np.exp(score - best)
@@ -241,7 +243,12 @@ def _settle(kept, numbers, ground, steps, tables, bins, said, by_class, anywhere
                 for channel in range(bins.shape[0]):
                     score += tables[channel, 0, bins[channel, i, j, k]]
                 top = max(score, best)
-                none, before, after = np.exp(score - top), np.exp(best - top), np.exp(second - top)
+                none = before = np.float32(1)  # exponents that are known are not worked out
+                after = np.exp(second - top) if count > 1 else np.float32(0)
+                if score < best:
+                    none = np.exp(score - top)
+                else:
+                    before = np.exp(best - top) if count else np.float32(0)
                 share = total * before + none
                 none, before, after = none / share, before / share, after / share
                 if none >= before:

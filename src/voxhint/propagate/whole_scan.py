@@ -65,34 +65,38 @@ def propagate_over_scan(
         The two likeliest classes of each voxel and how far to trust them.
     """
     one = _Competitors.of(constraints, labels, caps_mm, taught, distance_limit)
-    found = _blank(constraints.grid.shape, one.presumed)
-    if one.numbers or one.everywhere:
-        band = one.band(constraints.grid)
-        later = constraints.drawn_whole and taught is None  # ways must be known first
-        scan = _Scan.of(one.shown, images, band, taught, later=later)
-        out = {number: scan.turned(constraints.ranged_out(number, band)) for number in one.numbers}
-        limit = _LIMIT * one.reach_mm  # for all: it matters which label is nearest
-        nearest, stretch = scan.joined(one, limit, out)
-        if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
-            nearest, stretch = scan.joined(one, longer, out)
-        one = one.stretched(stretch)
-        if later:
-            scan = scan.seen_beside(nearest, one.caps, images, band)
-        ground = scan.background(_ROOM * one.reach_mm)
-        usual = usual_cap(one.caps)
-        if taught is None:
-            rules = Rules(one.caps, usual, one.presumed)
-        else:
-            told = taught.classifier.shown
-            limits = distance_limits(told, distance_limit)
-            anywhere = one.free & told if one.everywhere else None
-            rarity = taught.classifier.rarity
-            rules = Rules(one.caps, usual, one.presumed, limits, rarity, anywhere)
-        margin = rules.margin_mm(nearest, ground, float(scan.finder.grid.spacing_mm.min()) / 2)
-        nearest, ground = nearest.turned(scan.turn), ground.turned(scan.turn)
-        rules.settle(nearest, ground, margin, scan.likelihood, [part[band] for part in found])
-    first, second, first_prob, trust = found
-    return CompactSoftLabel(first, second, first_prob, trust, one.untold, constraints)
+    shape = constraints.grid.shape
+    if not (one.numbers or one.everywhere):
+        return CompactSoftLabel(*_blank(shape, one.presumed), one.untold, constraints)
+    band = one.band(constraints.grid)
+    later = constraints.drawn_whole and taught is None  # ways must be known first
+    scan = _Scan.of(one.shown, images, band, taught, later=later)
+    out = {number: scan.turned(constraints.ranged_out(number, band)) for number in one.numbers}
+    limit = _LIMIT * one.reach_mm  # for all: it matters which label is nearest
+    nearest, stretch = scan.joined(one, limit, out)
+    if (longer := _DETOURS * one.stretched(stretch).reach_mm) > limit:
+        del nearest
+        nearest, stretch = scan.joined(one, longer, out)
+    one = one.stretched(stretch)
+    if later:
+        scan = scan.seen_beside(nearest, one.caps, images, band)
+    ground = scan.background(_ROOM * one.reach_mm)
+    usual = usual_cap(one.caps)
+    if taught is None:
+        rules = Rules(one.caps, usual, one.presumed)
+    else:
+        told = taught.classifier.shown
+        limits = distance_limits(told, distance_limit)
+        anywhere = one.free & told if one.everywhere else None
+        rarity = taught.classifier.rarity
+        rules = Rules(one.caps, usual, one.presumed, limits, rarity, anywhere)
+    margin = rules.margin_mm(nearest, ground, float(scan.finder.grid.spacing_mm.min()) / 2)
+    nearest, ground = nearest.turned(scan.turn), ground.turned(scan.turn)
+    likelihood = scan.likelihood
+    del scan  # its memory goes before the result takes some
+    found = _blank(shape, one.presumed)
+    rules.settle(nearest, ground, margin, likelihood, [part[band] for part in found])
+    return CompactSoftLabel(*found, one.untold, constraints)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
