@@ -45,7 +45,9 @@ def restored(
         within = (slice(first, first + len(kept)), slice(None), slice(None))
         here, there = working.cropped(within), target.cropped((part, slice(None), slice(None)))
         probs = np.stack(kept, 1)
-        yield part, np.stack([resample(one, here, there) for one in probs])
+        if not here.same(there, tol_mm=1e-6):  # else nothing is copied
+            probs = np.stack([resample(one, here, there) for one in probs])
+        yield part, probs
 
 
 def respect(probs: _Planes, belief: _Planes, plausible: _Planes) -> UInt8[np.ndarray, "a j k"]:

@@ -105,8 +105,9 @@ def predict_planes(
         _Stream(tiling, image, axes, wanted).planes(n, len(flips)) for n, axes in enumerate(flips)
     ]
     for planes in zip(*streams, strict=True):
-        total = planes[0] / len(flips)
-        for plane in planes[1:]:
+        total, *others = planes
+        total /= len(flips)
+        for plane in others:
             total += plane / len(flips)
         yield total
 
@@ -226,7 +227,8 @@ def _taken(
     """Yield the first planes, and move the others to their place."""
     for plane in range(ready):
         mixed = total[:, plane] / count[plane]
-        yield mixed / mixed.sum(0, keepdims=True)
+        mixed /= mixed.sum(0, keepdims=True)
+        yield mixed
     left = len(count) - ready
     for one in (*total, count):
         one[:left] = one[ready:]

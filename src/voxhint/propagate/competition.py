@@ -41,7 +41,7 @@ class Nearest:
     def add(self, number: int, ways: Ways, out: Bool[np.ndarray, "i j k"] | None) -> None:
         """Let a label join where a way leads to it, and nothing says that it is not there."""
         part, step = ways.window, np.float32(self.step_mm)
-        there = np.zeros((0, 0, 0), np.bool_) if out is None else out[part]
+        there = np.broadcast_to(np.False_, ways.away.shape) if out is None else out[part]
         args = (number, ways.away, ways.owner, ways.spans, there, step)
         inner = (slice(None), *part)
         compiled(_add)(self.away[inner], self.number[inner], *args)
@@ -148,18 +148,18 @@ def _add(kept, numbers, number, way, owner, spans, out, step):  # type: ignore[n
     for i in range(way.shape[0]):
         for j in range(way.shape[1]):
             for k in range(spans[i, j, 0], spans[i, j, 1]):
-                if owner[i, j, k] == 0 or (out.size > 0 and out[i, j, k]):
+                if owner[i, j, k] == 0 or out[i, j, k]:
                     continue
                 steps, moved = np.uint16(way[i, j, k] / step + np.float32(0.5)), np.uint8(number)
-                for slot in range(kept.shape[0]):
+                slot = 0
+                while slot < kept.shape[0] and steps < _FAR:  # which moves on from a free place
                     nearer, other = kept[slot, i, j, k], numbers[slot, i, j, k]
                     if steps < nearer:  # takes the place, and what was there moves on
                         kept[slot, i, j, k] = steps
                         if moved != other:  # memory that nobody writes to is not taken
                             numbers[slot, i, j, k] = moved
-                        if nearer == _FAR:  # nothing was there
-                            break
                         steps, moved = nearer, other
+                    slot += 1
 
 
 def _borders(kept, numbers, ground, steps, caps, step, counts):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, C901, PLR0913

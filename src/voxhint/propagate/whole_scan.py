@@ -81,15 +81,7 @@ def propagate_over_scan(
     if later:
         scan = scan.seen_beside(nearest, one.caps, images, band)
     ground = scan.background(_ROOM * one.reach_mm)
-    usual = usual_cap(one.caps)
-    if taught is None:
-        rules = Rules(one.caps, usual, one.presumed)
-    else:
-        told = taught.classifier.shown
-        limits = distance_limits(told, distance_limit)
-        anywhere = one.free & told if one.everywhere else None
-        rarity = taught.classifier.rarity
-        rules = Rules(one.caps, usual, one.presumed, limits, rarity, anywhere)
+    rules = one.rules(taught, distance_limit)
     margin = rules.margin_mm(nearest, ground, float(scan.finder.grid.spacing_mm.min()) / 2)
     nearest, ground = nearest.turned(scan.turn), ground.turned(scan.turn)
     likelihood = scan.likelihood
@@ -150,6 +142,19 @@ class _Competitors:
         for number, times in stretch.items():
             caps[number] *= np.float32(times)
         return replace(self, caps=caps)
+
+    def rules(self, taught: TaughtCase | None, distance_limit: float) -> Rules:
+        """Return what they compete by."""
+        alone = Rules(self.caps, usual_cap(self.caps), self.presumed)
+        if taught is None:
+            return alone
+        told = taught.classifier.shown
+        return replace(
+            alone,
+            limits=distance_limits(told, distance_limit),
+            rarity=taught.classifier.rarity,
+            anywhere=self.free & told if self.everywhere else None,
+        )
 
     @property
     def numbers(self) -> list[int]:
