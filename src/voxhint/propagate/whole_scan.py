@@ -369,11 +369,11 @@ def _band(shown: Sequence[_Index], caps: Float32[np.ndarray, " class"], grid: Gr
     return i, j, k
 
 
-def _blank(shape: tuple[int, int, int], presumed: float) -> tuple[Any, ...]:
+def _blank(shape: tuple[int, int, int], presumed: float) -> tuple[Any, Any, Any, Any]:
     """Return the four arrays of a soft label where no hint reaches: background."""
-    classes = (np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
     return (
-        *classes,
+        np.zeros(shape, np.uint8),
+        np.zeros(shape, np.uint8),
         np.full(shape, STEPS, np.uint16),
         np.full(shape, np.rint(presumed * STEPS), np.uint16),
     )

@@ -18,10 +18,10 @@ from voxhint.files.soft_labels import write_soft_label
 from voxhint.propagate.shown_labels import SharedSoftLabel
 from voxhint.propagate.study import PropagationPlan, is_whole_scan, label_case, rehearse_plan
 from voxhint.propagate.volume_warning import extents
-from voxhint.propagate.voxel_classifier import FITS
+from voxhint.propagate.voxel_classifier import FEWEST_CASES, FITS
 from voxhint.verbs.memory_limit import require_memory
 
-_BRIEF = 5.0  # seconds of which loading what is compiled may be most: measured once more
+_BRIEF = 5.0  # seconds of which loading what is compiled may be most: others are labelled too
 _TOLD = 0.1  # share of the time that learning takes where it is told of
 _BASE = 700 * 2**20  # bytes: Python, the libraries and what they compile
 _SCAN = 38  # bytes a voxel of a whole scan, whatever the number of labels
@@ -62,9 +62,13 @@ def rehearse_labelling(study: Study, config: LabelConfig, machine: Machine) -> R
     looked_through = sum(map(_voxels, (*study.training, *study.test))) / sizes[first.name]
     read = _seconds_of_reading(first)
     planned = rehearse_plan(study, first, config=config, machine=machine)
-    each, written, soft = _labelled(study, first, planned.plan, config)
-    if each < _BRIEF:
-        each, *_ = _labelled(study, first, planned.plan, config)
+    each, size, soft = _labelled(study, first, planned.plan, config)
+    written = float(size)
+    if each < _BRIEF:  # as many as teach in a rehearsal; sizes differ between cases
+        some = study.hinted[:: -(-len(study.hinted) // FEWEST_CASES)]
+        again = [_labelled(study, files, planned.plan, config)[:2] for files in some]
+        looked = sum(sizes[files.name] for files in some) / sizes[first.name]
+        each, written = (sum(one) / looked for one in zip(*again, strict=True))
     looks = planned.seconds_a_look * planned.looked_at * share / len(sizes)
     learnt = planned.seconds_of_learning * -(-FITS // machine.workers) / FITS
     spread = looks + read * looked_through + each * share
