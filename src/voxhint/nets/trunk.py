@@ -19,7 +19,8 @@ _Triple = tuple[int, int, int]
 
 _LEVELS = 3  # DynUNet has no fewer
 _GROUPS = 8  # of feature maps that SegResNet normalises together
-_RARE = 1e-4  # share of a class that is met hardly or never
+_LEAST = 0.01  # share that a fresh network gives a class, however rare it is
+_LEAST_TOGETHER = 0.1  # share of all labels, where there are so many of them
 
 
 def build_trunk(  # noqa: PLR0913  # a network is its numbers
@@ -122,16 +123,19 @@ def begin_with(net: nn.Module, shares: Float[Tensor, " class"]) -> None:
     """Set the last biases of a fresh network so that it says the shares of the classes everywhere.
 
     Where organs are a hundredth of an image, hundreds of steps else go by until the network knows
-    that most of it is background. A network that `build_trunk` does not make stays as it is.
+    that most of it is background. A label that is met once in ten thousand voxels begins as one in
+    a hundred, because soft Dice teaches in proportion to what the network says already. A network
+    that `build_trunk` does not make stays as it is.
 
     Args:
         net: With weights drawn around 0.
-        shares: How often each class is met; one that is met never counts as very rare.
+        shares: How often each class is met.
 
     Source:
         Lin et al. 2017, "Focal Loss for Dense Object Detection", section 4.1.
     """
-    bias = shares.clamp(min=_RARE).log()
+    least = min(_LEAST, _LEAST_TOGETHER / max(1, len(shares) - 1))
+    bias = shares.clamp(min=least).log()
     with torch.no_grad():
         for head in _heads(net):
             head.bias.copy_(bias - bias.mean())
