@@ -97,6 +97,15 @@ def test_a_fresh_network_begins_with_the_shares_of_the_classes(network: str) -> 
     assert said[0] > 10 * said[1] > 10 * said[2] > 0
 
 
+def test_many_rare_labels_leave_most_to_background() -> None:
+    net = trunk("dynunet", (ONE, TWO, TWO), classes=101)
+    begin_with(net, torch.cat([torch.ones(1), torch.zeros(100)]))
+    with torch.no_grad():
+        said = net(torch.zeros(1, 1, 16, 16, 16)).mean((0, 2, 3, 4)).softmax(0)
+    assert said[0] > 0.8
+    assert said[1:].min() > 5e-4
+
+
 def test_a_network_of_another_kind_stays_as_it_is() -> None:
     net = nn.Conv3d(1, 2, 1)
     before = {name: value.clone() for name, value in net.state_dict().items()}
