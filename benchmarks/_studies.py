@@ -38,8 +38,11 @@ def few_hinted(study: Path, out: Path, count: int) -> Path:
             linked(path, out / path.name, _of(kept))
         elif path.name != "hints" and not (out / path.name).exists():
             (out / path.name).symlink_to(path.resolve())
-    for path in (study / "hints").glob("*.csv"):
-        _keep_rows(path, out / "hints" / path.name, kept)
+    for path in (study / "hints").iterdir():
+        if path.is_dir():
+            linked(path, out / "hints" / path.name, _of(kept))
+        elif path.suffix == ".csv":
+            _keep_rows(path, out / "hints" / path.name, kept)
     return out
 
 
