@@ -71,7 +71,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
 def test_workers_begin_with_what_was_loaded_beside_the_first_process(tmp_path: Path) -> None:
-    (tmp_path / "this_one.py").write_text("print('loaded once')")
+    (tmp_path / "this_one.py").write_text("print('loaded once', flush=True)")
     program = tmp_path / "program.py"
     program.write_text(_EARLY)
     told = subprocess.run(
