@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from tests.classify.test_saliency_methods import LABEL, PLAN, classifier
 
 from voxhint.classify.classifier import Classifier
@@ -12,8 +12,12 @@ from voxhint.core import Grid, Volume
 MOVED = np.array([[0, -2.0, 0, 5], [1.0, 0, 0, 7], [0, 0, 1.5, -3], [0, 0, 0, 1]])
 
 
-def brightest(_: Classifier, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
-    return {LABEL: float(image.max())}
+def brightest(
+    _: Classifier,
+    image: Float32[np.ndarray, "channel i j k"],
+    inside: Bool[np.ndarray, "i j k"] | None = None,
+) -> dict[str, float]:
+    return {LABEL: float(image[0][inside].max())}
 
 
 def scene(shape: tuple[int, int, int], affine: np.ndarray) -> tuple[np.ndarray, Volume]:
@@ -40,6 +44,17 @@ def test_a_region_stays_if_the_classifier_sees_the_label_around_it(
     assert np.allclose(found.sum(0), 1)
 
 
+def test_what_lies_beside_a_region_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Classifier, "scores", brightest)
+    asked = classifier()
+    asked.facts[LABEL]["operating_point"] = 0.0
+    probs, volume = scene((30, 28, 6), np.eye(4))
+    volume.voxels[-8:-6, -8:-6] = 0  # beside the second region, which shows nothing itself
+    found = reduce_false_positives(probs.copy(), PLAN.labels, {"CT": volume}, asked)
+    assert found[1, :15].any()
+    assert not found[1, 15:].any()
+
+
 def test_an_image_of_one_window_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Classifier, "scores", brightest)
     asked = classifier()
@@ -47,3 +62,14 @@ def test_an_image_of_one_window_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch
     probs, volume = scene((12, 12, 5), np.eye(4))
     found = reduce_false_positives(probs.copy(), PLAN.labels, {"CT": volume}, asked)
     assert np.array_equal(found, probs)
+
+
+def test_regions_that_fill_a_window_share_its_score() -> None:
+    asked = classifier()
+    image = np.random.default_rng(0).normal(size=(1, 8, 8, 4)).astype(np.float32)
+    half = np.zeros((8, 8, 4), bool)
+    half[:4] = True
+    parts = [asked.scores(image, part)[LABEL] for part in (half, ~half)]
+    whole = asked.scores(image)[LABEL]
+    assert max(parts) < whole
+    assert np.logaddexp(5 * parts[0], 5 * parts[1]) / 5 == pytest.approx(whole, abs=1e-5)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
-from torch import nn
+from torch import Tensor, nn
 
 from voxhint.classify.gradient_saliency import METHODS, saliency_map
 from voxhint.classify.gradient_saliency import Settings as MapSettings
@@ -93,12 +93,28 @@ class Classifier:
     weights: Mapping[str, str] | None = None
     """Name, licence and source of the public weights it started from."""
 
-    def scores(self, image: Float32[np.ndarray, "channel i j k"]) -> dict[str, float]:
-        """Return the logit of each label in a prepared image, averaged over its flips."""
-        batch = torch.from_numpy(image)[None].to(self.fabric.device)
+    def scores(
+        self,
+        image: Float32[np.ndarray, "channel i j k"],
+        inside: Bool[np.ndarray, "i j k"] | None = None,
+    ) -> dict[str, float]:
+        """Return the logit of each label in a prepared image, averaged over its flips.
+
+        Args:
+            image: As the plan prepares it.
+            inside: The voxels that speak, as one voice among all; None hears them all.
+        """
         flips = _FLIPS if self.mirror else _FLIPS[:1]
+
+        def flipped(values: np.ndarray) -> Tensor:
+            batch = torch.from_numpy(values)[None].to(self.fabric.device)
+            return torch.cat([batch.flip(axes) for axes in flips])
+
+        counts = None if inside is None else flipped(inside[None].astype(np.float32))
+        if counts is not None:
+            counts = counts.expand(-1, len(self.labels), -1, -1, -1)
         with torch.inference_mode():
-            logits = self.net(torch.cat([batch.flip(axes) for axes in flips])).mean(0)
+            logits = self.net(flipped(image), counts, among_all=True).mean(0)
         return dict(zip(self.labels, logits.tolist(), strict=True))
 
     def describe(self) -> dict[str, Any]:

@@ -3,16 +3,18 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from scipy import ndimage
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.sliding_windows import is_one_window
-from voxhint.core import LabelSet, Volume
-from voxhint.core.box import window_around
+from voxhint.core import Grid, LabelSet, Volume
+from voxhint.core.box import Window, window_around
 from voxhint.prepare import prepare_image
+from voxhint.prepare.resample import resample
 
 _TOUCHING = np.ones((3, 3, 3))
+_REST = 0.5  # logits: what the rest of a window adds to the score at the operating point
 
 
 def reduce_false_positives(
@@ -24,8 +26,9 @@ def reduce_false_positives(
     """Return probabilities without the regions in which the classifier does not see their label.
 
     An image much larger than those the classifier learnt from is not judged as a whole alone: of
-    many places, one will look like the label. Each region is asked about in a window of the size
-    the classifier learnt from, and is background if it stays below the operating point.
+    many places, one will look like the label. Each region is looked at in a window of the size the
+    classifier learnt from, where its own voxels alone have a say, and is background if they bring
+    too little of the score at the operating point.
 
     Args:
         probs: On the grid of the first channel.
@@ -42,16 +45,27 @@ def reduce_false_positives(
     grid, classes = next(iter(volumes.values())).grid, probs.argmax(0)
     for label in classifier.labels:
         number = labels.number(label)
-        regions, count = ndimage.label(classes == number, _TOUCHING)
-        middles = ndimage.center_of_mass(regions > 0, regions, range(1, count + 1))
-        for region, middle in enumerate(middles, 1):
-            place = working.to_index(grid.to_world(np.array([middle])))[0]
-            window = window_around(
-                np.rint(place).astype(int).tolist(), classifier.plan.patch, working.shape
-            )
-            score = classifier.scores(np.ascontiguousarray(prepared[(slice(None), *window)]))[label]
-            if score < classifier.facts[label]["operating_point"]:
-                doubted = regions == region
-                probs[0][doubted] += probs[number][doubted]
-                probs[number][doubted] = 0
+        needed = classifier.facts[label]["operating_point"] - _REST
+        regions, _ = ndimage.label(classes == number, _TOUCHING)
+        for region, (i, j, k) in enumerate(ndimage.find_objects(regions), 1):
+            box = (i, j, k)
+            part = regions[box] == region
+            seen, window = _in_window(part, grid.cropped(box), working, classifier.plan.patch)
+            image = np.ascontiguousarray(prepared[(slice(None), *window)])
+            if classifier.scores(image, seen)[label] < needed:
+                probs[0][box][part] += probs[number][box][part]
+                probs[number][box][part] = 0
     return probs
+
+
+def _in_window(
+    region: Bool[np.ndarray, "i j k"], grid: Grid, working: Grid, size: tuple[int, int, int]
+) -> tuple[Bool[np.ndarray, "a b c"], Window]:
+    """Return a region in the window of the working grid around its middle, and the window."""
+    middle = grid.to_world(np.argwhere(region).mean(0)[None])
+    place = np.rint(working.to_index(middle)[0]).astype(int).clip(0, np.array(working.shape) - 1)
+    window = window_around(place.tolist(), size, working.shape)
+    target = working.cropped(window)
+    seen = resample(region.astype(np.float32), grid, target, nearest=True, outside=0.0) > 0
+    seen[tuple(place - [edge.start for edge in window])] = True  # thinner than voxels here
+    return seen, window

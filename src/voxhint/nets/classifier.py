@@ -73,16 +73,22 @@ class ClassifierNet(nn.Module):
         self,
         scores: Float[Tensor, "batch label a b c"],
         counts: Float[Tensor, "batch label a b c"] | None = None,
+        *,
+        among_all: bool = False,
     ) -> Float[Tensor, "batch label"]:
         """Return one logit for each image and label.
 
         Args:
             scores: Logits of places.
             counts: 1 where a place belongs to the bag, 0 where not; None counts all.
+            among_all: What the bag says is one voice among all places, so that a small bag says
+                less; if not, it is an image of its own.
         """
         flat = scores.flatten(2)
         inside = torch.ones_like(flat) if counts is None else counts.flatten(2)
         places = inside.sum(2).clamp(min=1)
+        if among_all:
+            places = torch.full_like(places, flat.shape[2])
         if self.pooling in ("mean", "attention"):
             return (flat * inside).sum(2) / places
         flat = torch.where(inside > 0, flat, _ASIDE)
@@ -94,17 +100,21 @@ class ClassifierNet(nn.Module):
         self,
         image: Float[Tensor, "batch channel i j k"],
         inside: Float[Tensor, "batch label i j k"] | None = None,
+        *,
+        among_all: bool = False,
     ) -> Float[Tensor, "batch label"]:
         """Return one logit for each image and label.
 
         Args:
             image: Prepared images.
             inside: 1 where a voxel belongs to the bag of a label; None counts all.
+            among_all: As for `pool`.
         """
         scores = self.score_map(self.features(image))
         if inside is None:
             return self.pool(scores)
-        return self.pool(scores, functional.max_pool3d(inside, self.strides, ceil_mode=True))
+        counts = functional.max_pool3d(inside, self.strides, ceil_mode=True)
+        return self.pool(scores, counts, among_all=among_all)
 
 
 def short_classifier(  # noqa: PLR0913  # a network is its numbers
