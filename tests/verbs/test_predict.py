@@ -1,6 +1,8 @@
 """What a prediction says of its images before it begins."""
 
+import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from torch import Tensor, nn
 from voxhint.cli.main import main
 from voxhint.config import PredictConfig, bytes_of
 from voxhint.core import Case, Grid, Hint, LabelSet, Points, Tag, Volume
+from voxhint.core.errors import OutputError
 from voxhint.core.study import CaseFiles, Study
 from voxhint.core.volume import STEPS
 from voxhint.files.images import write_ids, write_image
@@ -74,6 +77,25 @@ def test_a_network_is_asked_unless_every_label_is_ruled_out(chances: dict[str, f
     assert made.probability(2).max() <= STEPS
     assert (made.probability(2) == 0).all() == nothing
     assert (made.probability(1) > 0).any() == (chances.get("ball") != 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not reserve room")
+def test_a_full_disk_is_told_before_probabilities_are_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    net = Asked(len(plan().labels.names))
+    model = Model(plan(), net, Path("weights"), Fabric(accelerator="cpu", devices=1))
+    grid = Grid((9, 8, 5), np.eye(4))
+    image = Volume(np.ones(grid.shape, np.float32), grid, "HU")
+    volumes = dict.fromkeys(plan().channels, image)
+    maker = MaskMaker(model, None, PredictConfig(probabilities=True), 0)
+    with pytest.raises(OutputError, match=r"has no room for .* \(No space left on device\)"):
+        maker.predict(maker.prepare(volumes), {}, folder=tmp_path)
+    assert net.times == 0
 
 
 def test_no_voxels_of_images_are_read_for_what_hints_allow(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +28,7 @@ from voxhint.classify.classifier import (
 from voxhint.classify.false_positives import reduce_false_positives
 from voxhint.config import PredictConfig
 from voxhint.core import Grid, Turn, Volume
+from voxhint.core.errors import OutputError
 from voxhint.core.volume import steps_of
 from voxhint.models.folder import Model, segmenter_of
 from voxhint.models.prediction_memory import PredictionMemory, prediction_memory
@@ -217,11 +220,26 @@ class MaskMaker:
     def _stored(
         self, shape: tuple[int, ...], folder: Path | None
     ) -> UInt16[np.ndarray, "label a b c"] | None:
-        """Return room for probabilities on disk, if they are asked for."""
+        """Return room for probabilities on disk, if they are asked for.
+
+        Raises:
+            OutputError: The disk has no such room.
+        """
         if not self.config.probabilities:
             return None
-        with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
-            return np.memmap(file, np.uint16, "w+", shape=shape)
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:  # stays until the array goes
+                stored = np.memmap(file, np.uint16, "w+", shape=shape)
+                if sys.platform == "linux":  # a disk that fills up later would end the process
+                    os.posix_fallocate(file.fileno(), 0, stored.nbytes)
+                return stored
+        except OSError as error:
+            size = math.prod(shape) * np.uint16().nbytes / 1e6
+            msg = (
+                f"{folder or tempfile.gettempdir()}: has no room for {size:.0f} MB of "
+                f"probabilities ({error.strerror or error}); free space, or choose another folder"
+            )
+            raise OutputError(msg) from error
 
     def tiles(self, prepared: _Prepared) -> int:
         """Return how many tiles an image has."""
