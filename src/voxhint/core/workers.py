@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import re
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -20,6 +22,7 @@ _R = TypeVar("_R")
 
 _FORKS = sys.platform == "linux"  # elsewhere libraries of the system do not bear it
 _AGAIN = 3  # times that a case is done anew whose worker was lost
+_KNOCK = 20.0  # seconds in which a cluster answers at all
 
 _work: list[Callable[[Any], Any]] = []
 _clusters: list[tuple[Any, dict[str, Any]]] = []
@@ -129,8 +132,9 @@ def cluster(address: str | None, *, threads: int = 1, gpu: bool = False) -> Iter
         msg = "--cluster needs Ray, which is not installed; pip install 'voxhint[cluster]'"
         raise NotAvailableError(msg) from None
     try:
+        _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         msg = f"no Ray cluster answers at '{address}' ({type(error).__name__}); start one with ray "
         raise NotAvailableError(msg + "start --head, and name the address that it prints") from None
     gpus = int(gpu and ray.cluster_resources().get("GPU", 0) > 0)
@@ -140,6 +144,16 @@ def cluster(address: str | None, *, threads: int = 1, gpu: bool = False) -> Iter
     finally:
         _clusters.clear()
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Knock at HOST:PORT, since Ray waits for minutes where nobody is.
+
+    Raises:
+        OSError: Nobody listens there.
+    """
+    if found := re.fullmatch(r"(?:ray://)?([^/]+):(\d{1,5})", address):
+        socket.create_connection((found[1].strip("[]"), int(found[2])), _KNOCK).close()
 
 
 def _over_cluster(
