@@ -124,7 +124,7 @@ def test_a_dry_prediction_writes_nothing(study: Path, run_folder: Path, tmp_path
     out = tmp_path / "masks"
     done = voxhint("predict", run_folder, study / "imagesTs", "--out", out, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "2 cases to predict" in done.stdout
+    assert "predicting: 2 cases" in done.stdout
     assert not out.exists()
 
 

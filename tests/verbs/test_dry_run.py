@@ -16,10 +16,11 @@ from voxhint.core.study import VoxelFile
 from voxhint.files.images import write_image
 from voxhint.files.validate.study import open_study
 from voxhint.models import memory_forecast
+from voxhint.models.folder import plan_of
 from voxhint.propagate.study import label_case, plan_propagation
 from voxhint.verbs import label_forecast
 from voxhint.verbs.check import check
-from voxhint.verbs.dry_run import forecast, forecast_label
+from voxhint.verbs.dry_run import forecast, forecast_label, forecast_training
 from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study
 from voxhint.verbs.train import train_model
@@ -66,6 +67,34 @@ def test_without_tags_there_is_no_word_of_a_classifier(tmp_path: Path) -> None:
     told = told_of(make_study(tmp_path / "study"))
     assert "3 steps" in told
     assert "classifier" not in told
+
+
+@pytest.mark.parametrize(
+    ("tests", "hinted_masks", "wanted"), [(0, False, 2), (1, False, 1), (1, True, 3)]
+)
+def test_every_image_that_a_run_predicts_is_in_its_forecast(
+    tmp_path: Path, tests: int, wanted: int, *, hinted_masks: bool
+) -> None:
+    study, recipe = make_study(tmp_path / "study", tests=tests), Recipe(train=SMALL)
+    told = list(forecast(study, recipe, Machine(threads=1), hinted_masks=hinted_masks))
+    assert told[0].startswith(f"2 cases to learn from, {wanted} to predict")
+    assert any(line.startswith(f"predicting: {wanted} case") for line in told)
+    assert re.fullmatch(
+        r"in all: about \d+ (s|min) of labelling, preparing, training and predicting", told[-1]
+    )
+
+
+def test_the_forecast_of_a_training_is_of_the_network_that_is_trained(tmp_path: Path) -> None:
+    study, labels = make_study(tmp_path / "study", hints=("boxes", "points")), tmp_path / "labels"
+    label(study, labels, config=LabelConfig(), machine=Machine())
+    config, machine = replace(SMALL, steps=1, patch_voxels=64), Machine(threads=1)
+    told = "\n".join(forecast_training(study, config, machine, labels=labels))
+    assert "labelling" not in told
+    train_model(study, tmp_path / "model", labels=labels, config=config, machine=machine)
+    plan = plan_of(tmp_path / "model")
+    spacing = " x ".join(f"{step:.3g}" for step in plan.spacing_mm)
+    assert not spacing.startswith("1 x")  # the images' own: how far labels reach made it coarser
+    assert f"patch {plan.patch} of {spacing} mm\n" in told
 
 
 def test_check_counts_the_tags_and_finds_nothing_wrong_with_tags_alone(tagged: Path) -> None:

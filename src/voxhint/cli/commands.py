@@ -223,14 +223,14 @@ class Train:
         Raises:
             BadStudyError: There is nothing to learn from.
         """
-        if self.machine.dry_run:
-            from voxhint.verbs.dry_run import forecast
-
-            yield from forecast(self.study, Recipe(train=self.train), self.machine)
-            return
         if self.labels is None and self.train.supervision == "weak":
             msg = "no soft labels given; name them with --labels, or use --supervision dense"
             raise BadStudyError(msg)
+        if self.machine.dry_run:
+            from voxhint.verbs.dry_run import forecast_training
+
+            yield from forecast_training(self.study, self.train, self.machine, labels=self.labels)
+            return
         from voxhint.verbs.train import train_model
 
         yield str(
@@ -328,7 +328,7 @@ class Run:
         if self.machine.dry_run:
             from voxhint.verbs.dry_run import forecast
 
-            yield from forecast(self.study, recipe, self.machine)
+            yield from forecast(self.study, recipe, self.machine, hinted_masks=self.hinted_masks)
             return
         warm_up(self.machine.workers, *_LABEL, *_PREDICT)
         from voxhint.verbs.run import run

@@ -15,11 +15,12 @@ from voxhint.models.memory_forecast import patch_voxels_within
 from voxhint.prepare import Fingerprint, PlanOptions, fingerprint
 from voxhint.prepare.pseudo_modalities import require_views
 
-_MEASURED = 200  # cases that decide a plan
+MEASURED = 200
+"""Cases that decide a plan."""
 
 
 def measure_images(
-    study: Study, files: Sequence[CaseFiles], seed: int, tell: Tell, *, most: int = _MEASURED
+    study: Study, files: Sequence[CaseFiles], seed: int, tell: Tell, *, most: int = MEASURED
 ) -> list[Fingerprint]:
     """Measure the images of evenly chosen cases.
 

@@ -20,7 +20,7 @@ from voxhint.files.atomic import write_json
 from voxhint.files.dataset_json import read_object
 from voxhint.models.fit import STATE
 from voxhint.models.folder import NetworkFactory, network_of, plan_of, weights_of
-from voxhint.models.planning import measure_images, trunk_options
+from voxhint.models.planning import MEASURED, measure_images, trunk_options
 from voxhint.models.prepared_cases import Bounds, Image, prepared_example
 from voxhint.nets import load_weights
 from voxhint.nets.crossmodal import CrossModal
@@ -70,12 +70,20 @@ class VoxelLearning:
         """Return the share of the subjects that choose the checkpoint."""
         return self.config.held_out
 
-    def make_plan(self) -> Plan:
-        """Return a plan that suits images and labels, or that of the model to begin with."""
+    def make_plan(
+        self, *, most: int = MEASURED, spanned: Sequence[CaseFiles] | None = None
+    ) -> Plan:
+        """Return a plan that suits images and labels, or that of the model to begin with.
+
+        Args:
+            most: How many images are measured.
+            spanned: Cases that tell how far labels reach; if none are given, evenly chosen ones.
+        """
         if self.begin is not None:
             return plan_of(self.begin)
-        prints = measure_images(self.study, self.cases, self.machine.seed, self.tell)
-        span_mm = self._span_mm(stacked_along(prints))
+        prints = measure_images(self.study, self.cases, self.machine.seed, self.tell, most=most)
+        chosen = spanned or self.cases[:: -(-len(self.cases) // _SPANNED)]
+        span_mm = self._span_mm(chosen, stacked_along(prints))
         return make_plan(
             prints,
             self.study.channels,
@@ -143,10 +151,12 @@ class VoxelLearning:
         dense = self.config.supervision == "dense"
         return self.study.load(files, hints=False, dense=dense)
 
-    def _span_mm(self, stacked: int | None) -> tuple[float, float, float] | None:
+    def _span_mm(
+        self, cases: Sequence[CaseFiles], stacked: int | None
+    ) -> tuple[float, float, float] | None:
         """Return how far the labels of a case reach, the median of some; None for no label."""
         spans = []
-        for one in self.cases[:: -(-len(self.cases) // _SPANNED)]:
+        for one in cases:
             with about(f"case {one.name}"):
                 soft = self.label_of(self._load(one))
             turn = soft.grid.turn_to_ras(stacked)

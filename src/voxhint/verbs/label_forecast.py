@@ -50,6 +50,7 @@ class RehearsedLabels:
     """What labelling would take, and what it would make of the largest case."""
 
     lines: tuple[str, ...]
+    seconds: float
     files: CaseFiles
     soft: SoftLabel | CompactSoftLabel | SharedSoftLabel
 
@@ -81,7 +82,7 @@ def rehearse_labelling(study: Study, config: LabelConfig, machine: Machine) -> R
         f"labelling: about {peak_ram_mb() / 1024:.1f} GiB a process, and "
         f"{written * share / 1e6:.0f} MB of soft labels on disk",
     )
-    return RehearsedLabels(lines, first, soft)
+    return RehearsedLabels(lines, seconds, first, soft)
 
 
 def _seconds_of_reading(files: CaseFiles) -> float:

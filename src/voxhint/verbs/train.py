@@ -147,7 +147,7 @@ def train_on(  # noqa: PLR0913  # each is a choice of its own
     if found.complete:
         return out
     tell_found(tell, found.warnings)
-    learning = _learning(study, labels, (network, begin), (config, machine, tell))
+    learning = learning_of(study, labels, (network, begin), (config, machine, tell))
     fitted = fit(learning, out, fabric=fabric, seed=machine.seed, tell=tell)
     tell_found(tell, fitted.result.warnings)
     if (told := outlook(fitted.result.history)) and fabric.is_global_zero:
@@ -199,7 +199,7 @@ def _follow(
             raise NotAvailableError(msg + "it on a disk that all machines share")
         if not (out / MADE).exists():
             opened, _ = study_for(study, out, machine, dense=config.supervision == "dense")
-            learning = _learning(opened, labels, (network, None), (config, machine, silent))
+            learning = learning_of(opened, labels, (network, None), (config, machine, silent))
             fit(learning, out, fabric=fabric, seed=machine.seed, tell=silent)
     except RuntimeError as error:
         if not isinstance(error, DistError) and "gloo" not in str(error):
@@ -209,13 +209,20 @@ def _follow(
     return out
 
 
-def _learning(
+def learning_of(
     study: Study,
     labels: Path | None,
     made: tuple[NetworkFactory | None, Path | None],
     how: tuple[TrainConfig, Machine, Tell],
 ) -> VoxelLearning:
-    """Return what is learnt from the cases of a study, by which network."""
+    """Return what is learnt from the cases of a study, by which network.
+
+    Args:
+        study: What can be used of it.
+        labels: What `label` wrote; not needed for dense supervision.
+        made: Makes the network, if it is none of voxhint's; a model to begin with.
+        how: Knobs, machine, and who hears of progress.
+    """
     config, machine, tell = how
     dense = config.supervision == "dense"
 

@@ -55,29 +55,34 @@ def preparing_needs(study: Study, config: TrainConfig) -> dict[str, int]:
 
 def preparing_told(
     learning: VoxelLearning, plan: Plan, net: nn.Module, first: CaseFiles | None
-) -> str:
-    """Return what preparing all cases takes, by the largest one; nothing is kept.
+) -> tuple[str, float]:
+    """Tell what preparing all cases takes, by the largest one; nothing is kept.
 
     Args:
         learning: What is learnt from all cases.
         plan: Of the network.
         net: The network.
         first: The largest case, if it is known.
+
+    Returns:
+        A line for a person, and seconds.
     """
     sizes = {files.name: _voxels(files) for files in learning.cases}
     first = first or max(learning.cases, key=lambda files: sizes[files.name])
     began = time.monotonic()
     with TemporaryDirectory() as folder:
         learning.prepare(Path(folder), first, plan)
-        seconds = time.monotonic() - began
+        each = time.monotonic() - began
         written = sum(path.stat().st_size for path in Path(folder).iterdir())
     share = sum(sizes.values()) / sizes[first.name]
     weights = sum(one.numel() * one.element_size() for one in net.parameters())
-    return (
-        f"preparing: {told_seconds(seconds * share)} for {counted(len(sizes), 'case')}; on disk "
+    seconds = each * share
+    line = (
+        f"preparing: {told_seconds(seconds)} for {counted(len(sizes), 'case')}; on disk "
         f"about {written * share / 1e6:.0f} MB until training ends, and "
         f"{_COPIES * weights / 1e6:.0f} MB of weights"
     )
+    return line, seconds
 
 
 def _voxels(files: CaseFiles) -> int:
