@@ -314,3 +314,5 @@ def test_labels_say_what_others_call_them() -> None:
     for bad in (("a", "a"), ("a=",), ("a=x", "b=X")):
         with pytest.raises(BadRecipeError, match="--label"):
             wanted_names(bad)
+    with pytest.raises(BadRecipeError, match="write --label lung heart for several"):
+        wanted_names(("lung, heart",))

@@ -1,5 +1,6 @@
 """Which label is meant by the names that other tools give to what they drew."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -68,11 +69,13 @@ def wanted_names(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
         labels: NAME, or NAME=THEIR NAME,THEIR NAME; a label may come twice with other names.
 
     Raises:
-        BadRecipeError: A label is named twice in the same way, or two labels have one name.
+        BadRecipeError: A label is named twice in the same way, two labels have one name, or one
+            holds a comma.
     """
     names: dict[str, tuple[str, ...]] = {}
     for said in labels:
         label, equals, others = (part.strip() for part in said.partition("="))
+        _require_no_comma(label)
         theirs = tuple(name.strip() for name in others.split(",") if name.strip())
         if (not theirs) if equals else (label in names):
             told = "names nothing after '='" if equals else "a label is named twice"
@@ -81,6 +84,18 @@ def wanted_names(labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
         names[label] = (*names.get(label, (label,)), *theirs)
     _require_one_owner(names)
     return names
+
+
+def _require_no_comma(label: str) -> None:
+    """Refuse several labels that are written as one.
+
+    Raises:
+        BadRecipeError: They are.
+    """
+    if "," in label:
+        several = shlex.join(name.strip() for name in label.split(",") if name.strip())
+        msg = f"--label {label}: a label holds no comma; write --label {several} for several, "
+        raise BadRecipeError(msg + "or LABEL=NAME,NAME for other names of one")
 
 
 def _require_one_owner(names: Mapping[str, Sequence[str]]) -> None:
