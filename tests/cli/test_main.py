@@ -333,6 +333,21 @@ def test_help_is_short_and_tells_ranges(capsys: pytest.CaptureFixture[str]) -> N
     assert "None" not in told
     assert call("help", "knobs", "flips") == 0
     assert "train.flips" in capsys.readouterr().out
+    assert call("help", "knobs", "--patch-voxels") == 0
+    assert "train.patch_voxels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("ram", "option --max-ram"), ("workers", "option --workers"), ("xyzzy", "every option")],
+)
+def test_a_word_of_no_knob_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], word: str, told: str
+) -> None:
+    assert call("help", "knobs", word) == 1
+    (line,) = errors(capsys)
+    assert "no knob" in line
+    assert told in line
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -61,13 +61,21 @@ def _dispatch(words: list[str]) -> int:
 
             print(version("voxhint"))
         case "help":
-            from voxhint.cli.options import knob_rows
-
-            print(*knob_rows(*rest[1:2]), sep="\n")
+            return _tell_knobs(*rest[1:2])
         case "completion":
             return _complete(rest, COMMANDS)
         case _:
             return _command(first, rest, COMMANDS)
+    return OK
+
+
+def _tell_knobs(word: str = "") -> int:
+    from voxhint.cli.options import knob_rows
+
+    try:
+        print(*knob_rows(word), sep="\n")
+    except VoxhintError as error:
+        return _told(error, "help")
     return OK
 
 

@@ -17,7 +17,7 @@ from voxhint.config.knob_list import Knob, listed, takes, texts
 from voxhint.config.ranges import Knobs
 from voxhint.config.recipe import changed_recipe
 from voxhint.config.renamed_knobs import RENAMED, moved
-from voxhint.core.errors import BadStudyError, printable
+from voxhint.core.errors import BadRecipeError, BadStudyError, printable
 from voxhint.core.words import did_you_mean
 
 _ON_HELP = frozenset(
@@ -357,11 +357,21 @@ def _setting(parser: _Parser, text: str, tables: Sequence[str]) -> tuple[str, ob
 
 
 def knob_rows(word: str = "") -> Iterator[str]:
-    """Yield a line for each knob of a recipe, or for those whose row holds a word."""
-    for knob in listed(Recipe):
-        line = f"{knob.name} = {_written(knob)}  ({knob.takes})  {knob.text}"
-        if word.lower() in line.lower():
-            yield line
+    """Yield a line for each knob of a recipe, or for those whose row holds a word.
+
+    Raises:
+        BadRecipeError: None holds it.
+    """
+    asked = word.lower().lstrip("-")
+    rows = [f"{k.name} = {_written(k)}  ({k.takes})  {k.text}" for k in listed(Recipe)]
+    found = [row for row in rows if asked in row.lower() or asked.replace("-", "_") in row.lower()]
+    if not found:
+        names = [field.name.replace("_", "-") for field in dataclasses.fields(Machine)]
+        options = [f"--{name}" for name in names if asked.replace("_", "-") in name]
+        told = f"the option {' or '.join(options)} of commands" if options else "every option"
+        msg = f"no knob of a recipe tells of '{word}'; voxhint help run tells {told}"
+        raise BadRecipeError(msg)
+    yield from found
 
 
 def _written(knob: Knob) -> str:
