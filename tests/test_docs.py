@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.phantoms import make_study
 
@@ -18,6 +19,10 @@ from voxhint.cli.commands import COMMANDS
 from voxhint.cli.main import _parse
 from voxhint.cli.options import parser_of
 from voxhint.config.knob_list import listed
+from voxhint.core import Grid, LabelSet
+from voxhint.core.compact import CompactSoftLabel
+from voxhint.core.sparse_constraints import SparseConstraints
+from voxhint.files.soft_labels import write_soft_label
 from voxhint.verbs import run as run_verb
 from voxhint.verbs.label import label
 from voxhint.verbs.train import train_on
@@ -150,6 +155,31 @@ def test_an_example_runs(example: Path, short_training: Path) -> None:
         label(folder / "study", folder / "labels", config=config.LabelConfig(), machine=CPU)
     runpy.run_path(str(example), run_name="__main__")
     assert (short_training / MADE[example.stem]).exists()
+
+
+def test_the_soft_label_of_a_whole_scan_is_read_as_the_reference_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shown,) = blocks(ROOT / "docs" / "reference" / "files.md", "python")
+    labels, shape = LabelSet(("background", "LABEL", "B"), (0, 1, 2)), (37, 4, 3)
+    rng = np.random.default_rng(0)
+    hints = SparseConstraints(
+        places=np.zeros(0, np.int64),
+        proven=np.zeros((3, 0), np.float32),
+        possible=np.zeros((3, 0), np.float32),
+        elsewhere=np.ones(3, np.float32),
+        grid=Grid(shape, np.eye(4)),
+    )
+    first = rng.integers(3, size=shape).astype(np.uint8)
+    prob, trust = rng.integers(2**14, 2**15, size=(2, *shape)).astype(np.uint16)
+    known = CompactSoftLabel(first, (first + 1) % 3, prob, trust, np.zeros(3, np.bool_), hints)
+    (tmp_path / "labels").mkdir()
+    write_soft_label(tmp_path / "labels", "CASE", known, labels)
+    monkeypatch.chdir(tmp_path)
+    read: dict[str, np.ndarray] = {}
+    exec(shown, read)
+    for name, told in zip(("probability", "trust"), [*known.by_class()][1], strict=True):
+        np.testing.assert_allclose(read[name], told, atol=1e-5)
 
 
 def test_the_readme_shows_the_example_that_runs() -> None:
