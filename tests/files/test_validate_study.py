@@ -128,7 +128,7 @@ ERRORS: dict[str, tuple[Spoil, str]] = {
     "no column": (text("cases.csv", "case,patient\nc0,a"), "cases.csv: has no column subject"),
     "splits overlap": (
         text("splits.json", '{"fit": ["c0"], "design": ["c0"]}'),
-        "splits.json: 1 cases are in fit and in design (c0)",
+        "splits.json: 1 case is in fit and in design (c0)",
     ),
     "splits no list": (text("splits.json", '{"fit": "c0"}'), "is no list"),
     "splits no JSON": (text("splits.json", "x"), "splits.json: is not JSON"),
@@ -168,11 +168,11 @@ WARNINGS: dict[str, tuple[Spoil, str]] = {
     ),
     "subject on both sides": (
         text("cases.csv", "case,subject\nc0,a\nc1,b\nt0,a"),
-        "1 subjects are in imagesTr and imagesTs (a)",
+        "1 subject is in imagesTr and imagesTs (a)",
     ),
-    "unknown subject": (text("cases.csv", "case,subject\nx,a"), "names 1 cases without images"),
+    "unknown subject": (text("cases.csv", "case,subject\nx,a"), "names 1 case without images"),
     "no row": (text("cases.csv", "case,subject\nc0,a"), "has no row for 2 cases (c1, t0)"),
-    "unknown split": (text("splits.json", '{"fit": ["x"]}'), "names 1 cases that are not in"),
+    "unknown split": (text("splits.json", '{"fit": ["x"]}'), "names 1 case not in"),
     "sidecar": (text("imagesTr/c0_0000.json", "{}"), "imagesTr/c0_0000.json: is no image"),
     "stray file": (text("imagesTr/notes.txt", "x"), "imagesTr/notes.txt: is no image"),
     "misspelt table": (text("hints/point.csv", "x"), "hints/point.csv: is not read"),
@@ -281,7 +281,7 @@ def test_dense_masks_stand_in_for_hints_only_when_asked(tmp_path: Path) -> None:
     assert survey(root).errors
     assert survey(root, dense=True).problems == ()
     remove("denseTr/c0.nii.gz")(root)
-    assert "no mask for 1 cases (c0)" in str(survey(root, dense=True).problems[0])
+    assert "no mask for 1 case (c0)" in str(survey(root, dense=True).problems[0])
     remove("denseTr")(root)
     assert "holds no mask" in str(survey(root, dense=True).errors[0])
 

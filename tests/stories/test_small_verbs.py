@@ -63,7 +63,7 @@ def test_an_export_becomes_a_study_that_waits_for_hints(tmp_path: Path) -> None:
     (study / "hints" / "points.csv").write_text("case,label,x,y,z\ncase_001,tumour,19,-31,45\n")
     checked = voxhint("check", study)
     assert checked.returncode == 0, checked.stdout
-    assert "1 points" in checked.stdout
+    assert "1 point" in checked.stdout
 
 
 def test_a_report_may_be_written_again(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_each_id_is_the_label_that_names_it(tmp_path: Path, layout: Layout) -> N
 def test_partial_masks_say_nothing_of_the_rest(tmp_path: Path, layout: Layout) -> None:
     (first, number), _ = layout(tmp_path / "in").items()
     made = taken(tmp_path / "in", tmp_path / "out", "hints", f"organ={first.upper()}")
-    assert "1 structures are left out" in made.warnings[-1]
+    assert "1 structure is left out" in made.warnings[-1]
     (path,) = (tmp_path / "out" / "hints" / "scribbles").iterdir()
     expected = np.where(ids(3, 5) == number, 1, 255)
     np.testing.assert_array_equal(read_ids(path)[0], expected)

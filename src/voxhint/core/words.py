@@ -15,6 +15,27 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun if count == 1 else plural}"
 
 
+def are(count: int, noun: str) -> str:
+    """Return a count with its noun and verb: 1 case is, 2 cases are.
+
+    Args:
+        count: How many.
+        noun: In the singular.
+    """
+    return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"
+
+
+def agreeing(count: int, nouns: str) -> str:
+    """Return a count with nouns of hints: 1 box, 2 boxes, 1 soft.
+
+    Args:
+        count: How many.
+        nouns: In the plural, where they have one.
+    """
+    singular = nouns.removesuffix("es") if nouns.endswith("xes") else nouns.removesuffix("s")
+    return f"{count} {singular if count == 1 else nouns}"
+
+
 def did_you_mean(word: str, known: Iterable[str], otherwise: str) -> str:
     """Return a question for the known word most like a wrong one.
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from voxhint.core.errors import BadFileError
+from voxhint.core.words import counted
 from voxhint.measure.confidence_intervals import estimate
 from voxhint.measure.score import CaseScore
 
@@ -150,7 +151,8 @@ def _signed_rank(by_subject: Float64[np.ndarray, " subject"]) -> tuple[float | N
     """
     apart = by_subject[by_subject != 0]
     if len(by_subject) < _FEWEST_SUBJECTS:
-        return None, f"{len(by_subject)} subjects; a paired test needs {_FEWEST_SUBJECTS}"
+        told = counted(len(by_subject), "subject")
+        return None, f"{told}; a paired test needs {_FEWEST_SUBJECTS}"
     if len(apart) < _FEWEST_SUBJECTS:
         note = f"only {len(apart)} of {len(by_subject)} subjects differ; "
         return None, note + f"a paired test needs {_FEWEST_SUBJECTS}"

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from voxhint.core.words import agreeing
 from voxhint.measure.learning_curve import outlook, series
 from voxhint.review.report_data import RunFacts
 from voxhint.review.score_tables import (
@@ -111,7 +112,7 @@ def _in_short(run: RunFacts) -> list[str]:
 
 
 def _tell_input(run: RunFacts) -> str:
-    hints = [f"{count} {kind}" for kind, count in _mapping(run.made, "hints").items()]
+    hints = [agreeing(count, kind) for kind, count in _mapping(run.made, "hints").items()]
     parts = [f"{count} {what}" for what, count in run.counts.items() if count]
     words = f"The study holds {_joined(parts)}." if parts else ""
     return f"{words} Its hints: {_joined(hints)}.".strip() if hints else words

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from voxhint.config.ranges import Count, Weight, in_range
 from voxhint.core.study import Study
+from voxhint.core.words import agreeing, counted
 from voxhint.files.images import read_volume
 from voxhint.files.problems import Problem
 from voxhint.files.registration import offset
@@ -39,9 +40,9 @@ def check(
     seen = survey(study, deep=True, dense=dense, undrawn=undrawn, truths=True, workers=workers)
     if seen.study is None:
         return seen.problems, "no study could be read"
-    kinds = ", ".join(f"{count} {kind}" for kind, count in seen.study.hint_kinds().items())
+    kinds = ", ".join(agreeing(count, kind) for kind, count in seen.study.hint_kinds().items())
     told = (
-        f"{len(seen.study.training)} training and {len(seen.study.test)} test cases; "
+        f"{len(seen.study.training)} training and {counted(len(seen.study.test), 'test case')}; "
         f"labels {', '.join(seen.study.labels.foreground)}; hints: {kinds or 'none'}"
     )
     apart = () if registration_mm is None else tuple(_apart(seen.study, registration_mm))

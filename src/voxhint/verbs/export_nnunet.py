@@ -13,6 +13,7 @@ from voxhint.core.grid import Grid
 from voxhint.core.hints import Hint, Points, Strokes
 from voxhint.core.labels import UNDRAWN, LabelSet
 from voxhint.core.study import CaseFiles, Study
+from voxhint.core.words import counted
 from voxhint.files.dataset_json import IGNORE, NAME
 from voxhint.files.images import read_grid, read_volume, write_ids, write_image
 from voxhint.files.validate.study import survey
@@ -115,7 +116,7 @@ def write_partial_masks(job: Job) -> tuple[str, ...]:
     _describe(job.folder, study, labels, written)
     lines = [f"{kind}: no partial mask can say them; left out" for kind in sorted(left)]
     if silent:
-        lines.append(f"{len(silent)} cases without strokes, slices or points are left out")
+        lines.append(f"{counted(len(silent), 'case')} without strokes, slices or points left out")
     return tuple(lines)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from voxhint.core.errors import BadRecipeError
 from voxhint.core.labels import BACKGROUND
+from voxhint.core.words import are
 from voxhint.files.dataset_json import bad_name
 from voxhint.files.dicom.read_seg_rtstruct import Structure
 from voxhint.files.unicode_names import plain
@@ -53,8 +54,8 @@ class LabelNames:
             named = [f"{name} ({count})" for name, count in self.left.most_common(_TOLD)]
             more = ", ..." if len(self.left) > _TOLD else ""
             yield (
-                f"{self.left.total()} structures are left out: {', '.join(named)}{more}; take them "
-                "with --label NAME, or --label LABEL=NAME"
+                f"{are(self.left.total(), 'structure')} left out: {', '.join(named)}{more}; take "
+                "them with --label NAME, or --label LABEL=NAME"
             )
 
 

@@ -15,6 +15,7 @@ from voxhint.core import BACKGROUND, UNDRAWN, Grid, LabelSet, Mask
 from voxhint.core.errors import BadFileError, OutputError, about
 from voxhint.core.labels import counts_of, file_name
 from voxhint.core.progress import Tell, silent
+from voxhint.core.words import counted
 from voxhint.core.workers import spread
 from voxhint.files.atomic import write_text
 from voxhint.files.dataset_json import NAME, read_description
@@ -322,7 +323,7 @@ def summary_lines(table: ScoreTable) -> list[str]:
     lines = [
         f"{name}: Dice {_told(row.dice)}, surface Dice {_told(row.nsd)}, "
         f"HD95 {_told(row.hd95_mm)} mm, mean surface distance {_told(row.assd_mm)} mm"
-        f"{_told_median(row.assd_mm)}, {row.dice.n} cases"
+        f"{_told_median(row.assd_mm)}, {counted(row.dice.n, 'case')}"
         for name, row in table.labels.items()
     ]
     lines += [_lesion_line(name, found) for name, found in table.lesions.items()]

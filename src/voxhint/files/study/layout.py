@@ -9,6 +9,7 @@ from pathlib import Path
 from voxhint.core.errors import BadFileError
 from voxhint.core.labels import file_name
 from voxhint.core.study import CaseFiles, Study, VoxelFile, VoxelKind
+from voxhint.core.words import are, counted
 from voxhint.files.csv_tables import Table, read_table
 from voxhint.files.dataset_json import NAME, Description, bad_name, read_description, read_object
 from voxhint.files.formats.markups import SUFFIXES as MARKUPS
@@ -218,7 +219,9 @@ def _masks_of(
     """Return the mask files of a folder by case; those of no image are told of."""
     found = _masks(root, below, notes)
     if strange := set(found) - cases:
-        finding = f"holds masks of {len(strange)} cases that are not in {images} ({some(strange)})"
+        finding = (
+            f"holds masks of {counted(len(strange), 'case')} not in {images} ({some(strange)})"
+        )
         notes.warn(below, finding, "add the images; these masks are not read")
     return found
 
@@ -299,10 +302,10 @@ def read_subjects(
     notes.problems += table.problems
     found = _subjects_in(table, notes)
     if strange := set(found) - cases - known:
-        finding = f"names {len(strange)} cases without images ({some(strange)})"
+        finding = f"names {counted(len(strange), 'case')} without images ({some(strange)})"
         notes.warn(path.name, finding, "remove the rows, or add the images")
     if lacking := cases - set(found):
-        finding = f"has no row for {len(lacking)} cases ({some(lacking)})"
+        finding = f"has no row for {counted(len(lacking), 'case')} ({some(lacking)})"
         notes.warn(path.name, finding, "add them; each counts as its own subject")
     return found, tuple(notes.problems)
 
@@ -340,10 +343,10 @@ def _design(root: Path, cases: set[str], notes: _Notes) -> frozenset[str]:
         return frozenset()
     fit, design = (frozenset(map(notes.named, names)) for names in listed)
     if both := fit & design:
-        finding = f"{len(both)} cases are in fit and in design ({some(both)})"
+        finding = f"{are(len(both), 'case')} in fit and in design ({some(both)})"
         notes.error(path.name, finding, "keep each in one")
     if strange := (fit | design) - cases:
-        finding = f"names {len(strange)} cases that are not in imagesTr ({some(strange)})"
+        finding = f"names {counted(len(strange), 'case')} not in imagesTr ({some(strange)})"
         notes.warn(path.name, finding, "remove them")
     return design & cases
 

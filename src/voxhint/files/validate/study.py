@@ -8,6 +8,7 @@ from pathlib import Path
 
 from voxhint.core.errors import BadFileError, BadStudyError
 from voxhint.core.study import CaseFiles, Study, VoxelFile
+from voxhint.core.words import are, counted
 from voxhint.core.workers import spread
 from voxhint.files.dataset_json import NAME
 from voxhint.files.datasets.luna16 import NAME as LUNA16
@@ -108,7 +109,7 @@ def _mixed(study: Study) -> Iterator[Problem]:
         yield Problem("imagesTs", finding, "keep or name one otherwise", case=case)
     ours, theirs = ({files.subject for files in side} for side in (study.training, study.test))
     if both := (ours & theirs) - (training & test):
-        finding = f"{len(both)} subjects are in imagesTr and imagesTs ({some(both)})"
+        finding = f"{are(len(both), 'subject')} in imagesTr and imagesTs ({some(both)})"
         yield Problem("cases.csv", finding, "scores of them flatter the model", "warning")
 
 
@@ -118,7 +119,7 @@ def _undense(study: Study, masked: set[str]) -> Iterator[Problem]:
     if len(bare) == len(study.training):
         yield Problem("denseTr", "holds no mask, nor does labelsTr", "add dense masks")
     elif bare:
-        finding = f"has no mask for {len(bare)} cases ({some(bare)})"
+        finding = f"has no mask for {counted(len(bare), 'case')} ({some(bare)})"
         yield Problem("denseTr", finding, "add them; the cases are left out", "warning")
 
 
