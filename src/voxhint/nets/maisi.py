@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.core.errors import BadFileError, BadRecipeError
-from voxhint.nets.checkpoints import fill, read_checkpoint
+from voxhint.nets.weights import fill, read_checkpoint
 
 _FACTOR = 4
 """Voxels to one latent place, along each axis."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import nn
 
-from voxhint.nets.checkpoints import fill, read_checkpoint
 from voxhint.nets.classifier import ClassifierNet
 from voxhint.nets.resnet50 import ResNet50, layout_of
 from voxhint.nets.slices import Slices
 from voxhint.nets.tiny_vit import TinyVit
+from voxhint.nets.weights import fill, read_checkpoint
 
 KINDS: Mapping[str, Callable[[], nn.Module]] = {
     "medsam-tinyvit": TinyVit,

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from voxhint.core.errors import BadFileError
-from voxhint.nets.checkpoints import fill, read_checkpoint
+from voxhint.nets.weights import fill, read_checkpoint
 
 
 class Harmful:
