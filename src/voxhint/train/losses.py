@@ -17,8 +17,9 @@ def partial_cross_entropy(logits: _Classes, belief: _Classes, plausible: _Classe
     Belief b_c in a class is scored as ordinary cross-entropy. What rules a class out beyond the
     beliefs in others, r_c = 1 - u_c - sum of b_d over d != c with plausibility u, names a set of
     classes instead: the mass r = max r_c is scored over what it leaves, -log sum_c (1 - r_c / r)
-    q_c. A labelled voxel so gives -log q_label, "A is absent" gives -log(1 - q_A), half as sure a
-    claim half of it, and a voxel of which nothing is known gives exactly 0.
+    q_c. The mass that is left, 1 - sum b - r, is scored over the classes that are still possible:
+    -log sum_c u_c q_c. A labelled voxel so gives -log q_label, "A is absent" gives -log(1 - q_A),
+    and a voxel of which nothing is known gives exactly 0.
 
     Args:
         logits: Network output, before softmax.
@@ -30,30 +31,33 @@ def partial_cross_entropy(logits: _Classes, belief: _Classes, plausible: _Classe
 
     Source:
         The loss for candidate label sets of Jin and Ghahramani 2002, "Learning with multiple
-        labels", weighed by Shafer's masses.
+        labels", weighed by Shafer's masses, belief and plausibility.
     """
     logq = logits.log_softmax(1)
-    ruled_out = _ruled_out(belief, plausible)
-    mass, weights = _left_over(ruled_out)
-    still = (logq + weights.clamp(min=1e-6).log()).logsumexp(1)
-    loss = -(belief * logq).sum(1) - mass * still
-    known = belief.sum(1) + ruled_out.mean(1)
-    return loss.sum() / known.sum().clamp(min=1.0)
+    mass, weights, left = _beyond_belief(belief, plausible)
+    loss = -(belief * logq).sum(1)
+    for share, possible in ((mass, weights), (left, plausible)):
+        # both sums are one number where every class is possible, so their difference is exactly 0
+        still = (logits + possible.clamp(min=1e-6).log()).logsumexp(1) - logits.logsumexp(1)
+        loss = loss - share * still
+    return loss.sum() / _known_mass(belief, plausible).sum().clamp(min=1.0)
 
 
-def _ruled_out(belief: _Classes, plausible: _Classes) -> _Classes:
-    """Return by how much each class is ruled out beyond the beliefs in others."""
+def _beyond_belief(
+    belief: _Classes, plausible: _Classes
+) -> tuple[Float[Tensor, "batch i j k"], _Classes, Float[Tensor, "batch i j k"]]:
+    """Return the mass that rules classes out, how far it leaves each, and the mass left over."""
     left = (1 - belief.sum(1, keepdim=True)).clamp(min=0)
     ruled_out = (left - (plausible - belief)).clamp(min=0)
-    return ruled_out * (ruled_out > _SLIGHT)
-
-
-def _left_over(
-    ruled_out: _Classes,
-) -> tuple[Float[Tensor, "batch i j k"], _Classes]:
-    """Return the mass of what rules classes out, and how far it leaves each class."""
     mass = ruled_out.amax(1)
-    return mass, 1 - ruled_out / mass.clamp(min=_SLIGHT)[:, None]
+    weights = 1 - ruled_out / mass.clamp(min=_SLIGHT)[:, None]
+    return mass, weights, (left[:, 0] - mass).clamp(min=0)
+
+
+def _known_mass(belief: _Classes, plausible: _Classes) -> Float[Tensor, "batch i j k"]:
+    """Return how much each voxel is known: its beliefs, or else the share of classes ruled out."""
+    left = (1 - belief.sum(1)).clamp(min=0)
+    return belief.sum(1) + left * (1 - plausible).mean(1)
 
 
 def class_shares(
@@ -72,14 +76,17 @@ def class_shares(
     Returns:
         Shares, the sum of which is 1; all alike if nothing is known.
     """
-    mass, weights = _left_over(_ruled_out(belief, plausible))
-    belief, weights = (claims.movedim(1, 0).flatten(1) for claims in (belief, weights))
-    mass = mass.flatten()
-    unknown = (1 - belief.sum(0) - mass).clamp(min=0)
+    parts = _beyond_belief(belief, plausible)
+    mass, left = parts[0].flatten(), parts[2].flatten()
+    belief, weights, plausible = (
+        claims.movedim(1, 0).flatten(1) for claims in (belief, parts[1], plausible)
+    )
     shares = torch.full((len(belief),), 1 / len(belief), dtype=belief.dtype, device=belief.device)
     for _ in range(rounds):
-        possible = weights * shares[:, None]
-        met = belief + mass * possible / possible.sum(0).clamp(min=1e-6) + unknown * shares[:, None]
+        met = belief
+        for share, still in ((mass, weights), (left, plausible)):
+            possible = still * shares[:, None]
+            met = met + share * possible / possible.sum(0).clamp(min=1e-6)
         shares = met.sum(1) / met.sum().clamp(min=1e-6)
     return shares
 
