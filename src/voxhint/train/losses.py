@@ -35,10 +35,10 @@ def partial_cross_entropy(logits: _Classes, belief: _Classes, plausible: _Classe
     """
     logq = logits.log_softmax(1)
     mass, weights, left = _beyond_belief(belief, plausible)
-    loss = -(belief * logq).sum(1)
+    loss, every = -(belief * logq).sum(1), logits.logsumexp(1)
     for share, possible in ((mass, weights), (left, plausible)):
         # both sums are one number where every class is possible, so their difference is exactly 0
-        still = (logits + possible.clamp(min=1e-6).log()).logsumexp(1) - logits.logsumexp(1)
+        still = (logits + possible.clamp(min=1e-6).log()).logsumexp(1) - every
         loss = loss - share * still
     return loss.sum() / _known_mass(belief, plausible).sum().clamp(min=1.0)
 
