@@ -5,7 +5,8 @@ import pytest
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from voxhint.classify.refinement import Contrast, refine, weigh
+from voxhint.classify.contrast import Contrast
+from voxhint.classify.refinement import refine, weigh
 
 LUNG = Contrast(0.0, 1.0)
 SPACING = (0.7, 0.7, 1.5)

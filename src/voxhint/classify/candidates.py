@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from voxhint.classify.refinement import Contrast, refine, weigh
+from voxhint.classify.contrast import Contrast
+from voxhint.classify.refinement import refine, weigh
 from voxhint.config.tags import Refinement
 
 _Map = Float32[np.ndarray, "i j k"]

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float32
 from pydantic import BaseModel, FiniteFloat, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from voxhint.classify.contrast import Contrast
 from voxhint.classify.gradient_saliency import METHODS, saliency_map
 from voxhint.classify.gradient_saliency import Settings as MapSettings
 from voxhint.classify.platt_scaling import Calibration
-from voxhint.classify.refinement import Contrast
 from voxhint.config import LabelConfig
 from voxhint.config.ranges import finding
 from voxhint.core import Case, Volume

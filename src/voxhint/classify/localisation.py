@@ -13,7 +13,7 @@ from voxhint.classify.calibrated_saliency import CalibratedSaliency, FusedSalien
 from voxhint.classify.candidates import candidates
 from voxhint.classify.classifier import CLASSIFIER, Classifier, image_of
 from voxhint.classify.occlusion_check import swap_test
-from voxhint.classify.regions import Region, with_regions
+from voxhint.classify.region_soft_label import Region, with_regions
 from voxhint.classify.saliency_methods import (
     SaliencyMap,
     SaliencyMethod,

@@ -1,4 +1,4 @@
-"""What the scores of a classifier mean, from tags alone: operating point, ranking and contrast."""
+"""What the scores of a classifier mean, from tags alone: operating point and ranking."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from skimage.filters import threshold_otsu
 
 from voxhint.classify.classifier import Classifier
+from voxhint.classify.contrast import learn_contrast
 from voxhint.classify.platt_scaling import calibrate
-from voxhint.classify.refinement import Contrast
 from voxhint.config import LabelConfig
 from voxhint.core.study import CaseFiles
 from voxhint.measure.roc import ranking
 from voxhint.train import TaggedImage
 
-_SAMPLES = 400  # voxels of each image that decide what is dense
-_LOOKS = 40  # images that decide whether a label is bright or dark
 _NO_LIMIT = -1e9  # operating point where nothing tells one: every image is above it
 Tagged = tuple[CaseFiles, TaggedImage]
 
@@ -35,7 +32,12 @@ def facts_of_label(
     from images held out, or from all where those are of one state.
     """
     everything = scored_images(classifier, label, tagged[0])
-    contrast = _contrast(classifier, label, tagged[0], config, rng)
+    contrast = learn_contrast(
+        [image for _, image in tagged[0]],
+        classifier.labels.index(label),
+        lambda prepared: classifier.saliency_of(prepared, label, config, rng),
+        rng,
+    )
     facts: dict[str, Any] = {"contrast": dataclasses.asdict(contrast)}
     if not everything:  # tags speak of ranges of slices only
         return {**facts, "operating_point": _NO_LIMIT, "auc": None, "calibration": None}
@@ -77,33 +79,3 @@ def scored_images(classifier: Classifier, label: str, tagged: Sequence[Tagged]) 
             score = classifier.scores(np.asarray(image.image, np.float32))[label]
             rows.append(_Scored(files.subject, score, states[0] > 0))
     return rows
-
-
-def _contrast(
-    classifier: Classifier,
-    label: str,
-    tagged: Sequence[Tagged],
-    config: LabelConfig,
-    rng: np.random.Generator,
-) -> Contrast:
-    """Return the two kinds of tissue in the images, the surround of the label first.
-
-    Otsu's threshold parts the voxels of the first channel. The label is of the kind that the
-    saliency in images tagged present prefers.
-    """
-    images = [image for _, image in tagged]
-    values = np.concatenate(
-        [rng.choice(np.asarray(i.image[0], np.float32).ravel(), _SAMPLES) for i in images]
-    )
-    border = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
-    low, high = float(values[values <= border].mean()), float(values[values > border].mean())
-    number = classifier.labels.index(label)
-    shown = [image for image in images if any(bag.states[number] > 0 for bag in image.bags)]
-    brighter = []
-    for image in shown[:: max(1, -(-len(shown) // _LOOKS))]:
-        prepared = np.asarray(image.image, np.float32)
-        found = np.maximum(classifier.saliency_of(prepared, label, config, rng), 0)
-        if found.sum() > 0:
-            seen = float((found * prepared[0]).sum() / found.sum())
-            brighter.append(seen > float(np.median(prepared[0])))
-    return Contrast(low, high) if np.mean(brighter or [True]) >= 0.5 else Contrast(high, low)

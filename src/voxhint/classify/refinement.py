@@ -1,11 +1,11 @@
 """From where a label was seen to where it ends: one refinement for every saliency map."""
 
-from dataclasses import dataclass
-
 import edt
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
+
+from voxhint.classify.contrast import Contrast
 
 _Map = Float32[np.ndarray, "i j k"]
 _Region = Bool[np.ndarray, "i j k"]
@@ -23,29 +23,6 @@ _FAINT = 0.06  # of the contrast of the study: less tells no border
 _NECK = 0.6  # of the inscribed radius: thinner necks are vessels that touch
 _STRETCH, _SLACK_MM = 2.5, 2.0  # how far from its middle a lesion may stretch, in radii and more
 _RIM_MM = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """The two kinds of tissue in the images of a study, in prepared units.
-
-    What a label looks like is told by the sign: tissue that speaks for it is brighter than its
-    surround, or darker.
-    """
-
-    low: float
-    """Mean of the darker kind, or of the brighter one where the label is dark."""
-
-    high: float
-
-    @property
-    def span(self) -> float:
-        """Return the difference, negative where the label is dark."""
-        return self.high - self.low
-
-    def of(self, image: _Map) -> _Map:
-        """Return the image as 0 (surround) to 1 (what the label is made of) and beyond."""
-        return np.asarray((image - self.low) / self.span, np.float32)
 
 
 def weigh(saliency: _Map, density: _Map) -> _Map:

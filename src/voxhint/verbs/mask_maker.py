@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float32, UInt8, UInt16
 from torch import Tensor
 
-from voxhint.classify.boundary import refine_boundaries
 from voxhint.classify.classifier import (
     CLASSIFIER,
     Classifier,
@@ -26,6 +25,7 @@ from voxhint.classify.classifier import (
     require_names_of_today,
 )
 from voxhint.classify.false_positives import reduce_false_positives
+from voxhint.classify.predicted_borders import refine_boundaries
 from voxhint.config import PredictConfig
 from voxhint.core import Grid, Turn, Volume
 from voxhint.core.errors import OutputError

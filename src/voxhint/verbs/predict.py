@@ -165,6 +165,8 @@ def predict_cases(
     Raises:
         SkippedError: Images cannot be used; the masks of all others are there.
     """
+    busy = max(1, min(machine.workers, len(work.cases)))  # memory is shared by no others
+    machine = dataclasses.replace(machine, workers=busy)
     manifest = Manifest(
         verb="predict",
         config=dataclasses.asdict(config),

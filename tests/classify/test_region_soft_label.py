@@ -3,7 +3,7 @@
 import numpy as np
 from tests.propagate.grids import bounds, plain_grid
 
-from voxhint.classify.regions import Region, with_regions
+from voxhint.classify.region_soft_label import Region, with_regions
 from voxhint.core import LabelSet, SoftLabel
 from voxhint.core.hints import Hint, Points, Tag
 from voxhint.propagate import constraints_of, facts_of

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from voxhint.classify.boundary import refine_boundaries
-from voxhint.classify.refinement import Contrast
+from voxhint.classify.contrast import Contrast
+from voxhint.classify.predicted_borders import refine_boundaries
 
 SPACING = (1.0, 1.0, 2.0)
 CONTRAST = Contrast(0.0, 1.0)

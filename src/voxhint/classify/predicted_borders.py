@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float32
 from scipy import ndimage
 
-from voxhint.classify.refinement import Contrast, refine
+from voxhint.classify.contrast import Contrast
+from voxhint.classify.refinement import refine
 
 _LIKELY = 0.1  # probability from which a place is looked at
 _PLACES = 20  # of one label and case, the likeliest first
