@@ -1,11 +1,11 @@
 """From scribbles to scored masks: each term of the loss, each network, bounds and controls.
 
 usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M ...] [--design]
-                             [--simulator FILE] [--seed N] [--threads N]
+                             [--steps N ...] [--simulator FILE] [--seed N] [--threads N]
                              [-- FLAGS OF voxhint run]
 
-Every row gets the same minutes of training. Several `--minutes` give a curve: one training that is
-asked for more each time, scored in between. With --study (one channel, denseTr, imagesTs, labelsTs
+Every row gets the same minutes of training, or the same steps. Several of either give a curve: one
+training that is asked for more each time, scored in between, without masks of hinted images. With --study (one channel, denseTr, imagesTs, labelsTs
 and splits.json) scribbles are simulated from denseTr, by voxhint or by a script that is called as
 FILE STUDY scribbles OUT --seed N; scribbles that are there already are taken as they are. With
 --design the images of imagesDesign are scored, where there are any; else those named `design` in
@@ -156,11 +156,16 @@ def curve(
     """Return the cells of a row for each time, after running it so long."""
     slug = "".join(c if c.isalnum() else "-" for c in name)
     out: Path = args.out / "rows" / slug
+    times = [("--budget", f"{minutes}m") for minutes in sorted(args.minutes)]
+    if args.steps:
+        times = [("--steps", str(steps)) for steps in sorted(args.steps)]
+    if len(times) == 1:
+        flags = (*flags, "--hinted-masks")
     found = []
-    for minutes in sorted(args.minutes):
-        done = out.with_name(f"{slug}-{minutes:g}.json")
+    for time in times:
+        done = out.with_name(f"{slug}-{time[1]}.json")
         if not done.exists():
-            cells_now = row(name, (*flags, "--budget", f"{minutes}m"), (study, out), args)
+            cells_now = row(name, (*flags, *time), (study, out), args)
             done.write_text(json.dumps(cells_now), "utf-8")
         found.append(json.loads(done.read_text("utf-8")))
     return found
@@ -172,7 +177,7 @@ def row(
     """Return the cells of a row, after running it, or going on with it."""
     study, out = where
     call(
-        *("voxhint", "run", study, "--out", out, "--hinted-masks", *flags),
+        *("voxhint", "run", study, "--out", out, *flags),
         *("--seed", args.seed, "--threads", args.threads, *args.run),
     )
     made = json.loads((out / "model" / "made.json").read_text("utf-8"))
@@ -289,6 +294,7 @@ def main() -> None:
     parser.add_argument("--study", type=Path)
     parser.add_argument("--rows", nargs="+")
     parser.add_argument("--minutes", type=float, nargs="+", default=[10])
+    parser.add_argument("--steps", type=int, nargs="+")
     parser.add_argument("--design", action="store_true")
     parser.add_argument("--simulator", type=Path)
     parser.add_argument("--seed", type=int, default=0)
