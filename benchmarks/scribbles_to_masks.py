@@ -5,16 +5,16 @@ usage: scribbles_to_masks.py OUT [--study STUDY] [--rows ...] [--minutes M ...] 
                              [-- FLAGS OF voxhint run]
 
 Every row gets the same minutes of training, or the same steps. Several of either give a curve: one
-training that is asked for more each time, scored in between, without masks of hinted images. With --study (one channel, denseTr, imagesTs, labelsTs
-and splits.json) scribbles are simulated from denseTr, by voxhint or by a script that is called as
-FILE STUDY scribbles OUT --seed N; scribbles that are there already are taken as they are. With
---design the images of imagesDesign are scored, where there are any; else those named `design` in
-splits.json, left out of the training and scored instead of the test set. Without --study it is a
-phantom of two modalities, scored with both, and with either missing in all test cases; rows of one
-channel alone see that channel when they spread the same scribbles, learn and predict. Controls look
-at no image; they know the scribbles of a case, so they are held against the masks of hinted images.
-Rows of an earlier call are kept and a row that was interrupted goes on. The table is printed and
-written to OUT/table.md.
+training that is asked for more each time, scored in between, without masks of hinted images. With
+--study (one channel, denseTr, imagesTs, labelsTs and splits.json) scribbles are simulated from
+denseTr, by voxhint or by a script that is called as FILE STUDY scribbles OUT --seed N; scribbles
+that are there already are taken as they are. With --design the images of imagesDesign are scored,
+where there are any; else those named `design` in splits.json, left out of the training and scored
+instead of the test set. Without --study it is a phantom of two modalities, scored with both, and
+with either missing in all test cases; rows of one channel alone see that channel when they spread
+the same scribbles, learn and predict. Controls look at no image; they know the scribbles of a case,
+so they are held against the masks of hinted images. Rows of an earlier call are kept and a row that
+was interrupted goes on. The table is printed and written to OUT/table.md.
 """
 
 import argparse

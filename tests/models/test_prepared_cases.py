@@ -1,5 +1,6 @@
 """Prepared cases on disk give the patches that they give in memory, and nothing is made twice."""
 
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from tests.train.scenes import ball
 
+from voxhint.core.errors import OutputError
 from voxhint.models.prepared_cases import prepared_example
 from voxhint.prepare.patches import survey
 from voxhint.train import Example
@@ -53,6 +55,18 @@ def test_a_case_is_prepared_once(tmp_path: Path) -> None:
     first = on_disk(tmp_path, big())
     again = prepared_example(tmp_path, "big", 3, lambda: pytest.fail("it is there"))
     assert np.array_equal(first.bounds[:], again.bounds[:])
+
+
+@pytest.mark.parametrize("most", [16, 20_000])  # bytes: of nothing, or of some chunks
+def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(tmp_path: Path, most: int) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, usual[1]))
+    try:
+        with pytest.raises(OutputError, match=r"big\.image\.b2nd: cannot be written"):
+            on_disk(tmp_path, big())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_places_are_all_voxels_or_evenly_spread_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Prepared cases on disk: packed in chunks, so that patches are read and cases are not."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ def prepared_example(
         name: Of the case.
         classes: How many there are.
         make: Prepares the case; asked only if a file is missing.
+
+    Raises:
+        OutputError: A file cannot be written.
     """
     paths = [folder / f"{name}.{part}.b2nd" for part in ("image", "bounds")]
     if not all(path.exists() for path in paths):
@@ -35,14 +39,17 @@ def prepared_example(
         with replacing(paths[0]) as partial:
             stored = _made(partial, image.shape)
             for channel, values in enumerate(image):
-                stored[channel] = values.astype(np.float16)
+                with _written():
+                    stored[channel] = values.astype(np.float16)
             shape = image.shape[1:]
             del image, values  # of a whole scan no array is kept longer than it must be
         with replacing(paths[1]) as partial:
             stored = _made(partial, (2, classes, *shape))
             for number in range(classes):
                 _keep(stored, number, *next(bounds))
-            _note(stored, survey(stored))
+            known = survey(stored)
+            with _written():
+                _note(stored, known)
     image_file, claims_file = (_opened(path) for path in paths)
     return Example(name, image_file, claims_file, _noted(claims_file))
 
@@ -54,8 +61,19 @@ def _keep(
     plausible: Float32[np.ndarray, "i j k"],
 ) -> None:
     """Write the bounds of one class."""
-    stored[0, number] = belief.astype(np.float16)
-    stored[1, number] = plausible.astype(np.float16)
+    with _written():
+        stored[0, number] = belief.astype(np.float16)
+        stored[1, number] = plausible.astype(np.float16)
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Tell of a full disk as the system does: Blosc2 calls everything a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        msg = f"Blosc2: {error}"
+        raise OSError(msg) from error
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401
@@ -69,15 +87,16 @@ def _made(path: Path, shape: Sequence[int]) -> Any:  # noqa: ANN401
     import blosc2  # takes a second to load
 
     lead = (1,) * (len(shape) - 3)
-    return blosc2.empty(
-        tuple(shape),
-        np.float16,
-        urlpath=str(path),
-        mode="w",
-        chunks=(*lead, *(min(_CHUNK, n) for n in shape[-3:])),
-        blocks=(*lead, *(min(_BLOCK, n) for n in shape[-3:])),
-        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
-    )
+    with _written():
+        return blosc2.empty(
+            tuple(shape),
+            np.float16,
+            urlpath=str(path),
+            mode="w",
+            chunks=(*lead, *(min(_CHUNK, n) for n in shape[-3:])),
+            blocks=(*lead, *(min(_BLOCK, n) for n in shape[-3:])),
+            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
+        )
 
 
 def _note(bounds: Any, known: Known) -> None:  # noqa: ANN401
