@@ -68,7 +68,11 @@ def _keep(
 
 @contextmanager
 def _written() -> Iterator[None]:
-    """Tell of a full disk as the system does: Blosc2 calls everything a RuntimeError."""
+    """Tell of a full disk as the system does: Blosc2 calls everything a RuntimeError.
+
+    Raises:
+        OSError: It did.
+    """
     try:
         yield
     except RuntimeError as error:
