@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int32, Int64
+from jaxtyping import Bool, Float32, Float64, Int8, Int32, Int64
 from scipy import ndimage
 from scipy.cluster.vq import kmeans2, vq
 
@@ -21,7 +21,7 @@ from voxhint.propagate.surroundings import FEATURES, Surroundings
 from voxhint.propagate.voxel_classifier import FEWEST_CASES
 
 _ROOM = 0.25  # of a box: what is looked at around it
-_ROOM_VOXELS = 2.0
+_ROOM_VOXELS = 3.0
 _DRAWN = 4000  # voxels of a box that are learnt from
 _CLUSTERED = 30_000  # voxels of all boxes that decide the looks
 _LOOKS = 48  # kinds of surroundings
@@ -31,6 +31,9 @@ _BLUR = 0.8  # cells
 _SHARE = 0.2  # of a box that is object where no case tells
 _PRESUMED = 0.05  # weight of that share, in mean cells
 _WEIGHT = 0.5  # of looks beside the shape: neighbouring voxels tell much the same
+_BOTH = 0.7  # of what rounds tell of looks, and of what faces tell, where faces do
+_RARE = 0.004  # share of a plane that a look may have by chance
+_DOUBT = 2.0  # standard errors at which what faces tell of a look counts half
 _TOUCHED = 0.9  # of the longest diameter: how far an object usually reaches along an axis
 _FACE = 0.12  # of a box: slices at its faces
 _PARTS = 10  # slices of a box along each axis that are asked whether they hold the object
@@ -48,12 +51,17 @@ class BoxSample:
     places: Float32[np.ndarray, "n 3"]
     """Place in the box along the world's axes: 0 at its low faces, 1 at its high ones."""
 
+    planes: Int8[np.ndarray, "n 3"]
+    """For each axis the plane at a face in which a voxel lies: 1 the second within, 2 and 3 the
+    first and the third beyond, 0 another, or beyond other faces, or none where faces may be bare.
+    """
+
     bare: float
     """Share of the slices of the box that may hold none of its object."""
 
     def part(self, some: Int64[np.ndarray, " m"]) -> "BoxSample":
         """Return some of the voxels."""
-        return BoxSample(self.features[some], self.places[some], self.bare)
+        return BoxSample(self.features[some], self.places[some], self.planes[some], self.bare)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +109,9 @@ def fit_box_models(
 
     The share of objects at each place of a box and the looks of objects and of what surrounds them
     are learnt in turn with the odds of each voxel. It begins with the looks that are commoner just
-    within the faces of boxes than just outside.
+    within the faces of boxes than just outside. The object ends at the faces, and what surrounds it
+    hardly does: what looks are within a face beyond what planes outside lead to expect is the
+    object, and has a say in every round.
 
     Args:
         samples: Label and voxels of boxes, from `box_samples`.
@@ -133,14 +143,21 @@ def _fit(boxes: Sequence[BoxSample], rng: np.random.Generator) -> BoxModel:
     facts = _Facts(
         vq(features / scale, looks)[0],
         np.concatenate([box.places for box in boxes]),
+        np.concatenate([box.planes for box in boxes]),
         owner,
         weight,
         [box.bare for box in boxes],
     )
+    at_faces = facts.at_faces()
+
+    def told(chance: Float64[np.ndarray, " n"]) -> Float32[np.ndarray, " look"]:
+        learnt = facts.log_ratio(chance)
+        return learnt if at_faces is None else _BOTH * (learnt + learnt.std() * at_faces)
+
     chance = facts.begin()
     for _ in range(_ROUNDS - 1):
-        chance = facts.chance(facts.shape_of(chance), facts.log_ratio(chance))
-    return BoxModel(looks, scale, facts.log_ratio(chance), facts.shape_of(chance))
+        chance = facts.chance(facts.shape_of(chance), told(chance))
+    return BoxModel(looks, scale, told(chance), facts.shape_of(chance))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,6 +166,7 @@ class _Facts:
 
     words: Int32[np.ndarray, " n"]
     places: Float32[np.ndarray, "n 3"]
+    planes: Int8[np.ndarray, "n 3"]
     owner: np.ndarray
     weight: Float64[np.ndarray, " n"]
     bare: Sequence[float]
@@ -163,6 +181,31 @@ class _Facts:
         guesses = (np.isin(self.words, order[:count]) & inside for count in range(1, _LOOKS))
         typical = next((g for g in guesses if self._cross(g, inside)), inside)
         return np.where(inside, np.where(typical, _SURE, _UNSURE), 0.0)
+
+    def at_faces(self) -> Float32[np.ndarray, " look"] | None:
+        """Return how much likelier each look is in objects, as faces tell it, with a spread of 1.
+
+        Surroundings change evenly across a face, so the first and the third plane beyond it tell
+        what the second within would show without an object. What it shows more is the object. None
+        where too few boxes have such planes.
+        """
+        counts = np.zeros((3, len(self.bare), _LOOKS))
+        for number, count in enumerate(counts, 1):
+            for along in self.planes.T:
+                there = along == number
+                np.add.at(count, (self.owner[there], self.words[there]), 1)
+        known = (counts.sum(2) > 0).all(0)
+        if known.sum() < FEWEST_CASES:
+            return None
+        within, near, far = counts[:, known] / counts[:, known].sum(2, keepdims=True)
+        more = within - (2 * near - far)
+        mean, error = more.mean(0), more.std(0) / np.sqrt(len(more)) + 1e-9
+        usual, half = (within + near).mean(0) / 2, mean / 4
+        told = np.log(np.maximum(usual + half, 0) + _RARE) - np.log(
+            np.maximum(usual - half, 0) + _RARE
+        )
+        told *= mean**2 / (mean**2 + (_DOUBT * error) ** 2)
+        return np.asarray(told / (told.std() + 1e-9), np.float32)
 
     def shape_of(self, chance: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "a b c"]:
         """Return the share of objects at each place, smooth over cells."""
@@ -280,7 +323,24 @@ def _around(
         for along, a, s in zip(places_mm(grid), low_mm, size, strict=True)
     ]
     places = np.stack(np.broadcast_arrays(*scaled), -1).reshape(-1, 3)
-    return window, BoxSample(features, places, bare)
+    planes = _planes(places, size / np.abs(grid.affine[:3, :3]).max(1))
+    if isinstance(hint, Diameter):
+        planes[:] = 0  # the faces of its cube are not where the object ends
+    return window, BoxSample(features, places, planes, bare)
+
+
+def _planes(
+    places: Float32[np.ndarray, "n 3"], voxels: Float64[np.ndarray, "3"]
+) -> Int8[np.ndarray, "n 3"]:
+    """Return the planes of `BoxSample` for places in a box so many voxels wide along each axis."""
+    beyond = np.maximum(-places, places - 1) * voxels
+    found = np.zeros(places.shape, np.int8)
+    for number, (low, high) in enumerate(((-2, -1), (0, 1), (2, 3)), 1):
+        found[(beyond > low) & (beyond <= high)] = number
+    within = beyond <= 0
+    for axis in range(3):
+        found[~np.delete(within, axis, 1).all(1), axis] = 0
+    return found
 
 
 def place_objects(
