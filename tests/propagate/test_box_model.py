@@ -5,10 +5,11 @@ from functools import cache
 import numpy as np
 import pytest
 from jaxtyping import Bool, Float32
+from scipy import ndimage
 from tests.propagate.grids import places, plain_grid
 
 from voxhint.core import Box, Case, Diameter, LabelSet, Points, Volume
-from voxhint.propagate import constraints_of
+from voxhint.propagate import box_model, constraints_of
 from voxhint.propagate.box_model import (
     BoxModel,
     box_samples,
@@ -125,6 +126,61 @@ def test_diameters_of_all_cases_show_an_object_that_hardly_stands_out_and_is_no_
     assert logs is not None
     away = np.linalg.norm(places(GRID) - ((LOW + HIGH) / 2)[:, None, None, None], axis=0)
     assert dice(logs[1] > logs[0], egg()) > dice(np.asarray(away < 6), egg()) + 0.15
+
+
+def in_two_tissues(seed: int) -> tuple[Case, Bool[np.ndarray, "i j k"]]:
+    """Return a case whose thin bow lies in bright and in dark tissue, which go on beyond its box.
+
+    Tissues divide the box at the same place in every case: what is bright is mostly no object.
+    """
+    rng = np.random.default_rng(seed)
+    grid = plain_grid((24, 24, 24))
+    x, y, z = places(grid)
+    low = rng.uniform(5, 7, 3)
+    wide = rng.uniform(10, 12, 3)
+    a, b, c = ((one - start) / size for one, start, size in zip((x, y, z), low, wide, strict=True))
+    bow = np.abs(np.hypot(2 * a - 1, 1 - b) - 0.85) < 0.13
+    bow &= (a >= 0) & (a <= 1) & (b >= 0) & (b <= 1) & (c >= 0) & (c <= 1)
+    bright = ndimage.gaussian_filter(rng.normal(size=grid.shape), 2.0) * 3 + (a - 0.4) > 0
+    voxels = np.where(bow, 150.0, np.where(bright, 60.0, -400.0)) + rng.normal(0, 30, grid.shape)
+    middles = np.stack([one[bow] for one in (x, y, z)])
+    box = Box("a", middles.min(1) - 0.5, middles.max(1) + 0.5)
+    return Case(f"c{seed}", {"CT": Volume(voxels.astype(np.float32), grid)}, (box,)), bow
+
+
+def bow_dice(monkeypatch: pytest.MonkeyPatch, *, faces: bool) -> float:
+    rng = np.random.default_rng(0)
+    if not faces:
+        monkeypatch.setattr(box_model._Facts, "at_faces", lambda _: None)
+    taught = [in_two_tissues(seed)[0] for seed in range(12)]
+    models = fit_box_models([one for c in taught for one in box_samples(c, ("CT",), rng)], rng)
+    found = []
+    for seed in range(90, 94):
+        case, bow = in_two_tissues(seed)
+        known = constraints_of(case.grid, case.hints, ONE)
+        logs = place_objects(known, case, ("CT",), ONE, models)[1]
+        assert logs is not None
+        found.append(dice(logs[1] > logs[0], bow))
+    return float(np.mean(found))
+
+
+def test_an_object_ends_at_the_faces_of_its_box_and_its_surroundings_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told_by_faces = bow_dice(monkeypatch, faces=True)
+    assert told_by_faces > bow_dice(monkeypatch, faces=False) + 0.15
+
+
+def test_planes_are_counted_from_the_faces_in_voxels() -> None:
+    along = np.array([-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5]) / 8  # of a box eight voxels wide
+    at = np.full((7, 3), 0.5, np.float32)
+    at[:, 1] = along
+    planes = box_model._planes(at, np.full(3, 8.0))
+    assert planes[:, 1].tolist() == [0, 3, 0, 2, 0, 1, 0]
+    assert not planes[:, [0, 2]].any()
+    other = at.copy()
+    other[:, 0] = 1.1  # beyond another face
+    assert not box_model._planes(other, np.full(3, 8.0))[:, 1].any()
 
 
 def test_few_boxes_and_other_hints_tell_nothing() -> None:

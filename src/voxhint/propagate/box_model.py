@@ -33,6 +33,7 @@ _PRESUMED = 0.05  # weight of that share, in mean cells
 _WEIGHT = 0.5  # of looks beside the shape: neighbouring voxels tell much the same
 _BOTH = 0.7  # of what rounds tell of looks, and of what faces tell, where faces do
 _RARE = 0.004  # share of a plane that a look may have by chance
+_EXACT = 0.01  # voxels by which a face may be off for all that it is drawn through their middles
 _DOUBT = 2.0  # standard errors at which what faces tell of a look counts half
 _TOUCHED = 0.9  # of the longest diameter: how far an object usually reaches along an axis
 _FACE = 0.12  # of a box: slices at its faces
@@ -333,10 +334,10 @@ def _planes(
     places: Float32[np.ndarray, "n 3"], voxels: Float64[np.ndarray, "3"]
 ) -> Int8[np.ndarray, "n 3"]:
     """Return the planes of `BoxSample` for places in a box so many voxels wide along each axis."""
-    beyond = np.maximum(-places, places - 1) * voxels
+    beyond = np.ceil(np.maximum(-places, places - 1) * voxels - _EXACT)
     found = np.zeros(places.shape, np.int8)
-    for number, (low, high) in enumerate(((-2, -1), (0, 1), (2, 3)), 1):
-        found[(beyond > low) & (beyond <= high)] = number
+    for number, step in enumerate((-1, 1, 3), 1):
+        found[beyond == step] = number
     within = beyond <= 0
     for axis in range(3):
         found[~np.delete(within, axis, 1).all(1), axis] = 0
