@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from jaxtyping import Float32
 from tests.phantoms import make_study
+from tests.poses import TURNS, grid_at
 from torch import nn
 
 import voxhint as vh
 from voxhint.api.images import grid_of
-from voxhint.core import Grid
+from voxhint.core import Grid, Turn
 from voxhint.files.images import write_image
 from voxhint.prepare import Plan
 
@@ -111,6 +112,20 @@ def test_a_figure_shows_the_slice_with_most_of_the_mask() -> None:
     assert len(vh.show(ball(), slices=[1, 2]).axes) == 2
     with pytest.raises(vh.VoxhintError, match="give both on one grid"):
         vh.show(ball(), np.zeros((2, 2, 2)))
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_figure_looks_alike_however_an_image_is_stored(turn: Turn) -> None:
+    grid, voxels = grid_at((6, 5, 4), (1.0, 2.0, 3.0)), np.arange(120.0, dtype=np.float32)
+    stored = vh.Volume(turn.apply(voxels.reshape(6, 5, 4)), grid.turned(turn))
+    layer = 3 if turn.flips[turn.axes.index(2)] else 0
+    (axes,) = vh.show(stored, axis=turn.axes.index(2), slices=[layer]).axes
+    assert np.array_equal(
+        np.asarray(axes.images[0].get_array()), voxels.reshape(6, 5, 4)[:, :, 0].T
+    )
+    assert axes.get_ylim() == (-0.5, 4.5)  # anterior is up
+    assert axes.get_xlim() == (5.5, -0.5)  # the patient's right is left
+    assert axes.get_aspect() == 2
 
 
 def own(plan: Plan) -> nn.Module:

@@ -23,7 +23,10 @@ def show(
     slices: Sequence[int] | None = None,
     spacing: Spacing | None = None,
 ) -> "Figure":
-    """Draw slices of an image, with the labels of a mask over it.
+    """Draw slices of an image, with the labels of a mask over it, as a radiologist looks at them.
+
+    Anterior, or superior, is up. The patient's right is left, and anterior is left where the image
+    is cut from side to side. Axes of an array run to the right, anterior and superior.
 
     Args:
         image: A volume, an array or a path.
@@ -49,15 +52,20 @@ def show(
     chosen = list(slices) if slices is not None else [_best(volume.voxels.shape, ids, axis)]
     figure = Figure(figsize=(4 * len(chosen), 4), layout="constrained")
     low, high = np.quantile(volume.voxels, _CUTS)
-    steps = np.delete(volume.grid.spacing_mm, axis)
+    turn = volume.grid.turn_to_ras()
+    through = turn.axes.index(axis)
+    across, up = np.delete(volume.grid.spacing_mm[list(turn.axes)], through)
     for axes, number in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        plane = np.take(volume.voxels, number, axis).T
-        axes.imshow(plane, "gray", vmin=low, vmax=high, origin="lower", aspect=steps[1] / steps[0])
+        layers = range(volume.voxels.shape[axis])[:: -1 if turn.flips[through] else 1]
+        index = layers[number]  # which is the same there and back
+        plane = np.take(turn.view(volume.voxels), index, through).T
+        axes.imshow(plane, "gray", vmin=low, vmax=high, origin="lower", aspect=up / across)
         if ids is not None:
-            drawn = np.take(ids, number, axis).T
+            drawn = np.take(turn.view(ids), index, through).T
             shown = np.ma.masked_equal(drawn, 0)
             axes.imshow(shown, "tab10", alpha=0.5, vmin=0, vmax=9, origin="lower",
-                        interpolation="nearest", aspect=steps[1] / steps[0])  # fmt: skip
+                        interpolation="nearest", aspect=up / across)  # fmt: skip
+        axes.invert_xaxis()
         axes.set_title(f"slice {number}")
         axes.set_axis_off()
     return figure
