@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def facts_of_label(
     """
     everything = scored_images(classifier, label, tagged[0])
     contrast = learn_contrast(
-        [image for _, image in tagged[0]],
+        [*map(itemgetter(1), tagged[0])],
         classifier.labels.index(label),
         lambda prepared: classifier.saliency_of(prepared, label, config, rng),
         rng,
