@@ -156,9 +156,10 @@ def curve(
     """Return the cells of a row for each time, after running it so long."""
     slug = "".join(c if c.isalnum() else "-" for c in name)
     out: Path = args.out / "rows" / slug
-    times = [("--budget", f"{minutes}m") for minutes in sorted(args.minutes)]
     if args.steps:
         times = [("--steps", str(steps)) for steps in sorted(args.steps)]
+    else:
+        times = [("--budget", f"{minutes}m") for minutes in sorted(args.minutes)]
     if len(times) == 1:
         flags = (*flags, "--hinted-masks")
     found = []

@@ -55,14 +55,15 @@ def show(
     turn = volume.grid.turn_to_ras()
     through = turn.axes.index(axis)
     across, up = np.delete(volume.grid.spacing_mm[list(turn.axes)], through)
+
+    def plane_of(array: np.ndarray, number: int) -> np.ndarray:
+        return turn.view(np.take(array, [number], axis)).squeeze(through).T
+
     for axes, number in zip(figure.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
-        layers = range(volume.voxels.shape[axis])[:: -1 if turn.flips[through] else 1]
-        index = layers[number]  # which is the same there and back
-        plane = np.take(turn.view(volume.voxels), index, through).T
+        plane = plane_of(volume.voxels, number)
         axes.imshow(plane, "gray", vmin=low, vmax=high, origin="lower", aspect=up / across)
         if ids is not None:
-            drawn = np.take(turn.view(ids), index, through).T
-            shown = np.ma.masked_equal(drawn, 0)
+            shown = np.ma.masked_equal(plane_of(ids, number), 0)
             axes.imshow(shown, "tab10", alpha=0.5, vmin=0, vmax=9, origin="lower",
                         interpolation="nearest", aspect=up / across)  # fmt: skip
         axes.invert_xaxis()

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32
 from skimage.filters import threshold_otsu
 
-from voxhint.train import TaggedImage
+if TYPE_CHECKING:  # who needs a contrast alone loads no training
+    from voxhint.train import TaggedImage
 
 _Map = Float32[np.ndarray, "i j k"]
 _SAMPLES = 400  # voxels of each image that decide what is dense
@@ -38,7 +40,7 @@ class Contrast:
 
 
 def learn_contrast(
-    tagged: Sequence[TaggedImage],
+    tagged: Sequence["TaggedImage"],
     number: int,
     saliency: Callable[[Float32[np.ndarray, "channel i j k"]], _Map],
     rng: np.random.Generator,

@@ -19,6 +19,20 @@ Bounds = Iterator[Sequence[Float32[np.ndarray, "i j k"]]]
 """Belief and plausibility of one class after the other."""
 
 
+@contextmanager
+def _written() -> Iterator[None]:
+    """Tell of a full disk as the system does: Blosc2 calls everything a RuntimeError.
+
+    Raises:
+        OSError: It did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        msg = f"Blosc2: {error}"
+        raise OSError(msg) from error
+
+
 def prepared_example(
     folder: Path, name: str, classes: int, make: Callable[[], tuple[Image, Bounds]]
 ) -> Example:
@@ -47,13 +61,12 @@ def prepared_example(
             stored = _made(partial, (2, classes, *shape))
             for number in range(classes):
                 _keep(stored, number, *next(bounds))
-            known = survey(stored)
-            with _written():
-                _note(stored, known)
+            _note(stored, survey(stored))
     image_file, claims_file = (_opened(path) for path in paths)
     return Example(name, image_file, claims_file, _noted(claims_file))
 
 
+@_written()
 def _keep(
     stored: Any,  # noqa: ANN401
     number: int,
@@ -61,23 +74,8 @@ def _keep(
     plausible: Float32[np.ndarray, "i j k"],
 ) -> None:
     """Write the bounds of one class."""
-    with _written():
-        stored[0, number] = belief.astype(np.float16)
-        stored[1, number] = plausible.astype(np.float16)
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    """Tell of a full disk as the system does: Blosc2 calls everything a RuntimeError.
-
-    Raises:
-        OSError: It did.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        msg = f"Blosc2: {error}"
-        raise OSError(msg) from error
+    stored[0, number] = belief.astype(np.float16)
+    stored[1, number] = plausible.astype(np.float16)
 
 
 def _opened(path: Path) -> Any:  # noqa: ANN401
@@ -86,23 +84,24 @@ def _opened(path: Path) -> Any:  # noqa: ANN401
     return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
 
 
+@_written()
 def _made(path: Path, shape: Sequence[int]) -> Any:  # noqa: ANN401
     """Return an empty array on disk of half floats; leading axes are packed apart."""
     import blosc2  # takes a second to load
 
     lead = (1,) * (len(shape) - 3)
-    with _written():
-        return blosc2.empty(
-            tuple(shape),
-            np.float16,
-            urlpath=str(path),
-            mode="w",
-            chunks=(*lead, *(min(_CHUNK, n) for n in shape[-3:])),
-            blocks=(*lead, *(min(_BLOCK, n) for n in shape[-3:])),
-            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
-        )
+    return blosc2.empty(
+        tuple(shape),
+        np.float16,
+        urlpath=str(path),
+        mode="w",
+        chunks=(*lead, *(min(_CHUNK, n) for n in shape[-3:])),
+        blocks=(*lead, *(min(_BLOCK, n) for n in shape[-3:])),
+        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
+    )
 
 
+@_written()
 def _note(bounds: Any, known: Known) -> None:  # noqa: ANN401
     """Keep beside the bounds what is known of them."""
     notes = bounds.schunk.vlmeta

@@ -53,9 +53,8 @@ class BoxSample:
     """Place in the box along the world's axes: 0 at its low faces, 1 at its high ones."""
 
     planes: Int8[np.ndarray, "n 3"]
-    """For each axis the plane at a face in which a voxel lies: 1 the second within, 2 and 3 the
-    first and the third beyond, 0 another, or beyond other faces, or none where faces may be bare.
-    """
+    """For each axis the plane at a face of a box in which a voxel lies: 1 the second within, 2 and
+    3 the first and the third beyond, 0 any other. A cube that stands for a ball has none."""
 
     bare: float
     """Share of the slices of the box that may hold none of its object."""
@@ -201,10 +200,9 @@ class _Facts:
         within, near, far = counts[:, known] / counts[:, known].sum(2, keepdims=True)
         more = within - (2 * near - far)
         mean, error = more.mean(0), more.std(0) / np.sqrt(len(more)) + 1e-9
-        usual, half = (within + near).mean(0) / 2, mean / 4
-        told = np.log(np.maximum(usual + half, 0) + _RARE) - np.log(
-            np.maximum(usual - half, 0) + _RARE
-        )
+        usual, lean = (within + near).mean(0) / 2, mean / 4  # how far matters little: see below
+        high, low = (np.log(np.maximum(usual + way, 0) + _RARE) for way in (lean, -lean))
+        told = high - low
         told *= mean**2 / (mean**2 + (_DOUBT * error) ** 2)
         return np.asarray(told / (told.std() + 1e-9), np.float32)
 
