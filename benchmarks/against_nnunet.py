@@ -32,8 +32,8 @@ from voxhint.files.dataset_json import read_object
 from voxhint.models import segmentation_training
 from voxhint.models.device import open_fabric
 from voxhint.nets import build_trunk
-from voxhint.train import loop, step_time
-from voxhint.train.losses import hint_loss
+from voxhint.training import loop, step_time
+from voxhint.training.losses import hint_loss
 from voxhint.verbs import train
 from voxhint.verbs.measure import measure
 from voxhint.verbs.run import run

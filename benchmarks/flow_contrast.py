@@ -36,7 +36,7 @@ from voxhint.models.folder import read_plan
 from voxhint.nets import load_weights
 from voxhint.nets.flow_unet import UNKNOWN
 from voxhint.prepare import prepare_image
-from voxhint.train.resume import load_state
+from voxhint.training.resume import load_state
 
 LEVELS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Noise levels at which a flow is asked what it makes of a label."""

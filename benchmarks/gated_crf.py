@@ -25,7 +25,7 @@ def measure(form: str, size: int) -> dict[str, float]:
     from torch import Tensor
     from torch.nn import functional
 
-    from voxhint.train.regularise import gated_crf
+    from voxhint.training.regularise import gated_crf
 
     def ours(q: Tensor, image: Tensor) -> Tensor:
         gate = torch.ones_like(image)

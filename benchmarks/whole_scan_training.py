@@ -29,8 +29,8 @@ from voxhint.models.planning import measure_images
 from voxhint.models.prepared_cases import Bounds, Image, prepared_example
 from voxhint.prepare import Plan, PlanOptions, bounds_on, make_plan, prepare_image
 from voxhint.propagate.study import PropagationPlan, label_case
-from voxhint.train import Example, VoxelTask
-from voxhint.train.batches import Examples, draw_batch
+from voxhint.training import Example, VoxelTask
+from voxhint.training.batches import Examples, draw_batch
 
 STEPS = 10
 

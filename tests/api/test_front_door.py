@@ -37,6 +37,11 @@ def test_importing_it_is_light_and_completion_shows_what_it_offers() -> None:
         _ = vh.core2
 
 
+def test_no_room_hides_a_function_of_the_front_door() -> None:
+    rooms = {path.parent.name for path in Path(vh.__file__).parent.glob("*/__init__.py")}
+    assert not rooms & set(vh.__all__)
+
+
 def ball() -> Float32[np.ndarray, "i j k"]:
     apart = np.linalg.norm(np.indices((20, 20, 12)).T - (10, 10, 6), axis=-1).T
     return np.asarray(apart < 4, np.float32)

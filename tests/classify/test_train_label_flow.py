@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.train.scenes import plan
+from tests.training.scenes import plan
 
 from voxhint.classify.tag_bags import TagJob
 from voxhint.classify.train_label_flow import (

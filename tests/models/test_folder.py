@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.models.untrained import untrained_model
-from tests.train.scenes import plan
+from tests.training.scenes import plan
 
 from voxhint.classify.classifier import CLASSIFIER_FILE, classifier_network, open_classifier
 from voxhint.config import Machine, PredictConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.phantoms import LABELS, make_study
-from tests.train.scenes import plan
+from tests.training.scenes import plan
 
 from voxhint.core import LabelSet
 from voxhint.core.errors import BadFileError

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.train.scenes import ball
+from tests.training.scenes import ball
 
 from voxhint.core.errors import OutputError
 from voxhint.models.prepared_cases import prepared_example
 from voxhint.prepare.patches import survey
-from voxhint.train import Example
-from voxhint.train.batches import Examples, draw_batch, fixed_batches
+from voxhint.training import Example
+from voxhint.training.batches import Examples, draw_batch, fixed_batches
 
 
 def big(classes: int = 3, shape: tuple[int, int, int] = (70, 33, 9)) -> Example:

@@ -19,7 +19,7 @@ from voxhint.propagate.study import PropagationPlan, label_case
 from voxhint.propagate.voxel_classifier import fit_voxel_classifier
 from voxhint.propagate.voxel_samples import VoxelSamples, voxel_samples
 from voxhint.propagate.whole_scan import propagate_over_scan
-from voxhint.train.losses import hint_loss
+from voxhint.training.losses import hint_loss
 
 GRID = slanted_grid()
 PLAIN = LabelSet(("background", "ball", "B"), (0, 1, 2))

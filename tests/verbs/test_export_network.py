@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
-from tests.train.scenes import plan
+from tests.training.scenes import plan
 from tests.verbs.test_send_back import called
 
 from voxhint.cli.main import main

@@ -11,7 +11,7 @@ from tests.phantoms import make_study
 from voxhint.config import Machine, Recipe, TrainConfig
 from voxhint.core.errors import OutputError
 from voxhint.runs.manifest import changes
-from voxhint.train.resume import load_state
+from voxhint.training.resume import load_state
 from voxhint.verbs.run import run
 from voxhint.verbs.train import asks_more, train_model
 

@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from tests.files.series import Series
 from tests.models.untrained import untrained_model
 from tests.phantoms import make_study, scan, slanted_grid
-from tests.train.scenes import plan
+from tests.training.scenes import plan
 from tests.verbs.test_send_back import PLAN as SMALL
 from torch import Tensor, nn
 

@@ -12,7 +12,7 @@ import torch
 from tests.files.series import MARK, PATIENT, Series
 from tests.models.untrained import untrained_model
 from tests.phantoms import scan, slanted_grid
-from tests.train.scenes import plan
+from tests.training.scenes import plan
 
 from voxhint.cli.main import main
 from voxhint.core import LabelSet

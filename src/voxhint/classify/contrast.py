@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from skimage.filters import threshold_otsu
 
 if TYPE_CHECKING:  # who needs a contrast alone loads no training
-    from voxhint.train import TaggedImage
+    from voxhint.training import TaggedImage
 
 _Map = Float32[np.ndarray, "i j k"]
 _SAMPLES = 400  # voxels of each image that decide what is dense

@@ -14,7 +14,7 @@ from voxhint.classify.platt_scaling import calibrate
 from voxhint.config import LabelConfig
 from voxhint.core.study import CaseFiles
 from voxhint.measure.roc import ranking
-from voxhint.train import TaggedImage
+from voxhint.training import TaggedImage
 
 _NO_LIMIT = -1e9  # operating point where nothing tells one: every image is above it
 Tagged = tuple[CaseFiles, TaggedImage]

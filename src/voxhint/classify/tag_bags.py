@@ -7,7 +7,7 @@ from voxhint.config import LabelConfig, Machine
 from voxhint.core import Strokes, Tag
 from voxhint.core.progress import Tell
 from voxhint.core.study import Study
-from voxhint.train import Bag
+from voxhint.training import Bag
 
 _KNOWN = {"present": 1.0, "absent": 0.0}
 

@@ -32,7 +32,7 @@ from voxhint.models.shipped_weights import ORIGIN, Part, take_shipped
 from voxhint.nets import ClassifierNet
 from voxhint.nets.pretrained import read_backbone
 from voxhint.prepare import Plan, PlanOptions, make_plan, prepare_image
-from voxhint.train import Settings, TaggedImage, TagTask, Task
+from voxhint.training import Settings, TaggedImage, TagTask, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

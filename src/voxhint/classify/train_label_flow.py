@@ -23,7 +23,7 @@ from voxhint.models.folder import read_plan
 from voxhint.nets import FlowUNet, load_weights
 from voxhint.nets.flow_unet import UNKNOWN
 from voxhint.prepare import Plan, PlanOptions
-from voxhint.train import FlowTask, Settings, TaggedImage, Task
+from voxhint.training import FlowTask, Settings, TaggedImage, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -19,7 +19,7 @@ from voxhint.models.folder import PLAN, WEIGHTS, read_plan
 from voxhint.models.held_out_subjects import split_by_subject
 from voxhint.nets import weights_bytes
 from voxhint.prepare import Plan
-from voxhint.train import Result, Settings, Task, train
+from voxhint.training import Result, Settings, Task, train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -19,7 +19,7 @@ from voxhint.prepare import Plan
 from voxhint.runs import MADE
 from voxhint.runs.manifest import read_manifest
 from voxhint.runs.study_unchanged import odd_files
-from voxhint.train.temperature import Temperature
+from voxhint.training.temperature import Temperature
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

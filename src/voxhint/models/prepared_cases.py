@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from voxhint.files.atomic import replacing
 from voxhint.prepare.patches import Known, survey
-from voxhint.train import Example
+from voxhint.training import Example
 
 _CHUNK, _BLOCK = 64, 32  # voxels along each axis: what is written, and what is read, together
 

@@ -27,9 +27,9 @@ from voxhint.nets.crossmodal import CrossModal
 from voxhint.nets.trunk import begin_with
 from voxhint.prepare import Plan, bounds_on, make_plan, prepare_image
 from voxhint.prepare.plan import span_of, stacked_along
-from voxhint.train import Example, Settings, Task, VoxelTask, step_seconds
-from voxhint.train.resume import load_state
-from voxhint.train.tasks.cross_modal import BranchTask
+from voxhint.training import Example, Settings, Task, VoxelTask, step_seconds
+from voxhint.training.resume import load_state
+from voxhint.training.tasks.cross_modal import BranchTask
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -29,8 +29,8 @@ from voxhint.models.shipped_weights import Part, allows_shipped, shipped
 from voxhint.prepare import Plan
 from voxhint.propagate import dense_label
 from voxhint.propagate.shown_labels import SharedSoftLabel
-from voxhint.train import VoxelTask, step_seconds
-from voxhint.train.step_time import synthetic_example
+from voxhint.training import VoxelTask, step_seconds
+from voxhint.training.step_time import synthetic_example
 from voxhint.verbs.label_forecast import RehearsedLabels, rehearse_labelling, require_room
 from voxhint.verbs.predict_forecast import RehearsedPrediction, rehearse_prediction
 from voxhint.verbs.train import learning_of

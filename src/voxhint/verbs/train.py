@@ -45,9 +45,9 @@ from voxhint.runs import (
     study_inputs,
 )
 from voxhint.runs.study_unchanged import odd_files
-from voxhint.train import Result, Settings
-from voxhint.train.loop import settled
-from voxhint.train.temperature import fit_temperature
+from voxhint.training import Result, Settings
+from voxhint.training.loop import settled
+from voxhint.training.temperature import fit_temperature
 from voxhint.verbs.label import NETS, drawn_as, study_for
 from voxhint.verbs.train_forecast import require_room_to_train
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.train.scenes import PATCH, SIZE, balls, plan, small_net
+from tests.training.scenes import PATCH, SIZE, balls, plan, small_net
 from torch import Tensor
 from torch.nn import functional
 
 from voxhint.config import TrainConfig
-from voxhint.train import Example, VoxelTask
-from voxhint.train.regularise import gated_crf
-from voxhint.train.tasks import voxels
+from voxhint.training import Example, VoxelTask
+from voxhint.training.regularise import gated_crf
+from voxhint.training.tasks import voxels
 
 SPACING = (1.0, 1.5, 3.0)
 SHAPE = (10, 4, 6)

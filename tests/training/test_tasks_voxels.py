@@ -5,7 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from tests.train.scenes import balls, small_net, task
+from tests.training.scenes import balls, small_net, task
 from torch import Tensor, nn
 
 from voxhint.config import TrainConfig

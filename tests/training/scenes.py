@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from voxhint.config import TrainConfig
 from voxhint.core import LabelSet
 from voxhint.prepare import Plan
-from voxhint.train import Example, Progress, Result, Settings, VoxelTask, train
+from voxhint.training import Example, Progress, Result, Settings, VoxelTask, train
 
 SIZE = 10
 PATCH = (8, 8, 8)

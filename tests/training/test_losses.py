@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from voxhint.train.losses import (
+from voxhint.training.losses import (
     class_shares,
     hint_loss,
     partial_cross_entropy,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voxhint.config.ranges import Positive
-from voxhint.train.batches import Batch
-from voxhint.train.losses import partial_cross_entropy
+from voxhint.training.batches import Batch
+from voxhint.training.losses import partial_cross_entropy
 
 _DENSE = 2000  # facts so many that each stands for as much as any other
 _WIDEST = math.log(10)  # of the logarithm, either way

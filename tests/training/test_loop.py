@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.train import scenes
-from tests.train.scenes import Interruption, balls, learn, same, settings, small_net, task
+from tests.training import scenes
+from tests.training.scenes import Interruption, balls, learn, same, settings, small_net, task
 from torch import Tensor, nn
 
-from voxhint.train import Settings, step_seconds, train
-from voxhint.train.batches import fixed_batches
-from voxhint.train.loop import next_look, settled
-from voxhint.train.losses import partial_cross_entropy
-from voxhint.train.resume import load_state, save_state
+from voxhint.training import Settings, step_seconds, train
+from voxhint.training.batches import fixed_batches
+from voxhint.training.loop import next_look, settled
+from voxhint.training.losses import partial_cross_entropy
+from voxhint.training.resume import load_state, save_state
 
 
 @pytest.fixture(autouse=True)
@@ -159,8 +159,8 @@ def test_a_training_is_settled_when_its_second_half_brought_nothing(
 def test_a_settled_training_ends_and_going_on_adds_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.train.loop._YOUNG", 20)
-    monkeypatch.setattr("voxhint.train.loop._WORTH", 1.0)  # nothing is ever enough
+    monkeypatch.setattr("voxhint.training.loop._YOUNG", 20)
+    monkeypatch.setattr("voxhint.training.loop._WORTH", 1.0)  # nothing is ever enough
     how = replace(settings(tmp_path, steps=60), until_settled=True)
     assert learn(how).history[-1]["step"] == 20
     assert learn(replace(how, steps=80)).history[-1]["step"] == 20
@@ -178,7 +178,7 @@ def test_looks_are_ahead_and_neither_too_rare_nor_too_many(step: int) -> None:
 def test_an_open_ended_training_keeps_its_step_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.train.loop._WARM_UP", 1)
+    monkeypatch.setattr("voxhint.training.loop._WARM_UP", 1)
     how = settings(tmp_path, steps=8)
     steady = learn(replace(how, open_ended=True)).history[-1]["learning_rate"]
     falling = learn(replace(how, state=tmp_path / "other")).history[-1]["learning_rate"]

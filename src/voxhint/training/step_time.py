@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from voxhint.prepare import Plan
-from voxhint.train.batches import Example
-from voxhint.train.distributed_batch import Shared
-from voxhint.train.loop import StepHook, Task
+from voxhint.training.batches import Example
+from voxhint.training.distributed_batch import Shared
+from voxhint.training.loop import StepHook, Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -8,15 +8,15 @@ import pytest
 import torch
 from jaxtyping import Float32
 from lightning_fabric import Fabric
-from tests.train.scenes import Interruption, plan, same
+from tests.training.scenes import Interruption, plan, same
 from torch import Tensor, nn
 
 from voxhint.config import LabelConfig
 from voxhint.config.tags import ClassifierConfig
 from voxhint.nets import FlowUNet
 from voxhint.nets.flow_unet import UNKNOWN, _FlowOutput
-from voxhint.train import Bag, FlowTask, Progress, Result, Settings, TaggedImage, train
-from voxhint.train.tasks.flow import drawn_times
+from voxhint.training import Bag, FlowTask, Progress, Result, Settings, TaggedImage, train
+from voxhint.training.tasks.flow import drawn_times
 
 CPU = torch.device("cpu")
 SIZE = (4, 4, 2)
@@ -79,7 +79,7 @@ def learnt(tmp_path_factory: pytest.TempPathFactory) -> FlowUNet:
     torch.set_num_threads(1)
     net = small_net()
     with pytest.MonkeyPatch.context() as patch:  # learn most where the tests below look
-        patch.setattr("voxhint.train.tasks.flow.drawn_times", noisy_times)
+        patch.setattr("voxhint.training.tasks.flow.drawn_times", noisy_times)
         net.load_state_dict(learn(tmp_path_factory.mktemp("learnt"), 100, net=net).weights)
     return net.eval().requires_grad_(requires_grad=False)
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from voxhint.config import LabelConfig
 from voxhint.flow import interpolate
 from voxhint.prepare import PatchLocation, Plan, crop
-from voxhint.train.tasks.tags import Places, TaggedImage, draw_bag, draw_patch, places_of
+from voxhint.training.tasks.tags import Places, TaggedImage, draw_bag, draw_patch, places_of
 
 _UNKNOWN = 2  # a tag nobody gave, as the network hears of it
 _FORGET = 0.15  # share of the tags kept from the network, which so learns the flow without them

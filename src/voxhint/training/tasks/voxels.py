@@ -13,10 +13,10 @@ from voxhint.config import TrainConfig
 from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment, restyle
-from voxhint.train.batches import Batch, Example, Examples, draw_batch, fixed_batches
-from voxhint.train.losses import class_shares, hint_loss, partial_cross_entropy
-from voxhint.train.probability_losses import confident_claims, pw4medseg_loss
-from voxhint.train.regularise import gated_crf
+from voxhint.training.batches import Batch, Example, Examples, draw_batch, fixed_batches
+from voxhint.training.losses import class_shares, hint_loss, partial_cross_entropy
+from voxhint.training.probability_losses import confident_claims, pw4medseg_loss
+from voxhint.training.regularise import gated_crf
 
 _Classes = Float[Tensor, "batch class i j k"]
 _Scalar = Float[Tensor, ""]

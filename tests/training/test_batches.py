@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from tests.train.scenes import PATCH, SIZE, balls
+from tests.training.scenes import PATCH, SIZE, balls
 
-from voxhint.train import Example
-from voxhint.train.batches import Batch, Examples, draw_batch, fixed_batches
+from voxhint.training import Example
+from voxhint.training.batches import Batch, Examples, draw_batch, fixed_batches
 
 
 def equal(first: Batch, second: Batch) -> bool:

@@ -1,6 +1,6 @@
 """What known trainings cost and choose: a number that was tuned does not move unseen.
 
-To pin new values after a change that is meant: `python -m tests.train.test_golden`.
+To pin new values after a change that is meant: `python -m tests.training.test_golden`.
 """
 
 import json
@@ -13,21 +13,21 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from tests.train import scenes
-from tests.train.scenes import balls, learn, settings
-from tests.train.test_tasks_cross_modal import network
-from tests.train.test_tasks_cross_modal import task as branches
-from tests.train.test_tasks_flow import PLAN, small_net
-from tests.train.test_tasks_tags import a_task, tagged
-from tests.train.test_tasks_tags import small_net as classifier
-from tests.train.test_temperature import fitted
+from tests.training import scenes
+from tests.training.scenes import balls, learn, settings
+from tests.training.test_tasks_cross_modal import network
+from tests.training.test_tasks_cross_modal import task as branches
+from tests.training.test_tasks_flow import PLAN, small_net
+from tests.training.test_tasks_tags import a_task, tagged
+from tests.training.test_tasks_tags import small_net as classifier
+from tests.training.test_temperature import fitted
 from torch import Tensor, nn
 
 from voxhint.config import LabelConfig, TrainConfig
 from voxhint.config.training import CrossModalConfig, Loss
 from voxhint.nets.crossmodal import Branches
-from voxhint.train import Bag, Example, FlowTask, TaggedImage, VoxelTask
-from voxhint.train.loop import next_look, settled
+from voxhint.training import Bag, Example, FlowTask, TaggedImage, VoxelTask
+from voxhint.training.loop import next_look, settled
 
 PINNED = Path(__file__).with_suffix(".json")
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from tests.train.scenes import Interruption, ball, plan, same, settings, silent
+from tests.training.scenes import Interruption, ball, plan, same, settings, silent
 from torch import Tensor, nn
 
 from voxhint.config import TrainConfig
@@ -15,9 +15,9 @@ from voxhint.config.ranges import changed
 from voxhint.config.training import CrossModalConfig
 from voxhint.nets import build_trunk
 from voxhint.nets.crossmodal import CrossModal
-from voxhint.train import Example, Progress, Result, VoxelTask, train
-from voxhint.train.tasks import cross_modal
-from voxhint.train.tasks.cross_modal import BranchTask
+from voxhint.training import Example, Progress, Result, VoxelTask, train
+from voxhint.training.tasks import cross_modal
+from voxhint.training.tasks.cross_modal import BranchTask
 
 CPU = torch.device("cpu")
 ALL = TrainConfig(
@@ -129,7 +129,7 @@ def test_a_branch_learns_nothing_from_cases_that_lack_its_modality() -> None:
 def test_an_interrupted_training_of_branches_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("voxhint.training.loop._SAVE_SECONDS", 0.0)
 
     def stop(done: int, total: int, note: str, /) -> None:
         if done in (2, 5):

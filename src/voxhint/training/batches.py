@@ -11,7 +11,7 @@ from torch import Tensor
 
 from voxhint.prepare import PatchLocation, crop, sample_location
 from voxhint.prepare.patches import Known, survey
-from voxhint.train.distributed_batch import share_of, whole
+from voxhint.training.distributed_batch import share_of, whole
 
 _Triple = tuple[int, int, int]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from voxhint.train.consistency import consistency, drop_modalities, ramp
+from voxhint.training.consistency import consistency, drop_modalities, ramp
 
 SHAPE = (2, 3, 3, 2, 2)
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from tests.train.scenes import small_net
+from tests.training.scenes import small_net
 from torch import Tensor, nn
 
-from voxhint.train.batches import Batch
-from voxhint.train.temperature import Temperature, fit_temperature, voxels_nearest
+from voxhint.training.batches import Batch
+from voxhint.training.temperature import Temperature, fit_temperature, voxels_nearest
 
 CPU = torch.device("cpu")
 UNIT = (1.0, 1.0, 1.0)

@@ -7,14 +7,14 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
-from tests.train.scenes import PATCH, Interruption, learn, same, settings, small_net
+from tests.training.scenes import PATCH, Interruption, learn, same, settings, small_net
 from torch import nn
 
 from voxhint.config import TrainConfig
 from voxhint.config.training import PW4MedSegTrainConfig
 from voxhint.core.errors import BadFileError, OutputError
 from voxhint.nets import ProbabilisticTransformer
-from voxhint.train.resume import load_state, save_state
+from voxhint.training.resume import load_state, save_state
 
 
 def stop_after(steps: int) -> object:
@@ -30,7 +30,7 @@ def stop_after(steps: int) -> object:
 def test_an_interrupted_training_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: tuple[int, ...], held_out: int
 ) -> None:
-    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("voxhint.training.loop._SAVE_SECONDS", 0.0)
     calm = learn(settings(tmp_path / "calm", steps=12), held_out=held_out)
     how = settings(tmp_path / "killed", steps=12)
     for stop in stops:
@@ -60,7 +60,7 @@ def transformer(seed: int = 0) -> nn.Module:
 def test_what_is_drawn_is_the_same_after_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: Callable[..., nn.Module]
 ) -> None:
-    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("voxhint.training.loop._SAVE_SECONDS", 0.0)
     config = TrainConfig(pw4medseg=PW4MedSegTrainConfig(kl_weight=0.1))
     calm = learn(settings(tmp_path / "calm", steps=5), net=network(), config=config)
     how = settings(tmp_path / "killed", steps=5)
@@ -72,7 +72,7 @@ def test_what_is_drawn_is_the_same_after_an_interruption(
 def test_work_since_the_last_checkpoint_is_only_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voxhint.train.loop._SAVE_SECONDS", 1e9)
+    monkeypatch.setattr("voxhint.training.loop._SAVE_SECONDS", 1e9)
     calm = learn(settings(tmp_path / "calm", steps=6))
     how = settings(tmp_path / "killed", steps=6)
     with pytest.raises(Interruption):
@@ -162,7 +162,7 @@ def test_a_disk_full_at_a_checkpoint_is_told_and_leaves_nothing_partial(
         msg = "[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr("voxhint.train.resume.torch.save", full)
+    monkeypatch.setattr("voxhint.training.resume.torch.save", full)
     with pytest.raises(OutputError, match="free space") as caught:
         save_state(path, {"step": 2})
     assert len(str(caught.value).splitlines()) == 1

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from voxhint.core.errors import BadFileError
 from voxhint.nets.weights import named_weights
-from voxhint.train.distributed_batch import Shared
-from voxhint.train.resume import load_state, save_state
+from voxhint.training.distributed_batch import Shared
+from voxhint.training.resume import load_state, save_state
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

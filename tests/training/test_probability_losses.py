@@ -6,7 +6,7 @@ from monai.losses.dice import DiceLoss
 from torch import Tensor
 from torch.nn import functional
 
-from voxhint.train.probability_losses import (
+from voxhint.training.probability_losses import (
     confident_claims,
     pw4medseg_loss,
 )

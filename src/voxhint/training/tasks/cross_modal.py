@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from voxhint.nets.crossmodal import Branches, shown
-from voxhint.train.batches import Batch
-from voxhint.train.consistency import Present, consistency, drop_modalities, ramp
-from voxhint.train.tasks.voxels import VoxelTask
+from voxhint.training.batches import Batch
+from voxhint.training.consistency import Present, consistency, drop_modalities, ramp
+from voxhint.training.tasks.voxels import VoxelTask
 
 _SURE = 0.8  # probability from which a branch teaches another
 _RAMP = 400  # steps in which the weight of consistency rises

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from voxhint.nets import ClassifierNet, short_classifier
-from voxhint.train import Bag, Settings, TaggedImage, TagTask, train
+from voxhint.training import Bag, Settings, TaggedImage, TagTask, train
 
 PATCH = (12, 12, 4)
 CPU = torch.device("cpu")
