@@ -67,6 +67,13 @@ def loss(config: TrainConfig, net: nn.Module, step: int = 1000) -> Tensor:
     return now.loss(net, np.random.default_rng(0), CPU)
 
 
+def test_where_a_case_ends_moves_with_what_is_known_of_it() -> None:
+    batch = task(ALL).voxels.drawn(np.random.default_rng(0), CPU)
+    known = batch.belief.sum(1, keepdim=True)  # all of a ball is known
+    assert known.min() < 1
+    assert torch.allclose(batch.inside, known, atol=1e-5)
+
+
 def learn(folder: Path, *, steps: int, progress: Progress = silent, seed: int = 0) -> Result:
     torch.set_num_threads(1)
     return train(
