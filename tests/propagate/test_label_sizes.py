@@ -22,6 +22,19 @@ def clicked(radius_mm: float, clicks: int, seed: int, spacing: float = 1.0) -> d
     return measure_marks(constraints_of(grid, [points], ONE), ONE)
 
 
+def test_a_spread_and_its_chance_are_those_of_leaving_out_one_click_at_a_time() -> None:
+    places = np.array([[10, 10, 10], [14, 40, 20], [30, 20, 50], [50, 30, 10], [22, 8, 40]], float)
+    points = Points("a", places, np.ones(len(places)))
+    grid = Grid((60, 60, 60), np.eye(4))
+    spread = measure_marks(constraints_of(grid, [points], ONE), ONE)["a"].spread
+    without = [np.delete(places, one, axis=0) for one in range(len(places))]
+    logs = [np.log(each.var(0).sum()) / 2 for each in without]
+    assert spread is not None
+    assert spread.count == len(places)
+    assert spread.mm == pytest.approx(np.sqrt(places.var(0, ddof=1).sum()))
+    assert spread.chance == pytest.approx((len(places) - 1) * np.var(logs))
+
+
 @pytest.mark.parametrize("spacing", [1.0, 3.0])
 def test_a_label_twice_as_large_reaches_twice_as_far(spacing: float) -> None:
     cases = [clicked(radius, 20, seed, spacing) for seed in range(12) for radius in (8.0, 16.0)]
