@@ -177,6 +177,14 @@ def test_a_click_is_left_out_of_the_middle_from_which_its_place_is_counted() -> 
     assert found == pytest.approx(mm - others, abs=1e-3)
 
 
+def test_places_of_a_case_without_labels_are_told_from_the_middle_of_its_image() -> None:
+    points = Points("background", MIDDLE[None] + [[1.0, 1.2, 1.5]], np.ones(1))
+    known = sparse_constraints_of(GRID, [points], ONE)
+    features = VoxelFeatures.of({"CT": image_of(5)}, known, ("CT",))
+    outer = (np.array(GRID.shape) - 1) / 2
+    assert features.middle_mm == pytest.approx(GRID.to_world(outer[None])[0])
+
+
 def test_few_cases_do_not_teach() -> None:
     assert fitted([samples_of(image_of(s), *clicks(s)) for s in range(7)]) is None
 
