@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,18 @@ def test_cases_looked_at_side_by_side_teach_the_same(
     )
     assert np.array_equal(soft.belief, same.belief)
     assert np.array_equal(soft.plausibility, same.plausibility)
+
+
+@pytest.mark.parametrize(("kinds", "bounded"), [(("slices",), True), (("points",), False)])
+def test_distance_is_bounded_where_slices_are_drawn_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: tuple[str, ...], *, bounded: bool
+) -> None:
+    learnt = SimpleNamespace(skill=0.5)
+    monkeypatch.setattr(propagation, "fit_voxel_classifier", lambda *_, **__: learnt)
+    study = open_study(make_study(tmp_path / "study", cases=9, hints=kinds))[0]
+    config, machine = LabelConfig(), Machine()
+    plan = propagation.plan_propagation(study, study.hinted, config=config, machine=machine)
+    assert np.isfinite(plan.distance_limit) == bounded
 
 
 def _note(found: list[int], cases: Sequence[Any]) -> None:
