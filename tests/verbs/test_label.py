@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from voxhint.core import Volume
 from voxhint.files.images import read_volume
 from voxhint.files.validate.study import open_study
 from voxhint.propagate import study as propagation
+from voxhint.propagate.voxel_classifier import VoxelClassifier
 from voxhint.runs import read_made
 from voxhint.verbs.label import label
 
@@ -80,7 +80,8 @@ def test_cases_looked_at_side_by_side_teach_the_same(
 def test_distance_is_bounded_where_slices_are_drawn_whole(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: tuple[str, ...], *, bounded: bool
 ) -> None:
-    learnt = SimpleNamespace(skill=0.5)
+    learnt = object.__new__(VoxelClassifier)  # nobody asks it
+    object.__setattr__(learnt, "skill", 0.5)
     monkeypatch.setattr(propagation, "fit_voxel_classifier", lambda *_, **__: learnt)
     study = open_study(make_study(tmp_path / "study", cases=9, hints=kinds))[0]
     config, machine = LabelConfig(), Machine()
