@@ -76,7 +76,7 @@ def test_cases_looked_at_side_by_side_teach_the_same(
     assert np.array_equal(soft.plausibility, same.plausibility)
 
 
-@pytest.mark.parametrize(("kinds", "bounded"), [(("slices",), True), (("points",), False)])
+@pytest.mark.parametrize(("kinds", "bounded"), [(("slices",), True), (("scribbles",), False)])
 def test_distance_is_bounded_where_slices_are_drawn_whole(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: tuple[str, ...], *, bounded: bool
 ) -> None:
