@@ -171,6 +171,14 @@ def test_an_object_ends_at_the_faces_of_its_box_and_its_surroundings_do_not(
     assert told_by_faces > bow_dice(monkeypatch, faces=False) + 0.15
 
 
+def test_places_are_shares_of_the_box_whatever_its_size() -> None:
+    (_, sample), *_ = box_samples(case_of(0), ("CT",), np.random.default_rng(0))
+    lines = [np.unique(sample.places[:, axis]) for axis in range(3)]
+    for line, wide in zip(lines, HIGH - LOW, strict=True):
+        assert np.diff(line) == pytest.approx(1 / wide, rel=1e-3)
+        assert ((line > 0) & (line < 1)).sum() == wide
+
+
 def test_planes_are_counted_from_the_faces_in_voxels() -> None:
     along = np.array([-3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5]) / 8  # of a box eight voxels wide
     at = np.full((7, 3), 0.5, np.float32)
