@@ -1,4 +1,4 @@
-"""Regions of a large image pass the classifier's gate one by one; a window is one question."""
+"""Regions of a large image are judged one by one; a window is one question."""
 
 import numpy as np
 import pytest
@@ -53,6 +53,25 @@ def test_what_lies_beside_a_region_has_no_say(monkeypatch: pytest.MonkeyPatch) -
     found = reduce_false_positives(probs.copy(), PLAN.labels, {"CT": volume}, asked)
     assert found[1, :15].any()
     assert not found[1, 15:].any()
+
+
+@pytest.mark.parametrize("score", [-2.5, -1.5, 1.5])
+def test_a_region_is_believed_by_classifier_and_network_together(
+    monkeypatch: pytest.MonkeyPatch, score: float
+) -> None:
+    monkeypatch.setattr(Classifier, "scores", lambda *_: {LABEL: score})
+    asked = classifier()
+    asked.facts[LABEL]["operating_point"] = 0.0
+    kept = {}
+    for sure in (0.55, 0.9, 0.99, 1.0):
+        probs, volume = scene((30, 28, 6), np.eye(4))
+        probs[1][probs[1] > 0] = sure
+        probs[0] = 1 - probs[1]
+        found = reduce_false_positives(probs, PLAN.labels, {"CT": volume}, asked)
+        kept[sure] = bool(found[1].any())
+    shares = np.clip([*kept], 0.05, 0.95)
+    assert [*kept.values()] == [score + np.log(p / (1 - p)) >= 1 for p in shares]
+    assert kept[0.99] == kept[1.0]  # however sure, the network has its say and no more
 
 
 def test_an_image_of_one_window_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_cases_looked_at_side_by_side_teach_the_same(
 
 @pytest.mark.parametrize(("kinds", "bounded"), [(("slices",), True), (("scribbles",), False)])
 def test_distance_is_bounded_where_slices_are_drawn_whole(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: tuple[str, ...], *, bounded: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kinds: tuple[HintKind, ...], *, bounded: bool
 ) -> None:
     learnt = object.__new__(VoxelClassifier)  # nobody asks it
     object.__setattr__(learnt, "skill", 0.5)

@@ -1,4 +1,4 @@
-"""False-positive reduction: each region of a large image must convince the classifier."""
+"""False-positive reduction: what classifier and network say of each region of a large image."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,8 @@ from voxhint.prepare import prepare_image
 from voxhint.prepare.resample import resample
 
 _TOUCHING = np.ones((3, 3, 3))
-_REST = 0.5  # logits: what the rest of a window adds to the score at the operating point
+_DOUBT = 1.0  # logits above the operating point: most places of a large image hold nothing
+_SURE = 0.05  # chance of being wrong below which a network is not believed any more
 
 
 def reduce_false_positives(
@@ -23,12 +24,13 @@ def reduce_false_positives(
     volumes: Mapping[str, Volume],
     classifier: Classifier,
 ) -> Float32[np.ndarray, "class i j k"]:
-    """Return probabilities without the regions in which the classifier does not see their label.
+    """Return probabilities without the regions that classifier and network together doubt.
 
     An image much larger than those the classifier learnt from is not judged as a whole alone: of
     many places, one will look like the label. Each region is looked at in a window of the size the
-    classifier learnt from, where its own voxels alone have a say, and is background if they bring
-    too little of the score at the operating point.
+    classifier learnt from, where its own voxels alone have a say. To their score the mean log odds
+    of the network are added, as two witnesses who do not know of each other would be heard (naive
+    Bayes). A region is background if that is too little beside the operating point.
 
     Args:
         probs: On the grid of the first channel.
@@ -45,17 +47,24 @@ def reduce_false_positives(
     grid, classes = next(iter(volumes.values())).grid, probs.argmax(0)
     for label in classifier.labels:
         number = labels.number(label)
-        needed = classifier.facts[label]["operating_point"] - _REST
+        needed = classifier.facts[label]["operating_point"] + _DOUBT
         regions, _ = ndimage.label(classes == number, _TOUCHING)
         for region, (i, j, k) in enumerate(ndimage.find_objects(regions), 1):
             box = (i, j, k)
             part = regions[box] == region
             seen, window = _in_window(part, grid.cropped(box), working, classifier.plan.patch)
             image = np.ascontiguousarray(prepared[(slice(None), *window)])
-            if classifier.scores(image, seen)[label] < needed:
+            score = classifier.scores(image, seen)[label] + _log_odds(probs[number][box][part])
+            if score < needed:
                 probs[0][box][part] += probs[number][box][part]
                 probs[number][box][part] = 0
     return probs
+
+
+def _log_odds(probs: Float32[np.ndarray, " n"]) -> float:
+    """Return the mean log odds of a region's voxels, where none is believed beyond a limit."""
+    believed = probs.astype(np.float64).clip(_SURE, 1 - _SURE)
+    return float(np.log(believed / (1 - believed)).mean())
 
 
 def _in_window(
