@@ -6,7 +6,7 @@ from tests.poses import SOME_TURNS
 from tests.propagate.grids import plain_grid
 
 from voxhint.core import Box, Diameter, Hint, Tag, Turn
-from voxhint.propagate.coarse_to_fine import Coarse, Places, within
+from voxhint.propagate.coarse_to_fine import Coarse, Places, tiles, within
 
 
 @pytest.mark.parametrize("turn", SOME_TURNS)
@@ -30,3 +30,18 @@ def test_every_hint_that_speaks_of_a_window_is_found(turn: Turn) -> None:
         assert found == [one for hint in hints for one in within(hint, coarse)]
         left_out += len(hints) - len(places.near(coarse))
     assert left_out > 40 * 40
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 4.0), (0.5, 2.0, 1.0)])
+def test_parts_of_a_window_fill_it_once_and_hold_few_blocks_with_their_rims(
+    spacing: tuple[float, float, float],
+) -> None:
+    grid, step, reach = plain_grid((160, 150, 150), spacing), (2, 2, 1), 6.0
+    window = (slice(10, 154), slice(0, 144), slice(6, 150))
+    held = np.zeros(grid.shape, np.int8)
+    for part in tiles(window, reach, step, grid, 27_000):
+        held[part] += 1
+        wide = [p.stop - p.start + 2 * reach / s for p, s in zip(part, spacing, strict=True)]
+        assert np.prod(np.divide(wide, step)) <= 27_000 * 1.1
+    assert held[window].min() == held.max() == 1
+    assert held.sum() == held[window].size
