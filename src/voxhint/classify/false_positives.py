@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
+from scipy.special import logit
 
 from voxhint.classify.classifier import Classifier
 from voxhint.classify.sliding_windows import is_one_window
@@ -63,8 +64,7 @@ def reduce_false_positives(
 
 def _log_odds(probs: Float32[np.ndarray, " n"]) -> float:
     """Return the mean log odds of a region's voxels, where none is believed beyond a limit."""
-    believed = probs.astype(np.float64).clip(_SURE, 1 - _SURE)
-    return float(np.log(believed / (1 - believed)).mean())
+    return float(logit(probs.astype(np.float64).clip(_SURE, 1 - _SURE)).mean())
 
 
 def _in_window(
