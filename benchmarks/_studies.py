@@ -30,8 +30,7 @@ def design_study(study: Path, out: Path) -> Path:
 
 def few_hinted(study: Path, out: Path, count: int) -> Path:
     """Return a study that keeps the hints of some cases alone, evenly chosen by name."""
-    cases = sorted({case_of(path.name) for path in (study / "imagesTr").iterdir()})
-    kept = set(cases[:: len(cases) // count][:count])
+    kept = _few(study, count)
     (out / "hints").mkdir(parents=True, exist_ok=True)
     for path in study.iterdir():
         if path.name == "labelsTr":
@@ -44,6 +43,12 @@ def few_hinted(study: Path, out: Path, count: int) -> Path:
         elif path.suffix == ".csv":
             _keep_rows(path, out / "hints" / path.name, kept)
     return out
+
+
+def few_outlined(study: Path, out: Path, count: int) -> Path:
+    """Return a study of the cases that `few_hinted` would choose alone, with their dense masks."""
+    test = {case_of(path.name) for path in (study / "imagesTs").iterdir()}
+    return part(study, out, _few(study, count), test, ("imagesTs", "labelsTs"))
 
 
 def shown_study(study: Path, out: Path) -> Path:
@@ -69,6 +74,12 @@ def part(
     if (study / "cases.csv").exists():
         _keep_rows(study / "cases.csv", out / "cases.csv", {*training, *test})
     return out
+
+
+def _few(study: Path, count: int) -> set[str]:
+    """Return some training cases, evenly chosen by name."""
+    cases = sorted({case_of(path.name) for path in (study / "imagesTr").iterdir()})
+    return set(cases[:: len(cases) // count][:count])
 
 
 def _keep_rows(source: Path, target: Path, cases: Collection[str]) -> None:

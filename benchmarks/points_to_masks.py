@@ -8,9 +8,10 @@ STUDY holds denseTr, imagesTs and labelsTs. With --design the cases named `desig
 are left out of the training and scored instead of the test set; with --shown only cases count in
 whose masks a label is drawn. Hints come from `voxhint simulate`, or from another program with the
 words `STUDY KIND OUT [--pose P]` (`points:20@1` asks it for pose 1). Of `points:20/15` fifteen
-cases keep their hints. Dense masks have one way. With --minutes every row trains that long, else
-each way its own steps. Rows of an earlier call are kept and a row that was interrupted goes on. The
-table is printed and written to OUT/table.md; its share is that of the dense row of the same seed.
+cases keep their hints; with `dense/15` those fifteen are the study. Dense masks have one way. With
+--minutes every row trains that long, else each way its own steps. Rows of an earlier call are kept
+and a row that was interrupted goes on. The table is printed and written to OUT/table.md; its share
+is that of the dense row of the same seed.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _studies import design_study, few_hinted, shown_study
+from _studies import design_study, few_hinted, few_outlined, shown_study
 from _words import read_words
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,10 +68,12 @@ def scored(kind: str, way: str, seed: int, args: argparse.Namespace) -> Run:
     told = [*([] if way == "ours" else [way]), *([str(seed)] if seed else [])]
     out = args.out / "-".join([name, *told])
     extra: tuple[str, ...]
+    kind, _, few = kind.partition("/")
     if kind == "dense":
         source, extra = args.study, ("--supervision", "dense")
+        if few:
+            source = few_outlined(source, args.out / f"{name}-study", int(few))
     else:
-        kind, _, few = kind.partition("/")
         whole, _, _ = name.partition("-of-")
         source, extra = args.out / f"{whole}-study", WAYS[way]
         simulate(args.study, kind, source, args.simulator)
@@ -135,7 +138,7 @@ def main() -> None:
     runs: dict[tuple[str, str, int], Run] = {}
     for seed in args.seeds:
         for kind in args.kinds:
-            for way in args.ways if kind != "dense" else ("ours",):
+            for way in args.ways if not kind.startswith("dense") else ("ours",):
                 runs[kind, way, seed] = scored(kind, way, seed, args)
                 (args.out / "table.md").write_text(table_of(runs, names), "utf-8")
     print(table_of(runs, names))

@@ -34,8 +34,10 @@ def dice(one: np.ndarray, two: np.ndarray) -> float:
     return float(2 * np.count_nonzero(one & two) / (one.sum() + two.sum()))
 
 
-def firmed(probs: np.ndarray, gain: float = 0.45) -> np.ndarray:
-    return refine_boundaries(probs, 1, IMAGE, spacing_mm=SPACING, contrast=CONTRAST, gain=gain)
+def firmed(probs: np.ndarray, gain: float = 0.45, shown: float = 1.0) -> np.ndarray:
+    return refine_boundaries(
+        probs, 1, IMAGE, spacing_mm=SPACING, contrast=CONTRAST, shown=shown, gain=gain
+    )
 
 
 def test_a_faded_border_moves_to_the_edge_in_the_image() -> None:
@@ -79,3 +81,38 @@ def test_classes_still_share_one(gain: float) -> None:
     # what the label gains is taken from the others in their proportion
     left = found[2] > 0
     assert found[2][left] / found[0][left] == pytest.approx(third[left] / probs[0][left], rel=1e-3)
+
+
+def gained(probs: np.ndarray, region: np.ndarray, shown: float) -> float:
+    """Return what a region gains in the mean."""
+    return float((firmed(probs, gain=0.1, shown=shown)[1] - probs[1])[region].mean())
+
+
+def test_the_gain_is_full_from_even_odds_and_grows_with_the_chance_that_the_label_is_shown() -> (
+    None
+):
+    probs = shy((12, 14, 8), 0.6)
+    said = [gained(probs, TRUTH, shown) for shown in (0.0, 0.002, 0.02, 0.2, 0.5, 1.0)]
+    assert said[0] == 0
+    assert np.all(np.diff(said[:-1]) > 0)
+    assert said[-2] == said[-1]
+
+
+def sure(*middles: tuple[float, float, float], chance: float = 0.9) -> np.ndarray:
+    """Return probabilities that are as high all over the middle of a place."""
+    inside = np.any([ball(middle, 3) for middle in middles], axis=0)
+    label = np.where(inside, chance, 0).astype(np.float32)
+    return np.stack([1 - label, label])
+
+
+def test_of_two_places_as_likely_the_smaller_region_gains_more() -> None:
+    probs = sure((12, 14, 8), (30, 28, 7))
+    rims = [region & (probs[1] == 0) for region in (OTHER, TRUTH)]
+    small, large = (gained(probs, rim, 0.002) for rim in rims)
+    assert 1.2 < small / large < TRUTH.sum() / OTHER.sum()
+
+
+def test_a_sure_network_speaks_for_a_region_that_the_classifier_doubts() -> None:
+    firm, shyer = sure((12, 14, 8)), sure((12, 14, 8), chance=0.5)
+    rim = TRUTH & (firm[1] == 0)
+    assert gained(firm, rim, 0.002) > 5 * gained(shyer, rim, 0.002)

@@ -24,7 +24,7 @@ from voxhint.files.images import read_ids, read_volume
 from voxhint.files.soft_labels import read_soft_label
 from voxhint.verbs.label import label
 from voxhint.verbs.phantom_study import write_phantom_study
-from voxhint.verbs.train import train_model
+from voxhint.verbs.train import learning_of, train_model
 
 pytestmark = pytest.mark.slow
 
@@ -116,4 +116,18 @@ def test_the_first_steps_of_a_model_cost_what_they_did(study: Study, tmp_path: P
     train_model(
         study.root, tmp_path / "model", labels=tmp_path / "labels", config=config, machine=MACHINE
     )
-    assert losses(tmp_path / "model") == pytest.approx([0.416393, 0.104229], rel=1e-3)
+    assert losses(tmp_path / "model") == pytest.approx([0.426331, 0.104524], rel=1e-3)
+
+
+def test_what_tags_taught_may_lie_anywhere_unless_images_are_not_to_be_flipped(
+    study: Study, tmp_path: Path
+) -> None:
+    label(study.root, tmp_path, config=LabelConfig(), machine=MACHINE)
+
+    def lesions(flips: bool | None) -> tuple[str, ...]:
+        how = (TrainConfig(flips=flips), MACHINE, silent)
+        return tuple(learning_of(study, tmp_path, (None, None), how).lesions)
+
+    assert lesions(None) == ("nodule",)
+    assert lesions(flips=True) == ("nodule",)
+    assert lesions(flips=False) == ()

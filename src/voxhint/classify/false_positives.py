@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
-from scipy.special import logit
 
 from voxhint.classify.classifier import Classifier
+from voxhint.classify.predicted_borders import mean_log_odds
 from voxhint.classify.sliding_windows import is_one_window
 from voxhint.core import Grid, LabelSet, Volume
 from voxhint.core.box import Window, window_around
@@ -16,7 +16,6 @@ from voxhint.prepare.resample import resample
 
 _TOUCHING = np.ones((3, 3, 3))
 _DOUBT = 1.0  # logits above the operating point: most places of a large image hold nothing
-_SURE = 0.05  # chance of being wrong below which a network is not believed any more
 
 
 def reduce_false_positives(
@@ -55,16 +54,11 @@ def reduce_false_positives(
             part = regions[box] == region
             seen, window = _in_window(part, grid.cropped(box), working, classifier.plan.patch)
             image = np.ascontiguousarray(prepared[(slice(None), *window)])
-            score = classifier.scores(image, seen)[label] + _log_odds(probs[number][box][part])
+            score = classifier.scores(image, seen)[label] + mean_log_odds(probs[number][box][part])
             if score < needed:
                 probs[0][box][part] += probs[number][box][part]
                 probs[number][box][part] = 0
     return probs
-
-
-def _log_odds(probs: Float32[np.ndarray, " n"]) -> float:
-    """Return the mean log odds of a region's voxels, where none is believed beyond a limit."""
-    return float(logit(probs.astype(np.float64).clip(_SURE, 1 - _SURE)).mean())
 
 
 def _in_window(

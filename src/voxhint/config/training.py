@@ -101,8 +101,8 @@ class TrainConfig(Knobs):
     """Share of the subjects whose hints choose the checkpoint instead of training it."""
 
     flips: bool | None = None
-    """Flip patches at random; if not given, where the classifier of tags did. Not for labels of
-    left and right."""
+    """Flip patches at random, and paste what tags taught into patches without it; if not given,
+    where the classifier of tags flips. Not for labels of left and right, or of one place."""
 
     hu_window: tuple[float, float] | None = None
     """Clip channels in HU to this window, such as -160 240 for soft tissue, so that the network

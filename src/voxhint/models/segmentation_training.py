@@ -56,6 +56,9 @@ class VoxelLearning:
     began: float
     """When the training was asked for, of the monotonic clock: a time budget counts from then."""
 
+    lesions: Sequence[str] = ()
+    """Labels that may lie anywhere: they are pasted into patches without them."""
+
     make_network: NetworkFactory | None = None
     """Makes the network, if it is none of voxhint's."""
 
@@ -132,7 +135,8 @@ class VoxelLearning:
                 "cases tagged absent; add the missing kind, or points, boxes, scribbles or slices"
             )
             raise BadStudyError(msg)
-        return task_of(VoxelTask.of(fit, held_out, plan, self.config))
+        lesions = [*map(self.study.labels.number, self.lesions)]
+        return task_of(VoxelTask.of(fit, held_out, plan, self.config, lesions))
 
     def loop(self, folder: Path, fabric: "Fabric", net: nn.Module, task: Task) -> Settings:
         """Return the steps of the config, or what its time budget comes to."""

@@ -333,10 +333,7 @@ class MaskMaker:
         chances: Mapping[str, float],
         classifier: Classifier,
     ) -> Float32[np.ndarray, "class i j k"]:
-        """Return probabilities in which borders of labels that tags taught follow the image.
-
-        The image has its full say where the classifier thinks the label as likely as not, or more.
-        """
+        """Return probabilities in which borders of labels that tags taught follow the image."""
         channel, volume = shown
         image = normalised(volume.voxels, channel, classifier.plan)
         i, j, k = (float(s) for s in volume.grid.spacing_mm)
@@ -347,6 +344,7 @@ class MaskMaker:
                 image,
                 spacing_mm=(i, j, k),
                 contrast=classifier.contrast(label),
-                gain=self.config.boundary_refinement * min(1.0, 2 * chances.get(label, 1.0)),
+                shown=chances.get(label, 1.0),
+                gain=self.config.boundary_refinement,
             )
         return probs

@@ -230,7 +230,8 @@ def learning_of(
         return dense_label(case, study.labels) if dense else _soft(labels, case, study)
 
     files, settled, began = study.learning_cases(dense=dense), _settled(config, labels), monotonic()
-    return VoxelLearning(study, files, label_of, settled, machine, tell, began, *made)
+    lesions = _lesions(labels) if settled.flips else ()
+    return VoxelLearning(study, files, label_of, settled, machine, tell, began, lesions, *made)
 
 
 def begun_with(model: Path | None) -> dict[str, str]:
@@ -276,11 +277,22 @@ def _how_long(result: Result, settings: Settings) -> dict[str, object]:
 def _settled(config: TrainConfig, labels: Path | None) -> TrainConfig:
     """Return the knobs, those left open set by what taught the labels."""
     flips, weight = config.flips, config.dice_weight
-    if labels is not None and (labels / NETS / CLASSIFIER).exists():
-        told = read_object(labels / NETS / CLASSIFIER / CLASSIFIER_FILE)
+    if told := _classifier_of(labels):
         flips = bool(told.get("mirror")) if flips is None else flips
         weight = _TAG_DICE if weight is None else weight
     return dataclasses.replace(config, flips=bool(flips), dice_weight=weight)
+
+
+def _lesions(labels: Path | None) -> tuple[str, ...]:
+    """Return the labels that tags taught: they are taken for lesions, which may lie anywhere."""
+    return tuple(_classifier_of(labels).get("labels", ()))
+
+
+def _classifier_of(labels: Path | None) -> Mapping[str, Any]:
+    """Return what is written of the classifier that tags taught; nothing where there is none."""
+    if labels is None or not (labels / NETS / CLASSIFIER).exists():
+        return {}
+    return read_object(labels / NETS / CLASSIFIER / CLASSIFIER_FILE)
 
 
 def _require_made_from(labels: Path, images: str | None) -> None:

@@ -14,6 +14,7 @@ from voxhint.nets.crossmodal import shown
 from voxhint.prepare import Plan
 from voxhint.prepare.augment import augment, restyle
 from voxhint.training.batches import Batch, Example, Examples, draw_batch, fixed_batches
+from voxhint.training.lesion_pasting import paste_lesions
 from voxhint.training.losses import class_shares, hint_loss, partial_cross_entropy
 from voxhint.training.probability_losses import confident_claims, pw4medseg_loss
 from voxhint.training.regularise import gated_crf
@@ -44,14 +45,20 @@ class VoxelTask:
     checks: Sequence[Batch]
     plan: Plan
     config: TrainConfig
+    lesions: Sequence[int] = ()
+    """Class numbers that are pasted into patches without them."""
 
     @staticmethod
     def of(
-        fit: Sequence[Example], held_out: Sequence[Example], plan: Plan, config: TrainConfig
+        fit: Sequence[Example],
+        held_out: Sequence[Example],
+        plan: Plan,
+        config: TrainConfig,
+        lesions: Sequence[int] = (),
     ) -> "VoxelTask":
         """Return the task of some cases; the hints of those held out choose the checkpoint."""
         checks = fixed_batches(held_out, plan.patch, plan.batch)
-        return VoxelTask(Examples.of(fit), checks, plan, config)
+        return VoxelTask(Examples.of(fit), checks, plan, config, lesions)
 
     def loss(self, model: nn.Module, rng: np.random.Generator, device: torch.device, /) -> Tensor:
         """Return the losses and regularisers that the config asks for, of a varied batch."""
@@ -70,6 +77,8 @@ class VoxelTask:
         """Return a batch drawn at random, varied; a channel that a case lacks stays 0."""
         share = draw_batch(self.fit, self.plan.patch, self.plan.batch, rng)
         batch = share.to(device).whole()
+        if self.lesions:
+            batch = paste_lesions(batch, self.lesions, rng, spacing_mm=self.plan.spacing_mm)
         present = shown(batch.image)[:, :, None, None, None]
         varied = self._varied(batch, rng)
         return replace(varied, image=varied.image * present)
