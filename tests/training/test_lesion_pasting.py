@@ -142,3 +142,24 @@ def test_places_beyond_the_case_get_no_lesion_in_their_middle() -> None:
         believed = pasted(replace(given, inside=inside), seed).belief[1, 1]
         if believed.max() > 0.3:
             assert float((believed.sum((1, 2)) * torch.arange(40)).sum() / believed.sum()) > 18
+
+
+@pytest.mark.parametrize("spacing", [(0.01, 0.01, 0.01), (0.7, 0.7, 5.0), (8.0, 8.0, 8.0)])
+@pytest.mark.parametrize("slices", [1, 2])
+def test_thin_and_odd_patches_are_pasted_too(
+    spacing: tuple[float, float, float], slices: int
+) -> None:
+    given = batch()
+    middle = slice(6, 6 + slices)
+    thin = Batch(
+        *(
+            part[..., middle].contiguous()
+            for part in (given.image, given.belief, given.plausible, given.inside)
+        )
+    )
+    got = 0
+    for seed in SEEDS:
+        made = paste_lesions(thin, [1], np.random.default_rng(seed), spacing_mm=spacing)
+        assert made.image.isfinite().all()
+        got += bool(made.belief[1, 1].max() > 0.3)
+    assert got > 5

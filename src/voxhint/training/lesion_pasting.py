@@ -24,6 +24,7 @@ _RIM_MM = 1.5  # around a lesion that is copied with it, so that its border is i
 _BLEND_MM = 0.9  # over which it passes into where it is put
 _PLACES = 4  # that are looked at; the one most like the surround of the lesion is taken
 _FIELD_MM = 2.5  # around a place, whose mean tells what it is like
+_WIDEST = 3  # voxels that any of these lengths is at most, in finer images than CT
 _WEAKEST = 0.5  # weight that a pasted lesion must reach: else it lies beyond the patch
 
 
@@ -139,10 +140,7 @@ def _place_like(
 ) -> list[int]:
     """Return the place of a patch, of some at random, that looks most like a surround."""
     inside = batch.inside[patch, 0]
-    pads = [
-        min(int(_FIELD_MM / step), (n - 1) // 2)
-        for step, n in zip(spacing_mm, inside.shape, strict=True)
-    ]
+    pads = _voxels(_FIELD_MM, spacing_mm, inside.shape)
     size = [2 * n + 1 for n in pads]
     near = functional.avg_pool3d(batch.image[patch, :1], size, 1, pads, count_include_pad=False)
     places = torch.nonzero(inside > 0)
@@ -153,11 +151,19 @@ def _place_like(
 
 def _widened(region: _Volume, by_mm: float, spacing_mm: Sequence[float]) -> _Volume:
     """Return a region with a rim, as many whole voxels along each axis as fit into it."""
-    pads = [int(by_mm / step) for step in spacing_mm]
+    pads = _voxels(by_mm, spacing_mm, region.shape)
     return functional.max_pool3d(region[None], [2 * n + 1 for n in pads], 1, pads)[0]
 
 
 def _blended(region: _Volume, spacing_mm: Sequence[float]) -> _Volume:
     """Return the weight of a region, which falls off at its border."""
-    pads = [int(_BLEND_MM / step) for step in spacing_mm]
+    pads = _voxels(_BLEND_MM, spacing_mm, region.shape)
     return functional.avg_pool3d(region[None], [2 * n + 1 for n in pads], 1, pads)[0]
+
+
+def _voxels(length_mm: float, spacing_mm: Sequence[float], shape: Sequence[int]) -> list[int]:
+    """Return how many whole voxels fit into a length along each axis, and twice into the patch."""
+    return [
+        min(int(length_mm / step), _WIDEST, (n - 1) // 2)
+        for step, n in zip(spacing_mm, shape, strict=True)
+    ]
