@@ -12,7 +12,8 @@ _LIKELY = 0.1  # probability from which a place is looked at
 _PLACES = 20  # of one label and case, the likeliest first
 _SMOOTH_MM = 1.0  # before the strongest voxel of a place is taken
 _SURE = 0.05  # chance of being wrong below which a network is not believed any more
-_ANY, _ONE_ML = 2.0, 1.0  # times the odds of a place: what any region gains, and one of 1 mL beside
+_ANY = 2.0  # times the odds of a place: share of the gain that a region of any volume gets
+_ONE_ML = 1.0  # what is added to that for a region of 1 mL, and the more the smaller it is
 
 
 def mean_log_odds(probs: Float32[np.ndarray, " n"]) -> float:
