@@ -134,6 +134,29 @@ def test_a_channel_that_the_giver_lacks_is_not_painted_over() -> None:
         assert torch.equal(made.image, image)
 
 
+def test_a_channel_that_a_patch_lacks_stays_empty() -> None:
+    given = batch(channels=2)
+    image = given.image.clone()
+    image[1, 1] = 0
+    made = [pasted(replace(given, image=image), seed) for seed in SEEDS]
+    assert any(bool((one.image[1, 0] > 1.3).any()) for one in made)
+    assert not any(bool(one.image[1, 1].any()) for one in made)
+
+
+def test_a_lesion_that_its_patch_cuts_brings_no_edge_of_the_patch_along() -> None:
+    given = batch()
+    cut = ball((0.0, 22.0, 0.0))
+    image, belief = given.image.clone(), given.belief.clone()
+    image[0] = 1 + 2 * cut
+    belief[0] = 0.8 * torch.stack([~cut, cut])
+    there = Batch(image, belief, belief + 0.2, given.inside)
+    for seed in SEEDS:
+        made = pasted(there, seed)
+        assert made.image.min() > 1 - 1e-4
+        assert made.plausible.sum(1).min() > 1.2 - 1e-4
+        assert made.belief.sum(1).min() > 0.8 - 1e-4
+
+
 def test_places_beyond_the_case_get_no_lesion_in_their_middle() -> None:
     given = batch()
     inside = given.inside.clone()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -64,19 +64,25 @@ def paste_lesions(
             giver, label = able[int(rng.integers(len(able)))]
             lesion = _Lesion.of(batch, giver, label, spacing_mm)
             place = _place_like(lesion.surround, batch, patch, rng, spacing_mm)
-            _paste(lesion.moved(place, rng), made, patch, rng)
+            _paste(lesion.moved(place, rng), made, (patch, present[patch]), rng)
     return made
 
 
 def _paste(
-    lesion: tuple[_Volume, tuple[_Fields, ...]], made: Batch, patch: int, rng: np.random.Generator
+    lesion: tuple[_Volume, tuple[_Fields, ...]],
+    made: Batch,
+    target: tuple[int, Bool[Tensor, " channel"]],
+    rng: np.random.Generator,
 ) -> None:
-    """Lay a lesion over a patch, unless most of it lies beyond; every second one is fainter."""
-    weight, given = lesion
+    """Lay a lesion over a patch, unless most of it lies beyond; every second one is fainter.
+
+    A channel that the case of the patch lacks stays 0.
+    """
+    (weight, given), (patch, present) = lesion, target
     strength = rng.uniform(_FAINTEST, 1) if rng.random() < _FAINT else 1.0
     if weight.max() < _WEAKEST:
         return
-    shares = (strength * weight, weight, weight)
+    shares = (strength * weight * present[:, None, None, None], weight, weight)
     parts = (made.image, made.belief, made.plausible)
     for part, new, share in zip(parts, given, shares, strict=True):
         part[patch] += share * (new - part[patch])
@@ -126,9 +132,11 @@ class _Lesion:
         grid = torch.stack(
             torch.meshgrid(*map(torch.from_numpy, lines), indexing="ij")[::-1], -1
         ).to(self.fields.device)
-        moved = functional.grid_sample(self.fields[None], grid[None], align_corners=True)[0]
-        weight, *parts = torch.split(moved, [1, *self.counts])
-        return weight[0], tuple(parts)
+        weight, fields = (
+            functional.grid_sample(part[None], grid[None], padding_mode=beyond, align_corners=True)
+            for part, beyond in ((self.fields[:1], "zeros"), (self.fields[1:], "border"))
+        )
+        return weight[0, 0], torch.split(fields[0], list(self.counts))
 
 
 def _place_like(

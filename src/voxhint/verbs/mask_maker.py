@@ -333,8 +333,13 @@ class MaskMaker:
         chances: Mapping[str, float],
         classifier: Classifier,
     ) -> Float32[np.ndarray, "class i j k"]:
-        """Return probabilities in which borders of labels that tags taught follow the image."""
+        """Return probabilities in which borders of labels that tags taught follow the image.
+
+        The contrast was learnt of the first channel, so where that is missing nothing is refined.
+        """
         channel, volume = shown
+        if channel != classifier.plan.channels[0]:
+            return probs
         image = normalised(volume.voxels, channel, classifier.plan)
         i, j, k = (float(s) for s in volume.grid.spacing_mm)
         for label in classifier.labels:
