@@ -95,6 +95,12 @@ def test_scribbles_lie_on_the_image_and_prove_what_they_cross() -> None:
         (lambda: vh.soft_label(ball(), [], ["ball"]), "no hint is given"),
         (lambda: vh.soft_label(ball(), CLICKS, ["heart"]), "the labels are background, heart"),
         (lambda: vh.soft_label(ball()[0], CLICKS, ["ball"]), "three axes"),
+        (lambda: vh.soft_label(ball(), [vh.Points("a", [5, 5, 99])], ["a"]), "point .* outside"),
+        (lambda: vh.soft_label(ball(), [vh.Diameter("a", [5, 5, 99], 4)], ["a"]), "centre .* outs"),
+        (
+            lambda: vh.soft_label(ball(), [vh.Box("a", [5, 5, 50], [9, 9, 60])], ["a"]),
+            "box .* outside",
+        ),
         (lambda: vh.soft_label(ball() + np.nan, CLICKS, ["ball"]), "that are no numbers"),
         (
             lambda: vh.soft_label(ball(), [vh.Scribbles(np.full((20, 20, 12), 7))], ["ball"]),

@@ -277,3 +277,20 @@ def test_a_model_that_finds_nothing_anywhere_says_so(
     assert "none of 3 masks holds any label" in capsys.readouterr().err
     warnings = json.loads((tmp_path / "out" / "made.json").read_text())["warnings"]
     assert warnings[-1].startswith("none of 3 masks")
+
+
+@pytest.mark.parametrize("given", ["imagesTs", "imagesTs/a_0000.nii.gz"])
+def test_masks_are_never_written_into_a_study(
+    tmp_path: Path, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, model = tmp_path / "study", untrained_model(tmp_path / "model", SMALL)
+    write_image(study / "imagesTs" / "a_0000.nii.gz", scan(slanted_grid(), 0))
+    (study / "dataset.json").write_text("{}", "utf-8")
+    for out in ([], ["--out", str(study / "masks")]):
+        with pytest.raises(SystemExit, match="1"):
+            main(["predict", str(model), str(study / given), *out])
+        assert "choose a folder apart" in capsys.readouterr().err
+    assert sorted(path.name for path in study.rglob("*") if path.is_file()) == [
+        "a_0000.nii.gz",
+        "dataset.json",
+    ]

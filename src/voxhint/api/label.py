@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from voxhint.api.hints import HintLike, Scribbles
 from voxhint.api.images import Array, ImageLike, Spacing, volumes_of
 from voxhint.config import LabelConfig
-from voxhint.core import BACKGROUND, LabelSet, SoftLabel
+from voxhint.core import BACKGROUND, Box, Diameter, Grid, LabelSet, Points, SoftLabel
 from voxhint.core.errors import BadHintError
 from voxhint.prepare import common_grid
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
@@ -36,7 +38,7 @@ def soft_label(
         Probability and trust of each class, arrays of shape (class, i, j, k), background first.
 
     Raises:
-        BadHintError: There is no hint, or one names another label.
+        BadHintError: There is no hint, or one names another label or lies outside the image.
         BadFileError: The image cannot be read, or is none.
     """
     config = config or LabelConfig()
@@ -45,6 +47,7 @@ def soft_label(
     grid = volumes[0].grid
     names = (BACKGROUND, *labels)
     _require_known(hints, names)
+    _require_inside(hints, grid)
     known = LabelSet(names, tuple(range(len(names))))
     placed = tuple(h.on(grid, len(names)) if isinstance(h, Scribbles) else h for h in hints)
     constraints = constraints_of(grid, placed, known)
@@ -63,3 +66,22 @@ def _require_known(hints: Sequence[HintLike], names: Sequence[str]) -> None:
         if label not in names:
             msg = f"hint for '{label}', and the labels are {', '.join(names)}; name it there"
             raise BadHintError(msg)
+
+
+def _require_inside(hints: Sequence[HintLike], grid: Grid) -> None:
+    corners = grid.corners_mm()
+    for hint in hints:
+        match hint:
+            case Points(label=label, positions_mm=places):
+                what, outside = "point", places[~grid.holds(places)]
+            case Diameter(label=label, centre_mm=centre):
+                what, outside = "centre", centre[None][~grid.holds(centre[None])]
+            case Box(label=label, low_mm=low, high_mm=high):
+                beside = (high < corners.min(0)).any() or (low > corners.max(0)).any()
+                what, outside = "box", np.array([low, high] if beside else [])
+            case _:
+                continue
+        if len(outside):
+            place = ", ".join(f"{value:g}" for value in outside[0])
+            msg = f"{what} of '{label}' at ({place}) lies outside the image; give world "
+            raise BadHintError(msg + "millimetres (RAS) of this image")

@@ -35,8 +35,6 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # nibabel tells each step of mending a header; our readers tell the outcome in one line
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
-    # Fabric tells its precision each time one is opened
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(_dispatch(list(sys.argv[1:] if words is None else words)))
 

@@ -1,5 +1,6 @@
 """What this machine offers a command: device, threads, memory."""
 
+import logging
 import os
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +39,8 @@ def open_fabric(machine: Machine, *, several: bool = False) -> "Fabric":
     from lightning_fabric import Fabric  # takes seconds to load
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
+    # Fabric tells its precision each time one is opened
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     among = launched_process()
     if among.count > 1 and not several:
         msg = f"{among.count} processes were started together, and only voxhint train shares its "

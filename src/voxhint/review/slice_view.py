@@ -53,7 +53,7 @@ class Plane:
         middle = (np.array(self.grid.shape, np.float64)[None] - 1) / 2
         through = _AXES[self.view][2]
         middle[0, through] = self.index
-        return f"{'xyz'[through]} = {self.grid.to_world(middle)[0, through]:.0f} mm"
+        return f"{'xyz'[through]} = {round(self.grid.to_world(middle)[0, through])} mm"
 
     @property
     def extent_mm(self) -> tuple[float, float, float, float]:

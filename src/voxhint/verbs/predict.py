@@ -105,8 +105,8 @@ def predict(
         inputs = {} if described is None else {NAME: hash_of([described])}
         work = Work(cases=cases, inputs=inputs, warnings=warnings, skipped=skipped)
         require_room_to_predict(opened, cases, config, machine)
-        study = images.parent if (images.parent / NAME).exists() else images
-        with locked(out, source=study):
+        above = (folder for folder in images.absolute().parents[:2] if (folder / NAME).exists())
+        with locked(out, source=next(above, images)):
             return predict_cases(opened, work, out, config=config, machine=machine, tell=tell)
 
 
