@@ -357,14 +357,14 @@ def _setting(parser: _Parser, text: str, tables: Sequence[str]) -> tuple[str, ob
 
 
 def knob_rows(word: str = "") -> Iterator[str]:
-    """Yield a line for each knob of a recipe, or for those whose row holds a word.
+    """Yield a line for each knob of a recipe, or for those whose rows hold most of some words.
 
     Raises:
-        BadRecipeError: None holds it.
+        BadRecipeError: None holds any.
     """
     asked = word.lower().lstrip("-")
     rows = [f"{k.name} = {_written(k)}  ({k.takes})  {k.text}" for k in listed(Recipe)]
-    found = [row for row in rows if asked in row.lower() or asked.replace("-", "_") in row.lower()]
+    found = _holding(rows, asked.split())
     if not found:
         names = [field.name.replace("_", "-") for field in dataclasses.fields(Machine)]
         options = [f"--{name}" for name in names if asked.replace("_", "-") in name]
@@ -372,6 +372,18 @@ def knob_rows(word: str = "") -> Iterator[str]:
         msg = f"no knob of a recipe tells of '{word}'; voxhint help run tells {told}"
         raise BadRecipeError(msg)
     yield from found
+
+
+def _holding(rows: list[str], words: Sequence[str]) -> list[str]:
+    """Return the rows that hold most of some words; all of them if there are no words."""
+    held = [
+        sum(one in row.lower() or one.replace("-", "_") in row.lower() for one in words)
+        for row in rows
+    ]
+    most = max(held)
+    return [
+        row for row, count in zip(rows, held, strict=True) if count == most and (most or not words)
+    ]
 
 
 def _written(knob: Knob) -> str:

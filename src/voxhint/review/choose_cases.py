@@ -22,7 +22,7 @@ def choose_scored(scores: Sequence[CaseScore], *, each: int) -> list[Choice]:
 
     Args:
         scores: Of all cases; those whose truth lacks every label are not chosen.
-        each: How many of the worst.
+        each: How many of the worst, and no more than half of all.
 
     Returns:
         The choices from worst to best, no case twice.
@@ -36,7 +36,9 @@ def choose_scored(scores: Sequence[CaseScore], *, each: int) -> list[Choice]:
     count = len(ranked)
     reasons = dict.fromkeys(range(count - 1, count), "the best") if count else {}
     reasons |= dict.fromkeys(range(count // 2, min(count // 2 + 1, count)), "in the middle")
-    reasons |= dict.fromkeys(range(min(each, count)), "among the worst")
+    reasons |= dict.fromkeys(range(min(each, count // 2)), "among the worst")
+    if count == 1:
+        reasons = {0: "the only one"}
     return [
         Choice(
             ranked[place], f"{reasons[place]}: {_tell(means[ranked[place]], dices[ranked[place]])}"
