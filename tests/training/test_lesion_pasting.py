@@ -186,3 +186,21 @@ def test_thin_and_odd_patches_are_pasted_too(
         assert made.image.isfinite().all()
         got += bool(made.belief[1, 1].max() > 0.3)
     assert got > 5
+
+
+def test_what_is_pasted_is_as_it_was() -> None:
+    """Whoever changes a constant on purpose writes the new numbers down here."""
+    given = batch(4)
+    ramp = torch.linspace(0, 1, 40)[:, None, None].expand(SHAPE)
+    wide = ball(radius_mm=5.5) & ~ball()
+    belief, image = given.belief.clone(), given.image + ramp
+    belief[0, 1][wide] = 0.8 * 0.44
+    graded = Batch(image, belief, belief + 1 - belief.sum(1, keepdim=True), given.inside)
+    found = torch.zeros(3, dtype=torch.float64)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        made = paste_lesions(graded, [1], rng, spacing_mm=(0.5, 0.5, 1.25))
+        believed = made.belief[1:, 1].double()
+        changed = (made.image[1:] - graded.image[1:]).double()
+        found += torch.stack([changed.sum(), believed.sum(), (believed * ramp).sum()])
+    assert found.tolist() == pytest.approx([5033.35, 4285.11, 1768.78], rel=1e-3)
