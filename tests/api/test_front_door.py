@@ -115,6 +115,11 @@ def test_what_is_wrong_is_refused_in_one_line(wrong: Callable[[], object], told:
     assert "\n" not in str(no.value)
 
 
+def test_a_box_within_the_outer_half_of_the_last_slice_lies_in_the_image() -> None:
+    soft = vh.soft_label(ball(), [vh.Box("ball", [5, 5, 11.1], [9, 9, 11.4])], ["ball"])
+    assert soft.probs.shape == (2, 20, 20, 12)
+
+
 def test_a_figure_shows_the_slice_with_most_of_the_mask() -> None:
     mask = np.zeros((20, 20, 12), np.uint8)
     mask[4:8, 4:8, 6], mask[4, 4, 5] = 1, 1

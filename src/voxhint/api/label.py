@@ -9,6 +9,7 @@ from voxhint.api.images import Array, ImageLike, Spacing, volumes_of
 from voxhint.config import LabelConfig
 from voxhint.core import BACKGROUND, Box, Diameter, Grid, LabelSet, Points, SoftLabel
 from voxhint.core.errors import BadHintError
+from voxhint.files.validate.hints import outer_corners_mm
 from voxhint.prepare import common_grid
 from voxhint.propagate import constraints_of, distance_caps, measure_marks, propagate_hints
 
@@ -69,7 +70,7 @@ def _require_known(hints: Sequence[HintLike], names: Sequence[str]) -> None:
 
 
 def _require_inside(hints: Sequence[HintLike], grid: Grid) -> None:
-    corners = grid.corners_mm()
+    corners = outer_corners_mm(grid)
     for hint in hints:
         match hint:
             case Points(label=label, positions_mm=places):
